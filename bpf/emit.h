@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* How records reach the ring, and how what does not reach it is counted. */
+#ifndef EBPF_TCP_EMIT_H
+#define EBPF_TCP_EMIT_H
+
+#include "maps.h"
+
+/* Fill level, in bytes, at which the drain is woken before its timer. */
+const volatile __u64 ring_wakeup_bytes = 1 << 20;
+
+/* Records of failed attempts and selected packets, per second, on all CPUs. */
+const volatile __u32 failed_per_second = 1000;
+const volatile __u32 packets_per_second = 100;
+
+static __always_inline void ledger_add(__u32 entry, __u64 n)
+{
+	__u64 *count = bpf_map_lookup_elem(&ledger, &entry);
+
+	/* Atomic, though per CPU: a softirq's hook can run inside a process's. */
+	if (count)
+		__sync_fetch_and_add(count, n);
+}
+
+/*
+ * A wake-up costs far more than a submit, and the drain looks on its own timer:
+ * wake it only when the ring fills faster than that.
+ */
+static __always_inline void submit(void *record)
+{
+	__u64 flags = BPF_RB_NO_WAKEUP;
+
+	if (bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= ring_wakeup_bytes)
+		flags = BPF_RB_FORCE_WAKEUP;
+	bpf_ringbuf_submit(record, flags);
+}
+
+/*
+ * One window per second for all CPUs. Check and add are apart (an atomic fetch
+ * needs 5.12), so CPUs that race may pass the limit by one each.
+ */
+static __always_inline bool within_rate(__u32 which, __u32 limit, __u64 now)
+{
+	struct rate *rate = bpf_map_lookup_elem(&rates, &which);
+
+	if (!rate)
+		return false;
+	if (now - rate->window >= 1000000000ULL) {
+		rate->window = now;
+		rate->count = 0;
+	}
+	if (rate->count >= limit)
+		return false;
+	__sync_fetch_and_add(&rate->count, 1);
+	return true;
+}
+
+static __always_inline void count_port(const struct port_counter_key *key)
+{
+	__u64 one = 1, *count = bpf_map_lookup_elem(&port_counters, key);
+
+	if (count) {
+		__sync_fetch_and_add(count, 1);
+		return;
+	}
+	/* Another CPU may insert between the two; its entry is then ours to add to. */
+	if (!bpf_map_update_elem(&port_counters, key, &one, BPF_NOEXIST))
+		return;
+	count = bpf_map_lookup_elem(&port_counters, key);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else
+		ledger_add(LEDGER_LOST_PORT_COUNTER, 1);
+}
+
+static __always_inline bool listening(__u32 netns, __u16 port)
+{
+	struct port_key key = { .netns = netns, .port = port };
+
+	return bpf_map_lookup_elem(&listening_ports, &key) != NULL;
+}
+
+#endif

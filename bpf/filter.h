@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What the configuration selects: local ports and client addresses. */
+#ifndef EBPF_TCP_FILTER_H
+#define EBPF_TCP_FILTER_H
+
+#include "maps.h"
+
+/* Off unless configured: the loads below are then dead code for the verifier. */
+const volatile bool filter_ports;
+const volatile bool filter_clients;
+const volatile bool clients_included_by_default = true;
+/* 1 = selected. Set before load when filter_ports is. */
+const volatile __u8 selected_ports[65536];
+
+static __always_inline bool port_selected(__u16 port)
+{
+	return !filter_ports || selected_ports[port];
+}
+
+static __always_inline bool client_selected(const __u8 address[16])
+{
+	struct client_key key = { .prefixlen = 128 };
+	__u32 *included;
+
+	if (!filter_clients)
+		return true;
+	__builtin_memcpy(key.address, address, 16);
+	included = bpf_map_lookup_elem(&client_filter, &key);
+	return included ? *included : clients_included_by_default;
+}
+
+static __always_inline bool flow_selected(const struct flow *flow)
+{
+	return port_selected(flow->local_port) && client_selected(flow->remote);
+}
+
+#endif

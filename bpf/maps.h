@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Maps that more than one program reads or writes. Both vantage points declare
+ * them; user space creates each once and hands it to both. Sizes marked "set at
+ * load" come from the configuration.
+ */
+#ifndef EBPF_TCP_MAPS_H
+#define EBPF_TCP_MAPS_H
+
+#include "kernel.h"
+
+#include <bpf/bpf_helpers.h>
+
+#include "records.h"
+
+/*
+ * Records on their way to user space. Every hook submits, the drain consumes.
+ * Full: the record is lost and counted in the ledger. Size set at load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} records SEC(".maps");
+
+/* The kernel's side of the loss accounting; every hook adds, user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LEDGER_ENTRIES);
+	__type(key, __u32);
+	__type(value, __u64);
+} ledger SEC(".maps");
+
+/*
+ * Ports with a listener, per network namespace. The state hook inserts when a
+ * socket begins to listen, the start-up scan inserts those found; user space
+ * deletes when the last listener is gone. Full: the port's counters go without a
+ * port and connections that were open before are not adopted.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct port_key);
+	__type(value, __u32);
+} listening_ports SEC(".maps");
+
+#define PORT_LISTENING 1 /* somebody listens on it */
+#define PORT_EXCLUDED 2 /* the configuration leaves it out */
+
+struct port_table {
+	__u8 flags[65536];
+};
+
+/*
+ * The same per packet: one table of 65,536 port flags per attached network
+ * namespace, in the slot that the TC program was loaded with. The state hook sets
+ * PORT_LISTENING for namespaces found in namespace_slots, user space sets and
+ * clears. A byte a port, because atomic bit operations need 5.12. Never full.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set at load: attached namespaces */
+	__uint(map_flags, BPF_F_MMAPABLE); /* user space writes single bytes */
+	__type(key, __u32);
+	__type(value, struct port_table);
+} port_tables SEC(".maps");
+
+/* Inode of an attached network namespace to its slot; user space fills it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} namespace_slots SEC(".maps");
+
+/*
+ * Counts per namespace, port and kind. Any hook inserts and adds; user space reads
+ * and deletes those of namespaces without listeners. Full: counted in the ledger.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct port_counter_key);
+	__type(value, __u64);
+} port_counters SEC(".maps");
+
+/*
+ * Handshakes in progress, when asked for. TC inserts at SYN (BPF_NOEXIST keeps the
+ * first) and deletes at RST, the state hook deletes at ESTABLISHED, user space
+ * deletes what is too old. Full: counted in the ledger.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct half_open_key);
+	__type(value, struct half_open);
+} half_open_handshakes SEC(".maps");
+
+struct rate {
+	__u64 window; /* start of the current second */
+	__u32 count;
+	__u32 pad;
+};
+
+/* One-second windows of the rate-limited records; see within_rate. */
+enum rate_limit {
+	RATE_FAILED = 0,
+	RATE_PACKET,
+	RATES,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, RATES);
+	__type(key, __u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+/* LPM key of a client filter: IPv4 is v4-mapped, so a /8 is a /104 here. */
+struct client_key {
+	__u32 prefixlen;
+	__u8 address[16];
+};
+
+/*
+ * Client filters; user space fills them before anything attaches. A longest match
+ * of 1 includes and of 0 excludes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct client_key);
+	__type(value, __u32);
+} client_filter SEC(".maps");
+
+#endif

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Who a task is: a key of pid and start time in the records, the name and cgroup
+ * once per process in a record of its own.
+ */
+#ifndef EBPF_TCP_PROCESS_H
+#define EBPF_TCP_PROCESS_H
+
+#include "emit.h"
+
+#include <bpf/bpf_core_read.h>
+
+const volatile bool attribute_process = true;
+
+/*
+ * Processes already told to user space. A hook inserts at first sight; the LRU
+ * forgets, and a process seen again is then told again.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct process_key);
+	__type(value, __u8);
+} processes SEC(".maps");
+
+/* The cgroup that names the container: v2's, else a v1 controller's. */
+static __always_inline __u64 task_cgroup(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup_subsys_state *css = NULL;
+	struct cgroup *v2 = BPF_CORE_READ(set, dfl_cgrp);
+	__u64 base = (__u64)set + bpf_core_field_offset(struct css_set, subsys);
+
+	/* In v2's root: either no container, or the host still uses v1 for them. */
+	if (BPF_CORE_READ(v2, level) > 0)
+		return BPF_CORE_READ(v2, kn, id);
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+		bpf_probe_read_kernel(&css, sizeof(css),
+				      (void *)(base + 8 * bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)));
+	if (css && BPF_CORE_READ(css, cgroup, level) > 0)
+		return BPF_CORE_READ(css, cgroup, kn, id);
+	css = NULL;
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
+		bpf_probe_read_kernel(&css, sizeof(css),
+				      (void *)(base + 8 * bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id)));
+	if (css && BPF_CORE_READ(css, cgroup, level) > 0)
+		return BPF_CORE_READ(css, cgroup, kn, id);
+	return BPF_CORE_READ(v2, kn, id);
+}
+
+static __always_inline void task_key(struct task_struct *task, struct process_key *key)
+{
+	key->pid = BPF_CORE_READ(task, tgid);
+	key->start = BPF_CORE_READ(task, group_leader, start_boottime);
+	key->pad = 0;
+}
+
+static __always_inline void describe_process(struct task_struct *task, const struct process_key *key,
+					     struct process_record *record)
+{
+	const unsigned char *name = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
+
+	record->head.kind = RECORD_PROCESS;
+	record->head.netns = 0;
+	record->head.time = bpf_ktime_get_boot_ns();
+	record->key = *key;
+	record->cgroup = task_cgroup(task);
+	/* A task that exits has given up its mm before it closes its sockets. */
+	if (bpf_probe_read_kernel_str(record->executable, sizeof(record->executable), name) < 0)
+		record->executable[0] = 0;
+	BPF_CORE_READ_STR_INTO(&record->comm, task, group_leader, comm);
+}
+
+/* Tells user space of a process unless it was told before. */
+static __always_inline void announce_process(struct task_struct *task, const struct process_key *key)
+{
+	struct process_record *record;
+	__u8 told = 1;
+
+	if (bpf_map_lookup_elem(&processes, key))
+		return;
+	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+	if (!record) {
+		ledger_add(LEDGER_LOST_RING_PROCESS, 1);
+		return;
+	}
+	describe_process(task, key, record);
+	submit(record);
+	bpf_map_update_elem(&processes, key, &told, BPF_ANY);
+}
+
+/* Makes the current process the owner, unless a better source named one already. */
+static __always_inline void own_by_current(struct owner *owner, __u32 source)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (!attribute_process || owner->source >= source)
+		return;
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
+		return;
+	task_key(task, &owner->process);
+	owner->source = source;
+	announce_process(task, &owner->process);
+}
+
+#endif

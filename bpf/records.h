@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Records: the only ABI between the kernel side and Go. bpf2go generates the Go
+ * types from these definitions, so a field is declared once, here.
+ *
+ * All integers are in the machine's byte order, ports included. Addresses are 16
+ * bytes in network order; IPv4 is stored v4-mapped (::ffff:a.b.c.d). Times are
+ * nanoseconds of the boot clock (CLOCK_BOOTTIME). No struct is packed: members are
+ * ordered so that the compiler adds no padding, and what is left is named.
+ */
+#ifndef EBPF_TCP_RECORDS_H
+#define EBPF_TCP_RECORDS_H
+
+#include <linux/types.h>
+
+/* What a ring record is. First member of each record's head. */
+enum record_kind {
+	RECORD_NONE = 0,
+	RECORD_OPEN, /* struct open_record */
+	RECORD_CLOSE, /* struct close_record */
+	RECORD_FAILED, /* struct failed_record */
+	RECORD_PACKET, /* struct packet_record */
+	RECORD_PROCESS, /* struct process_record */
+	RECORD_LISTEN, /* struct listen_record: a socket began to listen */
+	RECORD_UNLISTEN, /* struct listen_record: it stopped; only sk is set */
+	RECORD_KINDS,
+};
+
+/* Why a connection ended; decided in the kernel, in the order that design.md gives. */
+enum close_reason {
+	CLOSE_UNKNOWN = 0,
+	CLOSE_CLIENT_FIN, /* the client's FIN came first */
+	CLOSE_SERVER_FIN, /* the server's FIN went first */
+	CLOSE_CLIENT_RESET, /* an acceptable RST arrived */
+	CLOSE_SERVER_RESET, /* closed with unread data, linger 0, or killed */
+	CLOSE_ABORTED, /* ECONNABORTED: destroyed by an administrator */
+	CLOSE_TIMEOUT, /* ETIMEDOUT, or a soft ICMP error without a reset */
+};
+
+/* Why a connection never came to be. */
+enum failure {
+	FAILURE_OTHER = 0,
+	FAILURE_REFUSED, /* no listener: the host answered with a RST */
+	FAILURE_HANDSHAKE_TIMEOUT, /* half-open for longer than the timeout */
+	FAILURE_RESET, /* the client reset a half-open attempt */
+	FAILURE_ACCEPT_QUEUE_OVERFLOW,
+};
+
+/* How the owning process of a connection was learnt; greater is better known. */
+enum owner_source {
+	OWNER_NONE = 0,
+	OWNER_LISTENER, /* it owns the listening socket; ambiguous for prefork */
+	OWNER_HOLDER, /* found holding the descriptor by a scan of open files */
+	OWNER_CLOSER, /* it closed the socket */
+	OWNER_ACCEPTOR, /* it accepted the connection */
+};
+
+enum connection_flag {
+	CONNECTION_ADOPTED = 1 << 0, /* was open before the probe started */
+	CONNECTION_MPTCP = 1 << 1, /* an MPTCP subflow */
+	CONNECTION_CLIENT_FIN = 1 << 2, /* the client's FIN came first */
+	CONNECTION_SERVER_FIN = 1 << 3, /* the server's FIN went first */
+	CONNECTION_RESET_RECEIVED = 1 << 4, /* tcp_receive_reset fired */
+	CONNECTION_FIN_SENT = 1 << 5, /* the server has sent a FIN, first or not */
+	CONNECTION_GONE = 1 << 6, /* live_record only: the socket is another's now */
+};
+
+/* The four-tuple seen from the server. */
+struct flow {
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+};
+
+/* A process as the kernel knows it. The start time tells a reused pid apart. */
+struct process_key {
+	__u64 start; /* task start, boot clock ns */
+	__u32 pid; /* tgid in the initial pid namespace */
+	__u32 pad;
+};
+
+struct owner {
+	struct process_key process;
+	__u32 source; /* enum owner_source */
+	__u32 pad;
+};
+
+/* tcp_sock's own counters; payload bytes, each once; times in microseconds. */
+struct counters {
+	__u64 rx_bytes;
+	__u64 tx_bytes;
+	__u32 rx_segments;
+	__u32 tx_segments;
+	__u32 retransmits;
+	__u32 out_of_order;
+	__u32 srtt_us;
+	__u32 min_rtt_us;
+};
+
+/* Head of every ring record. */
+struct record_head {
+	__u32 kind; /* enum record_kind */
+	__u32 netns; /* inode number of the network namespace */
+	__u64 time; /* when the hook ran */
+};
+
+/*
+ * What is known of a connection while it lives: the value of the connections map,
+ * and part of every record about one.
+ */
+struct connection {
+	__u64 id; /* CPU in the upper 16 bits, a per-CPU count below */
+	__u64 opened; /* when it was established; adoption time when adopted */
+	__u64 accepted; /* when accept() returned it; 0 = not seen */
+	struct owner owner;
+	struct flow flow;
+	__u32 netns;
+	__u32 ifindex; /* interface of the last handshake segment; 0 = unknown */
+	__u32 handshake_rtt_us; /* 0 = not measured (SYN-ACK retransmitted, adopted) */
+	__u32 flags; /* enum connection_flag */
+	__u32 pad;
+};
+
+/* Filled by the state hook at ESTABLISHED, read by probe. */
+struct open_record {
+	struct record_head head;
+	struct connection connection;
+};
+
+/* Filled by the state hook at CLOSE, read by probe. */
+struct close_record {
+	struct record_head head;
+	struct connection connection;
+	struct counters counters;
+	__u32 reason; /* enum close_reason */
+	__u32 error; /* sk_err, an errno, for people who debug */
+};
+
+/* One live connection; written to the snapshot iterator's stream, not to the ring. */
+struct live_record {
+	__u64 sk; /* the entry's key */
+	struct connection connection;
+	struct counters counters;
+};
+
+/* Filled by the socketless-reset hook, TC, or user space's half-open sweep. */
+struct failed_record {
+	struct record_head head;
+	struct flow flow;
+	__u32 failure; /* enum failure */
+	__u32 ifindex; /* 0 = unknown */
+	__u32 pad;
+};
+
+#define EXECUTABLE_LEN 64
+
+/* A process seen for the first time; precedes the first record that names it. */
+struct process_record {
+	struct record_head head;
+	struct process_key key;
+	__u64 cgroup; /* id (inode) of its cgroup: v2, else a v1 controller's */
+	char executable[EXECUTABLE_LEN]; /* basename of the executable; "" = comm only */
+	char comm[16];
+};
+
+/* A listening socket, from the state hook or from the start-up scan. */
+struct listen_record {
+	struct record_head head;
+	__u64 sk; /* kernel address: an identity, never dereferenced */
+	struct owner owner;
+	__u8 address[16];
+	__u16 port;
+	__u16 family; /* AF_INET or AF_INET6 of the socket */
+	__u32 pad;
+};
+
+/* What the scan of open files writes to its stream for each listener. */
+struct scan_record {
+	struct listen_record listener;
+	struct process_record process;
+};
+
+#define TCP_OPTIONS_LEN 40
+
+/* One selected packet; filled by TC, read by probe. */
+struct packet_record {
+	struct record_head head;
+	struct flow flow; /* local = this host */
+	__u32 ifindex;
+	__u32 length; /* bytes on the wire, link header included */
+	__u32 payload; /* TCP payload bytes */
+	__u32 sequence;
+	__u32 acknowledgment;
+	__u16 window; /* as sent, not scaled */
+	__u8 flags; /* TCP flag byte: CWR ECE URG ACK PSH RST SYN FIN */
+	__u8 egress; /* 1 = leaving the host */
+	__u8 options_len;
+	__u8 malformed; /* enum malformed; 0 = well-formed */
+	__u8 reserved; /* the three reserved bits and AE/NS, as in byte 12 & 0x0f */
+	__u8 pad;
+	__u8 options[TCP_OPTIONS_LEN]; /* raw */
+	__u32 pad2;
+};
+
+/* Flag classes of a segment, the first that fits. */
+enum packet_class {
+	PACKET_SYN = 0,
+	PACKET_SYN_ACK,
+	PACKET_RST,
+	PACKET_FIN,
+	PACKET_DATA, /* carries payload */
+	PACKET_ACK, /* pure acknowledgment */
+	PACKET_ABNORMAL, /* no flag at all, SYN with FIN or RST, FIN without ACK ... */
+	PACKET_CLASSES,
+};
+
+/* What is wrong with a header. */
+enum malformed {
+	MALFORMED_NONE = 0,
+	MALFORMED_IP_TRUNCATED, /* the frame ends inside the IP header(s) */
+	MALFORMED_IP_HEADER, /* version, header length or extension chain impossible */
+	MALFORMED_IP_LENGTH, /* total length below the headers or beyond the frame */
+	MALFORMED_TCP_TRUNCATED, /* the datagram ends inside the TCP header */
+	MALFORMED_TCP_OFFSET, /* data offset below 5 or beyond the datagram */
+	MALFORMED_TCP_OPTIONS, /* an option's length is 0, 1 or past the header */
+	MALFORMED_TCP_FLAGS, /* no flags, SYN with FIN, SYN with RST */
+	MALFORMED_TCP_PORT, /* port 0 */
+	MALFORMED_KINDS,
+};
+
+/* Per interface, direction and CPU; user space sums and reads them each interval. */
+struct interface_counters {
+	__u64 packets[PACKET_CLASSES]; /* server-side, super-packets counted as segments */
+	__u64 bytes[PACKET_CLASSES]; /* bytes on the wire as the interface sees them */
+	__u64 malformed[MALFORMED_KINDS];
+	__u64 fragments; /* non-first fragments: no ports, so of no class */
+	__u64 forwarded; /* to or from a listening port, but not of this host */
+};
+
+/* What a port counter counts. */
+enum port_count {
+	PORT_RETRANSMIT = 0, /* tcp_retransmit_skb */
+	PORT_SYNACK_RETRANSMIT, /* tcp_retransmit_synack */
+	PORT_RESET_SENT, /* tcp_send_reset */
+	PORT_RESET_RECEIVED, /* tcp_receive_reset */
+	PORT_DROP, /* kfree_skb, detail = the kernel's drop reason */
+	PORT_FAILED, /* detail = enum failure */
+};
+
+/* Key of the port_counters map. */
+struct port_counter_key {
+	__u32 netns;
+	__u32 detail; /* drop reason or failure; 0 otherwise */
+	__u16 port; /* 0 where no listener exists */
+	__u8 family; /* 4 or 6, of the traffic */
+	__u8 count; /* enum port_count */
+};
+
+/* Key of listening_ports. */
+struct port_key {
+	__u32 netns;
+	__u32 port;
+};
+
+/* Key of half_open. */
+struct half_open_key {
+	struct flow flow;
+	__u32 netns;
+};
+
+struct half_open {
+	__u64 first; /* boot clock ns of the first SYN */
+	__u32 ifindex;
+	__u32 pad;
+};
+
+/*
+ * The kernel's side of the loss accounting, per CPU, in the ledger map.
+ * "produced" is counted before anything that can fail.
+ */
+enum ledger_entry {
+	LEDGER_OPENED = 0, /* passive opens, counted before the map insert */
+	LEDGER_ADOPTED, /* open before start, or found again by a later scan */
+	LEDGER_LOST_MAP_FULL, /* connections map had no room */
+	LEDGER_LOST_STALE, /* entry overwritten: its CLOSE was never seen */
+	LEDGER_LOST_RING_CLOSE,
+	LEDGER_PRODUCED_OPEN,
+	LEDGER_LOST_RING_OPEN,
+	LEDGER_PRODUCED_FAILED,
+	LEDGER_LOST_RING_FAILED,
+	LEDGER_LOST_RATE_FAILED,
+	LEDGER_LOST_MAP_FULL_FAILED, /* half_open map had no room */
+	LEDGER_PRODUCED_PACKET,
+	LEDGER_LOST_RING_PACKET,
+	LEDGER_LOST_RATE_PACKET,
+	LEDGER_LOST_RING_LISTEN,
+	LEDGER_LOST_RING_PROCESS,
+	LEDGER_LOST_PORT_COUNTER, /* port_counters had no room */
+	LEDGER_ENTRIES,
+};
+
+#endif

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What a socket says of itself: the flow, its namespace, tcp_sock's counters. */
+#ifndef EBPF_TCP_SOCKET_H
+#define EBPF_TCP_SOCKET_H
+
+#include "kernel.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "records.h"
+
+static __always_inline void map_ipv4(__u8 to[16], __be32 address)
+{
+	__u32 *words = (__u32 *)to;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
+static __always_inline void copy_ipv6(__u8 to[16], const __u32 from[4])
+{
+	__u32 *words = (__u32 *)to;
+
+	words[0] = from[0];
+	words[1] = from[1];
+	words[2] = from[2];
+	words[3] = from[3];
+}
+
+/* Direct loads: sk must be a pointer that the verifier knows by BTF. */
+static __always_inline void socket_flow(const struct sock *sk, struct flow *flow)
+{
+	const struct sock_common *common = &sk->__sk_common;
+
+	if (common->skc_family == AF_INET) {
+		map_ipv4(flow->local, common->skc_rcv_saddr);
+		map_ipv4(flow->remote, common->skc_daddr);
+	} else {
+		copy_ipv6(flow->local, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
+		copy_ipv6(flow->remote, common->skc_v6_daddr.in6_u.u6_addr32);
+	}
+	flow->local_port = common->skc_num;
+	flow->remote_port = bpf_ntohs(common->skc_dport);
+}
+
+/* The same for a pointer that came as a number: every load is checked. */
+static __always_inline void socket_flow_checked(const struct sock *sk, struct flow *flow)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET) {
+		map_ipv4(flow->local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(flow->remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	} else {
+		BPF_CORE_READ_INTO(&flow->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&flow->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+	}
+	flow->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	flow->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
+/* Unknown (0) between 5.16 and kernels where the member moved again. */
+static __always_inline __u32 socket_ifindex(const struct tcp_sock *tp)
+{
+	if (bpf_core_field_exists(struct sock, sk_rx_dst_ifindex))
+		return tp->inet_conn.icsk_inet.sk.sk_rx_dst_ifindex;
+	if (bpf_core_field_exists(struct inet_sock, rx_dst_ifindex))
+		return tp->inet_conn.icsk_inet.rx_dst_ifindex;
+	return 0;
+}
+
+/*
+ * A FIN takes one sequence number, and the byte counters are differences of
+ * sequence numbers. rx: SOCK_DONE says that a FIN was taken in. tx: everything
+ * sent is acknowledged, the FIN with it.
+ */
+static __always_inline void discount_fins(struct counters *to, unsigned long sk_flags, bool fin_acknowledged)
+{
+	if ((sk_flags & (1UL << SOCK_DONE)) && to->rx_bytes)
+		to->rx_bytes--;
+	if (fin_acknowledged && to->tx_bytes)
+		to->tx_bytes--;
+}
+
+/* Direct loads, for the state hook. */
+static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_sent, struct counters *to)
+{
+	to->rx_bytes = tp->bytes_received;
+	to->tx_bytes = tp->bytes_acked;
+	to->rx_segments = tp->segs_in;
+	to->tx_segments = tp->segs_out;
+	to->retransmits = tp->total_retrans;
+	to->out_of_order = tp->rcv_ooopack;
+	to->srtt_us = tp->srtt_us >> 3;
+	to->min_rtt_us = tp->rtt_min.s[0].v;
+	/* ~0 is the kernel's "no sample yet". */
+	if (to->min_rtt_us == ~0U)
+		to->min_rtt_us = 0;
+	discount_fins(to, tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags, fin_sent && tp->snd_una == tp->write_seq);
+}
+
+/* Checked loads, for sockets that are not held still while we look. */
+static __always_inline void socket_counters_checked(const struct tcp_sock *tp, bool fin_sent, struct counters *to)
+{
+	to->rx_bytes = BPF_CORE_READ(tp, bytes_received);
+	to->tx_bytes = BPF_CORE_READ(tp, bytes_acked);
+	to->rx_segments = BPF_CORE_READ(tp, segs_in);
+	to->tx_segments = BPF_CORE_READ(tp, segs_out);
+	to->retransmits = BPF_CORE_READ(tp, total_retrans);
+	to->out_of_order = BPF_CORE_READ(tp, rcv_ooopack);
+	to->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	to->min_rtt_us = BPF_CORE_READ(tp, rtt_min.s[0].v);
+	if (to->min_rtt_us == ~0U)
+		to->min_rtt_us = 0;
+	discount_fins(to, BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
+		      fin_sent && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq));
+}
+
+#endif

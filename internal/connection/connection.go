@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package connection holds what is known of inbound TCP connections: the facts
+// that a probe reports, the listeners they came through and the deltas between
+// two looks at a live one. It knows neither the kernel nor pdata.
+package connection
+
+import (
+	"net/netip"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+)
+
+// Flow is a connection's four-tuple seen from the server. IPv4 carried on an
+// IPv6 socket is plain IPv4 here.
+type Flow struct {
+	Client netip.AddrPort
+	Server netip.AddrPort
+}
+
+// IPv4 reports whether the traffic is IPv4.
+func (f *Flow) IPv4() bool { return f.Server.Addr().Is4() }
+
+// Connection is what stays the same while a connection lives, its owner excepted.
+type Connection struct {
+	// ID is unique as long as the probe runs.
+	ID uint64
+	Flow
+	// NetNS is the inode number of the server's network namespace.
+	NetNS uint32
+	// Interface names the interface the handshake came in by; "" when unknown.
+	Interface string
+	// Owner is the process as far as the kernel side could tell; its Source is
+	// owner.None when only the listener is left to ask.
+	Owner owner.Ref
+	// Opened is when the connection was established, Unix nanoseconds; for an
+	// adopted connection, when it was found.
+	Opened int64
+	// Accept is the time in the accept queue in nanoseconds; 0 means not seen.
+	Accept int64
+	// HandshakeRTT is in microseconds; 0 means not measured.
+	HandshakeRTT uint32
+	// Adopted connections were open before the probe started.
+	Adopted bool
+	// MPTCP marks a subflow of a multipath connection.
+	MPTCP bool
+}
+
+// Counters are the kernel's own figures of one connection.
+type Counters struct {
+	// ReceivedBytes and TransmittedBytes are payload, each byte once.
+	ReceivedBytes, TransmittedBytes uint64
+	// ReceivedSegments and TransmittedSegments include control segments.
+	ReceivedSegments, TransmittedSegments uint32
+	Retransmits, OutOfOrder               uint32
+	// SmoothedRTT and MinRTT are in microseconds; 0 means not measured.
+	SmoothedRTT, MinRTT uint32
+}
+
+// Opened is an established inbound connection.
+type Opened struct {
+	Connection
+}
+
+// Closed is a connection that ended.
+type Closed struct {
+	Connection
+	Counters
+	// Time is when it ended, Unix nanoseconds.
+	Time   int64
+	Reason CloseReason
+}
+
+// Duration is the connection's lifetime in nanoseconds, from Opened to Time.
+func (c *Closed) Duration() int64 { return max(0, c.Time-c.Opened) }
+
+// Live is one look at a connection that is open.
+type Live struct {
+	Connection
+	Counters
+}
+
+// Failed is an attempt that never became a connection.
+type Failed struct {
+	Flow
+	// Time is Unix nanoseconds.
+	Time      int64
+	NetNS     uint32
+	Interface string
+	Type      Failure
+}
+
+// CloseReason says why a connection ended. Its String is the value of
+// tcp.close.reason.
+type CloseReason uint8
+
+// Values match enum close_reason in bpf/records.h; a test in probe holds them together.
+const (
+	CloseUnknown CloseReason = iota
+	CloseClientFIN
+	CloseServerFIN
+	CloseClientReset
+	CloseServerReset
+	CloseAborted
+	CloseTimeout
+)
+
+func (r CloseReason) String() string {
+	switch r {
+	case CloseClientFIN:
+		return "client_fin"
+	case CloseServerFIN:
+		return "server_fin"
+	case CloseClientReset:
+		return "client_reset"
+	case CloseServerReset:
+		return "server_reset"
+	case CloseAborted:
+		return "aborted"
+	case CloseTimeout:
+		return "timeout"
+	default:
+		return "unknown"
+	}
+}
+
+// Orderly reports whether the connection ended with FINs.
+func (r CloseReason) Orderly() bool { return r == CloseClientFIN || r == CloseServerFIN }
+
+// Failure says why an attempt failed. Its String is the value of error.type.
+type Failure uint8
+
+// Values match enum failure in bpf/records.h.
+const (
+	FailureOther Failure = iota
+	FailureRefused
+	FailureHandshakeTimeout
+	FailureReset
+	FailureAcceptQueueOverflow
+)
+
+func (f Failure) String() string {
+	switch f {
+	case FailureRefused:
+		return "refused"
+	case FailureHandshakeTimeout:
+		return "handshake_timeout"
+	case FailureReset:
+		return "reset"
+	case FailureAcceptQueueOverflow:
+		return "accept_queue_overflow"
+	default:
+		return "_OTHER"
+	}
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+)
+
+// Listener is one listening socket.
+type Listener struct {
+	// Socket identifies it; it is the socket's kernel address and never followed.
+	Socket uint64
+	NetNS  uint32
+	// Address is unspecified when the socket listens on every address.
+	Address netip.AddrPort
+	Owner   owner.Ref
+}
+
+const (
+	// DefaultMaxListeners is the number of listening sockets known by default.
+	DefaultMaxListeners = 65536
+	// DefaultListenerMemory is how long an ended listener is remembered by default.
+	DefaultListenerMemory = 5 * time.Minute
+)
+
+// ListenerOptions configure Listeners.
+type ListenerOptions struct {
+	// Max bounds the listening sockets, and once more the ended ones that are
+	// remembered. 0 means DefaultMaxListeners.
+	Max int
+	// Memory is how long an ended listener is remembered, because connections
+	// outlive their listener. 0 means DefaultListenerMemory.
+	Memory time.Duration
+	// Now replaces the clock in tests; nil means time.Now.
+	Now func() time.Time
+}
+
+// Listeners knows who listens where. It is not safe for concurrent use.
+type Listeners struct {
+	options  ListenerOptions
+	sockets  map[uint64]*Listener
+	places   map[place]*listening
+	ports    map[portKey]*portUse
+	ended    endedQueue
+	rejected int
+}
+
+// place is where a socket listens.
+type place struct {
+	netns   uint32
+	address netip.AddrPort
+}
+
+type portKey struct {
+	netns  uint32
+	number uint16
+}
+
+// listening are the sockets of one place.
+type listening struct {
+	// live are in the order in which they came; SO_REUSEPORT allows more than one.
+	live []*Listener
+	// last is the one that ended last, at the time ended; nil when none did.
+	last  *Listener
+	ended time.Time
+}
+
+// portUse counts the places of a port that are known, and its live sockets.
+type portUse struct {
+	live, places int
+}
+
+// NewListeners makes an empty table.
+func NewListeners(options ListenerOptions) *Listeners {
+	if options.Max <= 0 {
+		options.Max = DefaultMaxListeners
+	}
+	if options.Memory <= 0 {
+		options.Memory = DefaultListenerMemory
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Listeners{
+		options: options,
+		sockets: make(map[uint64]*Listener),
+		places:  make(map[place]*listening),
+		ports:   make(map[portKey]*portUse),
+	}
+}
+
+// Add takes a copy of a listener. Adding a socket again is harmless: of two owners
+// the better known one stays. It returns false when the table is full.
+func (l *Listeners) Add(added *Listener) bool {
+	l.forget(l.options.Now())
+	at := placeOf(added)
+	if known, ok := l.sockets[added.Socket]; ok {
+		if placeOf(known) == at {
+			if added.Owner.Source >= known.Owner.Source {
+				known.Owner = added.Owner
+			}
+			return true
+		}
+		// The kernel reused the address of a socket whose end was missed.
+		l.Remove(added.Socket)
+	}
+	if len(l.sockets) >= l.options.Max {
+		l.rejected++
+		return false
+	}
+	listener := *added
+	listener.Address = at.address
+	l.sockets[listener.Socket] = &listener
+	group := l.places[at]
+	if group == nil {
+		group = &listening{}
+		l.places[at] = group
+		l.use(at).places++
+	}
+	group.live = append(group.live, &listener)
+	l.use(at).live++
+	return true
+}
+
+// Remove records that a listener ended, and remembers it for a while. It returns
+// where the listener was and whether it was the last live one on that port; an
+// unknown socket gives zeros. Once a listener had to be refused, none is called the
+// last any more.
+func (l *Listeners) Remove(socket uint64) (netns uint32, port uint16, last bool) {
+	now := l.options.Now()
+	l.forget(now)
+	listener, ok := l.sockets[socket]
+	if !ok {
+		return 0, 0, false
+	}
+	delete(l.sockets, socket)
+	at := placeOf(listener)
+	group, use := l.places[at], l.use(at)
+	group.live = slices.DeleteFunc(group.live, func(other *Listener) bool { return other == listener })
+	group.last, group.ended = listener, now
+	use.live--
+	l.ended.push(endedPlace{at, now})
+	return at.netns, at.address.Port(), use.live == 0 && l.rejected == 0
+}
+
+// Lookup returns the listener that a connection to server came through: the one on
+// that address, else one on every address, and live ones before ended ones. Of
+// several it is the latest. What it returns must not be changed. It allocates
+// nothing.
+func (l *Listeners) Lookup(netns uint32, server netip.AddrPort) (*Listener, bool) {
+	server = plain(server)
+	number := server.Port()
+	exact := l.places[place{netns, server}]
+	var anyV4 *listening
+	if server.Addr().Is4() {
+		anyV4 = l.places[place{netns, netip.AddrPortFrom(netip.IPv4Unspecified(), number)}]
+	}
+	// An IPv6 socket takes IPv4 as well unless it was told not to.
+	anyV6 := l.places[place{netns, netip.AddrPortFrom(netip.IPv6Unspecified(), number)}]
+	groups := [...]*listening{exact, anyV4, anyV6}
+	for _, group := range groups {
+		if group != nil && len(group.live) > 0 {
+			return group.live[len(group.live)-1], true
+		}
+	}
+	for _, group := range groups {
+		if group != nil && l.remembers(group, l.options.Now()) {
+			return group.last, true
+		}
+	}
+	return nil, false
+}
+
+// HasPort reports whether anything listens on a port, or did a while ago.
+func (l *Listeners) HasPort(netns uint32, number uint16) bool {
+	use, ok := l.ports[portKey{netns, number}]
+	if ok && use.live == 0 {
+		l.forget(l.options.Now())
+		_, ok = l.ports[portKey{netns, number}]
+	}
+	return ok
+}
+
+// Len is the number of live listeners.
+func (l *Listeners) Len() int { return len(l.sockets) }
+
+// Rejected is how many listeners did not fit into the table so far.
+func (l *Listeners) Rejected() int { return l.rejected }
+
+func (l *Listeners) remembers(group *listening, now time.Time) bool {
+	return group.last != nil && now.Sub(group.ended) < l.options.Memory
+}
+
+// forget drops the ended listeners that are too old or too many.
+func (l *Listeners) forget(now time.Time) {
+	for l.ended.len() > 0 {
+		oldest := l.ended.first()
+		if l.ended.len() <= l.options.Max && now.Sub(oldest.time) < l.options.Memory {
+			return
+		}
+		l.ended.pop()
+		group := l.places[oldest.place]
+		if group == nil || !group.ended.Equal(oldest.time) {
+			// A later end of the same place is still in the queue.
+			continue
+		}
+		group.last = nil
+		if len(group.live) == 0 {
+			l.drop(oldest.place)
+		}
+	}
+}
+
+func (l *Listeners) drop(at place) {
+	delete(l.places, at)
+	use := l.use(at)
+	use.places--
+	if use.places == 0 {
+		delete(l.ports, portKey{at.netns, at.address.Port()})
+	}
+}
+
+func (l *Listeners) use(at place) *portUse {
+	key := portKey{at.netns, at.address.Port()}
+	use := l.ports[key]
+	if use == nil {
+		use = &portUse{}
+		l.ports[key] = use
+	}
+	return use
+}
+
+func placeOf(l *Listener) place { return place{l.NetNS, plain(l.Address)} }
+
+// plain makes addresses comparable: IPv4 on an IPv6 socket is IPv4, and a zone says
+// nothing that the namespace and port do not.
+func plain(address netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(address.Addr().Unmap().WithZone(""), address.Port())
+}
+
+// endedPlace is one end of a listener.
+type endedPlace struct {
+	place
+	time time.Time
+}
+
+// endedQueue is in order of time.
+type endedQueue struct {
+	items []endedPlace
+	head  int
+}
+
+func (q *endedQueue) len() int { return len(q.items) - q.head }
+
+func (q *endedQueue) first() *endedPlace { return &q.items[q.head] }
+
+func (q *endedQueue) push(item endedPlace) {
+	// Moving the rest once half of the space is spent keeps it constant on average.
+	if q.head > 0 && q.head >= len(q.items)/2 {
+		q.items = q.items[:copy(q.items, q.items[q.head:])]
+		q.head = 0
+	}
+	q.items = append(q.items, item)
+}
+
+func (q *endedQueue) pop() { q.head++ }

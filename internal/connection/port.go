@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+// PortCounter counts one thing at one local port since the probe started.
+type PortCounter struct {
+	NetNS uint32
+	// Port is 0 where no listener exists.
+	Port uint16
+	IPv4 bool
+	What PortCount
+	// Detail is the drop reason's name, lower case, or the failure type; "" else.
+	Detail string
+	Value  uint64
+}
+
+// PortCount is what a PortCounter counts.
+type PortCount uint8
+
+// Values match enum port_count in bpf/records.h.
+const (
+	Retransmits PortCount = iota
+	SYNACKRetransmits
+	ResetsSent
+	ResetsReceived
+	Drops
+	Failures
+)

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package owner tells which process, and which container, a connection belongs
+// to. It reads /proc and the cgroup file systems through an fs.FS.
+package owner
+
+// Source says how the owning process was learnt. Its String is the value of
+// tcp.owner.source.
+type Source uint8
+
+// Values match enum owner_source in bpf/records.h; greater is better known.
+const (
+	None Source = iota
+	ByListener
+	ByHolder
+	ByCloser
+	ByAcceptor
+)
+
+func (s Source) String() string {
+	switch s {
+	case ByListener:
+		return "listener"
+	case ByHolder:
+		return "holder"
+	case ByCloser:
+		return "closer"
+	case ByAcceptor:
+		return "acceptor"
+	default:
+		return ""
+	}
+}
+
+// Key identifies a process. Start tells a reused pid apart.
+type Key struct {
+	// Start is the task's start time in nanoseconds of the boot clock.
+	Start uint64
+	// PID is the thread group id in the initial pid namespace.
+	PID uint32
+}
+
+// Ref is a record's reference to its owner.
+type Ref struct {
+	Key
+	Source Source
+}
+
+// Sighting is a process that the kernel side saw for the first time.
+type Sighting struct {
+	Key
+	// Executable is the basename of the executable as the kernel has it; "" when
+	// the process had already dropped it.
+	Executable string
+	// Comm is the task's name, at most 15 bytes.
+	Comm string
+	// Cgroup is the inode number of the process's cgroup directory: of the v2
+	// hierarchy, or, where the process sits in v2's root, of a v1 controller's.
+	Cgroup uint64
+}
+
+// Container is where a process runs. The zero value is the host.
+type Container struct {
+	// ID is the container id, usually 64 hexadecimal digits.
+	ID string
+	// PodUID is the Kubernetes pod's uid, with dashes.
+	PodUID string
+}
+
+// Workload is what a series is about: an executable and where it runs. Tables
+// hand out one pointer per distinct value, so that pointers compare as values do.
+type Workload struct {
+	// Executable is the basename of the executable; "" when unknown.
+	Executable string
+	Container  Container
+}
+
+// Process is what is known of an owner. It is immutable.
+type Process struct {
+	Key
+	*Workload
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package probe is the only package that touches the kernel. It loads and attaches
+// the BPF programs of bpf/, each hook on its own, and decodes their records into
+// domain facts.
+package probe
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// PortRange is inclusive at both ends.
+type PortRange struct{ First, Last uint16 }
+
+// TCMode says how the packet vantage point attaches.
+type TCMode string
+
+const (
+	TCAuto   TCMode = "auto" // TCX where the kernel has it (6.6), else clsact
+	TCX      TCMode = "tcx"
+	TCClsact TCMode = "clsact"
+	TCOff    TCMode = "off"
+)
+
+// Config is what the kernel side has to know. The zero value of a filter selects
+// everything. The receiver validates; probe trusts.
+type Config struct {
+	// Local ports whose connections are reported.
+	IncludePorts, ExcludePorts []PortRange
+	// Client addresses whose connections are reported.
+	IncludeClients, ExcludeClients []netip.Prefix
+
+	// Interface names or globs for the packet vantage point.
+	IncludeInterfaces, ExcludeInterfaces []string
+	TCMode                               TCMode
+	// TCFirst puts our programs before others of the same hook; else after.
+	TCFirst bool
+
+	// HalfOpen tracks handshakes that never complete.
+	HalfOpen bool
+	// HandshakeTimeout is the age at which a half-open attempt has failed.
+	HandshakeTimeout time.Duration
+
+	// OpenRecords asks for a record when a connection opens.
+	OpenRecords bool
+	// FailedPerSecond bounds the records of failed attempts; counters are exact.
+	FailedPerSecond uint32
+
+	// PacketSampleRate selects one packet in this many; 0 selects none by rate.
+	PacketSampleRate uint32
+	// PacketClasses selects every packet of these classes.
+	PacketClasses []packet.Class
+	// PacketsPerSecond bounds the selected packets.
+	PacketsPerSecond uint32
+
+	// Process takes the owning process in the kernel.
+	Process bool
+	// AcceptTracepoint allows the syscall exit tracepoints of accept and accept4 as
+	// a means to see who accepted. It slows every system call of the host a little.
+	AcceptTracepoint bool
+
+	// MaxConnections is the size of the connections map.
+	MaxConnections uint32
+	// RingBytes is the size of the ring buffer, a power of two of whole pages.
+	RingBytes uint32
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"bytes"
+	"net/netip"
+	"unsafe"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// view reads a record in place; nil when the sample is too short. The kernel aligns
+// records to 8 bytes, and so does the buffer they are copied to.
+func view[T any](sample []byte) *T {
+	var t T
+	if uintptr(len(sample)) < unsafe.Sizeof(t) {
+		return nil
+	}
+	return (*T)(unsafe.Pointer(unsafe.SliceData(sample)))
+}
+
+// decoder turns records into domain facts. The facts are its own and reused, so a
+// record costs no allocation.
+type decoder struct {
+	handler   Handler
+	clock     clock
+	names     interfaceNames
+	listeners *listeners
+	// ownNetNS is the namespace whose interface names we know.
+	ownNetNS uint32
+
+	opened   connection.Opened
+	closed   connection.Closed
+	failed   connection.Failed
+	live     connection.Live
+	packet   packet.Packet
+	sighting owner.Sighting
+	listener connection.Listener
+}
+
+// ring decodes one record of the ring buffer.
+func (d *decoder) ring(sample []byte) {
+	head := view[sockRecordHead](sample)
+	if head == nil {
+		d.handler.Lost(ledger.Connection, ledger.Undecodable, 1)
+		return
+	}
+	switch sockRecordKind(head.Kind) {
+	case sockRecordKindRECORD_CLOSE:
+		decode(d, sample, ledger.Connection, d.close)
+	case sockRecordKindRECORD_OPEN:
+		decode(d, sample, ledger.Open, d.open)
+	case sockRecordKindRECORD_FAILED:
+		decode(d, sample, ledger.Failed, d.fail)
+	case sockRecordKindRECORD_PACKET:
+		decode(d, sample, ledger.Packet, d.selected)
+	case sockRecordKindRECORD_PROCESS:
+		decode(d, sample, ledger.Process, d.process)
+	case sockRecordKindRECORD_LISTEN:
+		decode(d, sample, ledger.Listener, d.listen)
+	case sockRecordKindRECORD_UNLISTEN:
+		decode(d, sample, ledger.Listener, d.unlisten)
+	default:
+		d.handler.Lost(ledger.Connection, ledger.Undecodable, 1)
+	}
+}
+
+func decode[T any](d *decoder, sample []byte, event ledger.Event, hand func(*T)) {
+	record := view[T](sample)
+	if record == nil {
+		d.handler.Lost(event, ledger.Undecodable, 1)
+		return
+	}
+	hand(record)
+}
+
+func (d *decoder) open(r *sockOpenRecord) {
+	d.connection(&d.opened.Connection, &r.Connection)
+	d.handler.ConnectionOpened(&d.opened)
+}
+
+func (d *decoder) close(r *sockCloseRecord) {
+	d.connection(&d.closed.Connection, &r.Connection)
+	counters(&d.closed.Counters, &r.Counters)
+	d.closed.Time = d.clock.unix(r.Head.Time)
+	d.closed.Reason = connection.CloseReason(r.Reason)
+	d.handler.ConnectionClosed(&d.closed)
+}
+
+func (d *decoder) fail(r *sockFailedRecord) {
+	d.failed = connection.Failed{
+		Flow:      flow(&r.Flow),
+		Time:      d.clock.unix(r.Head.Time),
+		NetNS:     r.Head.Netns,
+		Interface: d.interfaceName(r.Head.Netns, r.Ifindex),
+		Type:      connection.Failure(r.Failure),
+	}
+	d.handler.ConnectionFailed(&d.failed)
+}
+
+func (d *decoder) selected(r *sockPacketRecord) {
+	d.packet = packet.Packet{
+		Flow:           flow(&r.Flow),
+		Time:           d.clock.unix(r.Head.Time),
+		NetNS:          r.Head.Netns,
+		Interface:      d.interfaceName(r.Head.Netns, r.Ifindex),
+		Egress:         r.Egress != 0,
+		Flags:          packet.Flags(r.Flags),
+		Length:         r.Length,
+		Payload:        r.Payload,
+		Sequence:       r.Sequence,
+		Acknowledgment: r.Acknowledgment,
+		Window:         r.Window,
+		Options:        r.Options[:min(int(r.OptionsLen), len(r.Options))],
+		Malformed:      packet.Malformed(r.Malformed),
+	}
+	d.handler.PacketSelected(&d.packet)
+}
+
+func (d *decoder) process(r *sockProcessRecord) {
+	d.sighting = owner.Sighting{
+		Key:        owner.Key{Start: r.Key.Start, PID: r.Key.Pid},
+		Executable: cString(&r.Executable),
+		Comm:       cString(&r.Comm),
+		Cgroup:     r.Cgroup,
+	}
+	d.handler.ProcessSeen(&d.sighting)
+}
+
+func (d *decoder) listen(r *sockListenRecord) {
+	d.listener = connection.Listener{
+		Socket:  r.Sk,
+		NetNS:   r.Head.Netns,
+		Address: netip.AddrPortFrom(netip.AddrFrom16(r.Address).Unmap(), r.Port),
+		Owner:   ref(&r.Owner),
+	}
+	if err := d.listeners.opened(r.Sk, sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)}); err != nil {
+		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
+	}
+	d.handler.ListenerOpened(&d.listener)
+}
+
+func (d *decoder) unlisten(r *sockListenRecord) {
+	if err := d.listeners.closed(r.Sk); err != nil {
+		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
+	}
+	d.handler.ListenerClosed(r.Sk)
+}
+
+func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
+	d.connection(&d.live.Connection, &r.Connection)
+	counters(&d.live.Counters, &r.Counters)
+	return &d.live
+}
+
+func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
+	flags := sockConnectionFlag(r.Flags)
+	*to = connection.Connection{
+		ID:           r.Id,
+		Flow:         flow(&r.Flow),
+		NetNS:        r.Netns,
+		Interface:    d.interfaceName(r.Netns, r.Ifindex),
+		Owner:        ref(&r.Owner),
+		Opened:       d.clock.unix(r.Opened),
+		HandshakeRTT: r.HandshakeRttUs,
+		Adopted:      flags&sockConnectionFlagCONNECTION_ADOPTED != 0,
+		MPTCP:        flags&sockConnectionFlagCONNECTION_MPTCP != 0,
+	}
+	if r.Accepted > r.Opened {
+		to.Accept = int64(r.Accepted - r.Opened)
+	}
+}
+
+func (d *decoder) interfaceName(netns, index uint32) string {
+	if index == 0 || netns != d.ownNetNS {
+		return ""
+	}
+	return d.names.name(index)
+}
+
+func counters(to *connection.Counters, r *sockCounters) {
+	*to = connection.Counters{
+		ReceivedBytes:       r.RxBytes,
+		TransmittedBytes:    r.TxBytes,
+		ReceivedSegments:    r.RxSegments,
+		TransmittedSegments: r.TxSegments,
+		Retransmits:         r.Retransmits,
+		OutOfOrder:          r.OutOfOrder,
+		SmoothedRTT:         r.SrttUs,
+		MinRTT:              r.MinRttUs,
+	}
+}
+
+func flow(r *sockFlow) connection.Flow {
+	return connection.Flow{
+		Client: netip.AddrPortFrom(netip.AddrFrom16(r.Remote).Unmap(), r.RemotePort),
+		Server: netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), r.LocalPort),
+	}
+}
+
+func ref(r *sockOwner) owner.Ref {
+	return owner.Ref{Key: owner.Key{Start: r.Process.Start, PID: r.Process.Pid}, Source: owner.Source(r.Source)}
+}
+
+// cString reads a NUL-terminated name.
+func cString[T [16]int8 | [64]int8](name *T) string {
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(name)), unsafe.Sizeof(*name))
+	if end := bytes.IndexByte(raw, 0); end >= 0 {
+		raw = raw[:end]
+	}
+	return string(raw)
+}

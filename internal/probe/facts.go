@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// Handler receives decoded facts in the order the kernel recorded them. What a
+// pointer points to is valid during the call only. Calls never overlap.
+type Handler interface {
+	ProcessSeen(*owner.Sighting)
+	ListenerOpened(*connection.Listener)
+	// ListenerClosed gets the Socket of an earlier Listener; it may be unknown.
+	ListenerClosed(socket uint64)
+	ConnectionOpened(*connection.Opened)
+	ConnectionClosed(*connection.Closed)
+	ConnectionFailed(*connection.Failed)
+	PacketSelected(*packet.Packet)
+	// Lost tells of records that could not be decoded.
+	Lost(ledger.Event, ledger.Cause, int)
+}
+
+// MapFill is how full a kernel map is.
+type MapFill struct {
+	Name              string
+	Entries, Capacity int
+}
+
+// HookState tells about one hook: what it gives, and whether it does.
+type HookState struct {
+	// Name is the kernel's name of the hook, such as tp_btf/inet_sock_set_state.
+	Name string
+	// Gives is what is lost without it, for people.
+	Gives string
+	// Attached is false when the hook is off, see Err.
+	Attached bool
+	// Err says why not; nil when attached or not asked for.
+	Err error
+	// Runs, Nanoseconds and Missed are the kernel's own statistics; the first two
+	// are 0 unless kernel.bpf_stats_enabled is set.
+	Runs, Nanoseconds, Missed uint64
+}
+
+// Snapshot is what is read from the kernel's maps at one time. Figures are
+// cumulative since the probe started.
+type Snapshot struct {
+	// Time is Unix nanoseconds.
+	Time       int64
+	Ledger     ledger.Kernel
+	Ports      []connection.PortCounter
+	Interfaces []packet.Interface
+	Maps       []MapFill
+	Hooks      []HookState
+}

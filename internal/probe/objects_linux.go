@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// objects are the maps of the socket vantage point, shared with the packet one,
+// and the specification that its programs are loaded from, one by one.
+type objects struct {
+	spec *ebpf.CollectionSpec
+	maps *ebpf.Collection
+	// variables are constants that the C side declares, by name.
+	kernel kernelFacts
+}
+
+// kernelFacts is what the running kernel's BTF says about hooks.
+type kernelFacts struct {
+	// dropReasons are names by number; nil before 5.17.
+	dropReasons map[uint32]string
+	// resetWithoutSocket: tcp_send_reset also fires without a socket, since 6.10.
+	resetWithoutSocket bool
+}
+
+// newObjects creates the maps. Nothing runs yet.
+func newObjects(cfg *Config) (*objects, error) {
+	// Before 5.11 maps are charged to RLIMIT_MEMLOCK.
+	memlock := rlimit.RemoveMemlock()
+	spec, err := loadSock()
+	if err != nil {
+		return nil, fmt.Errorf("read the socket programs' object: %w", err)
+	}
+	facts, err := readKernelFacts()
+	if err != nil {
+		return nil, err
+	}
+	o := &objects{spec: spec, kernel: facts}
+	if err := o.configure(cfg); err != nil {
+		return nil, err
+	}
+	maps := spec.Copy()
+	clear(maps.Programs)
+	if o.maps, err = ebpf.NewCollection(maps); err != nil {
+		if memlock != nil && errors.Is(err, os.ErrPermission) {
+			err = fmt.Errorf("%w (and raise RLIMIT_MEMLOCK: %w)", err, memlock)
+		}
+		return nil, fmt.Errorf("create the maps: %w", err)
+	}
+	if err := o.fillClientFilter(cfg); err != nil {
+		o.maps.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// configure sets sizes and constants before anything is created.
+func (o *objects) configure(cfg *Config) error {
+	o.spec.Maps["connections"].MaxEntries = cfg.MaxConnections
+	o.spec.Maps["records"].MaxEntries = cfg.RingBytes
+	if !cfg.HalfOpen {
+		o.spec.Maps["half_open_handshakes"].MaxEntries = 1
+	}
+	if len(cfg.IncludeClients)+len(cfg.ExcludeClients) == 0 {
+		o.spec.Maps["client_filter"].MaxEntries = 1
+	}
+	constants := map[string]any{
+		"emit_open":          cfg.OpenRecords,
+		"track_half_open":    cfg.HalfOpen,
+		"attribute_process":  cfg.Process,
+		"ring_wakeup_bytes":  uint64(cfg.RingBytes / 4),
+		"failed_per_second":  cfg.FailedPerSecond,
+		"drops_have_reasons": o.kernel.dropReasons != nil,
+		"ordinary_reasons":   ordinaryReasons(o.kernel.dropReasons),
+	}
+	return setConstants(o.spec, cfg, constants)
+}
+
+// setConstants sets what both vantage points share, and what is given.
+func setConstants(spec *ebpf.CollectionSpec, cfg *Config, constants map[string]any) error {
+	constants["filter_ports"] = len(cfg.IncludePorts)+len(cfg.ExcludePorts) > 0
+	constants["filter_clients"] = len(cfg.IncludeClients)+len(cfg.ExcludeClients) > 0
+	constants["clients_included_by_default"] = len(cfg.IncludeClients) == 0
+	if constants["filter_ports"] == true {
+		constants["selected_ports"] = selectedPorts(cfg)
+	}
+	for name, value := range constants {
+		variable, ok := spec.Variables[name]
+		if !ok {
+			return fmt.Errorf("constant %s is not in the object: rebuild it with go generate", name)
+		}
+		if err := variable.Set(value); err != nil {
+			return fmt.Errorf("set constant %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func selectedPorts(cfg *Config) [65536]uint8 {
+	var selected [65536]uint8
+	mark := func(ranges []PortRange, value uint8) {
+		for _, r := range ranges {
+			for port := int(r.First); port <= int(r.Last); port++ {
+				selected[port] = value
+			}
+		}
+	}
+	if len(cfg.IncludePorts) == 0 {
+		mark([]PortRange{{0, 65535}}, 1)
+	}
+	mark(cfg.IncludePorts, 1)
+	mark(cfg.ExcludePorts, 0)
+	return selected
+}
+
+// fillClientFilter enters the prefixes; an exclusion wins over an equal inclusion.
+func (o *objects) fillClientFilter(cfg *Config) error {
+	enter := func(prefixes []netip.Prefix, included uint32) error {
+		for _, prefix := range prefixes {
+			key := sockClientKey{Address: prefix.Addr().As16(), Prefixlen: uint32(prefix.Bits())}
+			if prefix.Addr().Is4() {
+				key.Prefixlen += 96
+			}
+			if err := o.maps.Maps["client_filter"].Put(&key, included); err != nil {
+				return fmt.Errorf("enter client filter %s: %w", prefix, err)
+			}
+		}
+		return nil
+	}
+	if err := enter(cfg.IncludeClients, 1); err != nil {
+		return err
+	}
+	return enter(cfg.ExcludeClients, 0)
+}
+
+// load loads one program on its own, so that one that a kernel refuses takes no
+// other with it.
+func (o *objects) load(name string) (*ebpf.Program, error) {
+	spec := o.spec.Copy()
+	for other := range spec.Programs {
+		if other != name {
+			delete(spec.Programs, other)
+		}
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps.Maps})
+	if err != nil {
+		return nil, err
+	}
+	defer collection.Close()
+	return collection.DetachProgram(name), nil
+}
+
+func (o *objects) close() { o.maps.Close() }
+
+// readKernelFacts asks the running kernel's BTF.
+func readKernelFacts() (kernelFacts, error) {
+	var facts kernelFacts
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return facts, fmt.Errorf("read the kernel's BTF (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux): %w", err)
+	}
+	// One parameter more than the tracepoint's own: the program's context.
+	if tracepointParameters(spec, "kfree_skb") >= 4 {
+		facts.dropReasons = enumNames(spec, "skb_drop_reason")
+	}
+	facts.resetWithoutSocket = tracepointParameters(spec, "tcp_send_reset") >= 4
+	return facts, nil
+}
+
+// tracepointParameters counts the parameters of a tracepoint's BTF prototype; 0
+// when there is none.
+func tracepointParameters(spec *btf.Spec, tracepoint string) int {
+	var typedef *btf.Typedef
+	if err := spec.TypeByName("btf_trace_"+tracepoint, &typedef); err != nil {
+		return 0
+	}
+	pointer, ok := btf.UnderlyingType(typedef).(*btf.Pointer)
+	if !ok {
+		return 0
+	}
+	proto, ok := pointer.Target.(*btf.FuncProto)
+	if !ok {
+		return 0
+	}
+	return len(proto.Params)
+}
+
+func enumNames(spec *btf.Spec, name string) map[uint32]string {
+	var enum *btf.Enum
+	if err := spec.TypeByName(name, &enum); err != nil {
+		return nil
+	}
+	names := make(map[uint32]string, len(enum.Values))
+	for _, value := range enum.Values {
+		names[uint32(value.Value)] = value.Name
+	}
+	return names
+}
+
+// ringSize rounds up to a power of two of whole pages, which the kernel insists on.
+func ringSize(bytes uint32) uint32 {
+	page := uint32(os.Getpagesize())
+	if bytes <= page {
+		return page
+	}
+	return 1 << bits.Len32(bytes-1)
+}

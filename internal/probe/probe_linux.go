@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// errPermission is what the kernel answers without the needed capability.
+var errPermission = unix.EPERM
+
+// Probe is the kernel side of one receiver. Its methods are called from one
+// goroutine at a time, in the order New, Start, Drain and Snapshot as wanted,
+// Detach, Drain and Snapshot once more, Close.
+type Probe struct {
+	cfg         Config
+	logger      *zap.Logger
+	objects     *objects
+	attachments []*attachment
+	tc          *tcVantage
+	scans       scans
+	reader      *ringbuf.Reader
+	record      ringbuf.Record
+	decoder     decoder
+	gone        goneConnections
+	// stale counts the entries that forget deleted.
+	stale int64
+}
+
+// New creates the maps; nothing of the kernel's is touched before Start.
+func New(cfg Config, logger *zap.Logger) (*Probe, error) {
+	cfg.RingBytes = ringSize(cfg.RingBytes)
+	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections)}
+	var err error
+	if p.objects, err = newObjects(&p.cfg); err != nil {
+		return nil, err
+	}
+	if p.reader, err = ringbuf.NewReader(p.objects.maps.Maps["records"]); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), p.Close())
+	}
+	return p, nil
+}
+
+// Start attaches what can be attached, then looks for listeners and connections
+// that were there before, which it hands to h. It fails when no hook attaches.
+func (p *Probe) Start(h Handler) error {
+	if err := p.decoder.clock.refresh(); err != nil {
+		return err
+	}
+	netns, err := currentNetNS()
+	if err != nil {
+		return err
+	}
+	maps := p.objects.maps.Maps
+	if err := maps["namespace_slots"].Put(netns, uint32(0)); err != nil {
+		return fmt.Errorf("enter the network namespace: %w", err)
+	}
+	p.decoder.handler, p.decoder.ownNetNS = h, netns
+	p.decoder.listeners = newListeners(maps)
+
+	for _, hook := range hookTable(&p.cfg, &p.objects.kernel) {
+		if hook.wanted {
+			p.attachments = append(p.attachments, p.objects.attach(hook))
+		}
+	}
+	if err := p.startTC(netns); err != nil {
+		return err
+	}
+	if err := p.anyAttached(); err != nil {
+		return err
+	}
+	p.scans.load(p.objects)
+	return p.scanExisting()
+}
+
+func (p *Probe) anyAttached() error {
+	var all error
+	for _, state := range p.Hooks() {
+		if state.Attached {
+			return nil
+		}
+		all = errors.Join(all, state.Err)
+	}
+	return fmt.Errorf("no hook of the kernel could be attached: %w", all)
+}
+
+// drainCheck is the number of records between two looks at the clock.
+const drainCheck = 256
+
+// Drain hands over records until the given time, or earlier when the ring buffer
+// is filling: then it returns as soon as it is empty and that time has passed.
+func (p *Probe) Drain(until time.Time) error {
+	if err := p.decoder.clock.refresh(); err != nil {
+		return err
+	}
+	p.reader.SetDeadline(until)
+	for n := 1; ; n++ {
+		err := p.reader.ReadInto(&p.record)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the ring buffer: %w", err)
+		}
+		p.decoder.ring(p.record.RawSample)
+		// A ring that never runs empty must not keep the caller from its snapshot.
+		if n%drainCheck == 0 && time.Now().After(until) {
+			return nil
+		}
+	}
+}
+
+// Hooks tells how each hook that was asked for does.
+func (p *Probe) Hooks() []HookState {
+	states := make([]HookState, 0, len(p.attachments)+8)
+	for _, a := range p.attachments {
+		states = append(states, a.state())
+	}
+	states = append(states, p.scans.states()...)
+	if p.tc != nil {
+		states = append(states, p.tc.hooks()...)
+	}
+	return states
+}
+
+// Detach takes every program off the kernel. What is in the ring buffer and the
+// maps can still be read.
+func (p *Probe) Detach() error {
+	var err error
+	if p.tc != nil {
+		err = p.tc.detach()
+	}
+	// In the reverse order: no connection opens that could not close.
+	for i := len(p.attachments) - 1; i >= 0; i-- {
+		err = errors.Join(err, p.attachments[i].detach())
+	}
+	return err
+}
+
+// Close gives up what is left. It may be called without Start, and twice.
+func (p *Probe) Close() error {
+	err := p.Detach()
+	if p.tc != nil {
+		err = errors.Join(err, p.tc.close())
+		p.tc = nil
+	}
+	for _, a := range p.attachments {
+		err = errors.Join(err, a.close())
+	}
+	p.attachments = nil
+	err = errors.Join(err, p.scans.close())
+	if p.reader != nil {
+		err = errors.Join(err, p.reader.Close())
+		p.reader = nil
+	}
+	if p.objects != nil {
+		p.objects.close()
+		p.objects = nil
+	}
+	return err
+}
+
+// currentNetNS is the inode number of our network namespace.
+func currentNetNS() (uint32, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &stat); err != nil {
+		return 0, fmt.Errorf("look at our network namespace: %w", err)
+	}
+	return uint32(stat.Ino), nil
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+)
+
+// goneConnections remembers, from one snapshot to the next, entries whose socket was
+// no longer theirs. Twice in a row means that the hook missed its end; once may be a
+// close under way.
+type goneConnections map[uint64]bool
+
+// Snapshot reads the kernel's maps and hands every live connection to visit.
+func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
+	if err := p.decoder.clock.refresh(); err != nil {
+		return nil, err
+	}
+	s := &Snapshot{Time: time.Now().UnixNano()}
+	if p.tc != nil {
+		p.tc.sweepHalfOpen(p.decoder.handler)
+	}
+	p.decoder.names.refresh()
+	active, err := p.visitLive(visit)
+	err = errors.Join(err, p.readLedger(&s.Ledger), p.readPorts(s))
+	s.Ledger.Active = int64(active)
+	s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
+	for _, name := range []string{"port_counters", "listening_ports", "half_open_handshakes"} {
+		s.Maps = append(s.Maps, mapFill(p.objects.maps.Maps[name], name))
+	}
+	s.Maps = append(s.Maps, MapFill{"records", p.reader.AvailableBytes(), int(p.cfg.RingBytes)})
+	if p.tc != nil {
+		s.Interfaces = p.tc.counters()
+	}
+	s.Hooks = p.Hooks()
+	return s, err
+}
+
+// visitLive runs the snapshot iterator. It returns the number of entries.
+func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
+	active := 0
+	gone := make(goneConnections)
+	err := each(&p.scans.snapshot, func(r *sockLiveRecord) {
+		if r.Connection.Flags&uint32(sockConnectionFlagCONNECTION_GONE) != 0 {
+			if p.gone[r.Connection.Id] && p.forget(r) {
+				return
+			}
+			gone[r.Connection.Id] = true
+		}
+		active++
+		visit(p.decoder.lookedAt(r))
+	})
+	p.gone = gone
+	return active, err
+}
+
+// forget deletes an entry whose end was missed, unless it is another's by now.
+func (p *Probe) forget(r *sockLiveRecord) bool {
+	connections := p.objects.maps.Maps["connections"]
+	var now sockConnection
+	if connections.Lookup(&r.Sk, &now) != nil || now.Id != r.Connection.Id || connections.Delete(&r.Sk) != nil {
+		return false
+	}
+	p.stale++
+	return true
+}
+
+func (p *Probe) readLedger(to *ledger.Kernel) error {
+	var entries [sockLedgerEntryLEDGER_ENTRIES]int64
+	perCPU := make([]uint64, ebpf.MustPossibleCPU())
+	for i := range entries {
+		if err := p.objects.maps.Maps["ledger"].Lookup(uint32(i), &perCPU); err != nil {
+			return fmt.Errorf("read the ledger: %w", err)
+		}
+		for _, n := range perCPU {
+			entries[i] += int64(n)
+		}
+	}
+	to.Opened = entries[sockLedgerEntryLEDGER_OPENED]
+	to.Adopted = entries[sockLedgerEntryLEDGER_ADOPTED]
+	to.Produced[ledger.Open] = entries[sockLedgerEntryLEDGER_PRODUCED_OPEN]
+	to.Produced[ledger.Failed] = entries[sockLedgerEntryLEDGER_PRODUCED_FAILED]
+	to.Produced[ledger.Packet] = entries[sockLedgerEntryLEDGER_PRODUCED_PACKET]
+
+	to.Lost[ledger.Connection][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL]
+	to.Lost[ledger.Connection][ledger.MapStale] = entries[sockLedgerEntryLEDGER_LOST_STALE] + p.stale
+	to.Lost[ledger.Connection][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_CLOSE]
+	to.Lost[ledger.Open][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_OPEN]
+	to.Lost[ledger.Failed][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_FAILED]
+	to.Lost[ledger.Failed][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_FAILED]
+	to.Lost[ledger.Failed][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED]
+	to.Lost[ledger.Packet][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PACKET]
+	to.Lost[ledger.Packet][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_PACKET]
+	to.Lost[ledger.Listener][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_LISTEN]
+	to.Lost[ledger.Process][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PROCESS]
+	to.Lost[ledger.PortCount][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_PORT_COUNTER]
+	return nil
+}
+
+func (p *Probe) readPorts(s *Snapshot) error {
+	var key sockPortCounterKey
+	perCPU := make([]uint64, ebpf.MustPossibleCPU())
+	entries := p.objects.maps.Maps["port_counters"].Iterate()
+	for entries.Next(&key, &perCPU) {
+		counter := connection.PortCounter{
+			NetNS: key.Netns,
+			Port:  key.Port,
+			IPv4:  key.Family == 4,
+			What:  connection.PortCount(key.Count),
+		}
+		switch counter.What {
+		case connection.Drops:
+			counter.Detail = p.objects.kernel.dropReason(key.Detail)
+		case connection.Failures:
+			counter.Detail = connection.Failure(key.Detail).String()
+		}
+		for _, n := range perCPU {
+			counter.Value += n
+		}
+		s.Ports = append(s.Ports, counter)
+	}
+	// An entry inserted or deleted meanwhile may end the iteration early: the rest
+	// is read next time, for the values are running totals.
+	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read the port counters: %w", err)
+	}
+	return nil
+}
+
+// mapFill counts the keys of a hash map; approximate while the kernel writes.
+func mapFill(m *ebpf.Map, name string) MapFill {
+	fill := MapFill{Name: name, Capacity: int(m.MaxEntries())}
+	key := make([]byte, m.KeySize())
+	next := make([]byte, m.KeySize())
+	for err := m.NextKey(nil, &next); err == nil && fill.Entries < fill.Capacity; err = m.NextKey(&key, &next) {
+		key, next = next, key
+		fill.Entries++
+	}
+	return fill
+}
