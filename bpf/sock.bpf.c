@@ -180,7 +180,7 @@ static __always_inline void opened(struct sock *sk)
 		return;
 	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
-	connection.ifindex = socket_ifindex(tp);
+	connection.ifindex = socket_ifindex(sk);
 	connection.handshake_rtt_us = tp->srtt_us >> 3;
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
@@ -682,6 +682,7 @@ static __always_inline bool adopt(const struct sock *sk, struct task_struct *hol
 	if (bpf_map_lookup_elem(&connections, &key))
 		return false;
 	connection.opened = bpf_ktime_get_boot_ns();
+	connection.ifindex = socket_ifindex(sk);
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
 	if (attribute_process && holder) {

@@ -61,13 +61,14 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 	flow->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
-/* Unknown (0) between 5.16 and kernels where the member moved again. */
-static __always_inline __u32 socket_ifindex(const struct tcp_sock *tp)
+/* The interface that the last segment of the handshake came in by; 0 = unknown. */
+static __always_inline __u32 socket_ifindex(const struct sock *sk)
 {
+	/* struct sock has it since 5.16; before, struct inet_sock. */
 	if (bpf_core_field_exists(struct sock, sk_rx_dst_ifindex))
-		return tp->inet_conn.icsk_inet.sk.sk_rx_dst_ifindex;
+		return BPF_CORE_READ(sk, sk_rx_dst_ifindex);
 	if (bpf_core_field_exists(struct inet_sock, rx_dst_ifindex))
-		return tp->inet_conn.icsk_inet.rx_dst_ifindex;
+		return BPF_CORE_READ((const struct inet_sock *)sk, rx_dst_ifindex);
 	return 0;
 }
 

@@ -208,7 +208,7 @@ func TestTrackerCountsEachByteOnce(t *testing.T) {
 			if random.IntN(10) == 0 {
 				end(id)
 			}
-			if random.IntN(20) != 0 {
+			if random.IntN(50) != 0 {
 				take(tracker.Live(&stale))
 			}
 		}

@@ -33,7 +33,7 @@ func hookTable(cfg *Config, facts *kernelFacts) []hook {
 	}
 	syscall := func(name string) func(*ebpf.Program) (link.Link, error) {
 		return func(p *ebpf.Program) (link.Link, error) {
-			return link.Tracepoint("syscalls", name, p, nil)
+			return attachSyscallTracepoint(name, p)
 		}
 	}
 	const state = "tp_btf/inet_sock_set_state"

@@ -170,7 +170,7 @@ func (p *Probe) Close() error {
 // currentNetNS is the inode number of our network namespace.
 func currentNetNS() (uint32, error) {
 	var stat unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/net", &stat); err != nil {
+	if err := unix.Stat("/proc/thread-self/ns/net", &stat); err != nil {
 		return 0, fmt.Errorf("look at our network namespace: %w", err)
 	}
 	return uint32(stat.Ino), nil

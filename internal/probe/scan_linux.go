@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // scans are the iterators: what was there before us, and the live figures.
@@ -101,13 +105,61 @@ func each[T any](s *scan, hand func(*T)) error {
 // one.
 func (p *Probe) scanExisting() error {
 	d := &p.decoder
+	// A process of each network namespace that has listeners.
+	insiders := make(map[uint32]uint32)
 	err := each(&p.scans.listeners, func(r *sockScanRecord) {
 		if r.Process.Head.Kind == uint32(sockRecordKindRECORD_PROCESS) {
 			d.process(&r.Process)
 		}
 		d.listen(&r.Listener)
+		netns, pid := r.Listener.Head.Netns, r.Listener.Owner.Process.Pid
+		// A process may hold a listener of a namespace that it is not in itself.
+		if _, ok := insiders[netns]; !ok && netns != d.ownNetNS && netNSOf(pid) == netns {
+			insiders[netns] = pid
+		}
 	})
-	err = errors.Join(err, each(&p.scans.connections, d.process))
+	err = errors.Join(err, each(&p.scans.connections, d.process), p.scans.findOrphans())
+	for _, pid := range insiders {
+		if err := inNetNSOf(pid, p.scans.findOrphans); err != nil {
+			// The process ended, or CAP_SYS_ADMIN is missing; the rest was found.
+			p.logger.Warn("connections that no process holds were not looked for in a network namespace",
+				zap.Uint32("pid", pid), zap.Error(err))
+		}
+	}
+	return err
+}
+
+// findOrphans adopts sockets of the thread's network namespace, whoever holds them.
+func (s *scans) findOrphans() error {
 	// Reading the iterator runs it; it writes nothing.
-	return errors.Join(err, each(&p.scans.orphans, func(*byte) {}))
+	return each(&s.orphans, func(*byte) {})
+}
+
+// netNSOf is 0 for a process that ended or that we may not look at.
+func netNSOf(pid uint32) uint32 {
+	var stat unix.Stat_t
+	if unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &stat) != nil {
+		return 0
+	}
+	return uint32(stat.Ino)
+}
+
+// inNetNSOf runs f on a thread in the network namespace of a process. The thread
+// ends with it, so that no other goroutine ever runs there.
+func inNetNSOf(pid uint32, f func() error) error {
+	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return fmt.Errorf("open the network namespace: %w", err)
+	}
+	defer namespace.Close()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter the network namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
 }

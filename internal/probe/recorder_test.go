@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package probe
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// recorder is a Handler that keeps what it is told of one network namespace.
+type recorder struct {
+	netns     uint32
+	processes []owner.Sighting
+	listeners []connection.Listener
+	unlistens []uint64
+	opened    []connection.Opened
+	closed    []connection.Closed
+	failed    []connection.Failed
+	packets   []packet.Packet
+	lost      []string
+}
+
+func (r *recorder) ProcessSeen(s *owner.Sighting) { r.processes = append(r.processes, *s) }
+func (r *recorder) ListenerOpened(l *connection.Listener) {
+	if l.NetNS == r.netns {
+		r.listeners = append(r.listeners, *l)
+	}
+}
+
+func (r *recorder) ListenerClosed(socket uint64) { r.unlistens = append(r.unlistens, socket) }
+func (r *recorder) ConnectionOpened(c *connection.Opened) {
+	if c.NetNS == r.netns {
+		r.opened = append(r.opened, *c)
+	}
+}
+
+func (r *recorder) ConnectionClosed(c *connection.Closed) {
+	if c.NetNS == r.netns {
+		r.closed = append(r.closed, *c)
+	}
+}
+
+func (r *recorder) ConnectionFailed(f *connection.Failed) {
+	if f.NetNS == r.netns {
+		r.failed = append(r.failed, *f)
+	}
+}
+
+func (r *recorder) PacketSelected(p *packet.Packet) {
+	kept := *p
+	kept.Options = slices.Clone(p.Options)
+	r.packets = append(r.packets, kept)
+}
+
+func (r *recorder) Lost(event ledger.Event, cause ledger.Cause, n int) {
+	r.lost = append(r.lost, fmt.Sprintf("%s: %s %s (%d)", event, cause.Place(), cause.Reason(), n))
+}
+
+// closedTo lists the closes of connections to one local port.
+func (r *recorder) closedTo(port uint16) []connection.Closed {
+	return slices.DeleteFunc(slices.Clone(r.closed), func(c connection.Closed) bool {
+		return c.Server.Port() != port
+	})
+}
+
+// kernel is a started probe with its recorder.
+type kernel struct {
+	*recorder
+	probe *Probe
+	t     *testing.T
+}
+
+// testConfig selects the socket vantage point alone; change edits it.
+func testConfig(change ...func(*Config)) Config {
+	cfg := Config{
+		TCMode:           TCOff,
+		OpenRecords:      true,
+		FailedPerSecond:  1000,
+		Process:          true,
+		AcceptTracepoint: true,
+		HandshakeTimeout: time.Second,
+		MaxConnections:   4096,
+		RingBytes:        1 << 20,
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return cfg
+}
+
+// onlyPort keeps what else happens on the host out of the books.
+func onlyPort(port uint16) func(*Config) {
+	return func(c *Config) { c.IncludePorts = []PortRange{{port, port}} }
+}
+
+func startProbe(t *testing.T, cfg Config) *kernel {
+	t.Helper()
+	p, err := New(cfg, zaptest.NewLogger(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	netns, err := currentNetNS()
+	require.NoError(t, err)
+	k := &kernel{recorder: &recorder{netns: netns}, probe: p, t: t}
+	require.NoError(t, p.Start(k))
+	for _, hook := range p.Hooks() {
+		require.NoErrorf(t, hook.Err, "%s (%s)", hook.Name, hook.Gives)
+		require.Truef(t, hook.Attached, "%s (%s)", hook.Name, hook.Gives)
+	}
+	return k
+}
+
+// until drains until the condition holds; it fails the test after ten seconds.
+func (k *kernel) until(what string, holds func() bool) {
+	k.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !holds() {
+		require.Truef(k.t, time.Now().Before(deadline), "no %s within ten seconds; closed: %+v", what, k.closed)
+		require.NoError(k.t, k.probe.Drain(time.Now().Add(20*time.Millisecond)))
+	}
+}
+
+// settle drains what is in the ring.
+func (k *kernel) settle() {
+	k.t.Helper()
+	require.NoError(k.t, k.probe.Drain(time.Now().Add(20*time.Millisecond)))
+}
+
+// snapshot takes one, with the live connections to one local port.
+func (k *kernel) snapshot(port uint16) (*Snapshot, []connection.Live) {
+	k.t.Helper()
+	var live []connection.Live
+	s, err := k.probe.Snapshot(func(l *connection.Live) {
+		if l.Server.Port() == port {
+			live = append(live, *l)
+		}
+	})
+	require.NoError(k.t, err)
+	return s, live
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged
+
+package probe
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+)
+
+// nft runs in the network namespace of the test's thread.
+func nft(t *testing.T, command string) {
+	t.Helper()
+	output, err := exec.Command("nft", command).CombinedOutput()
+	require.NoErrorf(t, err, "nft %s: %s", command, output)
+}
+
+// dropSegments lets netfilter drop what matches on its way in.
+func dropSegments(t *testing.T, match string) {
+	t.Helper()
+	nft(t, "add table inet test; add chain inet test input { type filter hook input priority 0; }; "+
+		"add rule inet test input "+match+" drop")
+}
+
+// counted waits until a counter of a port has a value, and returns it.
+func (k *kernel) counted(port uint16, what connection.PortCount, detail string) uint64 {
+	k.t.Helper()
+	var value uint64
+	k.until(fmt.Sprintf("count %d %q", what, detail), func() bool {
+		s, _ := k.snapshot(port)
+		for _, counter := range s.Ports {
+			if counter.NetNS == k.netns && counter.Port == port && counter.What == what && counter.Detail == detail {
+				value = counter.Value
+			}
+		}
+		return value > 0
+	})
+	return value
+}
+
+func TestSockCountsLossInTheHandshake(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := portOf(l.Addr())
+	k := startProbe(t, testConfig(onlyPort(port)))
+	// The client's last segment of the handshake never arrives.
+	dropSegments(t, fmt.Sprintf("tcp dport %d tcp flags & (syn|ack) == ack", port))
+	client, err := net.Dial("tcp4", l.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	assert.Positive(t, k.counted(port, connection.SYNACKRetransmits, ""))
+	assert.Positive(t, k.counted(port, connection.Drops, "netfilter_drop"))
+	assert.Empty(t, k.closed)
+}
+
+func TestSockCountsRetransmits(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := portOf(l.Addr())
+	k := startProbe(t, testConfig(onlyPort(port)))
+	client, server := connect(t, l, "127.0.0.1")
+	dropSegments(t, fmt.Sprintf("tcp sport %d", port))
+	_, err := server.Write([]byte("lost"))
+	require.NoError(t, err)
+	retransmits := k.counted(port, connection.Retransmits, "")
+	nft(t, "flush ruleset")
+	finish(t, client, server)
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	assert.GreaterOrEqual(t, uint64(k.closed[0].Retransmits), retransmits)
+	assert.EqualValues(t, len("lost"), k.closed[0].TransmittedBytes)
+}
+
+func TestSockCountsResets(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := portOf(l.Addr())
+	k := startProbe(t, testConfig(onlyPort(port)))
+	client, server := connect(t, l, "127.0.0.1")
+	require.NoError(t, client.SetLinger(0))
+	require.NoError(t, client.Close())
+	assert.EqualValues(t, 1, k.counted(port, connection.ResetsReceived, ""))
+	require.NoError(t, server.Close())
+
+	client, server = connect(t, l, "127.0.0.1")
+	require.NoError(t, server.Close())
+	_, err := client.Write([]byte("to nobody"))
+	require.NoError(t, err)
+	_, err = client.Read(make([]byte, 1))
+	require.Error(t, err)
+	k.until("closes", func() bool { return len(k.closed) == 2 })
+}
+
+// A segment in good order must not look like a drop: users would chase ghosts.
+func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := portOf(l.Addr())
+	k := startProbe(t, testConfig(onlyPort(port)))
+	const connections = 50
+	for i := range connections {
+		client, server := connect(t, l, "127.0.0.1")
+		send(t, client, server, 100)
+		send(t, server, client, 100_000)
+		if i%2 == 0 {
+			finish(t, client, server)
+		} else {
+			finish(t, server, client)
+		}
+	}
+	k.until("closes", func() bool { return len(k.closed) == connections })
+	s, _ := k.snapshot(port)
+	for _, counter := range s.Ports {
+		if counter.NetNS == k.netns {
+			assert.NotEqualf(t, connection.Drops, counter.What, "%+v", counter)
+		}
+	}
+	// The same host still counts what is really dropped.
+	nft(t, "add table inet test; add chain inet test input { type filter hook input priority 0; }; "+
+		fmt.Sprintf("add rule inet test input tcp dport %d tcp flags & (syn|ack) == syn drop", port))
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.ErrorIs(t, unix.Connect(fd, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}), unix.EINPROGRESS)
+	assert.Positive(t, k.counted(port, connection.Drops, "netfilter_drop"))
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// attachSyscallTracepoint attaches to syscalls/<name>. The kernel tells the
+// tracepoint's number in tracefs only, which many hosts do not mount, and a
+// collector has no business mounting it: a mount that is attached to no directory
+// (fsmount, since 5.2) is ours alone and ends with its descriptor.
+func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error) {
+	id, err := syscallTracepointID(name)
+	if err != nil {
+		return nil, err
+	}
+	attr := unix.PerfEventAttr{
+		Type:        unix.PERF_TYPE_TRACEPOINT,
+		Config:      id,
+		Sample_type: unix.PERF_SAMPLE_RAW,
+		Sample:      1,
+		Wakeup:      1,
+	}
+	// pid -1 and CPU 0: a program on a tracepoint runs on every CPU whatever the
+	// event's own (perf_trace_run_bpf_submit).
+	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("open the perf event: %w", err)
+	}
+	event := &perfEvent{file: os.NewFile(uintptr(fd), name)}
+	if err := event.enable(prog); err != nil {
+		return nil, errors.Join(err, event.Close())
+	}
+	return event, nil
+}
+
+// perfEvent is a perf event with a program; closing the descriptor takes both off.
+// It is not a bpf_link, for those need 5.15.
+type perfEvent struct {
+	link.Link
+	file *os.File
+}
+
+func (e *perfEvent) enable(prog *ebpf.Program) error {
+	fd := int(e.file.Fd())
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, prog.FD()); err != nil {
+		return fmt.Errorf("set the perf event's program: %w", err)
+	}
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
+		return fmt.Errorf("enable the perf event: %w", err)
+	}
+	return nil
+}
+
+func (e *perfEvent) Close() error { return e.file.Close() }
+
+func syscallTracepointID(name string) (uint64, error) {
+	tracefs, err := openTracefs()
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(tracefs)
+	path := "events/syscalls/" + name + "/id"
+	fd, err := unix.Openat(tracefs, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open %s in tracefs (CONFIG_FTRACE_SYSCALLS): %w", path, err)
+	}
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return 0, fmt.Errorf("read %s in tracefs: %w", path, err)
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+}
+
+func openTracefs() (int, error) {
+	context, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("open tracefs: %w", err)
+	}
+	defer unix.Close(context)
+	if err := unix.FsconfigCreate(context); err != nil {
+		return -1, fmt.Errorf("create a tracefs mount: %w", err)
+	}
+	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return -1, fmt.Errorf("mount tracefs apart: %w", err)
+	}
+	return mount, nil
+}
