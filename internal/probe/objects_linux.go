@@ -12,14 +12,14 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
+	"go.uber.org/zap"
 )
 
 // objects are the maps of the socket vantage point, shared with the packet one,
 // and the specification that its programs are loaded from, one by one.
 type objects struct {
-	spec *ebpf.CollectionSpec
-	maps *ebpf.Collection
-	// variables are constants that the C side declares, by name.
+	spec   *ebpf.CollectionSpec
+	maps   *ebpf.Collection
 	kernel kernelFacts
 }
 
@@ -32,7 +32,7 @@ type kernelFacts struct {
 }
 
 // newObjects creates the maps. Nothing runs yet.
-func newObjects(cfg *Config) (*objects, error) {
+func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	// Before 5.11 maps are charged to RLIMIT_MEMLOCK.
 	memlock := rlimit.RemoveMemlock()
 	spec, err := loadSock()
@@ -41,7 +41,8 @@ func newObjects(cfg *Config) (*objects, error) {
 	}
 	facts, err := readKernelFacts()
 	if err != nil {
-		return nil, err
+		// The packet vantage point works without; each socket hook will say so.
+		logger.Warn("the socket vantage point can't work", zap.Error(err))
 	}
 	o := &objects{spec: spec, kernel: facts}
 	if err := o.configure(cfg); err != nil {
@@ -53,7 +54,7 @@ func newObjects(cfg *Config) (*objects, error) {
 		if memlock != nil && errors.Is(err, os.ErrPermission) {
 			err = fmt.Errorf("%w (and raise RLIMIT_MEMLOCK: %w)", err, memlock)
 		}
-		return nil, fmt.Errorf("create the maps: %w", err)
+		return nil, fmt.Errorf("create the maps: %w", hint(err))
 	}
 	if err := o.fillClientFilter(cfg); err != nil {
 		o.maps.Close()

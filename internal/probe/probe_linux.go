@@ -32,6 +32,8 @@ type Probe struct {
 	gone        goneConnections
 	// stale counts the entries that forget deleted.
 	stale int64
+	// lostListeners is the ledger's count when the listeners were last scanned.
+	lostListeners int64
 }
 
 // New creates the maps; nothing of the kernel's is touched before Start.
@@ -39,7 +41,7 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections)}
 	var err error
-	if p.objects, err = newObjects(&p.cfg); err != nil {
+	if p.objects, err = newObjects(&p.cfg, logger); err != nil {
 		return nil, err
 	}
 	if p.reader, err = ringbuf.NewReader(p.objects.maps.Maps["records"]); err != nil {

@@ -107,11 +107,7 @@ func (p *Probe) scanExisting() error {
 	d := &p.decoder
 	// A process of each network namespace that has listeners.
 	insiders := make(map[uint32]uint32)
-	err := each(&p.scans.listeners, func(r *sockScanRecord) {
-		if r.Process.Head.Kind == uint32(sockRecordKindRECORD_PROCESS) {
-			d.process(&r.Process)
-		}
-		d.listen(&r.Listener)
+	err := p.scanListeners(func(r *sockScanRecord) {
 		netns, pid := r.Listener.Head.Netns, r.Listener.Owner.Process.Pid
 		// A process may hold a listener of a namespace that it is not in itself.
 		if _, ok := insiders[netns]; !ok && netns != d.ownNetNS && netNSOf(pid) == netns {
@@ -127,6 +123,32 @@ func (p *Probe) scanExisting() error {
 		}
 	}
 	return err
+}
+
+// scanListeners tells of every listener that a process holds.
+func (p *Probe) scanListeners(also func(*sockScanRecord)) error {
+	return each(&p.scans.listeners, func(r *sockScanRecord) {
+		if r.Process.Head.Kind == uint32(sockRecordKindRECORD_PROCESS) {
+			p.decoder.process(&r.Process)
+		}
+		p.decoder.listen(&r.Listener)
+		also(r)
+	})
+}
+
+// rescanListeners makes good for records of listeners that the ring had no room for:
+// it tells of all, and of the end of those that are gone.
+func (p *Probe) rescanListeners() error {
+	found := make(map[uint64]bool)
+	if err := p.scanListeners(func(r *sockScanRecord) { found[r.Listener.Sk] = true }); err != nil {
+		return err
+	}
+	for socket := range p.decoder.listeners.sockets {
+		if !found[socket] {
+			p.decoder.unlisten(&sockListenRecord{Sk: socket})
+		}
+	}
+	return nil
 }
 
 // findOrphans adopts sockets of the thread's network namespace, whoever holds them.

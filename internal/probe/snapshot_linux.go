@@ -30,6 +30,10 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	p.decoder.names.refresh()
 	active, err := p.visitLive(visit)
 	err = errors.Join(err, p.readLedger(&s.Ledger), p.readPorts(s))
+	if lost := s.Ledger.Lost[ledger.Listener][ledger.RingFull]; lost != p.lostListeners {
+		p.lostListeners = lost
+		err = errors.Join(err, p.rescanListeners())
+	}
 	s.Ledger.Active = int64(active)
 	s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
 	for _, name := range []string{"port_counters", "listening_ports", "half_open_handshakes"} {

@@ -332,6 +332,32 @@ func TestSockRingFull(t *testing.T) {
 	k.balance()
 }
 
+func TestSockFindsListenersThatTheRingLost(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = 4096 }))
+	const listeners = 60 // more than 4 KiB hold
+	addresses := map[string]bool{}
+	for range listeners {
+		addresses[listen(t, "tcp4", "127.0.0.1:0").Addr().String()] = true
+	}
+	closed := listen(t, "tcp4", "127.0.0.1:0")
+	require.NoError(t, closed.Close())
+	k.settle()
+	require.Less(t, len(k.listeners), listeners)
+	k.snapshot(0)
+	for _, l := range k.listeners {
+		delete(addresses, l.Address.String())
+	}
+	assert.Empty(t, addresses)
+	held := 0
+	for _, key := range k.probe.decoder.listeners.sockets {
+		if key.Netns == k.netns {
+			held++
+		}
+	}
+	assert.Equal(t, listeners, held)
+}
+
 func TestSockListenerEndsWithItsLastSocket(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig())
