@@ -107,8 +107,10 @@ func (m Malformed) String() string {
 
 // Interface is the count of one interface and direction since the probe attached.
 type Interface struct {
-	Name   string
-	Egress bool
+	Name string
+	// NetNS and Index tell interfaces of one name apart: another one counts anew.
+	NetNS, Index uint32
+	Egress       bool
 	// Packets and Bytes are server-side traffic by Class.
 	Packets, Bytes [Classes]uint64
 	// Malformed counts by kind, whatever the destination.

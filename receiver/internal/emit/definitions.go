@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emit
+
+import "github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+
+// metric is one of the metrics that metadata.yaml declares.
+type metric uint8
+
+const (
+	metricForwarded metric = iota
+	metricAccept
+	metricActive
+	metricDuration
+	metricFailed
+	metricOpened
+	metricDrops
+	metricFragments
+	metricIO
+	metricMalformed
+	metricPacketSize
+	metricPackets
+	metricResets
+	metricRetransmits
+	metricRTT
+	metrics
+)
+
+// definition is what a metric's declaration says; a test compares the two.
+type definition struct {
+	name, description, unit string
+	kind                    kind
+}
+
+type kind uint8
+
+const (
+	counter kind = iota
+	upDownCounter
+	histogram
+)
+
+var definitions = [metrics]definition{
+	metricForwarded: {
+		"tcp.forwarded.packets",
+		"Packets to or from a port that has a listener, of an address that is not this host's.",
+		"{packet}", counter,
+	},
+	metricAccept: {
+		"tcp.server.accept.duration",
+		"Time that connections waited in the accept queue, where accept was seen, taken at close.",
+		"s", histogram,
+	},
+	metricActive: {
+		"tcp.server.connection.active",
+		"Inbound connections that are open.",
+		"{connection}", upDownCounter,
+	},
+	metricDuration: {
+		"tcp.server.connection.duration",
+		"Time from established to closed.",
+		"s", histogram,
+	},
+	metricFailed: {
+		"tcp.server.connection.failed",
+		"Attempts to connect that did not become a connection.",
+		"{attempt}", counter,
+	},
+	metricOpened: {
+		"tcp.server.connection.opened",
+		"Inbound connections that were established.",
+		"{connection}", counter,
+	},
+	metricDrops: {
+		"tcp.server.drops",
+		"Inbound packets that the kernel dropped, ordinary ends of connections excluded.",
+		"{packet}", counter,
+	},
+	metricFragments: {
+		"tcp.server.fragments",
+		"IP fragments other than the first, which carry no ports.",
+		"{packet}", counter,
+	},
+	metricIO: {
+		"tcp.server.io",
+		"Payload of inbound connections, each byte once.",
+		"By", counter,
+	},
+	metricMalformed: {
+		"tcp.server.malformed",
+		"Packets with impossible headers, whatever their destination.",
+		"{packet}", counter,
+	},
+	metricPacketSize: {
+		"tcp.server.packet.size",
+		"Bytes of server-side packets as the interface sees them.",
+		"By", counter,
+	},
+	metricPackets: {
+		"tcp.server.packets",
+		"Server-side packets, a super-packet counted as its segments.",
+		"{packet}", counter,
+	},
+	metricResets: {
+		"tcp.server.resets",
+		"Resets sent by and received from clients.",
+		"{reset}", counter,
+	},
+	metricRetransmits: {
+		"tcp.server.retransmits",
+		"Segments and SYN-ACKs that were sent again.",
+		"{segment}", counter,
+	},
+	metricRTT: {
+		"tcp.server.rtt",
+		"Smoothed round-trip time, one observation per connection, at close.",
+		"s", histogram,
+	},
+}
+
+func enabled(c *metadata.MetricsConfig) [metrics]bool {
+	return [metrics]bool{
+		metricForwarded:   c.TCPForwardedPackets.Enabled,
+		metricAccept:      c.TCPServerAcceptDuration.Enabled,
+		metricActive:      c.TCPServerConnectionActive.Enabled,
+		metricDuration:    c.TCPServerConnectionDuration.Enabled,
+		metricFailed:      c.TCPServerConnectionFailed.Enabled,
+		metricOpened:      c.TCPServerConnectionOpened.Enabled,
+		metricDrops:       c.TCPServerDrops.Enabled,
+		metricFragments:   c.TCPServerFragments.Enabled,
+		metricIO:          c.TCPServerIo.Enabled,
+		metricMalformed:   c.TCPServerMalformed.Enabled,
+		metricPacketSize:  c.TCPServerPacketSize.Enabled,
+		metricPackets:     c.TCPServerPackets.Enabled,
+		metricResets:      c.TCPServerResets.Enabled,
+		metricRetransmits: c.TCPServerRetransmits.Enabled,
+		metricRTT:         c.TCPServerRtt.Enabled,
+	}
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package emit turns facts into OpenTelemetry's data: Logs makes a record of each,
+// Metrics keeps cumulative series. It is the only package that builds pdata.
+package emit
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// LogsOptions configure Logs beyond what the user can.
+type LogsOptions struct {
+	HostName string
+	// Version is the scope's version, the collector's build.
+	Version string
+	// Now replaces the clock in tests; nil means time.Now.
+	Now func() time.Time
+}
+
+// Logs gathers records into a batch. It is for one goroutine at a time.
+type Logs struct {
+	events    metadata.EventsConfig
+	resources *resources
+	options   LogsOptions
+
+	batch plog.Logs
+	// places are the batch's records by container; refused ones have no slice.
+	places map[owner.Container]*place
+	// lastContainer and lastPlace spare most records the look-up.
+	lastContainer owner.Container
+	lastPlace     *place
+
+	counts   [ledger.Events]int
+	length   int
+	bytes    int
+	observed int64
+
+	text text
+	// line is where a body is written before it is cut out of text.
+	line []byte
+}
+
+type place struct {
+	records plog.LogRecordSlice
+	allowed bool
+}
+
+// Batch is records that Logs has handed over for good.
+type Batch struct {
+	Logs plog.Logs
+	// Bytes is about what Logs occupies in memory.
+	Bytes int
+	// Counts are the records by what they are accounted as.
+	Counts [ledger.Events]int
+}
+
+// NewLogs makes an empty batch. The filters of the resource attributes have to be valid.
+func NewLogs(config metadata.LogsBuilderConfig, options LogsOptions) *Logs {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	l := &Logs{
+		events:    config.Events,
+		resources: newResources(config.ResourceAttributes, options.HostName, eventFilters),
+		options:   options,
+		line:      make([]byte, 0, 256),
+	}
+	l.reset()
+	return l
+}
+
+// Len is the number of records in the batch.
+func (l *Logs) Len() int { return l.length }
+
+// Bytes is about what the batch occupies in memory.
+func (l *Logs) Bytes() int { return l.bytes }
+
+// Take hands the batch over and begins a new one. Logs keeps nothing of it.
+func (l *Logs) Take() Batch {
+	batch := Batch{Logs: l.batch, Bytes: l.bytes, Counts: l.counts}
+	l.reset()
+	return batch
+}
+
+func (l *Logs) reset() {
+	l.batch = plog.NewLogs()
+	l.places = make(map[owner.Container]*place, len(l.places))
+	l.lastContainer, l.lastPlace = owner.Container{}, nil
+	l.counts = [ledger.Events]int{}
+	l.length, l.bytes, l.observed = 0, 0, 0
+	l.text = text{}
+}
+
+// About what a record and its parts occupy, the allocator's rounding included; a
+// test measures it.
+const (
+	recordBytes    = 232
+	attributeBytes = 48
+	resourceBytes  = 1024
+)
+
+// add appends a record, or reports that the filters refuse its resource.
+func (l *Logs) add(container owner.Container, head header) (plog.LogRecord, bool) {
+	p := l.lastPlace
+	if p == nil || l.lastContainer != container {
+		p = l.place(container)
+		l.lastContainer, l.lastPlace = container, p
+	}
+	if !p.allowed {
+		return plog.LogRecord{}, false
+	}
+	// One look at the clock serves all records that happened before it.
+	if head.time > l.observed {
+		l.observed = max(l.options.Now().UnixNano(), head.time)
+	}
+	record := p.records.AppendEmpty()
+	record.SetTimestamp(pcommon.Timestamp(head.time))
+	record.SetObservedTimestamp(pcommon.Timestamp(l.observed))
+	record.SetEventName(head.event)
+	if head.failed {
+		record.SetSeverityNumber(plog.SeverityNumberWarn)
+		record.SetSeverityText("WARN")
+	} else {
+		record.SetSeverityNumber(plog.SeverityNumberInfo)
+		record.SetSeverityText("INFO")
+	}
+	record.Attributes().EnsureCapacity(head.attributes)
+	l.counts[head.account]++
+	l.length++
+	l.bytes += recordBytes + attributeBytes*head.attributes
+	return record, true
+}
+
+// header is what add needs to know of a record.
+type header struct {
+	event string
+	time  int64
+	// failed makes it a warning.
+	failed bool
+	// attributes is how many there may be.
+	attributes int
+	account    ledger.Event
+}
+
+func (l *Logs) place(container owner.Container) *place {
+	if p, ok := l.places[container]; ok {
+		return p
+	}
+	p := new(place)
+	l.places[container] = p
+	var resource pcommon.Resource
+	if resource, p.allowed = l.resources.build(container); !p.allowed {
+		return p
+	}
+	group := l.batch.ResourceLogs().AppendEmpty()
+	resource.MoveTo(group.Resource())
+	scope := group.ScopeLogs().AppendEmpty()
+	scope.Scope().SetName(metadata.ScopeName)
+	scope.Scope().SetVersion(l.options.Version)
+	p.records = scope.LogRecords()
+	l.bytes += resourceBytes
+	return p
+}
+
+// body sets the record's body to the line, and returns it for the strings within.
+func (l *Logs) body(record plog.LogRecord, line []byte) string {
+	l.line = line[:0]
+	body := l.text.add(line)
+	record.Body().SetStr(body)
+	l.bytes += len(body)
+	return body
+}

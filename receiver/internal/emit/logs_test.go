@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emit
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/filter"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// single is the only record of a batch.
+func single(t *testing.T, batch Batch) plog.LogRecord {
+	t.Helper()
+	require.Equal(t, 1, batch.Logs.LogRecordCount())
+	return batch.Logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
+}
+
+func TestLogsGolden(t *testing.T) {
+	l := testLogs(allEvents())
+	require.True(t, l.Opened(testOpened(), testProcess(), owner.ByListener))
+	require.True(t, l.Closed(testClosed(), testProcess(), owner.ByAcceptor))
+	require.True(t, l.Failed(testFailed()))
+	require.True(t, l.Packet(testPacket(), testProcess(), owner.ByListener))
+	require.True(t, l.Closed(&connection.Closed{Time: epoch}, nil, owner.None))
+	require.Equal(t, 5, l.Len())
+
+	batch := l.Take()
+	require.Equal(t, [ledger.Events]int{
+		ledger.Connection: 2, ledger.Open: 1, ledger.Failed: 1, ledger.Packet: 1,
+	}, batch.Counts)
+	data, err := (&plog.JSONMarshaler{}).MarshalLogs(batch.Logs)
+	golden(t, "logs.json", data, err)
+}
+
+func TestLogsTakeHandsOver(t *testing.T) {
+	l := testLogs(allEvents())
+	l.Closed(testClosed(), testProcess(), owner.ByAcceptor)
+	first := l.Take()
+	body := single(t, first).Body().Str()
+	require.Positive(t, first.Bytes)
+	require.Zero(t, l.Len())
+	require.Zero(t, l.Bytes())
+
+	other := testClosed()
+	other.Flow = testFlow6()
+	l.Closed(other, nil, owner.None)
+	require.Equal(t, body, single(t, first).Body().Str(), "a later record must not change it")
+	require.Equal(t, "2001:db8::2", single(t, l.Take()).Attributes().AsRaw()[keyClientAddress])
+	require.Zero(t, l.Take().Logs.ResourceLogs().Len())
+}
+
+func TestLogsBody(t *testing.T) {
+	l := testLogs(allEvents())
+	c := testClosed()
+	c.Reason = connection.CloseClientFIN
+	l.Closed(c, testProcess(), owner.ByAcceptor)
+	require.Equal(t, "tcp.server.connection.close 10.0.0.2:51234 -> 10.0.0.1:80 nginx[123] "+
+		"client_fin 12ms rx=73B tx=850B", single(t, l.Take()).Body().Str())
+
+	l.Failed(testFailed())
+	require.Equal(t, "tcp.server.connection.failed [2001:db8::2]:51234 -> [2001:db8::1]:443 refused",
+		single(t, l.Take()).Body().Str())
+
+	l.Packet(testPacket(), nil, owner.None)
+	require.Equal(t, "tcp.server.packet 10.0.0.2:51234 -> 10.0.0.1:80 receive SYN|ACK "+
+		"payload=0B malformed=tcp_flags", single(t, l.Take()).Body().Str())
+}
+
+func TestLogsSeverityAndErrorType(t *testing.T) {
+	for reason, want := range map[connection.CloseReason]struct {
+		severity  plog.SeverityNumber
+		errorType any
+	}{
+		connection.CloseClientFIN:   {plog.SeverityNumberInfo, nil},
+		connection.CloseServerFIN:   {plog.SeverityNumberInfo, nil},
+		connection.CloseClientReset: {plog.SeverityNumberWarn, "client_reset"},
+		connection.CloseServerReset: {plog.SeverityNumberWarn, "server_reset"},
+		connection.CloseAborted:     {plog.SeverityNumberWarn, "aborted"},
+		connection.CloseTimeout:     {plog.SeverityNumberWarn, "timeout"},
+		connection.CloseUnknown:     {plog.SeverityNumberWarn, "_OTHER"},
+	} {
+		t.Run(reason.String(), func(t *testing.T) {
+			l := testLogs(allEvents())
+			c := testClosed()
+			c.Reason = reason
+			require.True(t, l.Closed(c, nil, owner.None))
+			record := single(t, l.Take())
+			require.Equal(t, want.severity, record.SeverityNumber())
+			require.Equal(t, want.errorType, record.Attributes().AsRaw()[keyErrorType])
+		})
+	}
+	l := testLogs(allEvents())
+	p := testPacket()
+	p.Malformed = packet.WellFormed
+	l.Packet(p, nil, owner.None)
+	require.Equal(t, plog.SeverityNumberInfo, single(t, l.Take()).SeverityNumber())
+}
+
+func TestLogsSwitchedOff(t *testing.T) {
+	config := metadata.DefaultLogsBuilderConfig()
+	l := testLogs(config)
+	require.False(t, l.Opened(testOpened(), nil, owner.None), "off by default")
+
+	config.Events = metadata.EventsConfig{}
+	l = testLogs(config)
+	require.False(t, l.Closed(testClosed(), nil, owner.None))
+	require.False(t, l.Failed(testFailed()))
+	require.False(t, l.Packet(testPacket(), nil, owner.None))
+	require.Zero(t, l.Len())
+	require.Zero(t, l.Take().Logs.ResourceLogs().Len())
+}
+
+func TestLogsResources(t *testing.T) {
+	l := testLogs(allEvents())
+	other := testProcess()
+	other.Workload = &owner.Workload{Executable: "nginx", Container: owner.Container{ID: "other"}}
+	for range 2 {
+		l.Closed(testClosed(), testProcess(), owner.ByAcceptor)
+		l.Closed(testClosed(), other, owner.ByAcceptor)
+		l.Closed(testClosed(), nil, owner.None)
+	}
+	logs := l.Take().Logs
+	require.Equal(t, 3, logs.ResourceLogs().Len(), "one per container")
+	want := []map[string]any{
+		{
+			"host.name": "web-1", "container.id": testProcess().Container.ID,
+			"k8s.pod.uid": testProcess().Container.PodUID, "service.instance.id": testProcess().Container.ID,
+		},
+		{"host.name": "web-1", "container.id": "other", "service.instance.id": "other"},
+		{"host.name": "web-1", "service.instance.id": "web-1"},
+	}
+	for i, attributes := range want {
+		resource := logs.ResourceLogs().At(i)
+		require.Equal(t, attributes, resource.Resource().Attributes().AsRaw())
+		require.Equal(t, 2, resource.ScopeLogs().At(0).LogRecords().Len())
+	}
+}
+
+func TestLogsResourceToggles(t *testing.T) {
+	config := allEvents()
+	config.ResourceAttributes.ContainerID.Enabled = false
+	config.ResourceAttributes.HostName.Enabled = false
+	config.ResourceAttributes.ServiceInstanceID.Enabled = false
+	config.ResourceAttributes.K8sPodUID.EventsExclude = []filter.Config{{Strict: "excluded"}}
+	l := testLogs(config)
+	excluded := testProcess()
+	excluded.Workload = &owner.Workload{Container: owner.Container{PodUID: "excluded"}}
+	require.False(t, l.Closed(testClosed(), excluded, owner.ByAcceptor))
+	require.True(t, l.Closed(testClosed(), testProcess(), owner.ByAcceptor))
+	require.False(t, l.Closed(testClosed(), excluded, owner.ByAcceptor))
+
+	batch := l.Take()
+	require.Equal(t, 1, batch.Counts[ledger.Connection])
+	require.Equal(t, 1, batch.Logs.ResourceLogs().Len())
+	require.Equal(t, map[string]any{"k8s.pod.uid": testProcess().Container.PodUID},
+		batch.Logs.ResourceLogs().At(0).Resource().Attributes().AsRaw())
+
+	config.ResourceAttributes.K8sPodUID.EventsExclude = nil
+	config.ResourceAttributes.K8sPodUID.EventsInclude = []filter.Config{{Regex: "^excl"}}
+	l = testLogs(config)
+	require.True(t, l.Closed(testClosed(), excluded, owner.ByAcceptor))
+	require.False(t, l.Closed(testClosed(), testProcess(), owner.ByAcceptor))
+}
+
+func TestLogsObservedIsNotBeforeTheEvent(t *testing.T) {
+	l := testLogs(allEvents())
+	late := testClosed()
+	late.Time = testClock().UnixNano() + 5e9
+	l.Closed(testClosed(), nil, owner.None)
+	l.Closed(late, nil, owner.None)
+	records := l.Take().Logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+	for _, record := range records.All() {
+		require.GreaterOrEqual(t, record.ObservedTimestamp(), record.Timestamp())
+	}
+	require.EqualValues(t, testClock().UnixNano(), records.At(0).ObservedTimestamp())
+}
+
+// TestLogsBytes holds the estimate, which bounds the queue, to what is allocated.
+func TestLogsBytes(t *testing.T) {
+	const records = 1000
+	l := testLogs(allEvents())
+	for name, add := range map[string]func(){
+		"close":  func() { l.Closed(testClosed(), nil, owner.None) },
+		"open":   func() { l.Opened(testOpened(), nil, owner.None) },
+		"failed": func() { l.Failed(testFailed()) },
+		"packet": func() { l.Packet(testPacket(), nil, owner.None) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for range records {
+				add()
+			}
+			batch := l.Take()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			held := float64(after.HeapAlloc) - float64(before.HeapAlloc)
+			require.InEpsilon(t, held, float64(batch.Bytes), 0.25)
+			runtime.KeepAlive(batch)
+		})
+	}
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emit
+
+import (
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// MetricsOptions configure Metrics beyond what the user's toggles can.
+type MetricsOptions struct {
+	HostName string
+	// Version is the scope's version, the collector's build.
+	Version string
+	// SeriesLimit is how many series each metric may have. What is over it goes into
+	// one more, which has no attribute but otel.metric.overflow.
+	SeriesLimit int
+	// Exponential makes histograms exponential instead of explicit.
+	Exponential bool
+	// Expiry is how long a series without news is still sent; 0 means for ever.
+	Expiry time.Duration
+	// Now replaces the clock in tests; nil means time.Now.
+	Now func() time.Time
+}
+
+// Series is what the metrics of connections are about.
+type Series struct {
+	// Port is the local port; 0 where no listener exists.
+	Port uint16
+	IPv4 bool
+	// Workload is nil when unknown.
+	Workload *owner.Workload
+}
+
+// Metrics keeps cumulative series. It is for one goroutine at a time.
+type Metrics struct {
+	enabled   [metrics]bool
+	options   MetricsOptions
+	resources *resources
+	bounds    [metrics][]float64
+	store     store
+	// seen are the totals of each interface as last reported.
+	seen map[seenKey]*seen
+	// reported tells whether any interface was, since the last snapshot.
+	reported bool
+}
+
+// NewMetrics makes a Metrics without series. The filters of the resource attributes
+// have to be valid.
+func NewMetrics(config metadata.MetricsBuilderConfig, options MetricsOptions) *Metrics {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	m := &Metrics{
+		enabled:   enabled(&config.Metrics),
+		options:   options,
+		resources: newResources(config.ResourceAttributes, options.HostName, metricFilters),
+		seen:      map[seenKey]*seen{},
+	}
+	for id, definition := range definitions {
+		if definition.kind == histogram {
+			m.bounds[id] = bounds(metric(id))
+		}
+	}
+	m.store = newStore(m.resources, options.SeriesLimit)
+	return m
+}
+
+// SeriesCount is the number of series of the metric that has most of them, the one
+// for what is over the limit not counted.
+func (m *Metrics) SeriesCount() int {
+	most := 0
+	for _, n := range m.store.counts {
+		most = max(most, n)
+	}
+	return most
+}
+
+// Limit is the number of series that a metric may have.
+func (m *Metrics) Limit() int { return m.options.SeriesLimit }
+
+// Opened counts n connections that were established.
+func (m *Metrics) Opened(s Series, n uint64) {
+	m.add(m.store.bundle(s), dims{metric: metricOpened}, n)
+}
+
+// IO counts payload bytes.
+func (m *Metrics) IO(s Series, received, transmitted uint64) {
+	b := m.store.bundle(s)
+	m.add(b, dims{metric: metricIO, direction: directionReceive}, received)
+	m.add(b, dims{metric: metricIO, direction: directionTransmit}, transmitted)
+}
+
+// Closed records the durations of a connection that ended, those that were measured.
+// Its bytes are IO's.
+func (m *Metrics) Closed(s Series, c *connection.Closed) {
+	b := m.store.bundle(s)
+	m.record(b, metricDuration, seconds(c.Duration()))
+	if c.SmoothedRTT > 0 {
+		m.record(b, metricRTT, float64(c.SmoothedRTT)/1e6)
+	}
+	if c.Accept > 0 {
+		m.record(b, metricAccept, seconds(c.Accept))
+	}
+}
+
+// BeginActive sets the number of open connections to 0 everywhere; AddActive follows.
+func (m *Metrics) BeginActive() {
+	for b := range m.store.all() {
+		if c := b.find(dims{metric: metricActive}); c != nil && c.value > 0 {
+			c.value = 0
+			b.touched = true
+		}
+	}
+}
+
+// AddActive adds n open connections.
+func (m *Metrics) AddActive(s Series, n int64) {
+	if n > 0 {
+		m.add(m.store.bundle(s), dims{metric: metricActive}, uint64(n))
+	}
+}
+
+// AddCount adds what a counter per port has grown by. The detail is the reason of a
+// drop or the type of a failure.
+func (m *Metrics) AddCount(s Series, what connection.PortCount, detail string, delta uint64) {
+	if delta == 0 {
+		return
+	}
+	if d, ok := portDims(what, detail); ok {
+		m.add(m.store.bundle(s), d, delta)
+	}
+}
+
+func portDims(what connection.PortCount, detail string) (dims, bool) {
+	switch what {
+	case connection.Retransmits:
+		return dims{metric: metricRetransmits, detail: retransmittedSegment}, true
+	case connection.SYNACKRetransmits:
+		return dims{metric: metricRetransmits, detail: retransmittedSYNACK}, true
+	case connection.ResetsSent:
+		return dims{metric: metricResets, detail: resetByServer}, true
+	case connection.ResetsReceived:
+		return dims{metric: metricResets, detail: resetByClient}, true
+	case connection.Drops:
+		if detail == "" {
+			detail = dropReasonUnknown
+		}
+		return dims{metric: metricDrops, detail: detail}, true
+	case connection.Failures:
+		if detail == "" {
+			detail = errorOther
+		}
+		return dims{metric: metricFailed, detail: detail}, true
+	default:
+		return dims{}, false
+	}
+}
+
+// seenKey tells interfaces apart, also those that share a name.
+type seenKey struct {
+	name         string
+	netns, index uint32
+	egress       bool
+}
+
+type seen struct {
+	totals packet.Interface
+	// current is set when it was reported since the last snapshot.
+	current bool
+}
+
+// SetInterface reports the running totals of one interface and direction. Totals that
+// are less than before, or that come back after a snapshot without them, have begun
+// again from 0.
+func (m *Metrics) SetInterface(i packet.Interface) {
+	key := seenKey{name: i.Name, netns: i.NetNS, index: i.Index, egress: i.Egress}
+	known := m.seen[key]
+	if known == nil {
+		known = new(seen)
+		m.seen[key] = known
+	}
+	last := known.totals
+	known.totals, known.current = i, true
+	m.reported = true
+
+	b, direction := m.store.iface(i.Name), ioDirection(i.Egress)
+	for class := range packet.Classes {
+		name := class.String()
+		m.grow(b, dims{metricPackets, direction, name}, last.Packets[class], i.Packets[class])
+		m.grow(b, dims{metricPacketSize, direction, name}, last.Bytes[class], i.Bytes[class])
+	}
+	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
+		d := dims{metric: metricMalformed, detail: malformed.String()}
+		m.grow(b, d, last.Malformed[malformed], i.Malformed[malformed])
+	}
+	m.grow(b, dims{metric: metricFragments}, last.Fragments, i.Fragments)
+	m.grow(b, dims{metric: metricForwarded, direction: direction}, last.Forwarded, i.Forwarded)
+}
+
+// forgetInterfaces drops those that were not reported since the last snapshot; when
+// none was, the report itself is missing and says nothing.
+func (m *Metrics) forgetInterfaces() {
+	if !m.reported {
+		return
+	}
+	m.reported = false
+	for key, known := range m.seen {
+		if !known.current {
+			delete(m.seen, key)
+		}
+		known.current = false
+	}
+}
+
+func (m *Metrics) grow(b *bundle, d dims, last, now uint64) {
+	if now < last {
+		last = 0
+	}
+	m.add(b, d, now-last)
+}
+
+func (m *Metrics) add(b *bundle, d dims, n uint64) {
+	if n == 0 || !m.enabled[d.metric] {
+		return
+	}
+	c := m.store.cell(b, d)
+	if c.start == 0 {
+		c.start = m.options.Now().UnixNano()
+	}
+	c.value += int64(n)
+}
+
+func (m *Metrics) record(b *bundle, id metric, value float64) {
+	if !m.enabled[id] {
+		return
+	}
+	c := m.store.cell(b, dims{metric: id})
+	if c.distribution == nil {
+		c.start = m.options.Now().UnixNano()
+		c.distribution = newDistribution(m.bounds[id], m.options.Exponential)
+	}
+	c.distribution.record(value)
+}

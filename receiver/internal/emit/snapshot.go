@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emit
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// entry is a cell with the bundle whose attributes it shares.
+type entry struct {
+	*bundle
+	*cell
+}
+
+// Snapshot makes a data point of each series as it is now, and forgets series without
+// news. Metrics keeps nothing of what it returns.
+func (m *Metrics) Snapshot(now time.Time) pmetric.Metrics {
+	m.forgetInterfaces()
+	m.store.expire(now.UnixNano(), m.options.Expiry)
+
+	data := pmetric.NewMetrics()
+	data.ResourceMetrics().EnsureCapacity(len(m.store.groups))
+	for _, g := range m.store.groups {
+		if g.allowed {
+			m.fillGroup(data, g, pcommon.NewTimestampFromTime(now))
+		}
+	}
+	return data
+}
+
+func (m *Metrics) fillGroup(data pmetric.Metrics, g *group, now pcommon.Timestamp) {
+	var entries [metrics][]entry
+	used := 0
+	for _, b := range g.bundles {
+		for _, c := range b.cells {
+			if entries[c.metric] == nil {
+				entries[c.metric] = make([]entry, 0, len(g.bundles))
+				used++
+			}
+			entries[c.metric] = append(entries[c.metric], entry{b, c})
+		}
+	}
+	if used == 0 {
+		return
+	}
+	resource := data.ResourceMetrics().AppendEmpty()
+	g.resource.CopyTo(resource.Resource())
+	scope := resource.ScopeMetrics().AppendEmpty()
+	scope.Scope().SetName(metadata.ScopeName)
+	scope.Scope().SetVersion(m.options.Version)
+	scope.Metrics().EnsureCapacity(used)
+	for id, of := range entries {
+		if len(of) > 0 {
+			m.fill(scope.Metrics().AppendEmpty(), definitions[id], of, now)
+		}
+	}
+}
+
+func (m *Metrics) fill(to pmetric.Metric, d definition, of []entry, now pcommon.Timestamp) {
+	to.SetName(d.name)
+	to.SetDescription(d.description)
+	to.SetUnit(d.unit)
+	switch {
+	case d.kind != histogram:
+		fillSum(to.SetEmptySum(), d.kind == counter, of, now)
+	case m.options.Exponential:
+		fillExponential(to.SetEmptyExponentialHistogram(), of, now)
+	default:
+		fillExplicit(to.SetEmptyHistogram(), of, now)
+	}
+}
+
+func fillSum(sum pmetric.Sum, monotonic bool, of []entry, now pcommon.Timestamp) {
+	sum.SetIsMonotonic(monotonic)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	sum.DataPoints().EnsureCapacity(len(of))
+	for _, e := range of {
+		point := sum.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.Timestamp(e.start))
+		point.SetTimestamp(now)
+		point.SetIntValue(e.value)
+		e.putAttributes(point.Attributes())
+	}
+}
+
+func fillExplicit(h pmetric.Histogram, of []entry, now pcommon.Timestamp) {
+	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	h.DataPoints().EnsureCapacity(len(of))
+	for _, e := range of {
+		point := h.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.Timestamp(e.start))
+		point.SetTimestamp(now)
+		e.distribution.fillExplicit(point)
+		e.putAttributes(point.Attributes())
+	}
+}
+
+func fillExponential(h pmetric.ExponentialHistogram, of []entry, now pcommon.Timestamp) {
+	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	h.DataPoints().EnsureCapacity(len(of))
+	for _, e := range of {
+		point := h.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.Timestamp(e.start))
+		point.SetTimestamp(now)
+		e.distribution.fillExponential(point)
+		e.putAttributes(point.Attributes())
+	}
+}
+
+func (e *entry) putAttributes(attributes pcommon.Map) {
+	if e.overflow {
+		attributes.PutBool(keyOverflow, true)
+		return
+	}
+	attributes.EnsureCapacity(5)
+	if e.iface != "" {
+		attributes.PutStr(keyInterface, e.iface)
+	} else {
+		if e.identity.port != 0 {
+			attributes.PutInt(keyServerPort, int64(e.identity.port))
+		}
+		attributes.PutStr(keyNetworkType, networkType(e.identity.ipv4))
+		if e.identity.executable != "" {
+			attributes.PutStr(keyExecutable, e.identity.executable)
+		}
+	}
+	if e.direction != "" {
+		attributes.PutStr(keyIODirection, e.direction)
+	}
+	if e.detail != "" {
+		attributes.PutStr(ownKey(e.metric), e.detail)
+	}
+}
+
+// ownKey is the attribute that only this metric, or few others, has.
+func ownKey(m metric) string {
+	switch m {
+	case metricDrops:
+		return keyDropReason
+	case metricFailed:
+		return keyErrorType
+	case metricMalformed:
+		return keyMalformed
+	case metricResets:
+		return keyResetSide
+	case metricRetransmits:
+		return keyRetransmitType
+	default:
+		return keyPacketClass
+	}
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emit
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+)
+
+// dims are what tells a cell from the others of its bundle: the metric, the direction
+// where it has one, and the detail, the value of its own attribute, where it has one.
+type dims struct {
+	metric            metric
+	direction, detail string
+}
+
+// cell is one series of one metric.
+type cell struct {
+	dims
+	// start is when it was first observed, Unix nanoseconds.
+	start        int64
+	value        int64
+	distribution *distribution
+}
+
+// bundle is the cells that have their other attributes in common, so that one look-up
+// serves all the metrics that a connection feeds.
+type bundle struct {
+	// identity is set for connections, iface for interfaces, overflow for neither.
+	identity identity
+	iface    string
+	overflow bool
+
+	cells []*cell
+	// touched tells of news since the last snapshot, last when there were any.
+	touched bool
+	last    int64
+}
+
+func (b *bundle) find(d dims) *cell {
+	for _, c := range b.cells {
+		if c.dims == d {
+			return c
+		}
+	}
+	return nil
+}
+
+func (b *bundle) active() bool {
+	c := b.find(dims{metric: metricActive})
+	return c != nil && c.value > 0
+}
+
+// identity is a Series as its attributes and its resource show it.
+type identity struct {
+	port       uint16
+	ipv4       bool
+	executable string
+	container  owner.Container
+}
+
+// group is the bundles of one resource.
+type group struct {
+	container owner.Container
+	resource  pcommon.Resource
+	allowed   bool
+	bundles   []*bundle
+}
+
+// families is how many bundles there may be for each series of a metric: the counters
+// of a port can know less of the workload than the connections of that port do.
+const families = 2
+
+// store finds and bounds the series.
+type store struct {
+	limit     int
+	resources *resources
+
+	// aliases are a short way to a bundle of bundles: several Series can look alike.
+	aliases  map[Series]*bundle
+	bundles  map[identity]*bundle
+	ifaces   map[string]*bundle
+	overflow *bundle
+	// groups begin with the host's, which interfaces and the overflow belong to.
+	groups []*group
+	counts [metrics]int
+}
+
+func newStore(r *resources, limit int) store {
+	s := store{
+		limit:     limit,
+		resources: r,
+		aliases:   map[Series]*bundle{},
+		bundles:   map[identity]*bundle{},
+		ifaces:    map[string]*bundle{},
+		overflow:  &bundle{overflow: true},
+	}
+	host := s.group(owner.Container{})
+	host.bundles = append(host.bundles, s.overflow)
+	return s
+}
+
+func (s *store) bundle(series Series) *bundle {
+	if b, ok := s.aliases[series]; ok {
+		return b
+	}
+	id := identity{port: series.Port, ipv4: series.IPv4}
+	if w := series.Workload; w != nil {
+		id.executable, id.container = w.Executable, s.resources.visible(w.Container)
+	}
+	b, ok := s.bundles[id]
+	if !ok {
+		if len(s.bundles) >= families*s.limit {
+			return s.overflow
+		}
+		b = &bundle{identity: id, touched: true}
+		s.bundles[id] = b
+		g := s.group(id.container)
+		g.bundles = append(g.bundles, b)
+	}
+	if len(s.aliases) >= 2*families*s.limit {
+		// Containers may come and go behind one bundle; it has to be found anew then.
+		clear(s.aliases)
+	}
+	s.aliases[series] = b
+	return b
+}
+
+func (s *store) iface(name string) *bundle {
+	b, ok := s.ifaces[name]
+	if !ok {
+		if len(s.ifaces) >= s.limit {
+			return s.overflow
+		}
+		b = &bundle{iface: name, touched: true}
+		s.ifaces[name] = b
+		s.groups[0].bundles = append(s.groups[0].bundles, b)
+	}
+	return b
+}
+
+func (s *store) group(container owner.Container) *group {
+	for _, g := range s.groups {
+		if g.container == container {
+			return g
+		}
+	}
+	g := &group{container: container}
+	g.resource, g.allowed = s.resources.build(container)
+	s.groups = append(s.groups, g)
+	return g
+}
+
+// cell finds or makes a cell of the bundle; over the limit, it is the overflow's.
+func (s *store) cell(b *bundle, d dims) *cell {
+	b.touched = true
+	if c := b.find(d); c != nil {
+		return c
+	}
+	if b.overflow || s.counts[d.metric] >= s.limit {
+		b, d = s.overflow, dims{metric: d.metric}
+		if c := b.find(d); c != nil {
+			return c
+		}
+	} else {
+		s.counts[d.metric]++
+	}
+	c := &cell{dims: d}
+	b.cells = append(b.cells, c)
+	return c
+}
+
+func (s *store) all() iter.Seq[*bundle] {
+	return func(yield func(*bundle) bool) {
+		for _, g := range s.groups {
+			for _, b := range g.bundles {
+				if !yield(b) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// expire notes which bundles had news and drops those that had none for too long,
+// open connections and the overflow excepted.
+func (s *store) expire(now int64, after time.Duration) {
+	expired := 0
+	for _, g := range s.groups {
+		g.bundles = slices.DeleteFunc(g.bundles, func(b *bundle) bool {
+			if b.touched {
+				b.touched, b.last = false, now
+			}
+			if after <= 0 || now-b.last < int64(after) || b.overflow || b.active() {
+				return false
+			}
+			s.drop(b)
+			expired++
+			return true
+		})
+	}
+	if expired == 0 {
+		return
+	}
+	clear(s.aliases)
+	host := s.groups[0]
+	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool {
+		return g != host && len(g.bundles) == 0
+	})
+}
+
+func (s *store) drop(b *bundle) {
+	if b.iface != "" {
+		delete(s.ifaces, b.iface)
+	} else {
+		delete(s.bundles, b.identity)
+	}
+	for _, c := range b.cells {
+		s.counts[c.metric]--
+	}
+}
