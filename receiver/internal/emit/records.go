@@ -168,7 +168,7 @@ func (l *Logs) begin(event string, flow *connection.Flow) ([]byte, endpoints) {
 }
 
 func appendProcess(line []byte, p *owner.Process) []byte {
-	if p == nil {
+	if p == nil || p.PID == 0 {
 		return line
 	}
 	name := executable(p)
@@ -215,7 +215,10 @@ func putOwner(attributes pcommon.Map, p *owner.Process, source owner.Source) {
 	if p == nil {
 		return
 	}
-	attributes.PutInt(keyPID, int64(p.PID))
+	// Without attribution::process only the container is known.
+	if p.PID != 0 {
+		attributes.PutInt(keyPID, int64(p.PID))
+	}
 	if name := executable(p); name != "" {
 		attributes.PutStr(keyExecutable, name)
 	}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ledger
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestBalanceAddsBothSides(t *testing.T) {
+	var l Ledger
+	kernel := Kernel{Opened: 90, Adopted: 10, Active: 5}
+	kernel.Lost[Connection][MapFull] = 3
+	kernel.Produced[Open] = 7
+	l.SetKernel(kernel)
+	l.Queue(Connection, 92)
+	l.Queue(Connection, -90)
+	l.Deliver(Connection, 80)
+	l.Lose(Connection, Refused, 9)
+	l.Lose(Connection, Shutdown, 1)
+
+	b := l.Balance(Connection)
+	assert.Equal(t, Balance{Produced: 100, Delivered: 80, Active: 5, Queued: 2, Lost: 13}, b)
+	assert.Zero(t, b.Difference())
+	assert.EqualValues(t, 3, l.Lost(Connection, MapFull))
+	assert.EqualValues(t, 7, l.Balance(Open).Difference(), "produced, and nobody knows where they are")
+}
+
+func TestBalanceBeforeTheFirstSnapshot(t *testing.T) {
+	var l Ledger
+	assert.Equal(t, Balance{}, l.Balance(Connection))
+	assert.Equal(t, Kernel{}, l.KernelAccount())
+}
+
+func TestEveryEventAndCauseHasAName(t *testing.T) {
+	for e := range Events {
+		assert.NotEmpty(t, e.String())
+	}
+	seen := map[string]bool{}
+	for c := range Causes {
+		name := c.Place() + " " + c.Reason()
+		assert.NotContains(t, seen, name)
+		assert.NotEmpty(t, c.Place())
+		assert.NotEmpty(t, c.Reason())
+		seen[name] = true
+	}
+}

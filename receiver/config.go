@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/config/configretry"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// Values of Config.Histograms.
+const (
+	histogramsExplicit    = "explicit"
+	histogramsExponential = "exponential"
+)
+
+// Values of TCConfig.Position.
+const (
+	positionFirst = "first"
+	positionLast  = "last"
+)
+
+// Config is the receiver's configuration. Its defaults, config.schema.yaml and the
+// README are held to each other by a test.
+type Config struct {
+	// CollectionInterval is the time between two metric snapshots.
+	CollectionInterval time.Duration `mapstructure:"collection_interval"`
+	// MetricExpiration is how long a series without news is still sent.
+	MetricExpiration time.Duration `mapstructure:"metric_expiration"`
+	// Histograms is "explicit" or "exponential".
+	Histograms string `mapstructure:"histograms"`
+
+	Ports       PortsConfig       `mapstructure:"ports"`
+	Clients     ClientsConfig     `mapstructure:"clients"`
+	Interfaces  InterfacesConfig  `mapstructure:"interfaces"`
+	TC          TCConfig          `mapstructure:"tc"`
+	Connections ConnectionsConfig `mapstructure:"connections"`
+	Packets     PacketsConfig     `mapstructure:"packets"`
+	Attribution AttributionConfig `mapstructure:"attribution"`
+
+	Batch  BatchConfig               `mapstructure:"batch"`
+	Queue  QueueConfig               `mapstructure:"queue"`
+	Retry  configretry.BackOffConfig `mapstructure:"retry_on_failure"`
+	Limits LimitsConfig              `mapstructure:"limits"`
+
+	Metrics            metadata.MetricsConfig            `mapstructure:"metrics"`
+	Events             metadata.EventsConfig             `mapstructure:"events"`
+	ResourceAttributes metadata.ResourceAttributesConfig `mapstructure:"resource_attributes"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// PortsConfig selects local ports: numbers, or ranges such as "8000-8100". An
+// empty Include selects all.
+type PortsConfig struct {
+	Include []any `mapstructure:"include"`
+	Exclude []any `mapstructure:"exclude"`
+
+	_ struct{}
+}
+
+// ClientsConfig selects clients by address or CIDR; the longest match decides. An
+// empty Include selects all.
+type ClientsConfig struct {
+	Include []string `mapstructure:"include"`
+	Exclude []string `mapstructure:"exclude"`
+
+	_ struct{}
+}
+
+// InterfacesConfig selects the interfaces whose packets are looked at, by name or
+// pattern (syntax of path.Match).
+type InterfacesConfig struct {
+	Include []string `mapstructure:"include"`
+	Exclude []string `mapstructure:"exclude"`
+	// NetworkNamespaces has to be empty: only the collector's own network namespace
+	// can be looked at packet by packet. Sockets are seen in all of them.
+	NetworkNamespaces []string `mapstructure:"network_namespaces"`
+
+	_ struct{}
+}
+
+// TCConfig says how the packet vantage point attaches.
+type TCConfig struct {
+	// Mode is "auto", "tcx", "clsact" or "off".
+	Mode string `mapstructure:"mode"`
+	// Position among other programs of an interface: "first" or "last".
+	Position string `mapstructure:"position"`
+
+	_ struct{}
+}
+
+// ConnectionsConfig is about connections and attempts.
+type ConnectionsConfig struct {
+	// HalfOpen tracks handshakes that never complete.
+	HalfOpen bool `mapstructure:"half_open"`
+	// HandshakeTimeout is the age at which such a handshake has failed.
+	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
+
+	_ struct{}
+}
+
+// PacketsConfig selects packets for tcp.server.packet records.
+type PacketsConfig struct {
+	// SampleRate selects one packet in this many; 0 selects none.
+	SampleRate int `mapstructure:"sample_rate"`
+	// Flags selects every packet of these classes: syn, syn_ack, rst, fin, data, ack, abnormal.
+	Flags []string `mapstructure:"flags"`
+	// MaxPerSecond bounds what SampleRate and Flags select together.
+	MaxPerSecond int `mapstructure:"max_per_second"`
+
+	_ struct{}
+}
+
+// AttributionConfig says what is found out about the server process.
+type AttributionConfig struct {
+	Process   bool `mapstructure:"process"`
+	Container bool `mapstructure:"container"`
+	// AcceptTracepoint watches the exit of accept(2), which tells which process of a
+	// forking server took the connection and how long it waited for that. It slows
+	// every system call of the host a little: see the README for how much.
+	AcceptTracepoint bool `mapstructure:"accept_tracepoint"`
+
+	_ struct{}
+}
+
+// BatchConfig says when a batch of log records is closed: at whichever comes first.
+type BatchConfig struct {
+	MaxRecords int           `mapstructure:"max_records"`
+	MaxAge     time.Duration `mapstructure:"max_age"`
+
+	_ struct{}
+}
+
+// QueueConfig bounds the batches that wait for the next consumer.
+type QueueConfig struct {
+	// MaxBytes is an estimate of their size in memory.
+	MaxBytes int `mapstructure:"max_bytes"`
+
+	_ struct{}
+}
+
+// LimitsConfig bounds memory and rates.
+type LimitsConfig struct {
+	// Connections that can be open at one time.
+	Connections int `mapstructure:"connections"`
+	// RingBytes is the size of the kernel's ring buffer: a power of two, whole pages.
+	RingBytes int `mapstructure:"ring_bytes"`
+	// Series per metric; what comes later is summed up in one overflow series.
+	Series int `mapstructure:"series"`
+	// FailedPerSecond bounds tcp.server.connection.failed records; the metrics of
+	// the same name are exact whatever it is.
+	FailedPerSecond int `mapstructure:"failed_per_second"`
+
+	_ struct{}
+}
+
+func createDefaultConfig() *Config {
+	retry := configretry.NewDefaultBackOffConfig()
+	// The next consumer is in this process: it recovers sooner than a remote one.
+	retry.InitialInterval = 500 * time.Millisecond
+	retry.MaxInterval = 5 * time.Second
+	retry.MaxElapsedTime = 30 * time.Second
+	return &Config{
+		CollectionInterval: 10 * time.Second,
+		MetricExpiration:   5 * time.Minute,
+		Histograms:         histogramsExplicit,
+		Interfaces:         InterfacesConfig{Include: []string{"*"}, Exclude: []string{"lo"}},
+		TC:                 TCConfig{Mode: string(probe.TCAuto), Position: positionFirst},
+		Connections:        ConnectionsConfig{HandshakeTimeout: 10 * time.Second},
+		Packets:            PacketsConfig{MaxPerSecond: 100},
+		Attribution:        AttributionConfig{Process: true, Container: true, AcceptTracepoint: true},
+		Batch:              BatchConfig{MaxRecords: 1000, MaxAge: 200 * time.Millisecond},
+		Queue:              QueueConfig{MaxBytes: 16 << 20},
+		Retry:              retry,
+		Limits: LimitsConfig{
+			Connections:     128 << 10,
+			RingBytes:       8 << 20,
+			Series:          2000,
+			FailedPerSecond: 1000,
+		},
+		Metrics:            metadata.DefaultMetricsConfig(),
+		Events:             metadata.DefaultEventsConfig(),
+		ResourceAttributes: metadata.DefaultResourceAttributesConfig(),
+	}
+}
+
+func (c *Config) logsConfig() metadata.LogsBuilderConfig {
+	return metadata.LogsBuilderConfig{Events: c.Events, ResourceAttributes: c.ResourceAttributes}
+}
+
+func (c *Config) metricsConfig() metadata.MetricsBuilderConfig {
+	return metadata.MetricsBuilderConfig{Metrics: c.Metrics, ResourceAttributes: c.ResourceAttributes}
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+func prefixes(texts ...string) []netip.Prefix {
+	var p []netip.Prefix
+	for _, text := range texts {
+		p = append(p, netip.MustParsePrefix(text))
+	}
+	return p
+}
+
+func loadConfig(t *testing.T, file, name string) (*Config, error) {
+	t.Helper()
+	all, err := confmaptest.LoadConf(filepath.Join("testdata", file))
+	require.NoError(t, err)
+	sub, err := all.Sub(name)
+	require.NoError(t, err)
+	cfg := createDefaultConfig()
+	return cfg, sub.Unmarshal(cfg)
+}
+
+func TestConfigCases(t *testing.T) {
+	cases := map[string]probe.Config{
+		"ebpf_tcp": {
+			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
+			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
+			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"},
+			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second,
+			FailedPerSecond: 1000, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
+			Process: true, AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
+		},
+		"ebpf_tcp/all": {
+			IncludePorts:      []probe.PortRange{{First: 80, Last: 80}, {First: 8000, Last: 8100}, {First: 443, Last: 443}},
+			ExcludePorts:      []probe.PortRange{{First: 8050, Last: 8050}},
+			IncludeClients:    prefixes("10.0.0.0/8", "2001:db8::/32"),
+			ExcludeClients:    prefixes("10.0.0.1/32", "10.9.0.0/16", "2001:db8::1/128"),
+			IncludeInterfaces: []string{"eth0", "veth*"}, ExcludeInterfaces: []string{"veth[0-9]"},
+			TCMode: probe.TCClsact, HalfOpen: true, HandshakeTimeout: 3 * time.Second,
+			OpenRecords: true, FailedPerSecond: 1,
+			PacketSampleRate: 1000, PacketClasses: []packet.Class{packet.SYN, packet.Abnormal}, PacketsPerSecond: 5,
+			Process: true, MaxConnections: 64, RingBytes: 4096,
+		},
+		"ebpf_tcp/no_attribution": {
+			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
+			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
+			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"},
+			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second,
+			FailedPerSecond: 1000, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
+			AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
+		},
+	}
+	for name, want := range cases {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := loadConfig(t, "config.yaml", name)
+			require.NoError(t, err)
+			require.NoError(t, confmap.Validate(cfg))
+			var f faults
+			assert.Equal(t, want, cfg.probeConfig(&f))
+			assert.Empty(t, f)
+		})
+	}
+}
+
+func TestUnwantedRecordsAreNotAskedFor(t *testing.T) {
+	cfg := createDefaultConfig()
+	cfg.Packets.SampleRate, cfg.Packets.Flags = 10, []string{"rst"}
+	cfg.Events.TCPServerConnectionOpen.Enabled = true
+	var f faults
+	selecting := cfg.probeConfig(&f)
+	assert.EqualValues(t, 10, selecting.PacketSampleRate)
+
+	withoutLogs(&selecting)
+	assert.Zero(t, selecting.PacketSampleRate)
+	assert.Empty(t, selecting.PacketClasses)
+	assert.False(t, selecting.OpenRecords)
+
+	cfg.Events.TCPServerPacket.Enabled = false
+	disabled := cfg.probeConfig(&f)
+	assert.Zero(t, disabled.PacketSampleRate)
+	assert.Empty(t, disabled.PacketClasses)
+	assert.Empty(t, f)
+}
+
+func TestConfigReachesEmit(t *testing.T) {
+	cfg, err := loadConfig(t, "config.yaml", "ebpf_tcp/all")
+	require.NoError(t, err)
+	assert.True(t, cfg.logsConfig().Events.TCPServerConnectionOpen.Enabled)
+	assert.False(t, cfg.metricsConfig().Metrics.TCPServerRtt.Enabled)
+	assert.False(t, cfg.metricsConfig().ResourceAttributes.HostName.Enabled)
+	assert.False(t, cfg.logsConfig().ResourceAttributes.HostName.Enabled)
+}
+
+func TestUnknownKeysAreRefused(t *testing.T) {
+	for name, key := range map[string]string{
+		"ebpf_tcp/top":    "collection_intervall",
+		"ebpf_tcp/nested": "conections",
+		"ebpf_tcp/event":  "tcp.server.connection.opened",
+		"ebpf_tcp/metric": "tcp.server.rttt",
+		"ebpf_tcp/case":   "Ports",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := loadConfig(t, "unknown_keys.yaml", name)
+			require.ErrorContains(t, err, "invalid keys: "+key)
+		})
+	}
+}
+
+func TestInvalid(t *testing.T) {
+	ports := func(items ...any) func(*Config) { return func(c *Config) { c.Ports.Include = items } }
+	clients := func(items ...string) func(*Config) { return func(c *Config) { c.Clients.Exclude = items } }
+	interfaces := func(items ...string) func(*Config) { return func(c *Config) { c.Interfaces.Include = items } }
+	cases := []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"port half a range", ports(1, "80-"), `ports::include[1]: "80-": a port is missing`},
+		{"port no number", ports("http"), `ports::include[0]: "http": "http" is not a number`},
+		{"port zero", ports(0), `ports::include[0]: "0": ports are 1 to 65535`},
+		{"port negative", ports(-80), `ports::include[0]: "-80": ports are 1 to 65535`},
+		{"port too big", ports(65536), `ports::include[0]: "65536": ports are 1 to 65535`},
+		{"port far too big", ports("99999999999999999999"), `ports::include[0]: "99999999999999999999": ports are 1 to 65535`},
+		{"port range backwards", ports("90-80"), `ports::include[0]: "90-80": the range ends before it begins`},
+		{"port of another type", ports(1.5), `ports::include[0]: 1.5 is neither a port nor a range such as "8000-8100"`},
+		{"port empty", ports(""), `ports::include[0]: "": a port is missing`},
+		{"client no address", clients("10.0.0.1", "host"), `clients::exclude[1]: "host": neither an IP address without zone nor a CIDR`},
+		{"client zone", clients("fe80::1%eth0"), `clients::exclude[0]: "fe80::1%eth0": neither an IP address without zone nor a CIDR`},
+		{"client length", clients("10.0.0.0/33"), `clients::exclude[0]: "10.0.0.0/33": not a CIDR such as 10.0.0.0/8 or 2001:db8::/32`},
+		{"client bits", clients("10.1.2.3/8"), `clients::exclude[0]: "10.1.2.3/8": has bits set beyond its length; did you mean 10.0.0.0/8?`},
+		{"clients too many", clients(make([]string, 4097)...), `clients::exclude: 4097 entries are too many, allowed are 4096`},
+		{"interfaces none", interfaces(), `interfaces::include: selects no interface; tc::mode: off does without packets`},
+		{"interface empty", interfaces(""), `interfaces::include[0]: "": an interface name is missing`},
+		{"interface long", interfaces("eth0", "a-name-too-long0"), `interfaces::include[1]: "a-name-too-long0": interface names have at most 15 bytes`},
+		{"interface slash", interfaces("a/b"), `interfaces::include[0]: "a/b": interface names hold neither slash nor space`},
+		{"interface pattern", interfaces("eth["), `interfaces::include[0]: "eth[": syntax error in pattern`},
+		{"namespaces", func(c *Config) { c.Interfaces.NetworkNamespaces = []string{"web"} }, `interfaces::network_namespaces: other network namespaces are not supported yet, leave it empty`},
+		{"tc mode", func(c *Config) { c.TC.Mode = "xdp" }, `tc::mode: "xdp" is unknown, allowed are ["auto" "tcx" "clsact" "off"]`},
+		{"tc position", func(c *Config) { c.TC.Position = "" }, `tc::position: "" is unknown, allowed are ["first" "last"]`},
+		{"flags", func(c *Config) { c.Packets.Flags = []string{"syn", "SYN"} }, `packets::flags[1]: "SYN" is unknown, allowed are ["syn" "syn_ack" "rst" "fin" "data" "ack" "abnormal"]`},
+		{"histograms", func(c *Config) { c.Histograms = "both" }, `histograms: "both" is unknown, allowed are ["explicit" "exponential"]`},
+		{"interval", func(c *Config) { c.CollectionInterval = -time.Second }, `collection_interval: -1s is out of range, allowed are 100ms to 24h0m0s`},
+		{"expiration", func(c *Config) { c.MetricExpiration = 9 * time.Second }, `metric_expiration: 9s is shorter than collection_interval (10s)`},
+		{"handshake", func(c *Config) { c.Connections.HandshakeTimeout = 0 }, `connections::handshake_timeout: 0s is out of range, allowed are 100ms to 1h0m0s`},
+		{"batch age", func(c *Config) { c.Batch.MaxAge = 0 }, `batch::max_age: 0s is out of range, allowed are 1ms to 1m0s`},
+		{"ring odd", func(c *Config) { c.Limits.RingBytes = 12288 }, `limits::ring_bytes: 12288 is not a power of two`},
+		{"connections", func(c *Config) { c.Limits.Connections = -1 }, `limits::connections: -1 is out of range, allowed are 1 to 16777216`},
+		{"retry", func(c *Config) { c.Retry.MaxElapsedTime = time.Second }, `retry_on_failure: 'max_elapsed_time' must not be less than 'max_interval'`},
+	}
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := createDefaultConfig()
+			tt.change(cfg)
+			err := confmap.Validate(cfg)
+			require.Error(t, err)
+			assert.Contains(t, strings.Split(err.Error(), "\n"), tt.want)
+		})
+	}
+}
+
+func TestValidateReportsAllFaults(t *testing.T) {
+	cfg := createDefaultConfig()
+	cfg.Ports.Include = []any{"x", 80, "y"}
+	cfg.Clients.Include = []string{"z"}
+	cfg.TC.Mode = "none"
+	cfg.Limits.Series = 0
+	cfg.Queue.MaxBytes = -1
+	err := cfg.Validate()
+	require.Error(t, err)
+	var paths []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		path, _, _ := strings.Cut(line, ": ")
+		paths = append(paths, path)
+	}
+	assert.ElementsMatch(t, []string{
+		"ports::include[0]", "ports::include[2]", "clients::include[0]", "tc::mode", "limits::series", "queue::max_bytes",
+	}, paths)
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+// Bounds of the configuration, both ends allowed.
+const (
+	minInterval, maxInterval         = 100 * time.Millisecond, 24 * time.Hour
+	minHandshake, maxHandshake       = 100 * time.Millisecond, time.Hour
+	minBatchAge, maxBatchAge         = time.Millisecond, time.Minute
+	minBatchRecords, maxBatchRecords = 1, 100_000
+	minQueueBytes, maxQueueBytes     = 4 << 10, 16 << 30
+	minConnections, maxConnections   = 1, 16 << 20
+	maxRingBytes                     = 1 << 30
+	minSeries, maxSeries             = 1, 1_000_000
+	minPerSecond, maxPerSecond       = 1, 1_000_000
+	minSampleRate, maxSampleRate     = 0, 1 << 30
+)
+
+// faults collects what is wrong with a configuration, each with its key path.
+type faults []error
+
+func (f *faults) add(path, format string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %w", path, fmt.Errorf(format, args...)))
+}
+
+func inRange[T int | time.Duration](f *faults, path string, value, low, high T) {
+	if value < low || value > high {
+		f.add(path, "%v is out of range, allowed are %v to %v", value, low, high)
+	}
+}
+
+func oneOf(f *faults, path, value string, allowed ...string) {
+	for _, a := range allowed {
+		if value == a {
+			return
+		}
+	}
+	f.add(path, "%q is unknown, allowed are %q", value, allowed)
+}
+
+// Validate reports every fault at once, each beginning with the path of its key.
+// retry_on_failure is validated by its own type, which the Collector calls too.
+func (c *Config) Validate() error {
+	var f faults
+	c.probeConfig(&f)
+	inRange(&f, "collection_interval", c.CollectionInterval, minInterval, maxInterval)
+	inRange(&f, "metric_expiration", c.MetricExpiration, minInterval, maxInterval)
+	if c.MetricExpiration < c.CollectionInterval {
+		f.add("metric_expiration", "%s is shorter than collection_interval (%s)", c.MetricExpiration, c.CollectionInterval)
+	}
+	oneOf(&f, "histograms", c.Histograms, histogramsExplicit, histogramsExponential)
+	oneOf(&f, "tc::mode", c.TC.Mode,
+		string(probe.TCAuto), string(probe.TCX), string(probe.TCClsact), string(probe.TCOff))
+	oneOf(&f, "tc::position", c.TC.Position, positionFirst, positionLast)
+	inRange(&f, "connections::handshake_timeout", c.Connections.HandshakeTimeout, minHandshake, maxHandshake)
+	inRange(&f, "packets::sample_rate", c.Packets.SampleRate, minSampleRate, maxSampleRate)
+	inRange(&f, "packets::max_per_second", c.Packets.MaxPerSecond, minPerSecond, maxPerSecond)
+	inRange(&f, "batch::max_records", c.Batch.MaxRecords, minBatchRecords, maxBatchRecords)
+	inRange(&f, "batch::max_age", c.Batch.MaxAge, minBatchAge, maxBatchAge)
+	inRange(&f, "queue::max_bytes", c.Queue.MaxBytes, minQueueBytes, maxQueueBytes)
+	c.Limits.validate(&f)
+	return errors.Join(f...)
+}
+
+func (l *LimitsConfig) validate(f *faults) {
+	inRange(f, "limits::connections", l.Connections, minConnections, maxConnections)
+	inRange(f, "limits::series", l.Series, minSeries, maxSeries)
+	inRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
+	page := os.Getpagesize()
+	inRange(f, "limits::ring_bytes", l.RingBytes, page, maxRingBytes)
+	if l.RingBytes > 0 && l.RingBytes&(l.RingBytes-1) != 0 {
+		f.add("limits::ring_bytes", "%d is not a power of two", l.RingBytes)
+	}
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+)
+
+var _ probe.Handler = (*handler)(nil)
+
+// handler turns the kernel side's facts into log records and metric observations.
+// It belongs to the drain's goroutine and allocates nothing per fact itself.
+type handler struct {
+	books   *ledger.Ledger
+	owners  *attribution
+	tracker *connection.Tracker
+	ports   portDeltas
+
+	// logs and metrics are nil without a pipeline of that signal.
+	logs    *emit.Logs
+	metrics *emit.Metrics
+
+	// push hands a batch over; a batch is closed at maxRecords or maxBytes.
+	push                 func(emit.Batch)
+	maxRecords, maxBytes int
+	// since is when the first record of the batch came.
+	since time.Time
+	// facts counts the calls, so that a drain can tell whether it brought anything.
+	facts uint64
+}
+
+// ProcessSeen implements probe.Handler.
+func (h *handler) ProcessSeen(s *owner.Sighting) {
+	h.facts++
+	h.owners.seen(s)
+}
+
+// ListenerOpened implements probe.Handler.
+func (h *handler) ListenerOpened(l *connection.Listener) {
+	h.facts++
+	h.owners.opened(l)
+}
+
+// ListenerClosed implements probe.Handler.
+func (h *handler) ListenerClosed(socket uint64) {
+	h.facts++
+	h.owners.closed(socket)
+}
+
+// ConnectionOpened implements probe.Handler. The metric of opened connections does
+// not depend on it: it counts the first look at a connection, live or closed.
+func (h *handler) ConnectionOpened(c *connection.Opened) {
+	h.facts++
+	waits := false
+	if h.logs != nil {
+		process, source := h.owners.ofConnection(&c.Connection)
+		waits = h.logs.Opened(c, process, source)
+	}
+	h.account(ledger.Open, waits)
+}
+
+// ConnectionClosed implements probe.Handler.
+func (h *handler) ConnectionClosed(c *connection.Closed) {
+	h.facts++
+	process, source := h.owners.ofConnection(&c.Connection)
+	if h.metrics != nil {
+		series := seriesOf(&c.Connection, process)
+		h.observe(series, &c.Connection, h.tracker.Closed(c))
+		h.metrics.Closed(series, c)
+	}
+	h.account(ledger.Connection, h.logs != nil && h.logs.Closed(c, process, source))
+}
+
+// ConnectionFailed implements probe.Handler.
+func (h *handler) ConnectionFailed(f *connection.Failed) {
+	h.facts++
+	h.account(ledger.Failed, h.logs != nil && h.logs.Failed(f))
+}
+
+// PacketSelected implements probe.Handler.
+func (h *handler) PacketSelected(p *packet.Packet) {
+	h.facts++
+	waits := false
+	if h.logs != nil {
+		process, source := h.owners.ofServer(p.NetNS, p.Server)
+		waits = h.logs.Packet(p, process, source)
+	}
+	h.account(ledger.Packet, waits)
+}
+
+// Lost implements probe.Handler.
+func (h *handler) Lost(e ledger.Event, c ledger.Cause, n int) {
+	h.facts++
+	h.books.Lose(e, c, n)
+}
+
+// account enters one event in the books: it waits in the batch, or it is delivered
+// because nobody wants it as a log record.
+func (h *handler) account(e ledger.Event, waits bool) {
+	if !waits {
+		h.books.Deliver(e, 1)
+		return
+	}
+	h.books.Queue(e, 1)
+	switch n := h.logs.Len(); {
+	case n >= h.maxRecords || h.logs.Bytes() >= h.maxBytes:
+		h.flush()
+	case n == 1:
+		h.since = time.Now()
+	}
+}
+
+// flush closes the batch, if there is one.
+func (h *handler) flush() {
+	if h.logs != nil && h.logs.Len() > 0 {
+		h.push(h.logs.Take())
+	}
+}
+
+// flushOlder closes the batch when its first record came before a time.
+func (h *handler) flushOlder(than time.Time) {
+	if !h.since.After(than) {
+		h.flush()
+	}
+}
+
+// live takes a look at an open connection, for the metrics.
+func (h *handler) live(l *connection.Live) {
+	if h.metrics == nil {
+		return
+	}
+	process, _ := h.owners.ofConnection(&l.Connection)
+	series := seriesOf(&l.Connection, process)
+	h.metrics.AddActive(series, 1)
+	h.observe(series, &l.Connection, h.tracker.Live(l))
+}
+
+func (h *handler) observe(series emit.Series, c *connection.Connection, delta connection.Delta) {
+	if delta.First && !c.Adopted {
+		h.metrics.Opened(series, 1)
+	}
+	h.metrics.IO(series, delta.Received, delta.Transmitted)
+}
+
+// beginPass comes before a look at all open connections.
+func (h *handler) beginPass() {
+	if h.metrics != nil {
+		h.tracker.BeginPass()
+		h.metrics.BeginActive()
+	}
+}
+
+// endPass comes after it, when it was complete.
+func (h *handler) endPass() {
+	if h.metrics != nil {
+		h.tracker.EndPass()
+	}
+}
+
+// snapshot observes the counters of a snapshot.
+func (h *handler) snapshot(s *probe.Snapshot) {
+	if h.metrics == nil {
+		return
+	}
+	h.ports.each(s.Ports, func(c connection.PortCounter, delta uint64) {
+		series := emit.Series{Port: c.Port, IPv4: c.IPv4}
+		if process := h.owners.ofPort(c.NetNS, c.Port); process != nil {
+			series.Workload = process.Workload
+		}
+		h.metrics.AddCount(series, c.What, c.Detail, delta)
+	})
+	for _, i := range s.Interfaces {
+		h.metrics.SetInterface(i)
+	}
+}
+
+// seriesOf carries the server's port always: an established connection proves that
+// a listener existed, even when it has gone since.
+func seriesOf(c *connection.Connection, process *owner.Process) emit.Series {
+	series := emit.Series{Port: c.Server.Port(), IPv4: c.IPv4()}
+	if process != nil {
+		series.Workload = process.Workload
+	}
+	return series
+}

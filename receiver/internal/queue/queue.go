@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package queue joins the drain to the consumers: a first-in first-out queue
+// bounded in bytes, and a slot that holds the latest value only.
+package queue
+
+import "sync"
+
+// Queue is bounded by the sum of the sizes of its items, the one that is being
+// worked on included. It never blocks the producer.
+type Queue[T any] struct {
+	capacity int
+
+	mu     sync.Mutex
+	ready  sync.Cond
+	items  []sized[T]
+	bytes  int
+	closed bool
+}
+
+type sized[T any] struct {
+	value T
+	bytes int
+}
+
+// New makes a queue of at most capacity bytes.
+func New[T any](capacity int) *Queue[T] {
+	q := &Queue[T]{capacity: capacity}
+	q.ready.L = &q.mu
+	return q
+}
+
+// Push appends a value, or returns false when it does not fit or the queue is closed.
+func (q *Queue[T]) Push(value T, bytes int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.bytes+bytes > q.capacity {
+		return false
+	}
+	q.items = append(q.items, sized[T]{value, bytes})
+	q.bytes += bytes
+	q.ready.Signal()
+	return true
+}
+
+// Pop takes the oldest value, waiting for one. The room it takes is kept until
+// done is called. ok is false when the queue is closed and empty.
+func (q *Queue[T]) Pop() (value T, done func(), ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.items) == 0 {
+		if q.closed {
+			return value, nil, false
+		}
+		q.ready.Wait()
+	}
+	item := q.items[0]
+	q.items[0] = sized[T]{} // let go of it
+	q.items = q.items[1:]
+	return item.value, func() { q.free(item.bytes) }, true
+}
+
+func (q *Queue[T]) free(bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.bytes -= bytes
+}
+
+// Close lets Pop return what is left, then nothing. Closing again is allowed.
+func (q *Queue[T]) Close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.ready.Broadcast()
+}
+
+// Abandon closes the queue and takes what waits in it.
+func (q *Queue[T]) Abandon() []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	left := make([]T, 0, len(q.items))
+	for _, item := range q.items {
+		left = append(left, item.value)
+		q.bytes -= item.bytes
+	}
+	q.items = nil
+	q.ready.Broadcast()
+	return left
+}
+
+// Bytes is the size of what waits or is being worked on.
+func (q *Queue[T]) Bytes() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
+// Capacity is the bound that New was given.
+func (q *Queue[T]) Capacity() int { return q.capacity }

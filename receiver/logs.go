@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/queue"
+)
+
+// minRetryDelay keeps a retry configured without delay from spinning.
+const minRetryDelay = 10 * time.Millisecond
+
+// counts are events by kind.
+type counts = [ledger.Events]int
+
+// logSender hands batches to the next consumer, one at a time, and retries those
+// that it refuses. Batches wait in a queue bounded in bytes.
+type logSender struct {
+	next   consumer.Logs
+	retry  configretry.BackOffConfig
+	report *receiverhelper.ObsReport
+	books  *ledger.Ledger
+	queue  *queue.Queue[emit.Batch]
+	warn   *limitedWarning
+	// stopping is closed when the receiver shuts down: waiting retries try at once.
+	stopping <-chan struct{}
+	// finished is closed when run returns.
+	finished chan struct{}
+
+	mu sync.Mutex
+	// current are the events of the batch being sent that are not settled yet.
+	current   counts
+	abandoned bool
+}
+
+// push queues a batch, or counts it as lost.
+func (s *logSender) push(batch emit.Batch) {
+	if !s.queue.Push(batch, batch.Bytes) {
+		s.lose(batch.Counts, ledger.QueueFull)
+	}
+}
+
+// run sends batches until the queue is closed and empty.
+func (s *logSender) run(ctx context.Context) {
+	defer close(s.finished)
+	for {
+		batch, done, ok := s.queue.Pop()
+		if !ok {
+			return
+		}
+		s.send(ctx, &batch)
+		done()
+	}
+}
+
+func (s *logSender) send(ctx context.Context, batch *emit.Batch) {
+	if !s.begin(batch.Counts) {
+		return
+	}
+	if ctx.Err() != nil {
+		s.settle(ledger.Shutdown)
+		return
+	}
+	records := batch.Logs.LogRecordCount()
+	ctx = s.report.StartLogsOp(ctx)
+	cause, err := s.deliver(ctx, batch.Logs)
+	s.report.EndLogsOp(ctx, transport, records, err)
+	if err == nil {
+		s.delivered(counts{})
+		return
+	}
+	s.settle(cause)
+	s.warn.log("log records were dropped", zap.String("reason", cause.Reason()), zap.Error(err))
+}
+
+// deliver tries until the consumer accepts, or returns why it gave up.
+func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, error) {
+	delays := s.newBackOff()
+	var deadline time.Time
+	if s.retry.MaxElapsedTime > 0 {
+		deadline = time.Now().Add(s.retry.MaxElapsedTime)
+	}
+	stopping := s.stopping
+	for {
+		err := s.next.ConsumeLogs(ctx, s.attempt(logs))
+		switch {
+		case err == nil:
+			return 0, nil
+		case consumererror.IsPermanent(err), !s.retry.Enabled:
+			return ledger.Refused, err
+		case ctx.Err() != nil:
+			return ledger.Shutdown, err
+		}
+		var partial consumererror.Logs
+		if errors.As(err, &partial) {
+			logs = partial.Data()
+			s.delivered(countEvents(logs))
+		}
+		delay := max(delays.NextBackOff(), minRetryDelay)
+		if !deadline.IsZero() && time.Now().Add(delay).After(deadline) {
+			return ledger.RetryExhausted, err
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-stopping:
+			// Once at once, then again in short steps.
+			stopping = nil
+			delays.Reset()
+		case <-ctx.Done():
+			timer.Stop()
+			return ledger.Shutdown, err
+		}
+		timer.Stop()
+	}
+}
+
+// attempt is what is handed to the consumer. One that changes what it gets must not
+// change what it may get again.
+func (s *logSender) attempt(logs plog.Logs) plog.Logs {
+	if !s.retry.Enabled || !s.next.Capabilities().MutatesData {
+		return logs
+	}
+	clone := plog.NewLogs()
+	logs.CopyTo(clone)
+	return clone
+}
+
+func (s *logSender) newBackOff() *backoff.ExponentialBackOff {
+	b := &backoff.ExponentialBackOff{
+		InitialInterval:     s.retry.InitialInterval,
+		RandomizationFactor: s.retry.RandomizationFactor,
+		Multiplier:          s.retry.Multiplier,
+		MaxInterval:         s.retry.MaxInterval,
+	}
+	b.Reset()
+	return b
+}
+
+// begin takes charge of a batch; false when it was counted as lost already.
+func (s *logSender) begin(c counts) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		s.lose(c, ledger.Shutdown)
+		return false
+	}
+	s.current = c
+	return true
+}
+
+// delivered counts what the consumer has accepted: all but the rest.
+func (s *logSender) delivered(rest counts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e, n := range s.current {
+		accepted := n - min(n, rest[e])
+		s.books.Deliver(ledger.Event(e), accepted)
+		s.books.Queue(ledger.Event(e), -accepted)
+		s.current[e] -= accepted
+	}
+}
+
+// settle counts what is left of the current batch as lost.
+func (s *logSender) settle(cause ledger.Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lose(s.current, cause)
+	s.current = counts{}
+}
+
+// abandon counts everything that was not delivered as lost. A consumer that comes
+// back later changes nothing any more.
+func (s *logSender) abandon() {
+	left := s.queue.Abandon()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandoned = true
+	for i := range left {
+		s.lose(left[i].Counts, ledger.Shutdown)
+	}
+	s.lose(s.current, ledger.Shutdown)
+	s.current = counts{}
+}
+
+func (s *logSender) lose(c counts, cause ledger.Cause) {
+	for e, n := range c {
+		if n != 0 {
+			s.books.Lose(ledger.Event(e), cause, n)
+			s.books.Queue(ledger.Event(e), -n)
+		}
+	}
+}
+
+// countEvents counts records by the event they are about.
+func countEvents(logs plog.Logs) counts {
+	var c counts
+	for _, resource := range logs.ResourceLogs().All() {
+		for _, scope := range resource.ScopeLogs().All() {
+			for _, record := range scope.LogRecords().All() {
+				if e, ok := eventOf(record.EventName()); ok {
+					c[e]++
+				}
+			}
+		}
+	}
+	return c
+}
+
+func eventOf(name string) (ledger.Event, bool) {
+	switch name {
+	case "tcp.server.connection.close":
+		return ledger.Connection, true
+	case "tcp.server.connection.open":
+		return ledger.Open, true
+	case "tcp.server.connection.failed":
+		return ledger.Failed, true
+	case "tcp.server.packet":
+		return ledger.Packet, true
+	default:
+		return 0, false
+	}
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	rcvr "go.opentelemetry.io/collector/receiver"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+// transport is what the Collector's own metrics of receivers call our way in.
+const transport = "ebpf"
+
+// defaultFlushTime is how long a shutdown waits for consumers.
+const defaultFlushTime = 5 * time.Second
+
+// environment is what the receiver takes from outside; tests replace it.
+type environment struct {
+	newKernel func(probe.Config, *zap.Logger) (kernel, error)
+	// root is the file system that owners are looked for in.
+	root      fs.FS
+	flushTime time.Duration
+}
+
+func hostEnvironment() environment {
+	return environment{
+		newKernel: func(cfg probe.Config, logger *zap.Logger) (kernel, error) {
+			p, err := probe.New(cfg, logger)
+			if err != nil {
+				return nil, err
+			}
+			return p, nil
+		},
+		root:      os.DirFS("/"),
+		flushTime: defaultFlushTime,
+	}
+}
+
+// tcpReceiver is one kernel side and the pipelines that it feeds: logs, metrics or
+// both.
+type tcpReceiver struct {
+	cfg *Config
+	set rcvr.Settings
+	env environment
+
+	// The factory sets these before Start; at least one is not nil.
+	logs    consumer.Logs
+	metrics consumer.Metrics
+
+	books *ledger.Ledger
+	// pipeline runs from Start to Shutdown.
+	pipeline *pipeline
+}
+
+func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
+	return &tcpReceiver{cfg: cfg, set: set, env: env, books: &ledger.Ledger{}}
+}
+
+// Start loads and attaches the kernel side. It fails only when nothing attaches; what
+// else is missing is said in one line each. The context is not kept.
+func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
+	var f faults
+	cfg := r.cfg.probeConfig(&f)
+	if len(f) > 0 {
+		return errors.Join(f...)
+	}
+	if r.logs == nil {
+		withoutLogs(&cfg)
+	}
+	k, err := r.env.newKernel(cfg, r.set.Logger)
+	if err != nil {
+		return fmt.Errorf("prepare the kernel side: %w", err)
+	}
+	p, err := newPipeline(r, k, host)
+	if err != nil {
+		return errors.Join(err, k.Close())
+	}
+	if err := k.Start(p.drain.handler); err != nil {
+		p.telemetry.Shutdown()
+		return errors.Join(fmt.Errorf("start the kernel side: %w", err), k.Close())
+	}
+	hooks := k.Hooks()
+	warnHooks(r.set.Logger, hooks)
+	reportHooks(host, hooks)
+	p.drain.last.Store(&probe.Snapshot{Hooks: hooks})
+	r.pipeline = p
+	p.start()
+	return nil
+}
+
+// Shutdown takes everything off the kernel, hands over what is left for as long as
+// the flush may take, counts the rest as lost and waits for its goroutines.
+func (r *tcpReceiver) Shutdown(ctx context.Context) error {
+	if r.pipeline == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.env.flushTime)
+	defer cancel()
+	err := r.pipeline.shutdown(ctx)
+	r.pipeline = nil
+	return err
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	rcvr "go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// testConfig is quick, so that no test waits for a default interval.
+func testConfig() *Config {
+	cfg := createDefaultConfig()
+	cfg.CollectionInterval = 20 * time.Millisecond
+	cfg.Batch.MaxAge = time.Millisecond
+	cfg.Retry.InitialInterval = time.Millisecond
+	cfg.Retry.MaxInterval = 10 * time.Millisecond
+	return cfg
+}
+
+// wait returns once a condition holds.
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	require.Eventually(t, condition, 10*time.Second, time.Millisecond, what)
+}
+
+func nopSettings() rcvr.Settings { return receivertest.NewNopSettings(metadata.Type) }
+
+type statusHost struct {
+	component.Host
+	events chan *componentstatus.Event
+}
+
+func newStatusHost() *statusHost {
+	return &statusHost{Host: componenttest.NewNopHost(), events: make(chan *componentstatus.Event, 100)}
+}
+
+func (h *statusHost) Report(e *componentstatus.Event) { h.events <- e }
+
+func TestSignalsShareOneKernel(t *testing.T) {
+	env := &fakeEnvironment{t: t}
+	f := newFactory(env.environment())
+	cfg := testConfig()
+	logsSink, metricsSink := &consumertest.LogsSink{}, &consumertest.MetricsSink{}
+	logs, err := f.CreateLogs(t.Context(), nopSettings(), cfg, logsSink)
+	require.NoError(t, err)
+	metrics, err := f.CreateMetrics(t.Context(), nopSettings(), cfg, metricsSink)
+	require.NoError(t, err)
+	logsHost, metricsHost := newStatusHost(), newStatusHost()
+	require.NoError(t, logs.Start(t.Context(), logsHost))
+	require.NoError(t, metrics.Start(t.Context(), metricsHost))
+	require.Equal(t, 1, env.count())
+
+	for _, host := range []*statusHost{logsHost, metricsHost} {
+		event := <-host.events
+		assert.Equal(t, componentstatus.StatusOK, event.Status())
+		state, _ := event.Attributes().Get("hook.tp_btf/inet_sock_set_state")
+		assert.Equal(t, "attached", state.Str())
+	}
+	env.last().requests(3)
+	waitFor(t, "logs", func() bool { return logsSink.LogRecordCount() == 3 })
+	waitFor(t, "metrics", func() bool { return metricsSink.DataPointCount() > 0 })
+
+	require.NoError(t, logs.Shutdown(t.Context()))
+	require.NoError(t, metrics.Shutdown(t.Context()))
+	assert.True(t, env.last().isClosed())
+}
+
+func TestShutdownWithoutStart(t *testing.T) {
+	env := &fakeEnvironment{t: t}
+	r, err := newFactory(env.environment()).CreateLogs(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, r.Shutdown(t.Context()))
+	require.NoError(t, r.Shutdown(t.Context()))
+	assert.Zero(t, env.count())
+}
+
+func TestStartAgainAfterShutdown(t *testing.T) {
+	env := &fakeEnvironment{t: t}
+	f := newFactory(env.environment())
+	cfg := testConfig()
+	for run := 1; run <= 3; run++ {
+		sink := &consumertest.LogsSink{}
+		r, err := f.CreateLogs(t.Context(), nopSettings(), cfg, sink)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		require.NoError(t, r.Start(ctx, componenttest.NewNopHost()))
+		cancel() // the context of Start is not for what comes after it
+		require.Equal(t, run, env.count())
+		env.last().requests(2)
+		waitFor(t, "logs", func() bool { return sink.LogRecordCount() == 2 })
+		require.NoError(t, r.Shutdown(t.Context()))
+		assert.True(t, env.last().isClosed())
+		assert.True(t, env.last().detached)
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) { k.startErr = errors.New("no hook attaches") }}
+	f := newFactory(env.environment())
+	r, err := f.CreateMetrics(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Start(t.Context(), componenttest.NewNopHost()), "start the kernel side: no hook attaches")
+	assert.True(t, env.last().isClosed(), "nothing half attached stays")
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+func TestNoKernel(t *testing.T) {
+	env := environment{newKernel: func(probe.Config, *zap.Logger) (kernel, error) { return nil, errors.New("not Linux") }}
+	r, err := newFactory(env).CreateLogs(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Start(t.Context(), componenttest.NewNopHost()), "prepare the kernel side: not Linux")
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+func TestMissingHooks(t *testing.T) {
+	const state = "tp_btf/inet_sock_set_state"
+	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
+		k.hooks = []probe.HookState{
+			{Name: state, Attached: true},
+			{Name: state, Gives: "their end", Err: errors.New("refused")},
+			{Name: state, Attached: true},
+			{Name: "raw_tp/kfree_skb", Gives: "drops", Err: errors.New("permission denied")},
+			{Name: "accept", Gives: "who accepted"},
+		}
+	}}
+	core, messages := observer.New(zap.WarnLevel)
+	set := nopSettings()
+	set.Logger = zap.New(core)
+	r, err := newFactory(env.environment()).CreateLogs(t.Context(), set, testConfig(), consumertest.NewNop())
+	require.NoError(t, err)
+	host := newStatusHost()
+	require.NoError(t, r.Start(t.Context(), host))
+	event := <-host.events
+	assert.Equal(t, componentstatus.StatusOK, event.Status(), "a missing hook is not an error")
+	assert.Equal(t, map[string]any{
+		"hook." + state: "refused", "hook.raw_tp/kfree_skb": "permission denied", "hook.accept": "off",
+	}, event.Attributes().AsRaw())
+	lines := messages.FilterField(zap.String("lost", "drops")).All()
+	require.Len(t, lines, 1)
+	assert.Equal(t, "permission denied", lines[0].ContextMap()["error"])
+	assert.Equal(t, 2, messages.Len(), "one line for each that is missing, none for one that is off")
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+func TestReadingFailsAndRecovers(t *testing.T) {
+	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) { k.drainErr = errors.New("broken ring") }}
+	sink := &consumertest.LogsSink{}
+	r, err := newFactory(env.environment()).CreateLogs(t.Context(), nopSettings(), testConfig(), sink)
+	require.NoError(t, err)
+	host := newStatusHost()
+	require.NoError(t, r.Start(t.Context(), host))
+	assert.Equal(t, componentstatus.StatusOK, (<-host.events).Status())
+	failed := <-host.events
+	assert.Equal(t, componentstatus.StatusRecoverableError, failed.Status())
+	require.ErrorContains(t, failed.Err(), "drain the kernel's records: broken ring")
+
+	k := env.last()
+	k.mu.Lock()
+	k.drainErr, k.snapshotErr = nil, nil
+	k.mu.Unlock()
+	assert.Equal(t, componentstatus.StatusOK, (<-host.events).Status())
+	k.requests(1)
+	waitFor(t, "logs", func() bool { return sink.LogRecordCount() == 1 })
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+func TestWrongConfigType(t *testing.T) {
+	f := NewFactory()
+	_, err := f.CreateLogs(t.Context(), nopSettings(), &struct{}{}, consumertest.NewNop())
+	require.ErrorContains(t, err, "not of the ebpf_tcp receiver")
+	_, err = f.CreateMetrics(t.Context(), nopSettings(), &struct{}{}, consumertest.NewNop())
+	require.ErrorContains(t, err, "not of the ebpf_tcp receiver")
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+// reportHooks reports the status OK, with the state of each hook as an attribute: a
+// missing hook takes a fact away, not the receiver.
+func reportHooks(host component.Host, hooks []probe.HookState) {
+	attributes := pcommon.NewMap()
+	attributes.EnsureCapacity(len(hooks))
+	for i := range hooks {
+		name := "hook." + hooks[i].Name
+		// Several programs can share a hook: one that is missing counts.
+		if hooks[i].Attached {
+			if _, known := attributes.Get(name); known {
+				continue
+			}
+		}
+		attributes.PutStr(name, hookState(&hooks[i]))
+	}
+	componentstatus.ReportStatus(host,
+		componentstatus.NewEvent(componentstatus.StatusOK, componentstatus.WithAttributes(attributes)))
+}
+
+func hookState(h *probe.HookState) string {
+	switch {
+	case h.Attached:
+		return "attached"
+	case h.Err != nil:
+		return h.Err.Error()
+	default:
+		return "off"
+	}
+}
+
+// warnHooks says in one line each what this host can't give, and why.
+func warnHooks(logger *zap.Logger, hooks []probe.HookState) {
+	for i := range hooks {
+		if h := &hooks[i]; !h.Attached && h.Err != nil {
+			logger.Warn("a hook of the kernel is missing, the rest works",
+				zap.String("hook", h.Name), zap.String("lost", h.Gives), zap.Error(h.Err))
+		}
+	}
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// telemetry is what the internal metrics are read from.
+type telemetry struct {
+	books       *ledger.Ledger
+	last        *atomic.Pointer[probe.Snapshot]
+	series      *atomic.Int64
+	seriesLimit int
+	// logs is nil without a logs pipeline.
+	logs *logSender
+}
+
+// register sets the callbacks of the internal metrics. The builder's Shutdown takes
+// them back.
+func (t *telemetry) register(set component.TelemetrySettings) (*metadata.TelemetryBuilder, error) {
+	b, err := metadata.NewTelemetryBuilder(set)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		b.RegisterEbpfTCPProducedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Produced })),
+		b.RegisterEbpfTCPDeliveredCallback(t.balances(func(b *ledger.Balance) int64 { return b.Delivered })),
+		b.RegisterEbpfTCPQueuedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Queued })),
+		b.RegisterEbpfTCPLostCallback(t.losses()),
+		b.RegisterEbpfTCPConnectionsActiveCallback(t.number(func() int64 { return t.books.KernelAccount().Active })),
+		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.queue.Bytes() })),
+		b.RegisterEbpfTCPQueueCapacityCallback(t.queue(func() int { return t.logs.queue.Capacity() })),
+		b.RegisterEbpfTCPSeriesCallback(t.number(t.series.Load)),
+		b.RegisterEbpfTCPSeriesLimitCallback(t.number(func() int64 { return int64(t.seriesLimit) })),
+		b.RegisterEbpfTCPMapEntriesCallback(t.maps(func(m *probe.MapFill) int { return m.Entries })),
+		b.RegisterEbpfTCPMapCapacityCallback(t.maps(func(m *probe.MapFill) int { return m.Capacity })),
+		b.RegisterEbpfTCPHookAttachedCallback(t.attached),
+		b.RegisterEbpfTCPHookRunsCallback(t.hooks(func(h *hookTotal) uint64 { return h.runs })),
+		b.RegisterEbpfTCPHookMissedCallback(t.hooks(func(h *hookTotal) uint64 { return h.missed })),
+		b.RegisterEbpfTCPHookDurationCallback(t.durations),
+	)
+	if err != nil {
+		b.Shutdown()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (*telemetry) number(value func() int64) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(value())
+		return nil
+	}
+}
+
+func (t *telemetry) queue(value func() int) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		if t.logs != nil {
+			o.Observe(int64(value()))
+		}
+		return nil
+	}
+}
+
+// balances observes one term of the books for every event that is accounted for.
+func (t *telemetry) balances(term func(*ledger.Balance) int64) metric.Int64Callback {
+	var sets [ledger.Listener]metric.MeasurementOption
+	for e := range sets {
+		sets[e] = attributes(attribute.String("event", ledger.Event(e).String()))
+	}
+	return func(_ context.Context, o metric.Int64Observer) error {
+		for e, set := range sets {
+			balance := t.books.Balance(ledger.Event(e))
+			o.Observe(term(&balance), set)
+		}
+		return nil
+	}
+}
+
+func (t *telemetry) losses() metric.Int64Callback {
+	var sets [ledger.Events][ledger.Causes]metric.MeasurementOption
+	for e := range ledger.Events {
+		for c := range ledger.Causes {
+			sets[e][c] = attributes(
+				attribute.String("event", e.String()),
+				attribute.String("place", c.Place()),
+				attribute.String("reason", c.Reason()))
+		}
+	}
+	return func(_ context.Context, o metric.Int64Observer) error {
+		for e := range ledger.Events {
+			for c := range ledger.Causes {
+				if n := t.books.Lost(e, c); n != 0 || canLose(e, c) {
+					o.Observe(n, sets[e][c])
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// canLose tells which losses are shown before the first happens, so that a rate over
+// them sees it.
+func canLose(e ledger.Event, c ledger.Cause) bool {
+	switch e {
+	case ledger.Listener, ledger.Process:
+		return c == ledger.RingFull || c == ledger.Undecodable
+	case ledger.PortCount:
+		return c == ledger.MapFull
+	}
+	switch c {
+	case ledger.MapFull:
+		return e == ledger.Connection || e == ledger.Failed
+	case ledger.MapStale:
+		return e == ledger.Connection
+	case ledger.RateLimited:
+		return e == ledger.Failed || e == ledger.Packet
+	default:
+		return true
+	}
+}
+
+func (t *telemetry) maps(value func(*probe.MapFill) int) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		snapshot := t.last.Load()
+		if snapshot == nil {
+			return nil
+		}
+		for i := range snapshot.Maps {
+			m := &snapshot.Maps[i]
+			o.Observe(int64(value(m)), attributes(attribute.String("map", m.Name)))
+		}
+		return nil
+	}
+}
+
+// hookTotal sums up the programs that share a hook.
+type hookTotal struct {
+	name                      string
+	attached                  bool
+	runs, nanoseconds, missed uint64
+}
+
+func (t *telemetry) hookTotals() []hookTotal {
+	snapshot := t.last.Load()
+	if snapshot == nil {
+		return nil
+	}
+	totals := make([]hookTotal, 0, len(snapshot.Hooks))
+	index := make(map[string]int, len(snapshot.Hooks))
+	for i := range snapshot.Hooks {
+		h := &snapshot.Hooks[i]
+		at, known := index[h.Name]
+		if !known {
+			at = len(totals)
+			index[h.Name] = at
+			totals = append(totals, hookTotal{name: h.Name, attached: true})
+		}
+		total := &totals[at]
+		total.attached = total.attached && h.Attached
+		total.runs += h.Runs
+		total.nanoseconds += h.Nanoseconds
+		total.missed += h.Missed
+	}
+	return totals
+}
+
+func (t *telemetry) hooks(value func(*hookTotal) uint64) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		for _, h := range t.hookTotals() {
+			o.Observe(int64(value(&h)), attributes(attribute.String("hook", h.name)))
+		}
+		return nil
+	}
+}
+
+func (t *telemetry) attached(_ context.Context, o metric.Int64Observer) error {
+	for _, h := range t.hookTotals() {
+		var attached int64
+		if h.attached {
+			attached = 1
+		}
+		o.Observe(attached, attributes(attribute.String("hook", h.name)))
+	}
+	return nil
+}
+
+func (t *telemetry) durations(_ context.Context, o metric.Float64Observer) error {
+	for _, h := range t.hookTotals() {
+		o.Observe(float64(h.nanoseconds)/1e9, attributes(attribute.String("hook", h.name)))
+	}
+	return nil
+}
+
+func attributes(kv ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(kv...))
+}

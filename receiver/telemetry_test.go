@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadatatest"
+)
+
+// internalMetric is the points of one of the receiver's own metrics, by their
+// attributes.
+func internalMetric(t *testing.T, tt *componenttest.Telemetry, name string) map[string]int64 {
+	t.Helper()
+	got, err := tt.GetMetric("otelcol_ebpf_tcp_" + name)
+	require.NoError(t, err)
+	var points []metricdata.DataPoint[int64]
+	switch data := got.Data.(type) {
+	case metricdata.Sum[int64]:
+		points = data.DataPoints
+	case metricdata.Gauge[int64]:
+		points = data.DataPoints
+	}
+	values := map[string]int64{}
+	for _, point := range points {
+		values[point.Attributes.Encoded(attribute.DefaultEncoder())] = point.Value
+	}
+	return values
+}
+
+func TestInternalMetrics(t *testing.T) {
+	tt := componenttest.NewTelemetry()
+	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
+	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
+		const state = "tp_btf/inet_sock_set_state"
+		k.hooks = []probe.HookState{
+			{Name: state, Attached: true, Runs: 2, Nanoseconds: 5e8, Missed: 1},
+			{Name: state, Attached: true, Runs: 3, Nanoseconds: 5e8},
+			{Name: "raw_tp/kfree_skb"},
+		}
+	}}
+	cfg := testConfig()
+	sink := &consumertest.LogsSink{}
+	r := newReceiver(cfg, metadatatest.NewSettings(tt), env.environment())
+	r.logs, r.metrics = sink, consumertest.NewNop()
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	k := env.last()
+	k.requests(4)
+	k.open()
+	waitFor(t, "the books are read", func() bool {
+		return sink.LogRecordCount() == 4 && r.books.Balance(ledger.Connection).Produced == 5
+	})
+
+	assert.EqualValues(t, 5, internalMetric(t, tt, "produced")["event=connection"])
+	waitFor(t, "delivered", func() bool { return internalMetric(t, tt, "delivered")["event=connection"] == 4 })
+	assert.EqualValues(t, 0, internalMetric(t, tt, "queued")["event=connection"])
+	assert.EqualValues(t, 1, internalMetric(t, tt, "connections_active")[""])
+	lost := internalMetric(t, tt, "lost")
+	assert.Contains(t, lost, "event=connection,place=ring,reason=full", "shown before the first loss")
+	assert.NotContains(t, lost, "event=connection,place=kernel,reason=rate_limited", "impossible")
+	assert.EqualValues(t, 0, internalMetric(t, tt, "queue_bytes")[""])
+	assert.EqualValues(t, cfg.Queue.MaxBytes, internalMetric(t, tt, "queue_capacity")[""])
+	assert.Positive(t, internalMetric(t, tt, "series")[""])
+	assert.EqualValues(t, cfg.Limits.Series, internalMetric(t, tt, "series_limit")[""])
+	assert.EqualValues(t, 1, internalMetric(t, tt, "map_entries")["map=connections"])
+	assert.EqualValues(t, 64, internalMetric(t, tt, "map_capacity")["map=connections"])
+	assert.Equal(t, map[string]int64{"hook=tp_btf/inet_sock_set_state": 1, "hook=raw_tp/kfree_skb": 0},
+		internalMetric(t, tt, "hook_attached"))
+	assert.EqualValues(t, 5, internalMetric(t, tt, "hook_runs")["hook=tp_btf/inet_sock_set_state"])
+	assert.EqualValues(t, 1, internalMetric(t, tt, "hook_missed")["hook=tp_btf/inet_sock_set_state"])
+	duration, err := tt.GetMetric("otelcol_ebpf_tcp_hook_duration")
+	require.NoError(t, err)
+	assert.Len(t, duration.Data.(metricdata.Sum[float64]).DataPoints, 2)
+
+	accepted, err := tt.GetMetric("otelcol_receiver_accepted_log_records")
+	require.NoError(t, err)
+	require.Len(t, accepted.Data.(metricdata.Sum[int64]).DataPoints, 1)
+	assert.EqualValues(t, 4, accepted.Data.(metricdata.Sum[int64]).DataPoints[0].Value)
+	accepted, err = tt.GetMetric("otelcol_receiver_accepted_metric_points")
+	require.NoError(t, err)
+	assert.NotEmpty(t, accepted.Data.(metricdata.Sum[int64]).DataPoints)
+
+	require.NoError(t, r.Shutdown(t.Context()))
+	_, err = tt.GetMetric("otelcol_ebpf_tcp_produced")
+	assert.Error(t, err, "nothing is observed after Shutdown")
+}
+
+func TestLossesAreWarnedOfOnce(t *testing.T) {
+	core, messages := observer.New(zap.WarnLevel)
+	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
+		k.account.Lost[ledger.Connection][ledger.RingFull] = 12
+		k.account.Opened = 12
+	}}
+	set := nopSettings()
+	set.Logger = zap.New(core)
+	refusals := 0
+	r := newReceiver(testConfig(), set, env.environment())
+	r.logs = logsFunc{consume: func(context.Context, plog.Logs) error {
+		refusals++
+		return consumererror.NewPermanent(assert.AnError)
+	}}
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	k := env.last()
+	waitFor(t, "the first warning", func() bool { return messages.FilterMessageSnippet("events were lost").Len() == 1 })
+	for range 20 {
+		k.requests(1)
+	}
+	waitFor(t, "more losses", func() bool { return r.books.Lost(ledger.Connection, ledger.Refused) == 20 })
+	assert.Equal(t, 1, messages.FilterMessageSnippet("events were lost").Len())
+	require.NoError(t, r.Shutdown(t.Context()))
+
+	lines := messages.FilterMessageSnippet("events were lost").All()
+	require.Len(t, lines, 2, "and one at the end")
+	assert.Equal(t, []any{"12 connection at ring: full"}, lines[0].ContextMap()["lost"])
+	assert.Equal(t, []any{"20 connection at consumer: refused"}, lines[1].ContextMap()["lost"])
+	assert.Equal(t, 1, messages.FilterMessageSnippet("log records were dropped").Len(), "%d refusals", refusals)
+}
