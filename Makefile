@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+
+include scripts/versions.env
+
+COLLECTOR := dist/otelcol-ebpf-tcp
+CONFIG    ?= examples/collector.yaml
+# Whatever goes into the binary. BPF objects are committed, so no C.
+SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o \
+	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
+	! -name '*_test.go' -print)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build deps test test-unprivileged test-privileged generate check-generated \
+	lint fmt bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 20
+
+# Built as whoever calls, then only the binary is elevated.
+run: $(COLLECTOR) ## watch this host's inbound connections (CONFIG=examples/collector.yaml)
+	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) --config $(CONFIG); \
+	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)"; \
+	exec sudo $(COLLECTOR) --config $(CONFIG); fi
+
+build: $(COLLECTOR) ## build the sample distribution, dist/otelcol-ebpf-tcp
+
+$(COLLECTOR): $(SOURCES)
+	@echo "building $@; the first time takes some minutes"
+	@CGO_ENABLED=0 go run go.opentelemetry.io/collector/cmd/builder@$(OCB_VERSION) \
+		--config builder-config.yaml
+
+deps: ## print, then install, the Debian packages that tests need (SKIP_DEPS=1: only fail)
+	@scripts/deps.sh test
+
+test: deps ## all tests that this kernel allows, privileged ones included
+	@$(MAKE) --no-print-directory test-unprivileged
+	@$(MAKE) --no-print-directory test-privileged
+
+test-unprivileged: ## tests that need nothing but Go
+	@scripts/test.sh unprivileged
+
+test-privileged: $(COLLECTOR) ## tests that load programs and make network namespaces (sudo)
+	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) scripts/test.sh privileged
+
+generate: ## BPF objects and metadata code again, with the pinned compiler only
+	@scripts/check-compiler.sh
+	@go generate ./...
+
+check-generated: ## fail if generated files differ from their sources
+	@scripts/check-generated.sh
+
+lint: ## go vet, staticcheck, gofumpt, clang-format; other platforms compile
+	@scripts/lint.sh
+
+fmt: ## format Go and C
+	@go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -w $$(git ls-files -co --exclude-standard '*.go')
+	@clang-format-19 -i bpf/*.c bpf/*.h
+
+bench: ## benchmarks
+	@go test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | \
+		xargs -r dirname | sort -u)
+
+clean: ## remove what was built
+	@rm -rf dist

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Usage: scripts/deps.sh [test] [lint] [generate]
+# Prints, then installs, the Debian packages that the named tasks still need.
+# SKIP_DEPS=1 forbids installing: what is missing is listed and the exit code is 1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/versions.env
+PATH=$PATH:/usr/sbin:/sbin
+
+# By command where any package that brings it will do, by exact version where not.
+missing=()
+command_from() { command -v "$1" >/dev/null || missing+=("$2"); }
+exactly() {
+	[ "$(dpkg-query -W -f '${Version}' "$1" 2>/dev/null)" = "$2" ] || missing+=("$1=$2")
+}
+
+for task in "${@:-test}"; do
+	case $task in
+	test)
+		command_from make make
+		command_from nginx nginx-light
+		command_from ab apache2-utils
+		command_from curl curl
+		command_from ip iproute2
+		command_from ss iproute2
+		command_from nft nftables
+		command_from tshark tshark
+		;;
+	lint)
+		command_from clang-format-19 clang-format-19
+		;;
+	generate)
+		exactly "$CLANG_PACKAGE" "$CLANG_VERSION"
+		exactly "$LIBBPF_PACKAGE" "$LIBBPF_VERSION"
+		command_from llvm-strip-19 llvm-19
+		;;
+	*)
+		echo "deps: no task named $task: test, lint or generate" >&2
+		exit 2
+		;;
+	esac
+done
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+echo "deps: missing Debian packages: ${missing[*]}"
+if [ "${SKIP_DEPS:-}" = 1 ]; then
+	echo "deps: SKIP_DEPS=1 forbids installing them" >&2
+	exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "deps: this is not Debian: install what these packages contain" >&2
+	exit 1
+fi
+
+elevate=()
+if [ "$(id -u)" != 0 ]; then
+	elevate=(sudo)
+	echo "deps: installing them with sudo"
+fi
+
+# 101 tells the packages' scripts that nothing may be started.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' | "${elevate[@]}" tee $policy >/dev/null
+	"${elevate[@]}" chmod 755 $policy
+	trap '"${elevate[@]}" rm -f $policy' EXIT
+fi
+"${elevate[@]}" apt-get update -qq
+"${elevate[@]}" env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends "${missing[@]}"
+
+# Nor at the next boot: only the program is wanted.
+case " ${missing[*]} " in
+*" nginx-light "*)
+	! command -v systemctl >/dev/null || "${elevate[@]}" systemctl --quiet disable nginx.service
+	;;
+esac

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# All checks that run nothing. Each runs even when an earlier one found faults.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. scripts/versions.env
+scripts/deps.sh lint || exit 1
+
+status=0
+check() {
+	local name=$1
+	shift
+	if "$@"; then
+		echo "lint: $name ok"
+	else
+		echo "lint: $name found faults" >&2
+		status=1
+	fi
+}
+# A formatter that lists files is content with none.
+lists_nothing() {
+	local found
+	found=$("$@") || return 1
+	[ -z "$found" ] || {
+		echo "$found"
+		return 1
+	}
+}
+
+mapfile -t go_files < <(git ls-files --cached --others --exclude-standard '*.go')
+check "go vet" go vet -tags privileged ./...
+check "go vet for darwin" env GOOS=darwin go vet ./...
+check "build for arm64" env GOARCH=arm64 go build ./...
+check "staticcheck" go run "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION" \
+	-tags privileged ./...
+check "gofumpt" lists_nothing go run "mvdan.cc/gofumpt@$GOFUMPT_VERSION" -l "${go_files[@]}"
+check "clang-format" clang-format-19 --dry-run -Werror bpf/*.c bpf/*.h
+exit $status

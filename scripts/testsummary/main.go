@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Testsummary reads what `go test -json` prints, shows failures in full and ends
+// with one line of figures. Every skipped test is named with its reason and fails
+// the run, unless the reason says that sample captures were not given.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// captures is the variable that a test may ask for before it skips.
+const captures = "EBPF_TCP_PCAPS"
+
+// event is one line of test2json.
+type event struct {
+	Action, Package, Test, Output, ImportPath string
+	Elapsed                                   float64
+}
+
+// summary collects the outcome of a run.
+type summary struct {
+	out                             io.Writer
+	output                          map[string][]string
+	passed, failed, skipped, broken int
+	packages                        int
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: go test -json … | testsummary NAME")
+		os.Exit(2)
+	}
+	start := time.Now()
+	s := &summary{out: os.Stdout, output: map[string][]string{}}
+	if err := s.read(os.Stdin); err != nil {
+		fmt.Fprintln(os.Stderr, "read test events:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("%s: %d passed, %d failed, %d skipped, in %d packages and %s\n", os.Args[1],
+		s.passed, s.failed, s.skipped, s.packages, time.Since(start).Round(time.Second))
+	if s.failed > 0 || s.broken > 0 || s.passed == 0 {
+		os.Exit(1)
+	}
+}
+
+// read takes in events until the end; lines that are none are shown as they are.
+func (s *summary) read(from io.Reader) error {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			fmt.Fprintln(s.out, lines.Text())
+			continue
+		}
+		s.add(e)
+	}
+	return lines.Err()
+}
+
+func (s *summary) add(e event) {
+	key := e.Package + "\x00" + e.Test
+	switch e.Action {
+	case "output":
+		s.output[key] = append(s.output[key], e.Output)
+	case "build-output":
+		fmt.Fprint(s.out, e.Output)
+	case "build-fail":
+		s.broken++
+	case "pass", "fail", "skip":
+		s.finish(e, strings.Join(s.output[key], ""))
+		delete(s.output, key)
+	}
+}
+
+// finish books one test, or one package where the test has no name.
+func (s *summary) finish(e event, output string) {
+	if e.Test == "" {
+		s.finishPackage(e, output)
+		return
+	}
+	switch e.Action {
+	case "pass":
+		s.passed++
+	case "fail":
+		s.failed++
+		fmt.Fprintf(s.out, "FAIL %s %s\n%s", e.Package, e.Test, output)
+	case "skip":
+		s.skipped++
+		fmt.Fprintf(s.out, "SKIP %s %s\n%s", e.Package, e.Test, output)
+		if !strings.Contains(output, captures) {
+			s.broken++
+		}
+	}
+}
+
+func (s *summary) finishPackage(e event, output string) {
+	if e.Action == "skip" { // a package without tests
+		return
+	}
+	s.packages++
+	if e.Action == "fail" {
+		s.broken++
+		fmt.Fprintf(s.out, "FAIL %s\n%s", e.Package, output)
+		return
+	}
+	fmt.Fprintf(s.out, "ok   %s %.1fs\n", e.Package, e.Elapsed)
+}
