@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build privileged
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// sample is one line of a Prometheus endpoint.
+type sample struct {
+	name   string
+	labels map[string]string
+	value  float64
+}
+
+// scrape reads a Prometheus endpoint on loopback of the collector's namespace.
+func (ns namespace) scrape(t *testing.T, port int) []sample {
+	t.Helper()
+	text := ns.run(t, "curl", "-sS", "--max-time", "5", fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+	var samples []sample
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		samples = append(samples, parseSample(t, strings.TrimSpace(line)))
+	}
+	return samples
+}
+
+// parseSample reads `name{label="value",…} number`; values here hold no quotes.
+func parseSample(t *testing.T, line string) sample {
+	t.Helper()
+	space := strings.LastIndexByte(line, ' ')
+	require.Positive(t, space, "line %q", line)
+	value, err := strconv.ParseFloat(line[space+1:], 64)
+	require.NoError(t, err)
+	name, rest, _ := strings.Cut(line[:space], "{")
+	s := sample{name: strings.TrimSuffix(name, "_total"), labels: map[string]string{}, value: value}
+	for pair := range strings.SplitSeq(strings.TrimSuffix(rest, "}"), `",`) {
+		if key, value, found := strings.Cut(pair, `="`); found {
+			s.labels[key] = strings.TrimSuffix(value, `"`)
+		}
+	}
+	return s
+}
+
+// account is one event's line in the collector's own books.
+type account struct{ produced, delivered, active, queued, lost float64 }
+
+// balanced is the identity that holds at rest.
+func (a account) balanced() bool {
+	return a.produced == a.delivered+a.active+a.queued+a.lost
+}
+
+// books are the collector's accounts by event, and its losses by event, place and reason.
+type books struct {
+	accounts map[string]account
+	losses   map[[3]string]float64
+}
+
+// books reads the collector's own metrics.
+func (c *collector) books() books {
+	c.t.Helper()
+	b := books{map[string]account{}, map[[3]string]float64{}}
+	for _, s := range c.in.scrape(c.t, c.telemetry) {
+		event := s.labels["event"]
+		a := b.accounts[event]
+		switch s.name {
+		case "otelcol_ebpf_tcp_produced":
+			a.produced += s.value
+		case "otelcol_ebpf_tcp_delivered":
+			a.delivered += s.value
+		case "otelcol_ebpf_tcp_connections_active":
+			event = "connection"
+			a = b.accounts[event]
+			a.active += s.value
+		case "otelcol_ebpf_tcp_queued":
+			a.queued += s.value
+		case "otelcol_ebpf_tcp_lost":
+			a.lost += s.value
+			b.losses[[3]string{event, s.labels["place"], s.labels["reason"]}] += s.value
+		default:
+			continue
+		}
+		b.accounts[event] = a
+	}
+	return b
+}
+
+// balance waits until the traffic that the condition describes is booked and at
+// rest, and every event's account balances.
+func (c *collector) balance(condition func(books) bool) books {
+	c.t.Helper()
+	var b books
+	ok := assert.Eventually(c.t, func() bool {
+		b = c.books()
+		for _, a := range b.accounts {
+			if !a.balanced() {
+				return false
+			}
+		}
+		return condition(b)
+	}, settle, 5*tick)
+	if !ok {
+		c.t.Fatalf("the books do not balance: %+v", b)
+	}
+	return b
+}
+
+// TestBooks lets things go wrong at each place and checks that every connection is
+// accounted for: delivered, still open, waiting or lost, and where.
+func TestBooks(t *testing.T) {
+	const port = 28100
+	tests := []struct {
+		name     string
+		settings agentSettings
+		// blackHole is a consumer that accepts connections and never answers.
+		closedPort, blackHole bool
+		connections           int
+		held                  int
+		// lost is where connections must have been lost; empty when none may be.
+		lost [3]string
+	}{
+		{name: "nothing is lost", connections: 500},
+		{
+			name:        "ring buffer of one page",
+			settings:    agentSettings{receiver: "    limits: {ring_bytes: 4096}"},
+			connections: 3000,
+			lost:        [3]string{"connection", "ring", "full"},
+		},
+		{
+			name:        "connection map of 64 entries",
+			settings:    agentSettings{receiver: "    limits: {connections: 64}"},
+			connections: 100, held: 200,
+			lost: [3]string{"connection", "kernel_map", "full"},
+		},
+		{
+			name: "consumer refuses",
+			settings: agentSettings{
+				receiver: "    retry_on_failure: {enabled: true, initial_interval: 100ms, max_interval: 200ms, max_elapsed_time: 1s}",
+				exporter: "    sending_queue: {enabled: false}\n    retry_on_failure: {enabled: false}\n    timeout: 1s\n",
+			},
+			closedPort:  true,
+			connections: 300,
+			lost:        [3]string{"connection", "consumer", "retry_exhausted"},
+		},
+		{
+			name: "consumer blocks",
+			settings: agentSettings{
+				receiver: "    queue: {max_bytes: 65536}\n    batch: {max_records: 10}",
+				exporter: "    sending_queue: {enabled: false}\n    retry_on_failure: {enabled: false}\n    timeout: 1h\n",
+			},
+			blackHole:   true,
+			connections: 3000,
+			lost:        [3]string{"connection", "queue", "full"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNetwork(t)
+			n.server.startNginx(t, nginxPorts{port, port + 1, port + 2, port + 3, port + 4, port + 5})
+			var out *sink
+			var endpoint string
+			switch {
+			case test.closedPort:
+				endpoint = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+			case test.blackHole:
+				endpoint = blackHole(t)
+			default:
+				out = startSink(t, namespace{})
+				endpoint = out.endpoint
+			}
+			agent := startAgent(t, endpoint, test.settings)
+			target := targetOf(n, port)
+			n.client.run(t, "ab", "-q", "-n", strconv.Itoa(test.connections), "-c", "8",
+				"http://"+target.String()+"/")
+			if test.held > 0 {
+				n.server.startServer(t, port+10)
+				crowd := n.client.act(t, "crowd", targetOf(n, port+10).String(), strconv.Itoa(test.held))
+				crowd.ready(t)
+			}
+
+			b := agent.balance(func(b books) bool {
+				return b.accounts["connection"].produced >= float64(test.connections+test.held) &&
+					(test.lost == [3]string{} || b.losses[test.lost] > 0)
+			})
+			if test.lost == [3]string{} {
+				assert.Empty(t, positive(b.losses), "nothing may be lost")
+			}
+			agent.stop()
+			if out != nil {
+				out.stop()
+				checkDelivered(t, out, b, port)
+			}
+		})
+	}
+}
+
+// checkDelivered compares what the books call delivered with what arrived. The host
+// goes on living between the last look and the end, so only more may have arrived.
+func checkDelivered(t *testing.T, out *sink, b books, port int) {
+	t.Helper()
+	for event, name := range map[string]string{
+		"connection": "tcp.server.connection.close", "failed": "tcp.server.connection.failed",
+	} {
+		arrived := out.records(t, func(r record) bool { return r.event == name })
+		assert.GreaterOrEqual(t, float64(len(arrived)), b.accounts[event].delivered, name)
+	}
+	assert.NotEmpty(t, out.records(t, at("tcp.server.connection.close", port)))
+}
+
+func positive(losses map[[3]string]float64) map[[3]string]float64 {
+	found := map[[3]string]float64{}
+	for where, n := range losses {
+		if n > 0 {
+			found[where] = n
+		}
+	}
+	return found
+}
+
+// blackHole accepts connections, reads nothing and says nothing.
+func blackHole(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build privileged
+
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestContainers runs two servers on one port, each in a namespace and a cgroup of
+// its own that look like a container's: they must stay two series.
+func TestContainers(t *testing.T) {
+	const port = 28140
+	connections := []int{3, 5}
+	ids := make([]string, len(connections))
+	networks := make([]*network, len(connections))
+	for i := range connections {
+		networks[i], ids[i] = newNetwork(t), containerID(t)
+		server := networks[i].server.startServer(t, port)
+		joinContainer(t, ids[i], server)
+	}
+	out := startSink(t, namespace{})
+	prometheus := freePort(t)
+	agent := startAgent(t, out.endpoint, agentSettings{prometheus: prometheus})
+	for i, count := range connections {
+		for range count {
+			c := networks[i].client.dial(t, targetOf(networks[i], port))
+			c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
+		}
+	}
+
+	var series map[string]float64
+	ok := assert.Eventually(t, func() bool {
+		series = map[string]float64{}
+		for _, s := range agent.in.scrape(t, prometheus) {
+			if s.name == "tcp_server_connection_opened" && s.labels["server_port"] == strconv.Itoa(port) {
+				series[s.labels["container_id"]] += s.value
+			}
+		}
+		return len(series) == 2 && series[ids[0]] == 3 && series[ids[1]] == 5
+	}, settle, 5*tick)
+	if !ok {
+		t.Fatalf("the two containers are not two series: %v", series)
+	}
+	agent.stop()
+	out.stop()
+	for i, count := range connections {
+		closes := out.records(t, func(r record) bool {
+			return at("tcp.server.connection.close", port)(r) && r.values["container.id"] == ids[i]
+		})
+		assert.Len(t, closes, count, "closes of container %d", i)
+		for _, r := range closes {
+			assert.Equal(t, ids[i], r.values["service.instance.id"])
+		}
+	}
+}
+
+// containerID is 64 hexadecimal digits.
+func containerID(t *testing.T) string {
+	t.Helper()
+	id := make([]byte, 32)
+	_, err := rand.Read(id)
+	require.NoError(t, err)
+	return hex.EncodeToString(id)
+}
+
+// joinContainer moves a process to cgroups with the path that Docker gives, in every
+// hierarchy that is mounted: v2, or v1's, or both.
+func joinContainer(t *testing.T, id string, process *actor) {
+	t.Helper()
+	joined := 0
+	for _, root := range []string{"", "unified", "memory", "pids"} {
+		top := filepath.Join("/sys/fs/cgroup", root)
+		if _, err := os.Stat(filepath.Join(top, "cgroup.procs")); err != nil {
+			continue
+		}
+		parent := filepath.Join(top, "docker")
+		made := os.Mkdir(parent, 0o755) == nil
+		group := filepath.Join(parent, id)
+		require.NoError(t, os.Mkdir(group, 0o755))
+		t.Cleanup(func() {
+			process.end() // a group in use can't be removed
+			assert.Eventually(t, func() bool { return os.Remove(group) == nil }, settle, tick)
+			if made {
+				_ = os.Remove(parent)
+			}
+		})
+		require.NoError(t, os.WriteFile(filepath.Join(group, "cgroup.procs"),
+			[]byte(strconv.Itoa(process.cmd.Process.Pid)), 0o644))
+		joined++
+	}
+	require.Positive(t, joined, "no cgroup hierarchy found")
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build privileged
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// object is something the kernel holds for eBPF.
+type object struct {
+	kind string
+	id   uint32
+}
+
+// kernelObjects lists all programs, maps and links through the kernel.
+func kernelObjects(t *testing.T) map[object]bool {
+	t.Helper()
+	all := map[object]bool{}
+	for kind, following := range map[string]func(uint32) (uint32, error){
+		"program": func(id uint32) (uint32, error) {
+			n, err := ebpf.ProgramGetNextID(ebpf.ProgramID(id))
+			return uint32(n), err
+		},
+		"map": func(id uint32) (uint32, error) {
+			n, err := ebpf.MapGetNextID(ebpf.MapID(id))
+			return uint32(n), err
+		},
+	} {
+		for id, err := following(0); ; id, err = following(id) {
+			if errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			require.NoError(t, err, "list each %s", kind)
+			all[object{kind, id}] = true
+		}
+	}
+	links := new(link.Iterator)
+	defer links.Close()
+	for links.Next() {
+		all[object{"link", uint32(links.ID)}] = true
+	}
+	require.NoError(t, links.Err(), "list each link")
+	return all
+}
+
+// TestNothingStaysBehind compares what the kernel holds before, while and after the
+// collector runs, in each way of attaching to interfaces.
+func TestNothingStaysBehind(t *testing.T) {
+	for _, mode := range []string{"auto", "tcx", "clsact", "off"} {
+		t.Run("tc "+mode, func(t *testing.T) {
+			const port = 28150
+			n := newNetwork(t)
+			n.server.startServer(t, port)
+			out := startSink(t, n.server)
+			qdiscs := n.server.run(t, "tc", "qdisc", "show")
+			before := kernelObjects(t)
+			agent := startAgent(t, out.endpoint, agentSettings{
+				in: n.server, receiver: watchEth0 + "    tc: {mode: " + mode + "}",
+			})
+			c := n.client.dial(t, targetOf(n, port))
+			c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
+			require.Eventually(t, func() bool {
+				return len(out.records(t, at("tcp.server.connection.close", port))) == 1
+			}, settle, tick, "the collector does not work")
+			while := kernelObjects(t)
+			kinds := map[string]int{}
+			for o := range while {
+				if !before[o] {
+					kinds[o.kind]++
+				}
+			}
+			assert.Positive(t, kinds["program"])
+			assert.Positive(t, kinds["map"])
+			assert.Positive(t, kinds["link"])
+			if mode == "clsact" {
+				assert.Contains(t, n.server.run(t, "tc", "qdisc", "show"), "clsact")
+			}
+			agent.stop()
+
+			// The kernel frees some of them a little later.
+			var left []object
+			assert.Eventually(t, func() bool {
+				left = left[:0]
+				for o := range kernelObjects(t) {
+					if while[o] && !before[o] {
+						left = append(left, o)
+					}
+				}
+				return len(left) == 0
+			}, settle, tick, "objects stay behind")
+			assert.Empty(t, left)
+			assert.Equal(t, qdiscs, n.server.run(t, "tc", "qdisc", "show"), "queueing disciplines")
+		})
+	}
+}
+
+// TestForeignQdiscStays checks that a qdisc which was there before is left alone,
+// with the filter that somebody else has in it.
+func TestForeignQdiscStays(t *testing.T) {
+	n := newNetwork(t)
+	n.server.run(t, "tc", "qdisc", "add", "dev", "eth0", "clsact")
+	// A classic program that returns 0: it matches nothing.
+	n.server.run(t, "tc", "filter", "add", "dev", "eth0", "ingress", "protocol", "ip", "prio", "7",
+		"bpf", "bytecode", "1,6 0 0 0,")
+	show := func() string {
+		return n.server.run(t, "tc", "qdisc", "show") +
+			n.server.run(t, "tc", "filter", "show", "dev", "eth0", "ingress")
+	}
+	before := show()
+	out := startSink(t, n.server)
+	agent := startAgent(t, out.endpoint, agentSettings{in: n.server, receiver: watchEth0 + "    tc: {mode: clsact}"})
+	assert.NotEqual(t, before, show(), "the collector has a filter of its own")
+	agent.stop()
+	assert.Equal(t, before, show())
+}
+
+// TestExamplesAreValid asks the collector itself.
+func TestExamplesAreValid(t *testing.T) {
+	examples, err := filepath.Glob("../../examples/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, examples)
+	for _, example := range examples {
+		// Validation looks at the queue's folder.
+		cmd := exec.Command(os.Getenv(collectorVariable), "validate", "--config", example)
+		cmd.Env = append(os.Environ(), "EBPF_TCP_STORAGE="+t.TempDir())
+		said, err := cmd.CombinedOutput()
+		assert.NoError(t, err, "%s: %s", example, said)
+	}
+}
