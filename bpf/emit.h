@@ -54,29 +54,4 @@ static __always_inline bool within_rate(__u32 which, __u32 limit, __u64 now)
 	return true;
 }
 
-static __always_inline void count_port(const struct port_counter_key *key)
-{
-	__u64 one = 1, *count = bpf_map_lookup_elem(&port_counters, key);
-
-	if (count) {
-		__sync_fetch_and_add(count, 1);
-		return;
-	}
-	/* Another CPU may insert between the two; its entry is then ours to add to. */
-	if (!bpf_map_update_elem(&port_counters, key, &one, BPF_NOEXIST))
-		return;
-	count = bpf_map_lookup_elem(&port_counters, key);
-	if (count)
-		__sync_fetch_and_add(count, 1);
-	else
-		ledger_add(LEDGER_LOST_PORT_COUNTER, 1);
-}
-
-static __always_inline bool listening(__u32 netns, __u16 port)
-{
-	struct port_key key = { .netns = netns, .port = port };
-
-	return bpf_map_lookup_elem(&listening_ports, &key) != NULL;
-}
-
 #endif

@@ -36,13 +36,15 @@ static __always_inline __u64 task_cgroup(struct task_struct *task)
 		return BPF_CORE_READ(v2, kn, id);
 	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
 		bpf_probe_read_kernel(&css, sizeof(css),
-				      (void *)(base + 8 * bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)));
+				      (void *)(base + 8 * bpf_core_enum_value(enum cgroup_subsys_id,
+									      memory_cgrp_id)));
 	if (css && BPF_CORE_READ(css, cgroup, level) > 0)
 		return BPF_CORE_READ(css, cgroup, kn, id);
 	css = NULL;
 	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
 		bpf_probe_read_kernel(&css, sizeof(css),
-				      (void *)(base + 8 * bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id)));
+				      (void *)(base + 8 * bpf_core_enum_value(enum cgroup_subsys_id,
+									      pids_cgrp_id)));
 	if (css && BPF_CORE_READ(css, cgroup, level) > 0)
 		return BPF_CORE_READ(css, cgroup, kn, id);
 	return BPF_CORE_READ(v2, kn, id);
@@ -55,7 +57,8 @@ static __always_inline void task_key(struct task_struct *task, struct process_ke
 	key->pad = 0;
 }
 
-static __always_inline void describe_process(struct task_struct *task, const struct process_key *key,
+static __always_inline void describe_process(struct task_struct *task,
+					     const struct process_key *key,
 					     struct process_record *record)
 {
 	const unsigned char *name = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
@@ -72,7 +75,8 @@ static __always_inline void describe_process(struct task_struct *task, const str
 }
 
 /* Tells user space of a process unless it was told before. */
-static __always_inline void announce_process(struct task_struct *task, const struct process_key *key)
+static __always_inline void announce_process(struct task_struct *task,
+					     const struct process_key *key)
 {
 	struct process_record *record;
 	__u8 told = 1;

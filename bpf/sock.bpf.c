@@ -6,7 +6,6 @@
  *   tcp_receive_reset, tcp_send_reset, tcp_retransmit_skb,
  *   tcp_retransmit_synack, kfree_skb   -> counters per port, failed attempts
  *   sys_exit_accept{,4}                -> who accepted, and when
- *   iterators                          -> what was there before us, live figures
  *
  * Why three programs on one tracepoint: the kernel does not run a program inside
  * itself on one CPU, it skips the inner run (recursion_misses). A softirq may
@@ -24,11 +23,14 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "connections.h"
 #include "emit.h"
 #include "filter.h"
 #include "maps.h"
+#include "ports.h"
 #include "process.h"
 #include "records.h"
+#include "segment.h"
 #include "socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -36,64 +38,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const volatile bool emit_open;
 const volatile bool track_half_open;
 
-/*
- * Inbound connections by socket address. The state hook inserts at ESTABLISHED and
- * deletes at CLOSE, the scans insert what was open before us, user space deletes
- * entries whose socket the live iterator finds gone. Full: the connection is
- * counted as lost and not followed. Size set at load.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
-	__type(key, __u64);
-	__type(value, struct connection);
-} connections SEC(".maps");
-
-enum id_space {
-	ID_OPENED = 0,
-	ID_ADOPTED, /* apart, for a scan can be interrupted by the state hook */
-	ID_SPACES,
-};
-
-struct ids {
-	__u64 next[ID_SPACES];
-};
-
-/* Connection ids given out per CPU; see next_id. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ids);
-} connection_ids SEC(".maps");
-
-/* CPU and a count per CPU: unique without an atomic fetch, which needs 5.12. */
-static __always_inline __u64 next_id(enum id_space space)
-{
-	__u32 zero = 0;
-	struct ids *ids = bpf_map_lookup_elem(&connection_ids, &zero);
-
-	if (!ids)
-		return 0;
-	return (__u64)space << 63 | (__u64)bpf_get_smp_processor_id() << 48 | ++ids->next[space];
-}
-
 /* -- listeners ----------------------------------------------------------------- */
-
-static __always_inline void mark_listening(__u32 netns, __u16 port)
-{
-	struct port_key key = { .netns = netns, .port = port };
-	__u32 one = 1, *slot;
-
-	bpf_map_update_elem(&listening_ports, &key, &one, BPF_ANY);
-	slot = bpf_map_lookup_elem(&namespace_slots, &netns);
-	if (slot) {
-		struct port_table *table = bpf_map_lookup_elem(&port_tables, slot);
-
-		if (table)
-			table->flags[port] |= PORT_LISTENING;
-	}
-}
 
 static __always_inline void listen_opened(const struct sock *sk)
 {
@@ -205,7 +150,8 @@ static __always_inline void opened(struct sock *sk)
 /* -- close --------------------------------------------------------------------- */
 
 /* The order is design.md's: what was seen happening comes before what is inferred. */
-static __always_inline __u32 close_reason(const struct connection *connection, const struct sock *sk, int oldstate)
+static __always_inline __u32 close_reason(const struct connection *connection,
+					  const struct sock *sk, int oldstate)
 {
 	int error = sk->sk_err;
 
@@ -322,13 +268,6 @@ int BPF_PROG(state_close, struct sock *sk, int oldstate, int newstate)
 
 /* -- resets, retransmits, drops ------------------------------------------------ */
 
-static __always_inline __u8 flow_family(const struct flow *flow)
-{
-	const __u32 *words = (const __u32 *)flow->local;
-
-	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
-}
-
 static __always_inline void count_connection(const struct connection *connection, __u8 count)
 {
 	struct port_counter_key key = {
@@ -381,85 +320,6 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 	connection->flags |= CONNECTION_RESET_RECEIVED;
 	count_connection(connection, PORT_RESET_RECEIVED);
 	return 0;
-}
-
-/* What a drop or a socketless reset needs of a segment's headers. */
-struct segment {
-	struct flow flow; /* local = destination: the segment is inbound */
-	__u8 flags;
-};
-
-struct ipv4_header {
-	__u8 version_ihl;
-	__u8 tos;
-	__be16 total_length;
-	__be16 id;
-	__be16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 checksum;
-	__be32 source;
-	__be32 destination;
-};
-
-struct ipv6_header {
-	__be32 version_class_label;
-	__be16 payload_length;
-	__u8 next_header;
-	__u8 hop_limit;
-	__u32 source[4];
-	__u32 destination[4];
-};
-
-struct tcp_header {
-	__be16 source;
-	__be16 destination;
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 offset;
-	__u8 flags;
-	__be16 window;
-};
-
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_ACK 0x10
-#define IP_OFFSET 0x1fff
-
-/* Headers of a buffer that may be at any stage of its way; false if not TCP. */
-static __always_inline bool read_segment(const struct sk_buff *skb, struct segment *segment)
-{
-	const unsigned char *network = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
-	struct tcp_header tcp;
-	__u8 version = 0;
-	__u32 length;
-
-	bpf_probe_read_kernel(&version, sizeof(version), network);
-	if (version >> 4 == 4) {
-		struct ipv4_header ip;
-
-		if (bpf_probe_read_kernel(&ip, sizeof(ip), network) || ip.protocol != IPPROTO_TCP ||
-		    ip.fragment & bpf_htons(IP_OFFSET))
-			return false;
-		length = (ip.version_ihl & 15) * 4;
-		map_ipv4(segment->flow.local, ip.destination);
-		map_ipv4(segment->flow.remote, ip.source);
-	} else if (version >> 4 == 6) {
-		struct ipv6_header ip;
-
-		if (bpf_probe_read_kernel(&ip, sizeof(ip), network) || ip.next_header != IPPROTO_TCP)
-			return false;
-		length = sizeof(ip);
-		copy_ipv6(segment->flow.local, ip.destination);
-		copy_ipv6(segment->flow.remote, ip.source);
-	} else {
-		return false;
-	}
-	if (bpf_probe_read_kernel(&tcp, sizeof(tcp), network + length))
-		return false;
-	segment->flow.local_port = bpf_ntohs(tcp.destination);
-	segment->flow.remote_port = bpf_ntohs(tcp.source);
-	segment->flags = tcp.flags;
-	return true;
 }
 
 static __always_inline void refused(const struct segment *segment, __u32 netns, __u32 ifindex)
@@ -564,21 +424,6 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 
 /* -- accept -------------------------------------------------------------------- */
 
-static __always_inline struct sock *file_socket(struct file *file)
-{
-	struct socket *socket;
-	struct sock *sk;
-
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	sk = BPF_CORE_READ(socket, sk);
-	/* The counters are the first subflow's, which an MPTCP parent points to. */
-	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP && bpf_core_type_exists(struct mptcp_sock))
-		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP ? sk : NULL;
-}
-
 static __always_inline int accepted(long fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -611,161 +456,9 @@ int accept4(struct trace_event_raw_sys_exit *ctx)
 	return accepted(ctx->ret);
 }
 
-/* -- scans: what was there before us ------------------------------------------- */
-
-SEC("iter/task_file")
-int scan_listeners(struct bpf_iter__task_file *ctx)
-{
-	struct seq_file *seq = ctx->meta->seq;
-	struct task_struct *task = ctx->task;
-	struct scan_record record = {};
-	struct listen_record *listener = &record.listener;
-	struct file *file = ctx->file;
-	struct sock *sk;
-
-	if (!task || !file)
-		return 0;
-	sk = file_socket(file);
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
-		return 0;
-	listener->head.kind = RECORD_LISTEN;
-	listener->head.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	listener->head.time = bpf_ktime_get_boot_ns();
-	listener->sk = (__u64)sk;
-	listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (listener->family == AF_INET)
-		map_ipv4(listener->address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-	else
-		BPF_CORE_READ_INTO(&listener->address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
-	if (attribute_process) {
-		task_key(task, &listener->owner.process);
-		listener->owner.source = OWNER_LISTENER;
-		describe_process(task, &listener->owner.process, &record.process);
-	}
-	mark_listening(listener->head.netns, listener->port);
-	bpf_seq_write(seq, &record, sizeof(record));
-	return 0;
-}
-
-static __always_inline __u32 adopted_flags(const struct sock *sk)
-{
-	switch (BPF_CORE_READ(sk, __sk_common.skc_state)) {
-	case TCP_ESTABLISHED:
-		return CONNECTION_ADOPTED;
-	case TCP_CLOSE_WAIT:
-		return CONNECTION_ADOPTED | CONNECTION_CLIENT_FIN;
-	case TCP_LAST_ACK:
-		return CONNECTION_ADOPTED | CONNECTION_CLIENT_FIN | CONNECTION_FIN_SENT;
-	case TCP_FIN_WAIT1:
-	case TCP_FIN_WAIT2:
-	case TCP_CLOSING:
-		return CONNECTION_ADOPTED | CONNECTION_SERVER_FIN | CONNECTION_FIN_SENT;
-	default:
-		return 0;
-	}
-}
-
-/* Inserts a connection that was open before us; false if it is none, or known. */
-static __always_inline bool adopt(const struct sock *sk, struct task_struct *holder)
-{
-	struct connection connection = { .flags = adopted_flags(sk) };
-	__u64 key = (__u64)sk;
-	long error;
-
-	if (!connection.flags)
-		return false;
-	socket_flow_checked(sk, &connection.flow);
-	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	if (!listening(connection.netns, connection.flow.local_port) || !flow_selected(&connection.flow))
-		return false;
-	if (bpf_map_lookup_elem(&connections, &key))
-		return false;
-	connection.opened = bpf_ktime_get_boot_ns();
-	connection.ifindex = socket_ifindex(sk);
-	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
-		connection.flags |= CONNECTION_MPTCP;
-	if (attribute_process && holder) {
-		task_key(holder, &connection.owner.process);
-		connection.owner.source = OWNER_HOLDER;
-	}
-	connection.id = next_id(ID_ADOPTED);
-	error = bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST);
-	/* The state hook was faster: it is counted there. */
-	if (error == -17 /* EEXIST */)
-		return false;
-	ledger_add(LEDGER_ADOPTED, 1);
-	if (error)
-		ledger_add(LEDGER_LOST_MAP_FULL, 1);
-	return !error;
-}
-
-SEC("iter/task_file")
-int scan_connections(struct bpf_iter__task_file *ctx)
-{
-	struct seq_file *seq = ctx->meta->seq;
-	struct task_struct *task = ctx->task;
-	struct process_record process = {};
-	struct file *file = ctx->file;
-	struct process_key key;
-	struct sock *sk;
-
-	if (!task || !file)
-		return 0;
-	sk = file_socket(file);
-	if (!sk || !adopt(sk, task) || !attribute_process)
-		return 0;
-	task_key(task, &key);
-	describe_process(task, &key, &process);
-	bpf_seq_write(seq, &process, sizeof(process));
-	return 0;
-}
-
-/* Sockets that no process holds: not accepted yet, orphans, further subflows. */
-SEC("iter/tcp")
-int scan_orphans(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *common = ctx->sk_common;
-
-	if (common && bpf_skc_to_tcp_sock(common))
-		adopt((struct sock *)common, NULL);
-	return 0;
-}
-
-/* -- live figures -------------------------------------------------------------- */
-
-/*
- * One look at every connection, whatever its namespace. The entry can be reused
- * and the socket freed while we look: both are checked again after the reads.
- */
-SEC("iter/bpf_map_elem")
-int snapshot(struct bpf_iter__bpf_map_elem *ctx)
-{
-	struct seq_file *seq = ctx->meta->seq;
-	struct connection *connection = ctx->value;
-	struct live_record live = {};
-	__u64 *key = ctx->key;
-	struct tcp_sock *tp;
-	struct flow now;
-
-	if (!key || !connection)
-		return 0;
-	live.sk = *key;
-	live.connection = *connection;
-	tp = (struct tcp_sock *)live.sk;
-	socket_counters_checked(tp, live.connection.flags & CONNECTION_FIN_SENT, &live.counters);
-	socket_flow_checked((struct sock *)tp, &now);
-	if (now.remote_port != live.connection.flow.remote_port || now.local_port != live.connection.flow.local_port)
-		live.connection.flags |= CONNECTION_GONE;
-	if (connection->id != live.connection.id)
-		return 0;
-	bpf_seq_write(seq, &live, sizeof(live));
-	return 0;
-}
-
 /*
  * bpf2go finds types in the object's BTF, which holds only what a map, a global or
- * a program's signature names. One pointer names the rest.
+ * a program's signature names. One pointer names the rest, the scans' included.
  */
 const union exported_types {
 	enum record_kind record_kind;
@@ -777,9 +470,9 @@ const union exported_types {
 	enum port_count port_count;
 	struct open_record open;
 	struct close_record close;
-	struct live_record live;
 	struct failed_record failed;
 	struct process_record process;
+	struct live_record live;
 	struct scan_record scan;
 	struct packet_record packet;
 	struct half_open_key half_open_key;

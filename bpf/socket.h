@@ -61,6 +61,13 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 	flow->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
+static __always_inline __u8 flow_family(const struct flow *flow)
+{
+	const __u32 *words = (const __u32 *)flow->local;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
+}
+
 /* The interface that the last segment of the handshake came in by; 0 = unknown. */
 static __always_inline __u32 socket_ifindex(const struct sock *sk)
 {
@@ -77,7 +84,8 @@ static __always_inline __u32 socket_ifindex(const struct sock *sk)
  * sequence numbers. rx: SOCK_DONE says that a FIN was taken in. tx: everything
  * sent is acknowledged, the FIN with it.
  */
-static __always_inline void discount_fins(struct counters *to, unsigned long sk_flags, bool fin_acknowledged)
+static __always_inline void discount_fins(struct counters *to, unsigned long sk_flags,
+					  bool fin_acknowledged)
 {
 	if ((sk_flags & (1UL << SOCK_DONE)) && to->rx_bytes)
 		to->rx_bytes--;
@@ -86,7 +94,8 @@ static __always_inline void discount_fins(struct counters *to, unsigned long sk_
 }
 
 /* Direct loads, for the state hook. */
-static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_sent, struct counters *to)
+static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_sent,
+					    struct counters *to)
 {
 	to->rx_bytes = tp->bytes_received;
 	to->tx_bytes = tp->bytes_acked;
@@ -99,11 +108,13 @@ static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_
 	/* ~0 is the kernel's "no sample yet". */
 	if (to->min_rtt_us == ~0U)
 		to->min_rtt_us = 0;
-	discount_fins(to, tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags, fin_sent && tp->snd_una == tp->write_seq);
+	discount_fins(to, tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags,
+		      fin_sent && tp->snd_una == tp->write_seq);
 }
 
 /* Checked loads, for sockets that are not held still while we look. */
-static __always_inline void socket_counters_checked(const struct tcp_sock *tp, bool fin_sent, struct counters *to)
+static __always_inline void socket_counters_checked(const struct tcp_sock *tp, bool fin_sent,
+						    struct counters *to)
 {
 	to->rx_bytes = BPF_CORE_READ(tp, bytes_received);
 	to->tx_bytes = BPF_CORE_READ(tp, bytes_acked);
@@ -117,6 +128,23 @@ static __always_inline void socket_counters_checked(const struct tcp_sock *tp, b
 		to->min_rtt_us = 0;
 	discount_fins(to, BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
 		      fin_sent && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq));
+}
+
+/* The TCP socket behind an open file; NULL for anything else. */
+static __always_inline struct sock *file_socket(struct file *file)
+{
+	struct socket *socket;
+	struct sock *sk;
+
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	/* The counters are the first subflow's, which an MPTCP parent points to. */
+	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP &&
+	    bpf_core_type_exists(struct mptcp_sock))
+		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP ? sk : NULL;
 }
 
 #endif

@@ -62,7 +62,7 @@ type attachment struct {
 
 func (o *objects) attach(h hook) *attachment {
 	a := &attachment{hook: h}
-	if a.prog, a.err = o.load(h.program); a.err != nil {
+	if a.prog, a.err = o.hooks.load(h.program); a.err != nil {
 		a.err = fmt.Errorf("load %s: %w", h.point, hint(a.err))
 		return a
 	}

@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -15,12 +16,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// objects are the maps of the socket vantage point, shared with the packet one,
-// and the specification that its programs are loaded from, one by one.
+// objects are the maps that the vantage points share, and the objects that the
+// socket vantage point's programs are loaded from, one by one.
 type objects struct {
-	spec   *ebpf.CollectionSpec
+	// maps are those of the hooks' object; the others use them too.
 	maps   *ebpf.Collection
+	hooks  object
+	scans  object
 	kernel kernelFacts
+}
+
+// object is one compiled file of bpf/, and the maps its programs get instead of
+// their own.
+type object struct {
+	spec *ebpf.CollectionSpec
+	maps map[string]*ebpf.Map
 }
 
 // kernelFacts is what the running kernel's BTF says about hooks.
@@ -35,27 +45,33 @@ type kernelFacts struct {
 func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	// Before 5.11 maps are charged to RLIMIT_MEMLOCK.
 	memlock := rlimit.RemoveMemlock()
-	spec, err := loadSock()
+	hooks, err := loadSock()
 	if err != nil {
-		return nil, fmt.Errorf("read the socket programs' object: %w", err)
+		return nil, fmt.Errorf("read the hooks' object: %w", err)
+	}
+	scans, err := loadScan()
+	if err != nil {
+		return nil, fmt.Errorf("read the scans' object: %w", err)
 	}
 	facts, err := readKernelFacts()
 	if err != nil {
 		// The packet vantage point works without; each socket hook will say so.
 		logger.Warn("the socket vantage point can't work", zap.Error(err))
 	}
-	o := &objects{spec: spec, kernel: facts}
-	if err := o.configure(cfg); err != nil {
+	if err := errors.Join(configureHooks(hooks, cfg, &facts), configureScans(scans, cfg)); err != nil {
 		return nil, err
 	}
-	maps := spec.Copy()
+	maps := hooks.Copy()
 	clear(maps.Programs)
+	o := &objects{kernel: facts}
 	if o.maps, err = ebpf.NewCollection(maps); err != nil {
 		if memlock != nil && errors.Is(err, os.ErrPermission) {
 			err = fmt.Errorf("%w (and raise RLIMIT_MEMLOCK: %w)", err, memlock)
 		}
 		return nil, fmt.Errorf("create the maps: %w", hint(err))
 	}
+	o.hooks = object{spec: hooks, maps: o.maps.Maps}
+	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps)}
 	if err := o.fillClientFilter(cfg); err != nil {
 		o.maps.Close()
 		return nil, err
@@ -63,26 +79,42 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	return o, nil
 }
 
-// configure sets sizes and constants before anything is created.
-func (o *objects) configure(cfg *Config) error {
-	o.spec.Maps["connections"].MaxEntries = cfg.MaxConnections
-	o.spec.Maps["records"].MaxEntries = cfg.RingBytes
+// sharedMaps are the maps that another object's programs use too, and adapts its
+// sizes to them. Constants and variables (.rodata, .bss) are each object's own.
+func sharedMaps(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) map[string]*ebpf.Map {
+	shared := make(map[string]*ebpf.Map)
+	for name, m := range maps {
+		if mine, ok := spec.Maps[name]; ok && !strings.HasPrefix(name, ".") {
+			mine.MaxEntries = m.MaxEntries()
+			shared[name] = m
+		}
+	}
+	return shared
+}
+
+// configureHooks sets sizes and constants before anything is created.
+func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
+	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
+	spec.Maps["records"].MaxEntries = cfg.RingBytes
 	if !cfg.HalfOpen {
-		o.spec.Maps["half_open_handshakes"].MaxEntries = 1
+		spec.Maps["half_open_handshakes"].MaxEntries = 1
 	}
 	if len(cfg.IncludeClients)+len(cfg.ExcludeClients) == 0 {
-		o.spec.Maps["client_filter"].MaxEntries = 1
+		spec.Maps["client_filter"].MaxEntries = 1
 	}
-	constants := map[string]any{
+	return setConstants(spec, cfg, map[string]any{
 		"emit_open":          cfg.OpenRecords,
 		"track_half_open":    cfg.HalfOpen,
 		"attribute_process":  cfg.Process,
 		"ring_wakeup_bytes":  uint64(cfg.RingBytes / 4),
 		"failed_per_second":  cfg.FailedPerSecond,
-		"drops_have_reasons": o.kernel.dropReasons != nil,
-		"ordinary_reasons":   ordinaryReasons(o.kernel.dropReasons),
-	}
-	return setConstants(o.spec, cfg, constants)
+		"drops_have_reasons": facts.dropReasons != nil,
+		"ordinary_reasons":   ordinaryReasons(facts.dropReasons),
+	})
+}
+
+func configureScans(spec *ebpf.CollectionSpec, cfg *Config) error {
+	return setConstants(spec, cfg, map[string]any{"attribute_process": cfg.Process})
 }
 
 // setConstants sets what both vantage points share, and what is given.
@@ -144,14 +176,14 @@ func (o *objects) fillClientFilter(cfg *Config) error {
 
 // load loads one program on its own, so that one that a kernel refuses takes no
 // other with it.
-func (o *objects) load(name string) (*ebpf.Program, error) {
+func (o *object) load(name string) (*ebpf.Program, error) {
 	spec := o.spec.Copy()
 	for other := range spec.Programs {
 		if other != name {
 			delete(spec.Programs, other)
 		}
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps.Maps})
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps})
 	if err != nil {
 		return nil, err
 	}

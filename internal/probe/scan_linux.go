@@ -42,7 +42,7 @@ func (s *scans) load(o *objects) {
 
 func (o *objects) scan(program, point, gives string, over *ebpf.Map) scan {
 	s := scan{program: program, point: point, gives: gives}
-	prog, err := o.load(program)
+	prog, err := o.scans.load(program)
 	if err != nil {
 		s.err = fmt.Errorf("load %s: %w", point, hint(err))
 		return s

@@ -311,11 +311,7 @@ const (
 	sockProgReceiveReset            = "receive_reset"
 	sockProgRetransmit              = "retransmit"
 	sockProgRetransmitSynack        = "retransmit_synack"
-	sockProgScanConnections         = "scan_connections"
-	sockProgScanListeners           = "scan_listeners"
-	sockProgScanOrphans             = "scan_orphans"
 	sockProgSendReset               = "send_reset"
-	sockProgSnapshot                = "snapshot"
 	sockProgStateArrival            = "state_arrival"
 	sockProgStateClose              = "state_close"
 	sockProgStateLocal              = "state_local"
@@ -382,11 +378,7 @@ type sockProgramSpecs struct {
 	ReceiveReset     *ebpf.ProgramSpec `ebpf:"receive_reset"`
 	Retransmit       *ebpf.ProgramSpec `ebpf:"retransmit"`
 	RetransmitSynack *ebpf.ProgramSpec `ebpf:"retransmit_synack"`
-	ScanConnections  *ebpf.ProgramSpec `ebpf:"scan_connections"`
-	ScanListeners    *ebpf.ProgramSpec `ebpf:"scan_listeners"`
-	ScanOrphans      *ebpf.ProgramSpec `ebpf:"scan_orphans"`
 	SendReset        *ebpf.ProgramSpec `ebpf:"send_reset"`
-	Snapshot         *ebpf.ProgramSpec `ebpf:"snapshot"`
 	StateArrival     *ebpf.ProgramSpec `ebpf:"state_arrival"`
 	StateClose       *ebpf.ProgramSpec `ebpf:"state_close"`
 	StateLocal       *ebpf.ProgramSpec `ebpf:"state_local"`
@@ -509,11 +501,7 @@ type sockPrograms struct {
 	ReceiveReset     *ebpf.Program `ebpf:"receive_reset"`
 	Retransmit       *ebpf.Program `ebpf:"retransmit"`
 	RetransmitSynack *ebpf.Program `ebpf:"retransmit_synack"`
-	ScanConnections  *ebpf.Program `ebpf:"scan_connections"`
-	ScanListeners    *ebpf.Program `ebpf:"scan_listeners"`
-	ScanOrphans      *ebpf.Program `ebpf:"scan_orphans"`
 	SendReset        *ebpf.Program `ebpf:"send_reset"`
-	Snapshot         *ebpf.Program `ebpf:"snapshot"`
 	StateArrival     *ebpf.Program `ebpf:"state_arrival"`
 	StateClose       *ebpf.Program `ebpf:"state_close"`
 	StateLocal       *ebpf.Program `ebpf:"state_local"`
@@ -527,11 +515,7 @@ func (p *sockPrograms) Close() error {
 		p.ReceiveReset,
 		p.Retransmit,
 		p.RetransmitSynack,
-		p.ScanConnections,
-		p.ScanListeners,
-		p.ScanOrphans,
 		p.SendReset,
-		p.Snapshot,
 		p.StateArrival,
 		p.StateClose,
 		p.StateLocal,

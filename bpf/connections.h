@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The connections that are followed, and how they are told apart. */
+#ifndef EBPF_TCP_CONNECTIONS_H
+#define EBPF_TCP_CONNECTIONS_H
+
+#include "maps.h"
+
+/*
+ * Inbound connections by socket address. The state hook inserts at ESTABLISHED and
+ * deletes at CLOSE, the scans insert what was open before us, user space deletes
+ * entries whose socket the live iterator finds gone. Full: the connection is
+ * counted as lost and not followed. Size set at load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__type(key, __u64);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+enum id_space {
+	ID_OPENED = 0,
+	ID_ADOPTED, /* apart, for a scan can be interrupted by the state hook */
+	ID_SPACES,
+};
+
+struct ids {
+	__u64 next[ID_SPACES];
+};
+
+/* Connection ids given out per CPU; see next_id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ids);
+} connection_ids SEC(".maps");
+
+/* CPU and a count per CPU: unique without an atomic fetch, which needs 5.12. */
+static __always_inline __u64 next_id(enum id_space space)
+{
+	__u32 zero = 0;
+	struct ids *ids = bpf_map_lookup_elem(&connection_ids, &zero);
+
+	if (!ids)
+		return 0;
+	return (__u64)bpf_get_smp_processor_id() << 48 | (__u64)space << 47 | ++ids->next[space];
+}
+
+#endif

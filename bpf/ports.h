@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Local ports: which ones listen, and what is counted at each. */
+#ifndef EBPF_TCP_PORTS_H
+#define EBPF_TCP_PORTS_H
+
+#include "emit.h"
+
+static __always_inline void count_port(const struct port_counter_key *key)
+{
+	__u64 one = 1, *count = bpf_map_lookup_elem(&port_counters, key);
+
+	if (count) {
+		__sync_fetch_and_add(count, 1);
+		return;
+	}
+	/* Another CPU may insert between the two; its entry is then ours to add to. */
+	if (!bpf_map_update_elem(&port_counters, key, &one, BPF_NOEXIST))
+		return;
+	count = bpf_map_lookup_elem(&port_counters, key);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else
+		ledger_add(LEDGER_LOST_PORT_COUNTER, 1);
+}
+
+static __always_inline bool listening(__u32 netns, __u16 port)
+{
+	struct port_key key = { .netns = netns, .port = port };
+
+	return bpf_map_lookup_elem(&listening_ports, &key) != NULL;
+}
+
+static __always_inline void mark_listening(__u32 netns, __u16 port)
+{
+	struct port_key key = { .netns = netns, .port = port };
+	__u32 one = 1, *slot;
+
+	bpf_map_update_elem(&listening_ports, &key, &one, BPF_ANY);
+	slot = bpf_map_lookup_elem(&namespace_slots, &netns);
+	if (slot) {
+		struct port_table *table = bpf_map_lookup_elem(&port_tables, slot);
+
+		if (table)
+			table->flags[port] |= PORT_LISTENING;
+	}
+}
+
+#endif

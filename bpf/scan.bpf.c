@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The socket vantage point's iterators, which user space runs when it wants to know.
+ *
+ *   scan_listeners    open files   -> listeners, written to the stream; port tables
+ *   scan_connections  open files   -> connections that were open before us
+ *   scan_orphans      TCP sockets  -> those that no process holds
+ *   snapshot          connections  -> live figures, written to the stream
+ *
+ * Open files first: they are of all network namespaces, need no setns, and tell who
+ * holds the socket. What is written to a stream waits for its reader: unlike a ring
+ * buffer it can't be full.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "connections.h"
+#include "emit.h"
+#include "filter.h"
+#include "maps.h"
+#include "ports.h"
+#include "process.h"
+#include "records.h"
+#include "socket.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+SEC("iter/task_file")
+int scan_listeners(struct bpf_iter__task_file *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task = ctx->task;
+	struct scan_record record = {};
+	struct listen_record *listener = &record.listener;
+	struct file *file = ctx->file;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	sk = file_socket(file);
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		return 0;
+	listener->head.kind = RECORD_LISTEN;
+	listener->head.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	listener->head.time = bpf_ktime_get_boot_ns();
+	listener->sk = (__u64)sk;
+	listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (listener->family == AF_INET)
+		map_ipv4(listener->address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+	else
+		BPF_CORE_READ_INTO(&listener->address, sk,
+				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+	if (attribute_process) {
+		task_key(task, &listener->owner.process);
+		listener->owner.source = OWNER_LISTENER;
+		describe_process(task, &listener->owner.process, &record.process);
+	}
+	mark_listening(listener->head.netns, listener->port);
+	bpf_seq_write(seq, &record, sizeof(record));
+	return 0;
+}
+
+static __always_inline __u32 adopted_flags(const struct sock *sk)
+{
+	switch (BPF_CORE_READ(sk, __sk_common.skc_state)) {
+	case TCP_ESTABLISHED:
+		return CONNECTION_ADOPTED;
+	case TCP_CLOSE_WAIT:
+		return CONNECTION_ADOPTED | CONNECTION_CLIENT_FIN;
+	case TCP_LAST_ACK:
+		return CONNECTION_ADOPTED | CONNECTION_CLIENT_FIN | CONNECTION_FIN_SENT;
+	case TCP_FIN_WAIT1:
+	case TCP_FIN_WAIT2:
+	case TCP_CLOSING:
+		return CONNECTION_ADOPTED | CONNECTION_SERVER_FIN | CONNECTION_FIN_SENT;
+	default:
+		return 0;
+	}
+}
+
+/* Inserts a connection that was open before us; false if it is none, or known. */
+static __always_inline bool adopt(const struct sock *sk, struct task_struct *holder)
+{
+	struct connection connection = { .flags = adopted_flags(sk) };
+	__u64 key = (__u64)sk;
+	long error;
+
+	if (!connection.flags)
+		return false;
+	socket_flow_checked(sk, &connection.flow);
+	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	if (!listening(connection.netns, connection.flow.local_port) ||
+	    !flow_selected(&connection.flow))
+		return false;
+	if (bpf_map_lookup_elem(&connections, &key))
+		return false;
+	connection.opened = bpf_ktime_get_boot_ns();
+	connection.ifindex = socket_ifindex(sk);
+	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) &&
+	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
+		connection.flags |= CONNECTION_MPTCP;
+	if (attribute_process && holder) {
+		task_key(holder, &connection.owner.process);
+		connection.owner.source = OWNER_HOLDER;
+	}
+	connection.id = next_id(ID_ADOPTED);
+	error = bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST);
+	/* The state hook was faster: it is counted there. */
+	if (error == -17 /* EEXIST */)
+		return false;
+	ledger_add(LEDGER_ADOPTED, 1);
+	if (error)
+		ledger_add(LEDGER_LOST_MAP_FULL, 1);
+	return !error;
+}
+
+SEC("iter/task_file")
+int scan_connections(struct bpf_iter__task_file *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task = ctx->task;
+	struct process_record process = {};
+	struct file *file = ctx->file;
+	struct process_key key;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	sk = file_socket(file);
+	if (!sk || !adopt(sk, task) || !attribute_process)
+		return 0;
+	task_key(task, &key);
+	describe_process(task, &key, &process);
+	bpf_seq_write(seq, &process, sizeof(process));
+	return 0;
+}
+
+/* Sockets that no process holds: not accepted yet, orphans, further subflows. */
+SEC("iter/tcp")
+int scan_orphans(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+
+	if (common && bpf_skc_to_tcp_sock(common))
+		adopt((struct sock *)common, NULL);
+	return 0;
+}
+
+/*
+ * One look at every connection, whatever its namespace. The entry can be reused
+ * and the socket freed while we look: both are checked again after the reads.
+ */
+SEC("iter/bpf_map_elem")
+int snapshot(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct connection *connection = ctx->value;
+	struct live_record live = {};
+	__u64 *key = ctx->key;
+	struct tcp_sock *tp;
+	struct flow now;
+
+	if (!key || !connection)
+		return 0;
+	live.sk = *key;
+	live.connection = *connection;
+	tp = (struct tcp_sock *)live.sk;
+	socket_counters_checked(tp, live.connection.flags & CONNECTION_FIN_SENT, &live.counters);
+	socket_flow_checked((struct sock *)tp, &now);
+	if (now.remote_port != live.connection.flow.remote_port ||
+	    now.local_port != live.connection.flow.local_port)
+		live.connection.flags |= CONNECTION_GONE;
+	if (connection->id != live.connection.id)
+		return 0;
+	bpf_seq_write(seq, &live, sizeof(live));
+	return 0;
+}

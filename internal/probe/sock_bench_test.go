@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged
+
+package probe
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+func benchmarkProbe(b *testing.B, change ...func(*Config)) *Probe {
+	b.Helper()
+	p, err := New(testConfig(change...), zap.NewNop())
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, p.Close()) })
+	require.NoError(b, p.Start(&recorder{}))
+	return p
+}
+
+// BenchmarkSystemCall is what attribution::accept_tracepoint costs every system call
+// of the host: compare the two.
+func BenchmarkSystemCall(b *testing.B) {
+	for name, accept := range map[string]bool{"without accept_tracepoint": false, "with accept_tracepoint": true} {
+		b.Run(name, func(b *testing.B) {
+			benchmarkProbe(b, func(c *Config) { c.AcceptTracepoint = accept })
+			for b.Loop() {
+				unix.Getppid()
+			}
+		})
+	}
+}
+
+// BenchmarkConnection opens, serves and closes a connection on loopback. kernel-ns
+// is the time of all socket hooks for it, by the kernel's own statistics.
+func BenchmarkConnection(b *testing.B) {
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	require.NoError(b, err)
+	defer stats.Close()
+	p := benchmarkProbe(b)
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp4", "127.0.0.1:0")
+	require.NoError(b, err)
+	defer l.Close()
+	go serve(l)
+	before, _ := hookTime(p)
+	for b.Loop() {
+		exchange(b, l.Addr().String())
+	}
+	after, runs := hookTime(p)
+	b.ReportMetric(float64(after-before)/float64(b.N), "kernel-ns/op")
+	b.ReportMetric(float64(runs)/float64(b.N), "runs/op")
+	require.NoError(b, p.Drain(time.Now()))
+}
+
+func serve(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(c, c)
+		_ = c.Close()
+	}
+}
+
+func exchange(b *testing.B, address string) {
+	b.Helper()
+	c, err := net.Dial("tcp4", address)
+	require.NoError(b, err)
+	_, err = c.Write([]byte("request"))
+	require.NoError(b, err)
+	require.NoError(b, c.(*net.TCPConn).CloseWrite())
+	_, err = io.ReadAll(c)
+	require.NoError(b, err)
+	require.NoError(b, c.Close())
+}
+
+func hookTime(p *Probe) (nanoseconds, runs uint64) {
+	for _, hook := range p.Hooks() {
+		nanoseconds += hook.Nanoseconds
+		runs += hook.Runs
+	}
+	return nanoseconds, runs
+}
