@@ -42,8 +42,11 @@
 /* More than any sender that means well has use for. */
 #define EXTENSION_HEADERS 8
 
+#define IP_DONT_FRAGMENT 0x4000
+#define IP_MORE_FRAGMENTS 0x2000
 #define IP_FRAGMENT_OFFSET 0x1fff
 #define IPV6_FRAGMENT_OFFSET 0xfff8
+#define IPV6_MORE_FRAGMENTS 0x0001
 
 #define TCP_HEADER_LEN 20
 #define TCP_FIN 0x01
@@ -124,31 +127,52 @@ struct parsed {
 	__u8 malformed; /* enum malformed */
 	__u8 options_len;
 	__u8 reserved;
-	__u16 pad;
+	__u8 first_fragment; /* more follow: headers may go on in the next */
+	__u8 pad;
 };
 
 /* Far above any header that is parsed, far below the verifier's own limit. */
 #define OFFSET_MASK 0x7fff
 
 /*
- * Copies *to from offset, wherever that is; false if the frame ends before. A macro
- * for the sake of the type: by its alignment whole words are copied. The mask is in
- * assembly, or the compiler drops what it can prove and the verifier cannot.
+ * Points to a header where it is, or to the copy in *buffer if it is outside the
+ * linear area; NULL if the frame ends before. A macro for the sake of the type. The
+ * mask is in assembly, or the compiler drops what it can prove and the verifier cannot.
  */
-#define read_header(skb, offset, to)                                                             \
-	({                                                                                       \
-		void *data_ = (void *)(long)(skb)->data;                                         \
-		void *data_end_ = (void *)(long)(skb)->data_end;                                 \
-		__u64 offset_ = (offset);                                                        \
-		bool ok_;                                                                        \
-                                                                                                 \
-		asm volatile("%[at] &= %[mask]" : [at] "+r"(offset_) : [mask] "i"(OFFSET_MASK)); \
-		ok_ = data_ + offset_ + sizeof(*(to)) <= data_end_;                              \
-		if (ok_)                                                                         \
-			*(to) = *(typeof(to))(data_ + offset_);                                  \
-		else                                                                             \
-			ok_ = !bpf_skb_load_bytes(skb, offset_, to, sizeof(*(to)));              \
-		ok_;                                                                             \
+#define header_at(skb, offset, buffer)                                                             \
+	({                                                                                         \
+		void *data_ = (void *)(long)(skb)->data;                                           \
+		void *data_end_ = (void *)(long)(skb)->data_end;                                   \
+		__u64 offset_ = (offset);                                                          \
+		const typeof(*(buffer)) *at_;                                                      \
+                                                                                                   \
+		asm volatile("%[at] &= %[mask]" : [at] "+r"(offset_) : [mask] "i"(OFFSET_MASK));   \
+		at_ = data_ + offset_;                                                             \
+		if ((void *)(at_ + 1) > data_end_)                                                 \
+			at_ = bpf_skb_load_bytes(skb, offset_, buffer, sizeof(*(buffer)))          \
+				      ? NULL                                                       \
+				      : (buffer);                                                  \
+		at_;                                                                               \
+	})
+
+/*
+ * Copies *to from offset; false if the frame ends before. Not by header_at: to the
+ * verifier its two pointers might be equal, and *to then uninitialised.
+ */
+#define read_header(skb, offset, to)                                                               \
+	({                                                                                         \
+		void *data_ = (void *)(long)(skb)->data;                                           \
+		void *data_end_ = (void *)(long)(skb)->data_end;                                   \
+		__u64 offset_ = (offset);                                                          \
+		bool ok_;                                                                          \
+                                                                                                   \
+		asm volatile("%[at] &= %[mask]" : [at] "+r"(offset_) : [mask] "i"(OFFSET_MASK));   \
+		ok_ = data_ + offset_ + sizeof(*(to)) <= data_end_;                                \
+		if (ok_)                                                                           \
+			*(to) = *(typeof(to))(data_ + offset_);                                    \
+		else                                                                               \
+			ok_ = !bpf_skb_load_bytes(skb, offset_, to, sizeof(*(to)));                \
+		ok_;                                                                               \
 	})
 
 static __always_inline __u32 ip_family(__be16 type)
@@ -196,26 +220,28 @@ static __always_inline bool length_in_buffer(struct __sk_buff *skb, __be16 field
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct parsed *parsed)
 {
 	__u32 header, available = skb->len - parsed->network, length;
-	struct ipv4_start ip;
+	struct ipv4_start buffer;
+	const struct ipv4_start *ip = header_at(skb, parsed->network, &buffer);
 
-	if (!read_header(skb, parsed->network, &ip))
+	if (!ip)
 		return malformed(parsed, MALFORMED_IP_TRUNCATED);
-	if (ip.version_length >> 4 != 4)
+	if (ip->version_length >> 4 != 4)
 		return malformed(parsed, MALFORMED_IP_HEADER);
-	if (ip.protocol != IPPROTO_TCP)
+	if (ip->protocol != IPPROTO_TCP)
 		return PARSE_OTHER;
-	header = (ip.version_length & 15) * 4;
+	header = (ip->version_length & 15) * 4;
 	if (header < IPV4_HEADER_LEN)
 		return malformed(parsed, MALFORMED_IP_HEADER);
 	if (header > available)
 		return malformed(parsed, MALFORMED_IP_TRUNCATED);
-	length = bpf_ntohs(ip.total_length);
-	if (length_in_buffer(skb, ip.total_length))
+	length = bpf_ntohs(ip->total_length);
+	if (length_in_buffer(skb, ip->total_length))
 		length = available;
 	if (length < header || length > available)
 		return malformed(parsed, MALFORMED_IP_LENGTH);
-	if (ip.fragment & bpf_htons(IP_FRAGMENT_OFFSET))
+	if (ip->fragment & bpf_htons(IP_FRAGMENT_OFFSET))
 		return PARSE_FRAGMENT;
+	parsed->first_fragment = !!(ip->fragment & bpf_htons(IP_MORE_FRAGMENTS));
 	parsed->transport = parsed->network + header;
 	parsed->end = parsed->network + length;
 	return PARSE_SEGMENT;
@@ -233,10 +259,14 @@ static __always_inline int no_segment(enum parse_result result, enum malformed k
 	return -(int)(result | kind << 8);
 }
 
+/* Goes with the offset that skip_extensions returns. */
+#define FIRST_FRAGMENT (1 << 24)
+
 /* From the first extension header, of type next, to the offset of TCP. */
 __noinline int skip_extensions(struct __sk_buff *skb, __u32 offset, __u32 next, __u32 end)
 {
 	struct extension_header header;
+	__u32 first_fragment = 0;
 
 #pragma unroll
 	for (int i = 0; i < EXTENSION_HEADERS; i++) {
@@ -255,10 +285,11 @@ __noinline int skip_extensions(struct __sk_buff *skb, __u32 offset, __u32 next, 
 		if (next == NEXT_FRAGMENT) {
 			length = 8;
 			if (header.fragment & bpf_htons(IPV6_FRAGMENT_OFFSET))
-				return no_segment(header.next_header == IPPROTO_TCP ?
-							  PARSE_FRAGMENT :
-							  PARSE_OTHER,
+				return no_segment(header.next_header == IPPROTO_TCP ? PARSE_FRAGMENT
+										    : PARSE_OTHER,
 						  MALFORMED_NONE);
+			if (header.fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
+				first_fragment = FIRST_FRAGMENT;
 		}
 		offset += length;
 		if (offset > skb->len)
@@ -268,7 +299,7 @@ __noinline int skip_extensions(struct __sk_buff *skb, __u32 offset, __u32 next, 
 		next = header.next_header;
 	}
 	if (next == IPPROTO_TCP)
-		return offset;
+		return (offset & (FIRST_FRAGMENT - 1)) | first_fragment;
 	/* Still in the chain after as many headers as we follow. */
 	if (is_extension(next))
 		return no_segment(PARSE_MALFORMED, MALFORMED_IP_HEADER);
@@ -278,29 +309,31 @@ __noinline int skip_extensions(struct __sk_buff *skb, __u32 offset, __u32 next, 
 static __always_inline int parse_ipv6(struct __sk_buff *skb, struct parsed *parsed)
 {
 	__u32 available = skb->len - parsed->network, length;
-	struct ipv6_start ip;
+	struct ipv6_start buffer;
+	const struct ipv6_start *ip = header_at(skb, parsed->network, &buffer);
 	int found;
 
-	if (!read_header(skb, parsed->network, &ip))
+	if (!ip)
 		return malformed(parsed, MALFORMED_IP_TRUNCATED);
-	if (ip.version_class >> 4 != 6)
+	if (ip->version_class >> 4 != 6)
 		return malformed(parsed, MALFORMED_IP_HEADER);
-	if (ip.next_header != IPPROTO_TCP && !is_extension(ip.next_header))
+	if (ip->next_header != IPPROTO_TCP && !is_extension(ip->next_header))
 		return PARSE_OTHER;
 	if (available < IPV6_HEADER_LEN)
 		return malformed(parsed, MALFORMED_IP_TRUNCATED);
-	length = IPV6_HEADER_LEN + bpf_ntohs(ip.payload_length);
-	if (length_in_buffer(skb, ip.payload_length))
+	length = IPV6_HEADER_LEN + bpf_ntohs(ip->payload_length);
+	if (length_in_buffer(skb, ip->payload_length))
 		length = available;
 	if (length > available)
 		return malformed(parsed, MALFORMED_IP_LENGTH);
 	parsed->transport = parsed->network + IPV6_HEADER_LEN;
 	parsed->end = parsed->network + length;
-	if (ip.next_header == IPPROTO_TCP)
+	if (ip->next_header == IPPROTO_TCP)
 		return PARSE_SEGMENT;
-	found = skip_extensions(skb, parsed->transport, ip.next_header, parsed->end);
+	found = skip_extensions(skb, parsed->transport, ip->next_header, parsed->end);
 	if (found > 0) {
-		parsed->transport = found;
+		parsed->transport = found & (FIRST_FRAGMENT - 1);
+		parsed->first_fragment = !!(found & FIRST_FRAGMENT);
 		return PARSE_SEGMENT;
 	}
 	parsed->malformed = -found >> 8;
@@ -392,35 +425,41 @@ static __always_inline void count_segments(struct __sk_buff *skb, struct parsed 
 static __always_inline int parse_tcp(struct __sk_buff *skb, struct parsed *parsed)
 {
 	__u32 available = parsed->end - parsed->transport, header;
-	struct tcp_start tcp;
+	struct tcp_start buffer;
+	const struct tcp_start *tcp = header_at(skb, parsed->transport, &buffer);
 
-	if (available < TCP_HEADER_LEN || !read_header(skb, parsed->transport, &tcp))
+	if (available < TCP_HEADER_LEN || !tcp)
 		return malformed(parsed, MALFORMED_TCP_TRUNCATED);
-	parsed->source = bpf_ntohs(tcp.source);
-	parsed->destination = bpf_ntohs(tcp.destination);
-	parsed->flags = tcp.flags;
-	parsed->reserved = tcp.offset & 15;
-	header = (tcp.offset >> 4) * 4;
-	if (header < TCP_HEADER_LEN || header > available) {
+	parsed->source = bpf_ntohs(tcp->source);
+	parsed->destination = bpf_ntohs(tcp->destination);
+	parsed->flags = tcp->flags;
+	parsed->reserved = tcp->offset & 15;
+	header = (tcp->offset >> 4) * 4;
+	if (header > available && parsed->first_fragment) {
+		/* The rest of the options is in the next fragment. */
+		header = available;
+		parsed->options_len = header - TCP_HEADER_LEN;
+	} else if (header < TCP_HEADER_LEN || header > available) {
 		parsed->malformed = MALFORMED_TCP_OFFSET;
 		header = available;
 	} else {
 		parsed->options_len = header - TCP_HEADER_LEN;
 		if (options_malformed(skb, parsed))
 			parsed->malformed = MALFORMED_TCP_OPTIONS;
-		else if (flags_malformed(tcp.flags))
+		else if (flags_malformed(tcp->flags))
 			parsed->malformed = MALFORMED_TCP_FLAGS;
-		else if (!tcp.source || !tcp.destination)
+		else if (!tcp->source || !tcp->destination)
 			parsed->malformed = MALFORMED_TCP_PORT;
 	}
 	parsed->payload = available - header;
-	parsed->class = classify(tcp.flags, parsed->payload);
+	parsed->class = classify(tcp->flags, parsed->payload);
 	count_segments(skb, parsed, parsed->transport + header);
 	return PARSE_SEGMENT;
 }
 
 /* Sets the offset of the IP header and the family; false if there is none. */
-static __always_inline bool find_network(struct __sk_buff *skb, bool ethernet, struct parsed *parsed)
+static __always_inline bool find_network(struct __sk_buff *skb, bool ethernet,
+					 struct parsed *parsed)
 {
 	__be16 type;
 	int found;

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged
+
+package probe
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+func includeTestClients(c *Config) {
+	c.IncludeClients = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:ffff::/48")}
+}
+
+func toPort(port layers.TCPPort) func(*layers.TCP) {
+	return func(tcp *layers.TCP) { tcp.DstPort = port }
+}
+
+func trackHalfOpen(c *Config) { c.HalfOpen, c.PacketSampleRate = true, 0 }
+
+func reset(tcp *layers.TCP) { tcp.RST, tcp.ACK = true, false }
+
+func TestTCServerSideOnly(t *testing.T) {
+	b := newTCBench(t, tcConfig())
+	for name, run := range map[string]func(){
+		"another port":       func() { b.run("tc_ingress_eth", ordinary(t, toPort(9))) },
+		"the client's port":  func() { b.run("tc_ingress_eth", egressOf(ordinary(t))) },
+		"inbound, at egress": func() { b.run("tc_egress_eth", ordinary(t)) },
+		"a port that is left out": func() {
+			_, err := must(b.maps["port_tables"].Memory()).WriteAt([]byte{3}, 9)
+			require.NoError(t, err)
+			b.run("tc_ingress_eth", ordinary(t, toPort(9)))
+		},
+	} {
+		run()
+		assert.Nil(t, b.packet(), name)
+	}
+	assert.Equal(t, tcInterfaceCounters{}, b.totals(tcIngress))
+	assert.Equal(t, tcInterfaceCounters{}, b.totals(tcEgress))
+
+	b.run("tc_egress_eth", egressOf(ordinary(t)))
+	require.NotNil(t, b.packet())
+	assert.EqualValues(t, 1, b.totals(tcEgress).Packets[packet.Data])
+
+	b.listen(tcServerPort, false)
+	b.run("tc_ingress_eth", ordinary(t))
+	assert.Nil(t, b.packet(), "the listener is gone")
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func TestTCForwardedCountsApart(t *testing.T) {
+	b := newTCBench(t, tcConfig())
+	check := b.objects.Variables["check_local_address"]
+	set := func(addresses ...netip.Addr) {
+		all := make(map[netip.Addr]bool)
+		for _, address := range addresses {
+			all[netip.AddrFrom16(address.As16())] = true
+		}
+		left, err := b.addresses.set(all)
+		require.NoError(t, err)
+		require.Zero(t, left)
+	}
+	frame6 := build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment(), payload(1))
+	b.run("tc_ingress_eth", ordinary(t))
+	require.NotNil(t, b.packet(), "nobody forwards: the address is not looked at")
+
+	require.NoError(t, check.Set(uint32(1)))
+	b.run("tc_ingress_eth", ordinary(t))
+	b.run("tc_ingress_eth", frame6)
+	b.run("tc_egress_eth", egressOf(ordinary(t)), gsoContext(3, 40))
+	assert.Nil(t, b.packet())
+	assert.EqualValues(t, 2, b.totals(tcIngress).Forwarded)
+	assert.EqualValues(t, 3, b.totals(tcEgress).Forwarded)
+
+	set(tcServer4, tcServer6)
+	b.run("tc_ingress_eth", ordinary(t))
+	require.NotNil(t, b.packet())
+	b.run("tc_ingress_eth", frame6)
+	require.NotNil(t, b.packet())
+	b.run("tc_egress_eth", egressOf(ordinary(t)))
+	require.NotNil(t, b.packet())
+
+	set(tcClient4)
+	b.run("tc_ingress_eth", ordinary(t))
+	assert.Nil(t, b.packet(), "the address was removed")
+	loopback := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) {
+		ip.DstIP = netip.MustParseAddr("127.9.9.9").AsSlice()
+	}), tcpSegment())
+	b.run("tc_ingress_eth", loopback)
+	assert.NotNil(t, b.packet(), "all of 127/8 is this host")
+}
+
+func TestTCAddressTableHoldsManyAndSaysWhenFull(t *testing.T) {
+	b := newTCBench(t, tcConfig())
+	addresses := make(map[netip.Addr]bool)
+	next := netip.MustParseAddr("10.0.0.0")
+	for range 400 {
+		next = next.Next()
+		addresses[netip.AddrFrom16(next.As16())] = true
+	}
+	left, err := b.addresses.set(addresses)
+	require.NoError(t, err)
+	assert.Zero(t, left)
+	for range 2000 {
+		next = next.Next()
+		addresses[netip.AddrFrom16(next.As16())] = true
+	}
+	left, err = b.addresses.set(addresses)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, left, 2400-1024)
+	left, err = b.addresses.set(nil)
+	require.NoError(t, err)
+	assert.Zero(t, left)
+	for _, place := range b.addresses.places {
+		require.False(t, place.IsValid())
+	}
+}
+
+func TestTCSelection(t *testing.T) {
+	data, syn := ordinary(t), ordinary(t, onlySYN)
+	t.Run("by class", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(func(c *Config) {
+			c.PacketSampleRate, c.PacketClasses = 0, []packet.Class{packet.SYN, packet.RST}
+		}))
+		b.run("tc_ingress_eth", data)
+		assert.Nil(t, b.packet())
+		b.run("tc_ingress_eth", syn)
+		require.NotNil(t, b.packet())
+		b.run("tc_ingress_eth", ordinary(t, reset))
+		require.NotNil(t, b.packet())
+	})
+	t.Run("by rate", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 10 }))
+		_, _, err := b.objects.Programs["tc_ingress_eth"].Benchmark(data, 10_000, nil)
+		require.NoError(t, err)
+		assert.InDelta(t, 1000, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET), 200)
+	})
+	t.Run("off", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
+		b.run("tc_ingress_eth", syn)
+		assert.Nil(t, b.packet())
+		assert.Zero(t, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
+		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.SYN])
+	})
+}
+
+func TestTCPacketBooks(t *testing.T) {
+	t.Run("rate limit", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketsPerSecond = 0 }))
+		for range 5 {
+			b.run("tc_ingress_eth", ordinary(t))
+		}
+		assert.Nil(t, b.packet())
+		assert.EqualValues(t, 5, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
+		assert.EqualValues(t, 5, b.ledger(sockLedgerEntryLEDGER_LOST_RATE_PACKET))
+	})
+	t.Run("ring full", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(func(c *Config) { c.RingBytes = 4096 }))
+		for range 100 {
+			b.run("tc_ingress_eth", ordinary(t))
+		}
+		delivered := uint64(0)
+		for b.packet() != nil {
+			delivered++
+		}
+		assert.Positive(t, delivered)
+		assert.EqualValues(t, 100, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
+		assert.Equal(t, 100-delivered, b.ledger(sockLedgerEntryLEDGER_LOST_RING_PACKET))
+	})
+}
+
+func TestTCFilters(t *testing.T) {
+	stranger := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) {
+		ip.SrcIP = netip.MustParseAddr("203.0.113.1").AsSlice()
+	}), tcpSegment(), payload(9))
+	t.Run("clients", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(includeTestClients))
+		b.run("tc_ingress_eth", ordinary(t))
+		require.NotNil(t, b.packet())
+		b.run("tc_egress_eth", egressOf(ordinary(t)))
+		require.NotNil(t, b.packet())
+		b.run("tc_ingress_eth", build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment()))
+		require.NotNil(t, b.packet())
+		b.run("tc_ingress_eth", stranger)
+		assert.Nil(t, b.packet())
+		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.Data])
+	})
+	t.Run("ports", func(t *testing.T) {
+		b := newTCBench(t, tcConfig(func(c *Config) { c.IncludePorts = []PortRange{{8000, 8079}, {8081, 9000}} }))
+		b.listen(8081, true)
+		b.run("tc_ingress_eth", ordinary(t))
+		assert.Nil(t, b.packet())
+		b.run("tc_ingress_eth", ordinary(t, toPort(8081)))
+		require.NotNil(t, b.packet())
+	})
+}
+
+func TestTCHalfOpen(t *testing.T) {
+	b := newTCBench(t, tcConfig(trackHalfOpen))
+	syn := ordinary(t, onlySYN)
+	key := tcHalfOpenKey{Netns: tcTestNetNS}
+	key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
+	key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, tcClientPort
+	handshakes := b.maps["half_open_handshakes"]
+	var first, again tcHalfOpen
+
+	b.run("tc_ingress_eth", ordinary(t, onlySYN, toPort(9)))
+	require.ErrorIs(t, handshakes.Lookup(&key, &first), ebpf.ErrKeyNotExist, "nobody listens there")
+	b.run("tc_ingress_eth", syn)
+	require.NoError(t, handshakes.Lookup(&key, &first))
+	assert.EqualValues(t, loopbackIndex, first.Ifindex)
+	b.run("tc_ingress_eth", syn)
+	require.NoError(t, handshakes.Lookup(&key, &again))
+	assert.Equal(t, first, again, "a retransmit does not begin anew")
+	assert.Nil(t, b.failed())
+
+	b.run("tc_ingress_eth", ordinary(t, reset))
+	require.ErrorIs(t, handshakes.Lookup(&key, &again), ebpf.ErrKeyNotExist)
+	failed := b.failed()
+	require.NotNil(t, failed)
+	assert.EqualValues(t, sockFailureFAILURE_RESET, failed.Failure)
+	assert.Equal(t, flow4(), failed.Flow)
+	assert.EqualValues(t, loopbackIndex, failed.Ifindex)
+	assert.EqualValues(t, 1, b.ledger(sockLedgerEntryLEDGER_PRODUCED_FAILED))
+	assert.EqualValues(t, 1, b.portCount(tcServerPort, 4, connection.FailureReset))
+
+	b.run("tc_ingress_eth", ordinary(t, reset))
+	assert.Nil(t, b.failed(), "a reset of what is not half-open")
+}
+
+func TestTCHalfOpenMapFull(t *testing.T) {
+	b := newTCBench(t, tcConfig(trackHalfOpen))
+	capacity := int(b.maps["half_open_handshakes"].MaxEntries())
+	const over = 100
+	frame := ordinary(t, onlySYN)
+	for n := range capacity + over {
+		binary.BigEndian.PutUint16(frame[34:], uint16(1+n%60000))
+		frame[26+3] = byte(n / 60000)
+		b.run("tc_ingress_eth", frame)
+	}
+	lost := b.ledger(sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED)
+	assert.Equal(t, lost, b.ledger(sockLedgerEntryLEDGER_PRODUCED_FAILED))
+	assert.EqualValues(t, over, lost)
+	assert.Nil(t, b.failed())
+}
+
+func TestTCSweepsHalfOpen(t *testing.T) {
+	b := newTCBench(t, tcConfig(trackHalfOpen, func(c *Config) { c.FailedPerSecond = 2 }))
+	handshakes := b.maps["half_open_handshakes"]
+	b.names = map[uint32]string{loopbackIndex: "lo"}
+	h := &recorder{netns: tcTestNetNS}
+	b.run("tc_ingress_eth", ordinary(t, onlySYN))
+	b.sweepHalfOpen(h)
+	require.Empty(t, h.failed, "it is younger than the timeout")
+
+	var now unix.Timespec
+	require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
+	old := tcHalfOpen{First: uint64(now.Nano() - 2*time.Second.Nanoseconds()), Ifindex: loopbackIndex}
+	for port := range uint16(5) {
+		key := tcHalfOpenKey{Netns: tcTestNetNS}
+		key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
+		key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, 1000+port
+		require.NoError(t, handshakes.Put(&key, &old))
+	}
+	b.sweepHalfOpen(h)
+	require.Len(t, h.failed, 2, "the rate allows no more")
+	assert.Equal(t, connection.FailureHandshakeTimeout, h.failed[0].Type)
+	assert.Equal(t, netip.AddrPortFrom(tcServer4, tcServerPort), h.failed[0].Server)
+	assert.Equal(t, tcClient4, h.failed[0].Client.Addr())
+	assert.Equal(t, "lo", h.failed[0].Interface)
+	assert.InDelta(t, time.Now().Add(-time.Second).UnixNano(), h.failed[0].Time, float64(time.Second))
+	assert.EqualValues(t, 5, b.sweptHalfOpen())
+	assert.Len(t, h.lost, 3)
+	assert.EqualValues(t, 5, b.portCount(tcServerPort, 4, connection.FailureHandshakeTimeout))
+	b.sweepHalfOpen(h)
+	assert.EqualValues(t, 5, b.sweptHalfOpen(), "each once; the young one is still there")
+}
+
+func TestTCRefusedAtEgress(t *testing.T) {
+	refusing := func(o *tcOptions) { o.refusedAtEgress = true }
+	answer := func(change ...func(*layers.TCP)) []byte {
+		set := func(tcp *layers.TCP) {
+			tcp.RST, tcp.Seq, tcp.Window, tcp.DstPort = true, 0, 0, 9
+		}
+		return egressOf(build(t, ethernet(layers.EthernetTypeIPv4), ipv4(),
+			tcpSegment(append([]func(*layers.TCP){set}, change...)...)))
+	}
+	b := newTCBench(t, tcConfig(), refusing)
+	b.run("tc_egress_eth", answer())
+	failed := b.failed()
+	require.NotNil(t, failed)
+	want := flow4()
+	want.LocalPort = 9
+	assert.Equal(t, want, failed.Flow)
+	assert.EqualValues(t, sockFailureFAILURE_REFUSED, failed.Failure)
+	assert.EqualValues(t, 1, b.portCount(0, 4, connection.FailureRefused))
+	assert.EqualValues(t, 1, b.ledger(sockLedgerEntryLEDGER_PRODUCED_FAILED))
+	assert.Equal(t, tcInterfaceCounters{}, b.totals(tcEgress))
+
+	for name, frame := range map[string][]byte{
+		"a sequence number": answer(func(tcp *layers.TCP) { tcp.Seq = 1 }),
+		"a window":          answer(func(tcp *layers.TCP) { tcp.Window = 1 }),
+		"no acknowledgment": answer(func(tcp *layers.TCP) { tcp.ACK = false }),
+	} {
+		b.run("tc_egress_eth", frame)
+		assert.Nil(t, b.failed(), name)
+	}
+	b.run("tc_ingress_eth", answer())
+	assert.Nil(t, b.failed(), "at ingress")
+	b.listen(9, true)
+	b.run("tc_egress_eth", answer())
+	require.NotNil(t, b.packet(), "the port listens: an ordinary packet of class RST")
+	assert.Nil(t, b.failed())
+	b.listen(9, false)
+	require.NoError(t, b.objects.Variables["check_local_address"].Set(uint32(1)))
+	b.run("tc_egress_eth", answer())
+	assert.Nil(t, b.failed(), "another host's refusal, forwarded")
+
+	off := newTCBench(t, tcConfig())
+	off.run("tc_egress_eth", answer())
+	assert.Nil(t, off.failed())
+
+	limited := newTCBench(t, tcConfig(func(c *Config) { c.FailedPerSecond = 0 }), refusing)
+	limited.run("tc_egress_eth", answer())
+	assert.Nil(t, limited.failed())
+	assert.EqualValues(t, 1, limited.ledger(sockLedgerEntryLEDGER_LOST_RATE_FAILED))
+	assert.EqualValues(t, 1, limited.portCount(0, 4, connection.FailureRefused))
+}
+
+func TestTCForeignInterfacesCountAsOther(t *testing.T) {
+	b := newTCBench(t, tcConfig())
+	require.NoError(t, b.counts.release(loopbackIndex, b.interfaces[loopbackIndex].slot))
+	delete(b.interfaces, loopbackIndex)
+	b.run("tc_ingress_eth", ordinary(t))
+	all := b.counters()
+	require.Len(t, all, 2)
+	assert.Equal(t, otherInterfaces, all[0].Name)
+	assert.EqualValues(t, 1, all[0].Packets[packet.Data]+all[1].Packets[packet.Data])
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// tcTotals are both directions of one interface.
+type tcTotals [tcDirections]tcInterfaceCounters
+
+func (t *tcTotals) add(other *tcTotals) { t.each(other, func(to *uint64, n uint64) { *to += n }) }
+
+func (t *tcTotals) subtract(other *tcTotals) {
+	t.each(other, func(to *uint64, n uint64) { *to -= n })
+}
+
+func (t *tcTotals) each(other *tcTotals, apply func(*uint64, uint64)) {
+	for d := range t {
+		to, from := &t[d], &other[d]
+		for i := range to.Packets {
+			apply(&to.Packets[i], from.Packets[i])
+			apply(&to.Bytes[i], from.Bytes[i])
+		}
+		for i := range to.Malformed {
+			apply(&to.Malformed[i], from.Malformed[i])
+		}
+		apply(&to.Fragments, from.Fragments)
+		apply(&to.Forwarded, from.Forwarded)
+	}
+}
+
+// Slot 0 counts for interfaces without a slot of their own: more of them than
+// slots, or two whose indexes collide. It is reported under this name.
+const otherInterfaces = "_other"
+
+// maxGoneInterfaces bounds the names whose totals outlive the interface; those of
+// further ones are added to otherInterfaces.
+const maxGoneInterfaces = 128
+
+// tcCounters hands out slots of the kernel's counters and keeps, by name, the
+// totals of interfaces that are gone, so that no total ever falls.
+type tcCounters struct {
+	slots, values *ebpf.Map
+	free          []uint32
+	gone          map[string]*tcTotals
+}
+
+func newTCCounters(maps map[string]*ebpf.Map) *tcCounters {
+	c := &tcCounters{slots: maps["interface_slots"], values: maps["packet_counters"], gone: make(map[string]*tcTotals)}
+	for slot := c.values.MaxEntries()/uint32(tcDirections) - 1; slot > 0; slot-- {
+		c.free = append(c.free, slot)
+	}
+	return c
+}
+
+// assign zeroes a slot and enters it for the interface; 0 when none is left or the
+// place of its index is taken.
+func (c *tcCounters) assign(index int) (uint32, error) {
+	place := uint32(index) % c.slots.MaxEntries()
+	var entry tcInterfaceSlot
+	if err := c.slots.Lookup(place, &entry); err != nil {
+		return 0, fmt.Errorf("look up an interface's slot: %w", err)
+	}
+	if entry.Ifindex != 0 || len(c.free) == 0 {
+		return 0, nil
+	}
+	slot := c.free[len(c.free)-1]
+	zero := make([]tcInterfaceCounters, ebpf.MustPossibleCPU())
+	for d := range tcDirections {
+		if err := c.values.Put(slotKey(slot, d), zero); err != nil {
+			return 0, fmt.Errorf("zero an interface's counters: %w", err)
+		}
+	}
+	entry = tcInterfaceSlot{Ifindex: uint32(index), Slot: slot}
+	if err := c.slots.Put(place, &entry); err != nil {
+		return 0, fmt.Errorf("enter an interface's slot: %w", err)
+	}
+	c.free = c.free[:len(c.free)-1]
+	return slot, nil
+}
+
+// release gives a slot back; what it counted goes to keep first.
+func (c *tcCounters) release(index int, slot uint32) error {
+	if slot == 0 {
+		return nil
+	}
+	c.free = append(c.free, slot)
+	if err := c.slots.Put(uint32(index)%c.slots.MaxEntries(), &tcInterfaceSlot{}); err != nil {
+		return fmt.Errorf("clear an interface's slot: %w", err)
+	}
+	return nil
+}
+
+// keep adds what an interface counted to the totals of its name.
+func (c *tcCounters) keep(name string, counted *tcTotals) {
+	if *counted == (tcTotals{}) {
+		return
+	}
+	if c.gone[name] == nil && len(c.gone) >= maxGoneInterfaces {
+		name = otherInterfaces
+	}
+	if c.gone[name] == nil {
+		c.gone[name] = new(tcTotals)
+	}
+	c.gone[name].add(counted)
+}
+
+func slotKey(slot uint32, d tcDirection) uint32 { return slot*uint32(tcDirections) + uint32(d) }
+
+// read sums a slot over CPUs.
+func (c *tcCounters) read(slot uint32) (*tcTotals, error) {
+	totals := new(tcTotals)
+	perCPU := make([]tcInterfaceCounters, ebpf.MustPossibleCPU())
+	for d := range tcDirections {
+		if err := c.values.Lookup(slotKey(slot, d), &perCPU); err != nil {
+			return nil, fmt.Errorf("read the packet counters: %w", err)
+		}
+		for i := range perCPU {
+			var one tcTotals
+			one[d] = perCPU[i]
+			totals.add(&one)
+		}
+	}
+	return totals, nil
+}
+
+// all lists every interface that counted or still counts.
+func (c *tcCounters) all(live map[int]*tcInterface) ([]packet.Interface, error) {
+	totals := make(map[string]*tcTotals, len(live)+len(c.gone)+1)
+	add := func(name string, counted *tcTotals) {
+		if totals[name] == nil {
+			totals[name] = new(tcTotals)
+		}
+		totals[name].add(counted)
+	}
+	for name, counted := range c.gone {
+		add(name, counted)
+	}
+	var failed error
+	for _, i := range live {
+		if i.slot == 0 {
+			continue
+		}
+		counted, err := c.read(i.slot)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		counted.subtract(&i.before)
+		add(i.name, counted)
+	}
+	other, err := c.read(0)
+	if failed = errors.Join(failed, err); err == nil && *other != (tcTotals{}) {
+		add(otherInterfaces, other)
+	}
+	interfaces := make([]packet.Interface, 0, 2*len(totals))
+	for name, both := range totals {
+		for d := range tcDirections {
+			interfaces = append(interfaces, packet.Interface{
+				Name:      name,
+				Egress:    d == tcEgress,
+				Packets:   both[d].Packets,
+				Bytes:     both[d].Bytes,
+				Malformed: both[d].Malformed,
+				Fragments: both[d].Fragments,
+				Forwarded: both[d].Forwarded,
+			})
+		}
+	}
+	return interfaces, failed
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+)
+
+// tcPortFailed is PORT_FAILED of bpf/records.h.
+const tcPortFailed = uint8(connection.Failures)
+
+// tcSweeper finds handshakes that took too long. The kernel has no event for that.
+type tcSweeper struct {
+	handshakes, counters *ebpf.Map
+	timeout              time.Duration
+	perSecond            uint32
+
+	clock clock
+	last  time.Time
+	// produced counts the attempts found; the kernel's ledger knows nothing of them.
+	produced int64
+}
+
+func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map) *tcSweeper {
+	return &tcSweeper{
+		handshakes: maps["half_open_handshakes"],
+		counters:   maps["port_counters"],
+		timeout:    cfg.HandshakeTimeout,
+		perSecond:  cfg.FailedPerSecond,
+		last:       time.Now(),
+	}
+}
+
+// sweep reports and forgets what is older than the timeout.
+func (s *tcSweeper) sweep(h Handler, name func(uint32) string) error {
+	if err := s.clock.refresh(); err != nil {
+		return err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return fmt.Errorf("read the boot clock: %w", err)
+	}
+	expired, err := s.expired(now.Nano())
+	allowed := s.allowance()
+	for i := range expired {
+		e := &expired[i]
+		// Established or reset in the meantime: it is not ours to report.
+		if s.handshakes.Delete(&e.key) != nil {
+			continue
+		}
+		s.produced++
+		s.count(h, &e.key)
+		if allowed == 0 {
+			h.Lost(ledger.Failed, ledger.RateLimited, 1)
+			continue
+		}
+		allowed--
+		h.ConnectionFailed(&connection.Failed{
+			Flow: connection.Flow{
+				Client: addrPort(e.key.Flow.Remote, e.key.Flow.RemotePort),
+				Server: addrPort(e.key.Flow.Local, e.key.Flow.LocalPort),
+			},
+			Time:      s.clock.unix(e.value.First + uint64(s.timeout)),
+			NetNS:     e.key.Netns,
+			Interface: name(e.value.Ifindex),
+			Type:      connection.FailureHandshakeTimeout,
+		})
+	}
+	return err
+}
+
+type halfOpenEntry struct {
+	key   tcHalfOpenKey
+	value tcHalfOpen
+}
+
+// expired lists the attempts that are too old at a time of the boot clock.
+func (s *tcSweeper) expired(now int64) ([]halfOpenEntry, error) {
+	var expired []halfOpenEntry
+	var e halfOpenEntry
+	entries := s.handshakes.Iterate()
+	for entries.Next(&e.key, &e.value) {
+		if now-int64(e.value.First) > s.timeout.Nanoseconds() {
+			expired = append(expired, e)
+		}
+	}
+	// The programs delete meanwhile, which may end the iteration early: the next
+	// sweep finds the rest.
+	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return expired, fmt.Errorf("read the half-open handshakes: %w", err)
+	}
+	return expired, nil
+}
+
+// allowance is the number of records that the rate allows since the last sweep.
+func (s *tcSweeper) allowance() int {
+	now := time.Now()
+	elapsed := now.Sub(s.last)
+	s.last = now
+	return int(float64(s.perSecond) * max(elapsed.Seconds(), 1))
+}
+
+// count adds to the counter of the port. No program writes entries with this
+// failure, so reading and writing back loses nothing.
+func (s *tcSweeper) count(h Handler, key *tcHalfOpenKey) {
+	counter := tcPortCounterKey{
+		Netns:  key.Netns,
+		Detail: uint32(connection.FailureHandshakeTimeout),
+		Port:   key.Flow.LocalPort,
+		Family: 6,
+		Count:  tcPortFailed,
+	}
+	if netip.AddrFrom16(key.Flow.Local).Is4In6() {
+		counter.Family = 4
+	}
+	perCPU := make([]uint64, ebpf.MustPossibleCPU())
+	if err := s.counters.Lookup(&counter, &perCPU); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		h.Lost(ledger.PortCount, ledger.MapFull, 1)
+		return
+	}
+	perCPU[0]++
+	if s.counters.Put(&counter, perCPU) != nil {
+		h.Lost(ledger.PortCount, ledger.MapFull, 1)
+	}
+}
+
+func addrPort(address [16]byte, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(address).Unmap(), port)
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged
+
+package probe
+
+import (
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// A bulk transfer passes a veth pair in super-packets: what is counted are the
+// segments that the socket counts, and their bytes with a header each.
+func TestTCCountsRealTraffic(t *testing.T) {
+	const size = 10 << 20
+	const headers = 14 + 20 + 20 + 12 // with a timestamp
+	for _, check := range []string{"0", "1"} {
+		t.Run("forwarding "+check, func(t *testing.T) {
+			enterNetNS(t)
+			require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(check), 0o644))
+			other := newPeer(t)
+			other.veth(t, "server")
+			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			b := startTCBench(t, tcConfig(included("server"), func(c *Config) { c.PacketSampleRate = 0 }))
+			var checks uint32
+			require.NoError(t, b.objects.Variables["check_local_address"].Get(&checks))
+			require.Equal(t, check == "1", checks == 1)
+
+			listener, err := net.Listen("tcp4", "192.0.2.1:8080")
+			require.NoError(t, err)
+			defer func() { require.NoError(t, listener.Close()) }()
+			var sendErr error
+			go other.in(func() { sendErr = sendBulk("192.0.2.1:8080", size) })
+			server, err := listener.Accept()
+			require.NoError(t, err)
+			n, err := io.Copy(io.Discard, server)
+			require.NoError(t, err)
+			require.EqualValues(t, size, n)
+			info := tcpInfo(t, server.(*net.TCPConn))
+			require.NoError(t, server.Close())
+			other.in(func() {})
+			require.NoError(t, sendErr)
+
+			in, out := b.of("server", false), b.of("server", true)
+			require.Zero(t, info.Total_retrans)
+			data := in.Packets[packet.Data]
+			t.Logf("%d segments in %d of data", info.Segs_in, data)
+			assert.EqualValues(t, 1, in.Packets[packet.SYN])
+			assert.EqualValues(t, 1, out.Packets[packet.SYNACK])
+			if fin := in.Packets[packet.FIN]; fin == 1 && in.Bytes[packet.FIN] == headers {
+				assert.EqualValues(t, size+data*headers, in.Bytes[packet.Data])
+			}
+			assert.EqualValues(t, info.Segs_in, data+in.Packets[packet.ACK]+in.Packets[packet.FIN])
+			assert.Zero(t, in.Forwarded+out.Forwarded)
+			assert.Zero(t, in.Malformed)
+			assert.GreaterOrEqual(t, data, uint64(size/9000))
+			require.NoError(t, b.close())
+		})
+	}
+}
+
+func sendBulk(address string, size int) error {
+	client, err := net.DialTimeout("tcp4", address, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Write(make([]byte, size)); err != nil {
+		return err
+	}
+	return client.Close()
+}
+
+func tcpInfo(t *testing.T, c *net.TCPConn) (info *unix.TCPInfo) {
+	t.Helper()
+	connection, err := c.SyscallConn()
+	require.NoError(t, err)
+	var infoErr error
+	require.NoError(t, connection.Control(func(fd uintptr) {
+		info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	}))
+	require.NoError(t, infoErr)
+	return info
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tcWatch tells that something changed about interfaces, addresses or forwarding.
+// What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
+// can't be wrong for long.
+type tcWatch struct{ socket *os.File }
+
+func newTCWatch() (*tcWatch, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	var groups uint32
+	for _, group := range []int{
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
+	} {
+		groups |= 1 << (group - 1)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		return nil, errors.Join(fmt.Errorf("subscribe to interface changes: %w", err), unix.Close(fd))
+	}
+	return &tcWatch{os.NewFile(uintptr(fd), "netlink")}, nil
+}
+
+// Changes that come in a burst are waited for, but not for ever.
+const (
+	tcBurstPause = 10 * time.Millisecond
+	tcBurstMax   = 100 * time.Millisecond
+)
+
+// run calls changed at once for the first of a burst of changes, and again after
+// the last. It returns nil when the watch is closed.
+func (w *tcWatch) run(changed func()) error {
+	for {
+		if _, err := w.wait(time.Time{}); err != nil {
+			return ignoreClosed(err)
+		}
+		changed()
+		end := time.Now().Add(tcBurstMax)
+		more := false
+		for time.Now().Before(end) {
+			came, err := w.wait(time.Now().Add(tcBurstPause))
+			if err != nil {
+				return ignoreClosed(err)
+			}
+			if !came {
+				break
+			}
+			more = true
+		}
+		if more {
+			changed()
+		}
+	}
+}
+
+// wait is true when a change came before the deadline.
+func (w *tcWatch) wait(deadline time.Time) (bool, error) {
+	var message [8192]byte
+	if err := w.socket.SetReadDeadline(deadline); err != nil {
+		return false, fmt.Errorf("wait for interface changes: %w", err)
+	}
+	switch _, err := w.socket.Read(message[:]); {
+	case err == nil, errors.Is(err, unix.ENOBUFS): // messages were lost: something changed
+		return true, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return false, nil
+	default:
+		return false, fmt.Errorf("wait for interface changes: %w", err)
+	}
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (w *tcWatch) close() error { return w.socket.Close() }
