@@ -56,9 +56,10 @@ fmt: ## format Go and C
 	@go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -w $$(git ls-files -co --exclude-standard '*.go')
 	@clang-format-19 -i bpf/*.c bpf/*.h
 
-bench: ## benchmarks
-	@go test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | \
-		xargs -r dirname | sort -u)
+bench: ## benchmarks, those that load programs included (sudo)
+	@go test -p 1 -tags privileged -run '^$$' -bench . -benchmem \
+		$$([ "$$(id -u)" = 0 ] || echo "-exec sudo") \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r dirname | sort -u)
 
 clean: ## remove what was built
 	@rm -rf dist
