@@ -113,10 +113,6 @@ func (c *collector) stop() {
 	}
 }
 
-// watchEth0 names the interface of a server's namespace. Unnamed, a veth whose peer is
-// elsewhere counts as a container's other end and is left out.
-const watchEth0 = "    interfaces: {include: [eth0]}\n"
-
 // agentSettings vary the collector under test from scenario to scenario.
 type agentSettings struct {
 	// in is where it runs; the zero value is the host's namespace.

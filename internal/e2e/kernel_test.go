@@ -66,7 +66,7 @@ func TestNothingStaysBehind(t *testing.T) {
 			qdiscs := n.server.run(t, "tc", "qdisc", "show")
 			before := kernelObjects(t)
 			agent := startAgent(t, out.endpoint, agentSettings{
-				in: n.server, receiver: watchEth0 + "    tc: {mode: " + mode + "}",
+				in: n.server, receiver: "    tc: {mode: " + mode + "}",
 			})
 			c := n.client.dial(t, targetOf(n, port))
 			c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
@@ -119,7 +119,7 @@ func TestForeignQdiscStays(t *testing.T) {
 	}
 	before := show()
 	out := startSink(t, n.server)
-	agent := startAgent(t, out.endpoint, agentSettings{in: n.server, receiver: watchEth0 + "    tc: {mode: clsact}"})
+	agent := startAgent(t, out.endpoint, agentSettings{in: n.server, receiver: "    tc: {mode: clsact}"})
 	assert.NotEqual(t, before, show(), "the collector has a filter of its own")
 	agent.stop()
 	assert.Equal(t, before, show())

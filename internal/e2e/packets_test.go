@@ -28,7 +28,7 @@ func TestPackets(t *testing.T) {
 			out := startSink(t, n.server)
 			agent := startAgent(t, out.endpoint, agentSettings{
 				in:       n.server,
-				receiver: watchEth0 + "    packets: {flags: [syn, rst]}\n    tc: {mode: " + mode + "}",
+				receiver: "    packets: {flags: [syn, rst]}\n    tc: {mode: " + mode + "}",
 			})
 			ports := map[float64]bool{}
 			for i := range number {

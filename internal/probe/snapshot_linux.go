@@ -91,6 +91,9 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	to.Adopted = entries[sockLedgerEntryLEDGER_ADOPTED]
 	to.Produced[ledger.Open] = entries[sockLedgerEntryLEDGER_PRODUCED_OPEN]
 	to.Produced[ledger.Failed] = entries[sockLedgerEntryLEDGER_PRODUCED_FAILED]
+	if p.tc != nil {
+		to.Produced[ledger.Failed] += p.tc.sweptHalfOpen()
+	}
 	to.Produced[ledger.Packet] = entries[sockLedgerEntryLEDGER_PRODUCED_PACKET]
 
 	to.Lost[ledger.Connection][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL]

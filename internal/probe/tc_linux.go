@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -142,18 +141,12 @@ func (v *tcVantage) load() error {
 	if err != nil {
 		return fmt.Errorf("read the packet programs' object: %w", err)
 	}
-	replacements := make(map[string]*ebpf.Map)
-	for name, shared := range v.options.maps {
-		// Constants and variables (.rodata, .bss) are each object's own.
-		if mine, ok := spec.Maps[name]; ok && !strings.HasPrefix(name, ".") {
-			mine.MaxEntries = shared.MaxEntries()
-			replacements[name] = shared
-		}
-	}
 	if err := setConstants(spec, v.cfg, v.constants()); err != nil {
 		return err
 	}
-	v.objects, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	v.objects, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		MapReplacements: sharedMaps(spec, v.options.maps),
+	})
 	if err != nil {
 		return fmt.Errorf("load the packet programs: %w", hint(err))
 	}

@@ -71,6 +71,8 @@ func (v *tcVantage) reconcile() {
 		v.logger.Warn("interfaces are not followed", zap.Error(err))
 		return
 	}
+	addresses, addressErr := v.localAddresses()
+	v.selection.addressed = addressed(addresses)
 	v.names = make(map[uint32]string, len(links))
 	for index, link := range links {
 		v.names[uint32(index)] = link.Attrs().Name
@@ -86,7 +88,7 @@ func (v *tcVantage) reconcile() {
 		}
 	}
 	// Before programs can call a packet forwarded.
-	v.updateAddresses(links)
+	v.updateAddresses(links, addresses, addressErr)
 	for index, link := range links {
 		if v.interfaces[index] == nil && v.selection.selects(link, links) {
 			v.add(link)
@@ -165,8 +167,13 @@ func (v *tcVantage) attach(i *tcInterface, begin headers) error {
 }
 
 // updateAddresses tells the programs which addresses are ours, and whether to ask.
-func (v *tcVantage) updateAddresses(links map[int]netlink.Link) {
-	addresses, err := v.localAddresses()
+func (v *tcVantage) updateAddresses(links map[int]netlink.Link, list []netlink.Addr, err error) {
+	addresses := make(map[netip.Addr]bool, len(list))
+	for _, address := range list {
+		if ip, ok := netip.AddrFromSlice(address.IP.To16()); ok {
+			addresses[ip] = true
+		}
+	}
 	if err == nil {
 		var left int
 		left, err = v.addresses.set(addresses)
@@ -185,7 +192,7 @@ func (v *tcVantage) updateAddresses(links map[int]netlink.Link) {
 	}
 }
 
-func (v *tcVantage) localAddresses() (map[netip.Addr]bool, error) {
+func (v *tcVantage) localAddresses() ([]netlink.Addr, error) {
 	var list []netlink.Addr
 	var err error
 	for range maxDumps {
@@ -197,13 +204,18 @@ func (v *tcVantage) localAddresses() (map[netip.Addr]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the local addresses: %w", err)
 	}
-	addresses := make(map[netip.Addr]bool, len(list))
+	return list, nil
+}
+
+// addressed are the interfaces that others can reach at an address.
+func addressed(list []netlink.Addr) map[int]bool {
+	interfaces := make(map[int]bool)
 	for _, address := range list {
-		if ip, ok := netip.AddrFromSlice(address.IP.To16()); ok {
-			addresses[ip] = true
+		if address.IP.IsGlobalUnicast() {
+			interfaces[address.LinkIndex] = true
 		}
 	}
-	return addresses, nil
+	return interfaces
 }
 
 // foreignPackets: the host forwards, or sees what is for others by other means.

@@ -284,6 +284,11 @@ func TestTCSelectsInterfaces(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, netlink.LinkSetMaster(member, bridge))
 	other.veth(t, "hostside")
+	hostSide, err := netlink.LinkByName("hostside")
+	require.NoError(t, err)
+	address, err := netlink.ParseAddr("192.0.2.1/24")
+	require.NoError(t, err)
+	require.NoError(t, netlink.AddrDel(hostSide, address))
 
 	attached := func(change ...func(*Config)) []string {
 		t.Helper()
@@ -295,6 +300,9 @@ func TestTCSelectsInterfaces(t *testing.T) {
 	assert.Equal(t, []string{"bridge", "free"}, attached(included("*")))
 	assert.Equal(t, []string{"bridge", "free", "member"}, attached(included("*", "member")))
 	assert.Equal(t, []string{"hostside"}, attached(included("host*", "nothing*")))
+	require.NoError(t, netlink.AddrAdd(hostSide, address))
+	assert.Equal(t, []string{"bridge", "free", "hostside"}, attached(included("*")), "with an address it is ours")
+	require.NoError(t, netlink.AddrDel(hostSide, address))
 	assert.Equal(t, []string{"bridge", "free"}, attached(included("*", "member"), func(c *Config) {
 		c.ExcludeInterfaces = []string{"lo", "mem*"}
 	}))

@@ -13,6 +13,8 @@ import (
 // tcSelection decides which interfaces the packet vantage point attaches to.
 type tcSelection struct {
 	include, exclude []string
+	// addressed are the indexes of interfaces with an address of more than link scope.
+	addressed map[int]bool
 }
 
 // headers says what a device's packets begin with.
@@ -75,7 +77,7 @@ func (s *tcSelection) selects(link netlink.Link, links map[int]netlink.Link) boo
 		}
 		matched = true
 	}
-	return matched && !isMember(link, links) && !isHostSideVeth(link) && !isStacked(link, links, s)
+	return matched && !isMember(link, links) && !s.isHostSideVeth(link) && !isStacked(link, links, s)
 }
 
 // isMember: bridges, bonds and their like show their members' packets themselves.
@@ -95,10 +97,11 @@ func isMember(link netlink.Link, links map[int]netlink.Link) bool {
 	}
 }
 
-// isHostSideVeth: the peer is in another namespace, so what passes is another
-// host's traffic, which we forward.
-func isHostSideVeth(link netlink.Link) bool {
-	return link.Type() == "veth" && link.Attrs().NetNsID >= 0
+// isHostSideVeth: the peer is in another namespace and we have no address here, so
+// what passes is another host's traffic, which we forward. The other end, which is
+// the container's own interface, has one.
+func (s *tcSelection) isHostSideVeth(link netlink.Link) bool {
+	return link.Type() == "veth" && link.Attrs().NetNsID >= 0 && !s.addressed[link.Attrs().Index]
 }
 
 // isStacked: a device of ours lies below, where the same packets are seen first.
