@@ -8,10 +8,6 @@
 /* Fill level, in bytes, at which the drain is woken before its timer. */
 const volatile __u64 ring_wakeup_bytes = 1 << 20;
 
-/* Records of failed attempts and selected packets, per second, on all CPUs. */
-const volatile __u32 failed_per_second = 1000;
-const volatile __u32 packets_per_second = 100;
-
 static __always_inline void ledger_add(__u32 entry, __u64 n)
 {
 	__u64 *count = bpf_map_lookup_elem(&ledger, &entry);

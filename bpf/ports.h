@@ -5,6 +5,15 @@
 
 #include "emit.h"
 
+#include <bpf/bpf_endian.h>
+
+static __always_inline __u8 flow_family(const struct flow *flow)
+{
+	const __u32 *words = (const __u32 *)flow->local;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
+}
+
 static __always_inline void count_port(const struct port_counter_key *key)
 {
 	__u64 one = 1, *count = bpf_map_lookup_elem(&port_counters, key);

@@ -62,7 +62,8 @@ enum connection_flag {
 	CONNECTION_SERVER_FIN = 1 << 3, /* the server's FIN went first */
 	CONNECTION_RESET_RECEIVED = 1 << 4, /* tcp_receive_reset fired */
 	CONNECTION_FIN_SENT = 1 << 5, /* the server has sent a FIN, first or not */
-	CONNECTION_GONE = 1 << 6, /* live_record only: the socket is another's now */
+	CONNECTION_RESET_SENT = 1 << 6, /* tcp_send_reset fired before the CLOSE */
+	CONNECTION_GONE = 1 << 7, /* live_record only: the socket is another's now */
 };
 
 /* The four-tuple seen from the server. */

@@ -25,6 +25,7 @@
 
 #include "connections.h"
 #include "emit.h"
+#include "failed.h"
 #include "filter.h"
 #include "maps.h"
 #include "ports.h"
@@ -174,12 +175,25 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	return CLOSE_UNKNOWN;
 }
 
+static __always_inline void count_connection(const struct connection *connection, __u8 count)
+{
+	struct port_counter_key key = {
+		.netns = connection->netns,
+		.port = connection->flow.local_port,
+		.family = flow_family(&connection->flow),
+		.count = count,
+	};
+
+	count_port(&key);
+}
+
 static __always_inline void closed(struct sock *sk, int oldstate)
 {
 	__u64 key = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 	struct close_record *record;
 	struct tcp_sock *tp;
+	__u32 reason;
 
 	if (!connection)
 		return;
@@ -189,6 +203,10 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	/* Only a process that closes by reset is current here; a packet's victim is not. */
 	if ((oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT) && !sk->sk_err)
 		own_by_current(&connection->owner, OWNER_CLOSER);
+	reason = close_reason(connection, sk, oldstate);
+	/* Such a close sets the state first, and sends its reset when we know it no more. */
+	if (reason == CLOSE_SERVER_RESET && !(connection->flags & CONNECTION_RESET_SENT))
+		count_connection(connection, PORT_RESET_SENT);
 
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
@@ -200,7 +218,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	record->head.netns = connection->netns;
 	record->head.time = bpf_ktime_get_boot_ns();
 	record->connection = *connection;
-	record->reason = close_reason(connection, sk, oldstate);
+	record->reason = reason;
 	record->error = sk->sk_err;
 	socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
 	submit(record);
@@ -268,18 +286,6 @@ int BPF_PROG(state_close, struct sock *sk, int oldstate, int newstate)
 
 /* -- resets, retransmits, drops ------------------------------------------------ */
 
-static __always_inline void count_connection(const struct connection *connection, __u8 count)
-{
-	struct port_counter_key key = {
-		.netns = connection->netns,
-		.port = connection->flow.local_port,
-		.family = flow_family(&connection->flow),
-		.count = count,
-	};
-
-	count_port(&key);
-}
-
 /* The tracepoint may pass a TIME_WAIT or request socket: the address is only a key. */
 SEC("raw_tp/tcp_retransmit_skb")
 int retransmit(struct bpf_raw_tracepoint_args *ctx)
@@ -322,38 +328,6 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-static __always_inline void refused(const struct segment *segment, __u32 netns, __u32 ifindex)
-{
-	struct port_counter_key key = {
-		.netns = netns,
-		.detail = FAILURE_REFUSED,
-		.family = flow_family(&segment->flow),
-		.count = PORT_FAILED,
-	};
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct failed_record *record;
-
-	count_port(&key);
-	ledger_add(LEDGER_PRODUCED_FAILED, 1);
-	if (!within_rate(RATE_FAILED, failed_per_second, now)) {
-		ledger_add(LEDGER_LOST_RATE_FAILED, 1);
-		return;
-	}
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
-	if (!record) {
-		ledger_add(LEDGER_LOST_RING_FAILED, 1);
-		return;
-	}
-	record->head.kind = RECORD_FAILED;
-	record->head.netns = netns;
-	record->head.time = now;
-	record->flow = segment->flow;
-	record->failure = FAILURE_REFUSED;
-	record->ifindex = ifindex;
-	record->pad = 0;
-	submit(record);
-}
-
 /*
  * Since 6.10 (commit edefba66d929) the tracepoint also fires without a socket: the
  * answer to a segment that nobody waits for. A raw tracepoint, because there the
@@ -372,8 +346,10 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	if (key) {
 		struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
-		if (connection)
+		if (connection) {
+			connection->flags |= CONNECTION_RESET_SENT;
 			count_connection(connection, PORT_RESET_SENT);
+		}
 		return 0;
 	}
 	if (!skb || !read_segment(skb, &segment) || !flow_selected(&segment.flow))
@@ -382,7 +358,7 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	dev = BPF_CORE_READ(skb, dev);
 	netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
-	refused(&segment, netns, BPF_CORE_READ(skb, skb_iif));
+	attempt_failed(&segment.flow, netns, 0, BPF_CORE_READ(skb, skb_iif), FAILURE_REFUSED);
 	return 0;
 }
 

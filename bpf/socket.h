@@ -61,13 +61,6 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 	flow->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
-static __always_inline __u8 flow_family(const struct flow *flow)
-{
-	const __u32 *words = (const __u32 *)flow->local;
-
-	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
-}
-
 /* The interface that the last segment of the handshake came in by; 0 = unknown. */
 static __always_inline __u32 socket_ifindex(const struct sock *sk)
 {

@@ -25,6 +25,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "emit.h"
+#include "failed.h"
 #include "filter.h"
 #include "maps.h"
 #include "packet.h"
@@ -38,6 +39,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const volatile __u32 netns; /* inode of the namespace that we are attached in */
 const volatile __u32 namespace_slot; /* its index in port_tables */
 const volatile __u32 sample_rate; /* one server-side packet in this many; 0 = none */
+const volatile __u32 packets_per_second = 100; /* selected ones, on all CPUs */
 const volatile __u32 class_mask; /* bit per enum packet_class: every packet of it */
 const volatile bool track_half_open;
 const volatile bool refused_at_egress;
@@ -234,40 +236,6 @@ static __noinline int emit_packet(struct __sk_buff *skb, const struct parsed *pa
 	return 0;
 }
 
-static __always_inline void emit_failed(const struct flow *flow, __u8 family, __u16 port,
-					__u32 ifindex, enum failure failure)
-{
-	struct port_counter_key key = {
-		.netns = netns,
-		.detail = failure,
-		.port = port,
-		.family = family,
-		.count = PORT_FAILED,
-	};
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct failed_record *record;
-
-	count_port(&key);
-	ledger_add(LEDGER_PRODUCED_FAILED, 1);
-	if (!within_rate(RATE_FAILED, failed_per_second, now)) {
-		ledger_add(LEDGER_LOST_RATE_FAILED, 1);
-		return;
-	}
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
-	if (!record) {
-		ledger_add(LEDGER_LOST_RING_FAILED, 1);
-		return;
-	}
-	record->head.kind = RECORD_FAILED;
-	record->head.netns = netns;
-	record->head.time = now;
-	record->flow = *flow;
-	record->failure = failure;
-	record->ifindex = ifindex;
-	record->pad = 0;
-	submit(record);
-}
-
 /* -- failed attempts ----------------------------------------------------------- */
 
 /* SYN in: an attempt begins, unless it is a retransmit of one that did. */
@@ -292,8 +260,7 @@ static __noinline int follow_half_open(struct __sk_buff *skb, const struct parse
 	if (parsed->class == PACKET_SYN)
 		begin_half_open(&key, skb->ifindex);
 	else if (bpf_map_delete_elem(&half_open_handshakes, &key) == 0)
-		emit_failed(&key.flow, parsed->family, key.flow.local_port, skb->ifindex,
-			    FAILURE_RESET);
+		attempt_failed(&key.flow, netns, key.flow.local_port, skb->ifindex, FAILURE_RESET);
 	return 0;
 }
 
@@ -315,7 +282,7 @@ static __noinline int find_refused(struct __sk_buff *skb, const struct parsed *p
 	if (check_local_address && !is_local((struct address *)flow.local))
 		return 0;
 	if (flow_selected(&flow))
-		emit_failed(&flow, parsed->family, 0, skb->ifindex, FAILURE_REFUSED);
+		attempt_failed(&flow, netns, 0, skb->ifindex, FAILURE_REFUSED);
 	return 0;
 }
 

@@ -20,6 +20,8 @@ for task in "${@:-test}"; do
 	case $task in
 	test)
 		command_from make make
+		command_from gcc gcc
+		[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 		command_from nginx nginx-light
 		command_from ab apache2-utils
 		command_from curl curl

@@ -14,7 +14,8 @@ go build -o "$summary" ./scripts/testsummary
 
 case $1 in
 unprivileged)
-	go test -count=1 -json ./... | "$summary" "$1"
+	# The race detector needs a C compiler; nothing else here does.
+	CGO_ENABLED=1 go test -race -count=1 -json ./... | "$summary" "$1"
 	;;
 privileged)
 	mapfile -t packages < <(grep -rlE '^//go:build .*privileged' --include='*_test.go' . |

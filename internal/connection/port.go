@@ -12,6 +12,8 @@ type PortCounter struct {
 	// Detail is the drop reason's name, lower case, or the failure type; "" else.
 	Detail string
 	Value  uint64
+	// Final: the counter ends here; the next one with this key begins at 0.
+	Final bool
 }
 
 // PortCount is what a PortCounter counts.

@@ -46,6 +46,8 @@ type Config struct {
 
 	// OpenRecords asks for a record when a connection opens.
 	OpenRecords bool
+	// FailedRecords asks for a record of each failed attempt; counters are kept anyway.
+	FailedRecords bool
 	// FailedPerSecond bounds the records of failed attempts; counters are exact.
 	FailedPerSecond uint32
 
@@ -55,6 +57,10 @@ type Config struct {
 	PacketClasses []packet.Class
 	// PacketsPerSecond bounds the selected packets.
 	PacketsPerSecond uint32
+
+	// Drops and Retransmits ask for the counters of the same names; what is not asked
+	// for is not loaded.
+	Drops, Retransmits bool
 
 	// Process takes the owning process in the kernel.
 	Process bool

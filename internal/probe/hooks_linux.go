@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -43,9 +45,9 @@ func hookTable(cfg *Config, facts *kernelFacts) []hook {
 		{"state_local", state, "new listeners; which process closed; who sent the first FIN", true, traced},
 		{"receive_reset", "raw_tp/tcp_receive_reset", "resets by clients", true, raw("tcp_receive_reset")},
 		{"send_reset", "raw_tp/tcp_send_reset", "resets by this host; refused connections", true, raw("tcp_send_reset")},
-		{"retransmit", "raw_tp/tcp_retransmit_skb", "tcp.server.retransmits as they happen", true, raw("tcp_retransmit_skb")},
-		{"retransmit_synack", "raw_tp/tcp_retransmit_synack", "SYN-ACK retransmits", true, raw("tcp_retransmit_synack")},
-		{"drop", "raw_tp/kfree_skb", "tcp.server.drops", true, raw("kfree_skb")},
+		{"retransmit", "raw_tp/tcp_retransmit_skb", "tcp.server.retransmits", cfg.Retransmits, raw("tcp_retransmit_skb")},
+		{"retransmit_synack", "raw_tp/tcp_retransmit_synack", "tcp.server.retransmits of SYN-ACKs", cfg.Retransmits, raw("tcp_retransmit_synack")},
+		{"drop", "raw_tp/kfree_skb", "tcp.server.drops", cfg.Drops, raw("kfree_skb")},
 		{"accept", "tracepoint/syscalls/sys_exit_accept", "the accepting process, time in the accept queue", accept, syscall("sys_exit_accept")},
 		{"accept4", "tracepoint/syscalls/sys_exit_accept4", "the accepting process, time in the accept queue", accept, syscall("sys_exit_accept4")},
 		{"state_arrival", state, "connections: their beginning", true, traced},

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -107,6 +109,7 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 		"track_half_open":    cfg.HalfOpen,
 		"attribute_process":  cfg.Process,
 		"ring_wakeup_bytes":  uint64(cfg.RingBytes / 4),
+		"emit_failed":        cfg.FailedRecords,
 		"failed_per_second":  cfg.FailedPerSecond,
 		"drops_have_reasons": facts.dropReasons != nil,
 		"ordinary_reasons":   ordinaryReasons(facts.dropReasons),

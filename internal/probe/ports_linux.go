@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -57,6 +59,15 @@ func (l *listeners) closed(socket uint64) error {
 	}
 	delete(l.count, key)
 	return l.mark(key, false)
+}
+
+// namespaces are those with at least one listener.
+func (l *listeners) namespaces() map[uint32]bool {
+	namespaces := make(map[uint32]bool)
+	for key := range l.count {
+		namespaces[key.Netns] = true
+	}
+	return namespaces
 }
 
 func (l *listeners) mark(key sockPortKey, on bool) error {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -79,7 +81,11 @@ func (p *Probe) Start(h Handler) error {
 		return err
 	}
 	p.scans.load(p.objects)
-	return p.scanExisting()
+	if err := p.scanExisting(); err != nil {
+		logger := p.logger.With(zap.Error(err))
+		logger.Warn("not all listeners and connections that were there before were found")
+	}
+	return nil
 }
 
 func (p *Probe) anyAttached() error {

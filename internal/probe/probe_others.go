@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !linux
+//go:build !linux || !(amd64 || arm64)
 
 package probe
 
@@ -13,22 +13,22 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 )
 
-var errNotLinux = errors.New("ebpf_tcp needs Linux 5.10 or newer: eBPF exists nowhere else")
+var errNotHere = errors.New("ebpf_tcp needs Linux 5.10 or newer on amd64 or arm64: its programs exist for no other")
 
 // Probe can't run here.
 type Probe struct{}
 
-// New fails: eBPF needs Linux.
-func New(Config, *zap.Logger) (*Probe, error) { return nil, errNotLinux }
+// New fails: the programs are for Linux on amd64 and arm64.
+func New(Config, *zap.Logger) (*Probe, error) { return nil, errNotHere }
 
 // Start fails.
-func (*Probe) Start(Handler) error { return errNotLinux }
+func (*Probe) Start(Handler) error { return errNotHere }
 
 // Drain fails.
-func (*Probe) Drain(time.Time) error { return errNotLinux }
+func (*Probe) Drain(time.Time) error { return errNotHere }
 
 // Snapshot fails.
-func (*Probe) Snapshot(func(*connection.Live)) (*Snapshot, error) { return nil, errNotLinux }
+func (*Probe) Snapshot(func(*connection.Live)) (*Snapshot, error) { return nil, errNotHere }
 
 // Hooks is empty.
 func (*Probe) Hooks() []HookState { return nil }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build linux
+//go:build linux && (amd64 || arm64)
 
 package probe
 
@@ -87,7 +87,10 @@ func testConfig(change ...func(*Config)) Config {
 	cfg := Config{
 		TCMode:           TCOff,
 		OpenRecords:      true,
+		FailedRecords:    true,
 		FailedPerSecond:  1000,
+		Drops:            true,
+		Retransmits:      true,
 		Process:          true,
 		AcceptTracepoint: true,
 		HandshakeTimeout: time.Second,

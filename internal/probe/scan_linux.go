@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -24,6 +26,7 @@ type scans struct {
 
 type scan struct {
 	program, point, gives string
+	prog                  *ebpf.Program
 	iter                  *link.Iter
 	err                   error
 }
@@ -42,14 +45,12 @@ func (s *scans) load(o *objects) {
 
 func (o *objects) scan(program, point, gives string, over *ebpf.Map) scan {
 	s := scan{program: program, point: point, gives: gives}
-	prog, err := o.scans.load(program)
-	if err != nil {
+	var err error
+	if s.prog, err = o.scans.load(program); err != nil {
 		s.err = fmt.Errorf("load %s: %w", point, hint(err))
 		return s
 	}
-	// The link holds the program.
-	defer prog.Close()
-	if s.iter, err = link.AttachIter(link.IterOptions{Program: prog, Map: over}); err != nil {
+	if s.iter, err = link.AttachIter(link.IterOptions{Program: s.prog, Map: over}); err != nil {
 		s.err = fmt.Errorf("attach %s: %w", point, hint(err))
 	}
 	return s
@@ -58,9 +59,12 @@ func (o *objects) scan(program, point, gives string, over *ebpf.Map) scan {
 func (s *scans) states() []HookState {
 	var states []HookState
 	for _, scan := range s.all() {
-		if scan.point != "" {
-			states = append(states, HookState{Name: scan.point, Gives: scan.gives, Attached: scan.iter != nil, Err: scan.err})
+		if scan.point == "" {
+			continue // not loaded yet
 		}
+		state := HookState{Name: scan.point, Gives: scan.gives, Attached: scan.iter != nil, Err: scan.err}
+		state.addStatistics(scan.prog)
+		states = append(states, state)
 	}
 	return states
 }
@@ -71,6 +75,10 @@ func (s *scans) close() error {
 		if scan.iter != nil {
 			err = errors.Join(err, scan.iter.Close())
 			scan.iter = nil
+		}
+		if scan.prog != nil {
+			err = errors.Join(err, scan.prog.Close())
+			scan.prog = nil
 		}
 	}
 	return err

@@ -34,10 +34,8 @@ const (
 	scanProgSnapshot                = "snapshot"
 	scanVarAttributeProcess         = "attribute_process"
 	scanVarClientsIncludedByDefault = "clients_included_by_default"
-	scanVarFailedPerSecond          = "failed_per_second"
 	scanVarFilterClients            = "filter_clients"
 	scanVarFilterPorts              = "filter_ports"
-	scanVarPacketsPerSecond         = "packets_per_second"
 	scanVarRingWakeupBytes          = "ring_wakeup_bytes"
 	scanVarSelectedPorts            = "selected_ports"
 )
@@ -114,10 +112,8 @@ type scanMapSpecs struct {
 type scanVariableSpecs struct {
 	AttributeProcess         *ebpf.VariableSpec `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
-	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
-	PacketsPerSecond         *ebpf.VariableSpec `ebpf:"packets_per_second"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 }
@@ -179,10 +175,8 @@ func (m *scanMaps) Close() error {
 type scanVariables struct {
 	AttributeProcess         *ebpf.Variable `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
-	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
-	PacketsPerSecond         *ebpf.Variable `ebpf:"packets_per_second"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -57,6 +59,8 @@ func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
 				return
 			}
 			gone[r.Connection.Id] = true
+			// What was read is another socket's.
+			r.Counters = sockCounters{}
 		}
 		active++
 		visit(p.decoder.lookedAt(r))
@@ -112,33 +116,58 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 }
 
 func (p *Probe) readPorts(s *Snapshot) error {
+	counters := p.objects.maps.Maps["port_counters"]
+	listen := p.decoder.listeners.namespaces()
+	listen[p.decoder.ownNetNS] = true
 	var key sockPortCounterKey
+	var ended []sockPortCounterKey
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
-	entries := p.objects.maps.Maps["port_counters"].Iterate()
+	entries := counters.Iterate()
 	for entries.Next(&key, &perCPU) {
-		counter := connection.PortCounter{
-			NetNS: key.Netns,
-			Port:  key.Port,
-			IPv4:  key.Family == 4,
-			What:  connection.PortCount(key.Count),
+		// Containers come and go: their namespaces' counters must not fill the map.
+		if !listen[key.Netns] {
+			ended = append(ended, key)
+			continue
 		}
-		switch counter.What {
-		case connection.Drops:
-			counter.Detail = p.objects.kernel.dropReason(key.Detail)
-		case connection.Failures:
-			counter.Detail = connection.Failure(key.Detail).String()
-		}
-		for _, n := range perCPU {
-			counter.Value += n
-		}
-		s.Ports = append(s.Ports, counter)
+		s.Ports = append(s.Ports, p.portCounter(&key, perCPU))
 	}
 	// An entry inserted or deleted meanwhile may end the iteration early: the rest
 	// is read next time, for the values are running totals.
-	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+	err := entries.Err()
+	for i := range ended {
+		if counters.LookupAndDelete(&ended[i], &perCPU) != nil {
+			// Before 5.14 in two steps: what is counted between them is lost.
+			if counters.Lookup(&ended[i], &perCPU) != nil || counters.Delete(&ended[i]) != nil {
+				continue
+			}
+		}
+		final := p.portCounter(&ended[i], perCPU)
+		final.Final = true
+		s.Ports = append(s.Ports, final)
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return fmt.Errorf("read the port counters: %w", err)
 	}
 	return nil
+}
+
+func (p *Probe) portCounter(key *sockPortCounterKey, perCPU []uint64) connection.PortCounter {
+	counter := connection.PortCounter{
+		NetNS: key.Netns,
+		Port:  key.Port,
+		IPv4:  key.Family == 4,
+		What:  connection.PortCount(key.Count),
+	}
+	switch counter.What {
+	case connection.Drops:
+		counter.Detail = p.objects.kernel.dropReason(key.Detail)
+	case connection.Failures:
+		counter.Detail = connection.Failure(key.Detail).String()
+	}
+	for _, n := range perCPU {
+		counter.Value += n
+	}
+	return counter
 }
 
 // mapFill counts the keys of a hash map; approximate while the kernel writes.

@@ -63,7 +63,8 @@ const (
 	sockConnectionFlagCONNECTION_SERVER_FIN     sockConnectionFlag = 8
 	sockConnectionFlagCONNECTION_RESET_RECEIVED sockConnectionFlag = 16
 	sockConnectionFlagCONNECTION_FIN_SENT       sockConnectionFlag = 32
-	sockConnectionFlagCONNECTION_GONE           sockConnectionFlag = 64
+	sockConnectionFlagCONNECTION_RESET_SENT     sockConnectionFlag = 64
+	sockConnectionFlagCONNECTION_GONE           sockConnectionFlag = 128
 )
 
 type sockCounters struct {
@@ -318,13 +319,13 @@ const (
 	sockVarAttributeProcess         = "attribute_process"
 	sockVarClientsIncludedByDefault = "clients_included_by_default"
 	sockVarDropsHaveReasons         = "drops_have_reasons"
+	sockVarEmitFailed               = "emit_failed"
 	sockVarEmitOpen                 = "emit_open"
 	sockVarExportedTypes            = "exported_types"
 	sockVarFailedPerSecond          = "failed_per_second"
 	sockVarFilterClients            = "filter_clients"
 	sockVarFilterPorts              = "filter_ports"
 	sockVarOrdinaryReasons          = "ordinary_reasons"
-	sockVarPacketsPerSecond         = "packets_per_second"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
 	sockVarSelectedPorts            = "selected_ports"
 	sockVarTrackHalfOpen            = "track_half_open"
@@ -409,13 +410,13 @@ type sockVariableSpecs struct {
 	AttributeProcess         *ebpf.VariableSpec `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
 	DropsHaveReasons         *ebpf.VariableSpec `ebpf:"drops_have_reasons"`
+	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	EmitOpen                 *ebpf.VariableSpec `ebpf:"emit_open"`
 	ExportedTypes            *ebpf.VariableSpec `ebpf:"exported_types"`
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
-	PacketsPerSecond         *ebpf.VariableSpec `ebpf:"packets_per_second"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
@@ -479,13 +480,13 @@ type sockVariables struct {
 	AttributeProcess         *ebpf.Variable `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
 	DropsHaveReasons         *ebpf.Variable `ebpf:"drops_have_reasons"`
+	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	EmitOpen                 *ebpf.Variable `ebpf:"emit_open"`
 	ExportedTypes            *ebpf.Variable `ebpf:"exported_types"`
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
-	PacketsPerSecond         *ebpf.Variable `ebpf:"packets_per_second"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build linux && privileged
+//go:build linux && privileged && (amd64 || arm64)
 
 package probe
 
@@ -90,13 +90,18 @@ func TestSockCountsResets(t *testing.T) {
 	assert.EqualValues(t, 1, k.counted(port, connection.ResetsReceived, ""))
 	require.NoError(t, server.Close())
 
-	client, server = connect(t, l, "127.0.0.1")
-	require.NoError(t, server.Close())
-	_, err := client.Write([]byte("to nobody"))
-	require.NoError(t, err)
-	_, err = client.Read(make([]byte, 1))
-	require.Error(t, err)
-	k.until("closes", func() bool { return len(k.closed) == 2 })
+	for _, linger := range []int{0, -1} {
+		client, server = connect(t, l, "127.0.0.1")
+		if linger < 0 { // unread data
+			_, err := client.Write([]byte("to nobody"))
+			require.NoError(t, err)
+		}
+		require.NoError(t, server.SetLinger(linger))
+		require.NoError(t, server.Close())
+	}
+	k.until("closes", func() bool { return len(k.closed) == 3 })
+	assert.EqualValues(t, 2, k.counted(port, connection.ResetsSent, ""))
+	assert.EqualValues(t, 1, k.counted(port, connection.ResetsReceived, ""))
 }
 
 // A segment in good order must not look like a drop: users would chase ghosts.
@@ -131,4 +136,32 @@ func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 	defer unix.Close(fd)
 	require.ErrorIs(t, unix.Connect(fd, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}), unix.EINPROGRESS)
 	assert.Positive(t, k.counted(port, connection.Drops, "netfilter_drop"))
+}
+
+// Containers come and go: what was counted in their namespaces is told once more and
+// makes room.
+func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
+	enterNetNS(t)
+	other := newPeer(t)
+	k := startProbe(t, testConfig(onlyPort(9)))
+	var netns uint32
+	other.in(func() {
+		setLoopback(t, true)
+		var err error
+		netns, err = currentNetNS()
+		assert.NoError(t, err)
+		for range 3 {
+			_, err = net.Dial("tcp4", "127.0.0.1:9")
+			assert.ErrorIs(t, err, unix.ECONNREFUSED)
+		}
+	})
+	last := connection.PortCounter{
+		NetNS: netns, IPv4: true, What: connection.Failures, Detail: "refused", Value: 3, Final: true,
+	}
+	s, _ := k.snapshot(9)
+	assert.Contains(t, s.Ports, last)
+	s, _ = k.snapshot(9)
+	for _, counter := range s.Ports {
+		assert.NotEqual(t, netns, counter.NetNS)
+	}
 }

@@ -108,6 +108,7 @@ const (
 	tcVarCheckLocalAddress        = "check_local_address"
 	tcVarClassMask                = "class_mask"
 	tcVarClientsIncludedByDefault = "clients_included_by_default"
+	tcVarEmitFailed               = "emit_failed"
 	tcVarFailedPerSecond          = "failed_per_second"
 	tcVarFilterClients            = "filter_clients"
 	tcVarFilterPorts              = "filter_ports"
@@ -194,6 +195,7 @@ type tcVariableSpecs struct {
 	CheckLocalAddress        *ebpf.VariableSpec `ebpf:"check_local_address"`
 	ClassMask                *ebpf.VariableSpec `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
+	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
@@ -265,6 +267,7 @@ type tcVariables struct {
 	CheckLocalAddress        *ebpf.Variable `ebpf:"check_local_address"`
 	ClassMask                *ebpf.Variable `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
+	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`

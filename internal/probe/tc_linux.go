@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -167,6 +169,7 @@ func (v *tcVantage) constants() map[string]any {
 		"sample_rate":        v.cfg.PacketSampleRate,
 		"class_mask":         classes,
 		"packets_per_second": v.cfg.PacketsPerSecond,
+		"emit_failed":        v.cfg.FailedRecords,
 		"failed_per_second":  v.cfg.FailedPerSecond,
 		"ring_wakeup_bytes":  uint64(v.cfg.RingBytes / 4),
 		"track_half_open":    v.cfg.HalfOpen,

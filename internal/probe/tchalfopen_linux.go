@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build amd64 || arm64
+
 package probe
 
 import (
@@ -22,6 +24,7 @@ const tcPortFailed = uint8(connection.Failures)
 type tcSweeper struct {
 	handshakes, counters *ebpf.Map
 	timeout              time.Duration
+	records              bool
 	perSecond            uint32
 
 	clock clock
@@ -35,6 +38,7 @@ func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map) *tcSweeper {
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
 		timeout:    cfg.HandshakeTimeout,
+		records:    cfg.FailedRecords,
 		perSecond:  cfg.FailedPerSecond,
 		last:       time.Now(),
 	}
@@ -57,8 +61,11 @@ func (s *tcSweeper) sweep(h Handler, name func(uint32) string) error {
 		if s.handshakes.Delete(&e.key) != nil {
 			continue
 		}
-		s.produced++
 		s.count(h, &e.key)
+		if !s.records {
+			continue
+		}
+		s.produced++
 		if allowed == 0 {
 			h.Lost(ledger.Failed, ledger.RateLimited, 1)
 			continue

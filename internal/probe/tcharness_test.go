@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build linux && privileged
+//go:build linux && privileged && (amd64 || arm64)
 
 package probe
 
@@ -51,6 +51,7 @@ func tcConfig(change ...func(*Config)) Config {
 	cfg := Config{
 		TCMode:           TCAuto,
 		HandshakeTimeout: time.Second,
+		FailedRecords:    true,
 		FailedPerSecond:  1000,
 		PacketSampleRate: 1,
 		PacketsPerSecond: 1 << 30,

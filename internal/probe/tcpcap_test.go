@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build linux && privileged
+//go:build linux && privileged && (amd64 || arm64)
 
 package probe
 
@@ -30,7 +30,7 @@ import (
 )
 
 // ownCapture is made by this test: go test -tags privileged -run TCOwnCapture -update-capture.
-const ownCapture = "testdata/segments.pcap"
+const ownCapture = "../../testdata/packets/segments.pcap"
 
 var updateCapture = flag.Bool("update-capture", false, "write "+ownCapture+" anew")
 
