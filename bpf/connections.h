@@ -20,7 +20,9 @@ struct {
 
 enum id_space {
 	ID_OPENED = 0,
-	ID_ADOPTED, /* apart, for a scan can be interrupted by the state hook */
+	/* Apart, for whoever gives these out can be interrupted by the state hook. */
+	ID_ADOPTED,
+	ID_LATE, /* opened in a process's context */
 	ID_SPACES,
 };
 
@@ -44,7 +46,7 @@ static __always_inline __u64 next_id(enum id_space space)
 
 	if (!ids)
 		return 0;
-	return (__u64)bpf_get_smp_processor_id() << 48 | (__u64)space << 47 | ++ids->next[space];
+	return (__u64)bpf_get_smp_processor_id() << 48 | (__u64)space << 46 | ++ids->next[space];
 }
 
 #endif

@@ -17,15 +17,20 @@ static __always_inline void ledger_add(__u32 entry, __u64 n)
 		__sync_fetch_and_add(count, n);
 }
 
+/* Wide enough for the records that CPUs reserve at the same time. */
+#define RING_WAKEUP_BAND 16384
+
 /*
  * A wake-up costs far more than a submit, and the drain looks on its own timer:
- * wake it only when the ring fills faster than that.
+ * wake it only when the ring fills faster than that, and only while the level
+ * passes the mark, or every record would when the drain is slowest.
  */
 static __always_inline void submit(void *record)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
+	__u64 level = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
 
-	if (bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= ring_wakeup_bytes)
+	if (level >= ring_wakeup_bytes && level < ring_wakeup_bytes + RING_WAKEUP_BAND)
 		flags = BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(record, flags);
 }

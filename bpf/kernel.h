@@ -20,6 +20,7 @@
 #define ECONNRESET 104
 #define ETIMEDOUT 110
 #define EPIPE 32
+#define EEXIST 17
 
 /* include/net/tcp_states.h */
 enum {
@@ -39,6 +40,9 @@ enum {
 
 /* include/net/sock.h, enum sock_flags: the position of a flag in sk_flags. */
 #define SOCK_DONE 1
+
+/* include/net/sock.h, sk_shutdown */
+#define RCV_SHUTDOWN 1
 
 #define IPPROTO_MPTCP 262
 #define S_IFMT 0170000
@@ -60,7 +64,6 @@ typedef struct {
 
 struct in6_addr {
 	union {
-		__u8 u6_addr8[16];
 		__be32 u6_addr32[4];
 	} in6_u;
 };
@@ -91,6 +94,7 @@ struct sock {
 	int sk_err;
 	int sk_err_soft;
 	int sk_rx_dst_ifindex; /* since 5.16, commit 0c0a5ef809f9 */
+	__u8 sk_shutdown;
 	__u16 sk_protocol;
 };
 
@@ -136,7 +140,6 @@ struct request_sock {
 };
 
 struct socket {
-	short type;
 	struct sock *sk;
 };
 
@@ -163,7 +166,6 @@ struct file {
 };
 
 struct fdtable {
-	unsigned int max_fds;
 	struct file **fd;
 };
 
@@ -218,11 +220,7 @@ struct net_device {
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
-	__u16 transport_header;
 	__u16 network_header;
-	__u16 mac_header;
-	unsigned int len;
-	__be16 protocol;
 	unsigned char *head;
 	int skb_iif;
 };
@@ -231,8 +229,6 @@ struct seq_file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
-	__u64 session_id;
-	__u64 seq_num;
 };
 
 struct bpf_iter__task_file {
@@ -252,11 +248,9 @@ struct bpf_iter__bpf_map_elem {
 struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
-	unsigned int uid;
 };
 
 struct trace_event_raw_sys_exit {
-	long id;
 	long ret;
 };
 

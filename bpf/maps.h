@@ -44,7 +44,6 @@ struct {
 } listening_ports SEC(".maps");
 
 #define PORT_LISTENING 1 /* somebody listens on it */
-#define PORT_EXCLUDED 2 /* the configuration leaves it out */
 
 struct port_table {
 	__u8 flags[65536];
@@ -58,7 +57,7 @@ struct port_table {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* set at load: attached namespaces */
+	__uint(max_entries, 1); /* our own network namespace */
 	__uint(map_flags, BPF_F_MMAPABLE); /* user space writes single bytes */
 	__type(key, __u32);
 	__type(value, struct port_table);

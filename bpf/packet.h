@@ -52,9 +52,7 @@
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
-#define TCP_PSH 0x08
 #define TCP_ACK 0x10
-#define TCP_URG 0x20
 #define TCP_SIX_FLAGS 0x3f
 #define TCP_OPTION_END 0
 #define TCP_OPTION_NOP 1

@@ -111,7 +111,7 @@ struct record_head {
  * and part of every record about one.
  */
 struct connection {
-	__u64 id; /* CPU in the upper 16 bits, a per-CPU count below */
+	__u64 id; /* CPU in the upper 16 bits, then enum id_space, then a count */
 	__u64 opened; /* when it was established; adoption time when adopted */
 	__u64 accepted; /* when accept() returned it; 0 = not seen */
 	struct owner owner;
@@ -172,8 +172,8 @@ struct listen_record {
 	struct owner owner;
 	__u8 address[16];
 	__u16 port;
-	__u16 family; /* AF_INET or AF_INET6 of the socket */
-	__u32 pad;
+	__u16 pad;
+	__u32 pad2;
 };
 
 /* What the scan of open files writes to its stream for each listener. */

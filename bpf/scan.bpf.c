@@ -28,6 +28,23 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline void describe_listener(const struct sock *sk, struct listen_record *listener)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	listener->head.kind = RECORD_LISTEN;
+	listener->head.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	listener->head.time = bpf_ktime_get_boot_ns();
+	listener->sk = (__u64)sk;
+	listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (family == AF_INET)
+		map_ipv4(listener->address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+	else
+		BPF_CORE_READ_INTO(&listener->address, sk,
+				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+	mark_listening(listener->head.netns, listener->port);
+}
+
 SEC("iter/task_file")
 int scan_listeners(struct bpf_iter__task_file *ctx)
 {
@@ -43,23 +60,12 @@ int scan_listeners(struct bpf_iter__task_file *ctx)
 	sk = file_socket(file);
 	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
 		return 0;
-	listener->head.kind = RECORD_LISTEN;
-	listener->head.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	listener->head.time = bpf_ktime_get_boot_ns();
-	listener->sk = (__u64)sk;
-	listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (listener->family == AF_INET)
-		map_ipv4(listener->address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-	else
-		BPF_CORE_READ_INTO(&listener->address, sk,
-				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+	describe_listener(sk, listener);
 	if (attribute_process) {
 		task_key(task, &listener->owner.process);
 		listener->owner.source = OWNER_LISTENER;
 		describe_process(task, &listener->owner.process, &record.process);
 	}
-	mark_listening(listener->head.netns, listener->port);
 	bpf_seq_write(seq, &record, sizeof(record));
 	return 0;
 }
@@ -82,40 +88,44 @@ static __always_inline __u32 adopted_flags(const struct sock *sk)
 	}
 }
 
-/* Inserts a connection that was open before us; false if it is none, or known. */
-static __always_inline bool adopt(const struct sock *sk, struct task_struct *holder)
+/* Describes a connection that was open before us; false if it is none, or known. */
+static __always_inline bool adoptable(const struct sock *sk, struct connection *connection)
 {
-	struct connection connection = { .flags = adopted_flags(sk) };
+	__u64 key = (__u64)sk;
+
+	connection->flags = adopted_flags(sk);
+	if (!connection->flags)
+		return false;
+	socket_flow_checked(sk, &connection->flow);
+	connection->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	return listening(connection->netns, connection->flow.local_port) &&
+	       flow_selected(&connection->flow) && !bpf_map_lookup_elem(&connections, &key);
+}
+
+static __always_inline void adopt(const struct sock *sk, struct connection *connection)
+{
 	__u64 key = (__u64)sk;
 	long error;
 
-	if (!connection.flags)
-		return false;
-	socket_flow_checked(sk, &connection.flow);
-	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	if (!listening(connection.netns, connection.flow.local_port) ||
-	    !flow_selected(&connection.flow))
-		return false;
-	if (bpf_map_lookup_elem(&connections, &key))
-		return false;
-	connection.opened = bpf_ktime_get_boot_ns();
-	connection.ifindex = socket_ifindex(sk);
+	connection->opened = bpf_ktime_get_boot_ns();
+	connection->ifindex = socket_ifindex(sk);
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) &&
 	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
-		connection.flags |= CONNECTION_MPTCP;
-	if (attribute_process && holder) {
-		task_key(holder, &connection.owner.process);
-		connection.owner.source = OWNER_HOLDER;
-	}
-	connection.id = next_id(ID_ADOPTED);
-	error = bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST);
+		connection->flags |= CONNECTION_MPTCP;
+	connection->id = next_id(ID_ADOPTED);
+	error = bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST);
 	/* The state hook was faster: it is counted there. */
-	if (error == -17 /* EEXIST */)
-		return false;
+	if (error == -EEXIST)
+		return;
+	/*
+	 * The hook at CLOSE runs before the state is stored and found nothing to delete.
+	 * If it runs from here on, it finds this entry; if it ran before, it shows now.
+	 */
+	if (!error && !adopted_flags(sk) && !bpf_map_delete_elem(&connections, &key))
+		return;
 	ledger_add(LEDGER_ADOPTED, 1);
 	if (error)
 		ledger_add(LEDGER_LOST_MAP_FULL, 1);
-	return !error;
 }
 
 SEC("iter/task_file")
@@ -124,29 +134,48 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 	struct seq_file *seq = ctx->meta->seq;
 	struct task_struct *task = ctx->task;
 	struct process_record process = {};
+	struct connection connection = {};
 	struct file *file = ctx->file;
-	struct process_key key;
 	struct sock *sk;
 
 	if (!task || !file)
 		return 0;
 	sk = file_socket(file);
-	if (!sk || !adopt(sk, task) || !attribute_process)
+	if (!sk || !adoptable(sk, &connection))
 		return 0;
-	task_key(task, &key);
-	describe_process(task, &key, &process);
-	bpf_seq_write(seq, &process, sizeof(process));
+	if (attribute_process) {
+		task_key(task, &connection.owner.process);
+		connection.owner.source = OWNER_HOLDER;
+		describe_process(task, &connection.owner.process, &process);
+		/* A full stream drops the record and runs us again for the same file. */
+		if (bpf_seq_write(seq, &process, sizeof(process)))
+			return 0;
+	}
+	adopt(sk, &connection);
 	return 0;
 }
 
-/* Sockets that no process holds: not accepted yet, orphans, further subflows. */
+/*
+ * Sockets that no process holds: connections not accepted yet, orphans, further
+ * subflows, and the kernel's own listeners.
+ */
 SEC("iter/tcp")
 int scan_orphans(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
+	struct seq_file *seq = ctx->meta->seq;
+	struct connection connection = {};
+	struct scan_record record = {};
 
-	if (common && bpf_skc_to_tcp_sock(common))
-		adopt((struct sock *)common, NULL);
+	if (!common || !bpf_skc_to_tcp_sock(common))
+		return 0;
+	if (common->skc_state == TCP_LISTEN) {
+		describe_listener((struct sock *)common, &record.listener);
+		bpf_seq_write(seq, &record, sizeof(record));
+		return 0;
+	}
+	if (adoptable((struct sock *)common, &connection))
+		adopt((struct sock *)common, &connection);
 	return 0;
 }
 

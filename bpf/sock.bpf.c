@@ -7,11 +7,13 @@
  *   tcp_retransmit_synack, kfree_skb   -> counters per port, failed attempts
  *   sys_exit_accept{,4}                -> who accepted, and when
  *
- * Why three programs on one tracepoint: the kernel does not run a program inside
+ * Why several programs on one tracepoint: the kernel does not run a program inside
  * itself on one CPU, it skips the inner run (recursion_misses). A softirq may
- * interrupt a process in the middle of the hook, so transitions that a packet
- * causes and those that a system call causes are handled by different programs;
- * each leaves at once when the transition is another's.
+ * interrupt a process in the middle of the hook, so what a segment causes and what a
+ * system call causes are different programs. That makes it rare, not impossible: a
+ * program that leaves at once still counts as running, and a socket's backlog is
+ * worked off in a process's context. So state_close is attached twice, for one of the
+ * two always runs to its end, and accept opens what state_arrival missed.
  *
  * Why skc_num is never read at CLOSE: tcp_set_state() unhashes the socket before
  * the tracepoint, so the tuple is the one kept from ESTABLISHED.
@@ -65,8 +67,8 @@ static __always_inline void listen_opened(const struct sock *sk)
 	else
 		copy_ipv6(record->address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 	record->port = common->skc_num;
-	record->family = common->skc_family;
 	record->pad = 0;
+	record->pad2 = 0;
 	submit(record);
 }
 
@@ -112,11 +114,33 @@ static __always_inline void forget_half_open(const struct connection *connection
 	bpf_map_delete_elem(&half_open_handshakes, &key);
 }
 
-static __always_inline void opened(struct sock *sk)
+/* Set when a connection found no room: from then on, absence proves nothing. */
+static bool connections_were_full;
+
+/* Enters a connection into the books and the map; the id is the caller's. */
+static __always_inline void follow(__u64 key, const struct connection *connection)
+{
+	ledger_add(LEDGER_OPENED, 1);
+	if (track_half_open)
+		forget_half_open(connection);
+	if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
+		/* The key stands there when a CLOSE was missed, or the map is full. */
+		if (bpf_map_delete_elem(&connections, &key) == 0)
+			ledger_add(LEDGER_LOST_STALE, 1);
+		if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
+			ledger_add(LEDGER_LOST_MAP_FULL, 1);
+			connections_were_full = true;
+			return;
+		}
+	}
+	if (emit_open)
+		send_open(connection);
+}
+
+static __always_inline void opened(struct sock *sk, enum id_space space)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct connection connection = {};
-	__u64 key = (__u64)sk;
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
 	if (!tp)
@@ -130,25 +154,21 @@ static __always_inline void opened(struct sock *sk)
 	connection.handshake_rtt_us = tp->srtt_us >> 3;
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(ID_OPENED);
-
-	ledger_add(LEDGER_OPENED, 1);
-	if (track_half_open)
-		forget_half_open(&connection);
-	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST)) {
-		/* The key stands there when a CLOSE was missed, or the map is full. */
-		if (bpf_map_delete_elem(&connections, &key) == 0)
-			ledger_add(LEDGER_LOST_STALE, 1);
-		if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST)) {
-			ledger_add(LEDGER_LOST_MAP_FULL, 1);
-			return;
-		}
-	}
-	if (emit_open)
-		send_open(&connection);
+	connection.id = next_id(space);
+	follow((__u64)sk, &connection);
 }
 
 /* -- close --------------------------------------------------------------------- */
+
+/*
+ * The kernel calls its own tcp_reset() when data arrive that nobody will read any more
+ * (TCPABORTONDATA, in tcp_rcv_state_process()); no reset came from the client.
+ */
+static __always_inline bool answers_late_data(const struct sock *sk, int state)
+{
+	return (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) &&
+	       BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
+}
 
 /* The order is design.md's: what was seen happening comes before what is inferred. */
 static __always_inline __u32 close_reason(const struct connection *connection,
@@ -164,7 +184,8 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	if (error == ETIMEDOUT || (error && error == sk->sk_err_soft))
 		return CLOSE_TIMEOUT;
 	/* What tcp_reset() sets, for kernels where its tracepoint is out of reach. */
-	if (error == ECONNRESET || (error == EPIPE && oldstate == TCP_CLOSE_WAIT))
+	if (!answers_late_data(sk, oldstate) &&
+	    (error == ECONNRESET || (error == EPIPE && oldstate == TCP_CLOSE_WAIT)))
 		return CLOSE_CLIENT_RESET;
 	if (!error && (oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT))
 		return CLOSE_SERVER_RESET;
@@ -245,10 +266,10 @@ static __always_inline void fin(const struct sock *sk, __u32 first, __u32 also)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_arrival, struct sock *sk, int oldstate, int newstate)
 {
-	/* A TCP Fast Open child leaves SYN_RECV for FIN_WAIT1 when closed early. */
-	if (oldstate == TCP_SYN_RECV && newstate == TCP_ESTABLISHED)
-		opened(sk);
-	else if (newstate == TCP_CLOSE_WAIT)
+	/* A TCP Fast Open child may leave SYN_RECV by a FIN: the client's, or ours below. */
+	if (oldstate == TCP_SYN_RECV && (newstate == TCP_ESTABLISHED || newstate == TCP_CLOSE_WAIT))
+		opened(sk, ID_OPENED);
+	if (newstate == TCP_CLOSE_WAIT)
 		fin(sk, CONNECTION_CLIENT_FIN, 0);
 	return 0;
 }
@@ -265,8 +286,10 @@ int BPF_PROG(state_local, struct sock *sk, int oldstate, int newstate)
 	if (newstate != TCP_FIN_WAIT1 && newstate != TCP_LAST_ACK)
 		return 0;
 	if (oldstate == TCP_SYN_RECV)
-		opened(sk);
-	fin(sk, CONNECTION_SERVER_FIN, CONNECTION_FIN_SENT);
+		opened(sk, ID_LATE);
+	/* LAST_ACK proves that the client's FIN came first. */
+	fin(sk, newstate == TCP_LAST_ACK ? CONNECTION_CLIENT_FIN : CONNECTION_SERVER_FIN,
+	    CONNECTION_FIN_SENT);
 	return 0;
 }
 
@@ -318,10 +341,11 @@ int retransmit_synack(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/tcp_receive_reset")
 int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 key = ctx->args[0];
+	const struct sock *sk = (void *)ctx->args[0];
+	__u64 key = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
-	if (!connection)
+	if (!connection || answers_late_data(sk, BPF_CORE_READ(sk, __sk_common.skc_state)))
 		return 0;
 	connection->flags |= CONNECTION_RESET_RECEIVED;
 	count_connection(connection, PORT_RESET_RECEIVED);
@@ -329,7 +353,7 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
- * Since 6.10 (commit edefba66d929) the tracepoint also fires without a socket: the
+ * Since 6.10 (commit 19822a980e19) the tracepoint also fires without a socket: the
  * answer to a segment that nobody waits for. A raw tracepoint, because there the
  * socket is a number: as a BTF pointer some verifiers hold it to be never NULL and
  * drop the test.
@@ -367,6 +391,13 @@ const volatile bool drops_have_reasons;
 /* By reason number, from the kernel's own names: 1 = happens in good order. */
 const volatile __u8 ordinary_reasons[256];
 
+/* The buffer's socket is its sender: the segment was on its way out. */
+static __always_inline bool sends(const struct sock *sk, const struct flow *inbound)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_num) == inbound->remote_port &&
+	       BPF_CORE_READ(sk, __sk_common.skc_dport) == bpf_htons(inbound->local_port);
+}
+
 SEC("raw_tp/kfree_skb")
 int drop(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -386,6 +417,8 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 	/* Most inbound SYNs have no socket yet; in a socket's queue there is no device. */
 	sk = BPF_CORE_READ(skb, sk);
 	dev = BPF_CORE_READ(skb, dev);
+	if (sk && sends(sk, &segment.flow))
+		return 0;
 	if (sk)
 		key.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	else
@@ -400,6 +433,38 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 
 /* -- accept -------------------------------------------------------------------- */
 
+/*
+ * The hook runs before the state is stored: a socket that is ESTABLISHED and not in the
+ * map was missed, unless the map has been full.
+ */
+static __always_inline void opened_late(const struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	struct connection connection = {};
+	__u64 key = (__u64)sk;
+
+	if (connections_were_full || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
+		return;
+	socket_flow_checked(sk, &connection.flow);
+	if (!flow_selected(&connection.flow))
+		return;
+	connection.opened = bpf_ktime_get_boot_ns();
+	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	connection.ifindex = socket_ifindex(sk);
+	connection.handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	if (state == TCP_CLOSE_WAIT)
+		connection.flags |= CONNECTION_CLIENT_FIN;
+	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
+		connection.flags |= CONNECTION_MPTCP;
+	connection.id = next_id(ID_LATE);
+	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST))
+		return;
+	ledger_add(LEDGER_OPENED, 1);
+	if (emit_open)
+		send_open(&connection);
+}
+
 static __always_inline int accepted(long fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -412,7 +477,13 @@ static __always_inline int accepted(long fd)
 	files = BPF_CORE_READ(task, files, fdt, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	key = (__u64)file_socket(file);
+	if (!key)
+		return 0;
 	connection = bpf_map_lookup_elem(&connections, &key);
+	if (!connection) {
+		opened_late((const struct sock *)key);
+		connection = bpf_map_lookup_elem(&connections, &key);
+	}
 	if (!connection)
 		return 0;
 	connection->accepted = bpf_ktime_get_boot_ns();

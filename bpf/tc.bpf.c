@@ -180,7 +180,7 @@ static __always_inline bool port_listens(__u16 port)
 	__u32 slot = namespace_slot;
 	struct port_table *table = bpf_map_lookup_elem(&port_tables, &slot);
 
-	return table && (table->flags[port] & (PORT_LISTENING | PORT_EXCLUDED)) == PORT_LISTENING;
+	return table && table->flags[port] & PORT_LISTENING;
 }
 
 /* -- records ------------------------------------------------------------------- */
@@ -242,16 +242,22 @@ static __noinline int emit_packet(struct __sk_buff *skb, const struct parsed *pa
 static __always_inline void begin_half_open(const struct half_open_key *key, __u32 ifindex)
 {
 	struct half_open value = { .first = bpf_ktime_get_boot_ns(), .ifindex = ifindex };
+	long error;
 
 	if (bpf_map_lookup_elem(&half_open_handshakes, key))
 		return;
-	if (bpf_map_update_elem(&half_open_handshakes, key, &value, BPF_NOEXIST) == 0)
+	error = bpf_map_update_elem(&half_open_handshakes, key, &value, BPF_NOEXIST);
+	if (!error || error == -EEXIST)
 		return;
+	/* Whether it fails nobody will know. */
 	ledger_add(LEDGER_PRODUCED_FAILED, 1);
 	ledger_add(LEDGER_LOST_MAP_FULL_FAILED, 1);
 }
 
-/* RST in: the attempt is over. An open connection is in the map no more. */
+/*
+ * RST in: the attempt is over. An open connection is in the map no more: the state hook
+ * or, where it is behind DNAT and so another's, its first acknowledgment took it out.
+ */
 static __noinline int follow_half_open(struct __sk_buff *skb, const struct parsed *parsed)
 {
 	struct half_open_key key = { .netns = netns };
@@ -259,7 +265,8 @@ static __noinline int follow_half_open(struct __sk_buff *skb, const struct parse
 	packet_flow(skb, parsed, false, &key.flow);
 	if (parsed->class == PACKET_SYN)
 		begin_half_open(&key, skb->ifindex);
-	else if (bpf_map_delete_elem(&half_open_handshakes, &key) == 0)
+	else if (bpf_map_delete_elem(&half_open_handshakes, &key) == 0 &&
+		 parsed->class == PACKET_RST)
 		attempt_failed(&key.flow, netns, key.flow.local_port, skb->ifindex, FAILURE_RESET);
 	return 0;
 }
@@ -357,7 +364,8 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 	}
 	count_segments_of(counters, parsed.class, parsed.segments, parsed.wire);
 	if (track_half_open && !egress &&
-	    (parsed.class == PACKET_SYN || parsed.class == PACKET_RST))
+	    (parsed.class == PACKET_SYN || parsed.class == PACKET_RST ||
+	     parsed.class == PACKET_ACK))
 		follow_half_open(skb, &parsed);
 	if ((class_mask || sample_rate) && selected(&parsed))
 		emit_packet(skb, &parsed, egress);
@@ -438,6 +446,9 @@ static __always_inline bool count_ordinary(struct __sk_buff *skb, bool ethernet,
 	asm volatile("" : "+r"(port));
 	if (!port_listens(port) || !port_selected(port))
 		return true;
+	/* A handshake may end with it. */
+	if (track_half_open && !egress && length == headers)
+		return false;
 	counters = counters_of(skb->ifindex, egress);
 	if (!counters)
 		return true;

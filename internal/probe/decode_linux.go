@@ -146,7 +146,11 @@ func (d *decoder) listen(r *sockListenRecord) {
 	d.handler.ListenerOpened(&d.listener)
 }
 
+// unlisten may hear of the same end twice: its hook is attached twice.
 func (d *decoder) unlisten(r *sockListenRecord) {
+	if _, known := d.listeners.sockets[r.Sk]; !known {
+		return
+	}
 	if err := d.listeners.closed(r.Sk); err != nil {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}

@@ -23,7 +23,7 @@ type hook struct {
 }
 
 // hookTable lists the hooks in the order they attach: the end of a connection
-// before its beginning, so that none is opened that could not be closed.
+// before its beginning, which is left out when the end can't be seen.
 func hookTable(cfg *Config, facts *kernelFacts) []hook {
 	traced := func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
@@ -41,7 +41,9 @@ func hookTable(cfg *Config, facts *kernelFacts) []hook {
 	const state = "tp_btf/inet_sock_set_state"
 	accept := cfg.Process && cfg.AcceptTracepoint
 	return []hook{
+		// Twice: the kernel skips a program that interrupts itself, but not its twin.
 		{"state_close", state, "connections: their end, counters and reason", true, traced},
+		{"state_close", state, "connections: ends that interrupt another", true, traced},
 		{"state_local", state, "new listeners; which process closed; who sent the first FIN", true, traced},
 		{"receive_reset", "raw_tp/tcp_receive_reset", "resets by clients", true, raw("tcp_receive_reset")},
 		{"send_reset", "raw_tp/tcp_send_reset", "resets by this host; refused connections", true, raw("tcp_send_reset")},

@@ -18,6 +18,8 @@ import (
 // errPermission is what the kernel answers without the needed capability.
 var errPermission = unix.EPERM
 
+var errNoCloses = errors.New("not attached, for the end of a connection could not be seen")
+
 // Probe is the kernel side of one receiver. Its methods are called from one
 // goroutine at a time, in the order New, Start, Drain and Snapshot as wanted,
 // Detach, Drain and Snapshot once more, Close.
@@ -69,11 +71,7 @@ func (p *Probe) Start(h Handler) error {
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
 	p.decoder.listeners = newListeners(maps)
 
-	for _, hook := range hookTable(&p.cfg, &p.objects.kernel) {
-		if hook.wanted {
-			p.attachments = append(p.attachments, p.objects.attach(hook))
-		}
-	}
+	p.attachHooks()
 	if err := p.startTC(netns); err != nil {
 		return err
 	}
@@ -86,6 +84,24 @@ func (p *Probe) Start(h Handler) error {
 		logger.Warn("not all listeners and connections that were there before were found")
 	}
 	return nil
+}
+
+// attachHooks leaves the beginning of connections out when their end can't be seen:
+// they would fill the map and never be told of.
+func (p *Probe) attachHooks() {
+	closes := false
+	for _, hook := range hookTable(&p.cfg, &p.objects.kernel) {
+		if !hook.wanted {
+			continue
+		}
+		if hook.program == "state_arrival" && !closes {
+			p.attachments = append(p.attachments, &attachment{hook: hook, err: errNoCloses})
+			continue
+		}
+		a := p.objects.attach(hook)
+		closes = closes || (hook.program == "state_close" && a.link != nil)
+		p.attachments = append(p.attachments, a)
+	}
 }
 
 func (p *Probe) anyAttached() error {

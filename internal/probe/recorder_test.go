@@ -21,7 +21,9 @@ import (
 
 // recorder is a Handler that keeps what it is told of one network namespace.
 type recorder struct {
-	netns     uint32
+	netns uint32
+	// facts counts what is told of connections, of any namespace.
+	facts     int
 	processes []owner.Sighting
 	listeners []connection.Listener
 	unlistens []uint64
@@ -41,18 +43,21 @@ func (r *recorder) ListenerOpened(l *connection.Listener) {
 
 func (r *recorder) ListenerClosed(socket uint64) { r.unlistens = append(r.unlistens, socket) }
 func (r *recorder) ConnectionOpened(c *connection.Opened) {
+	r.facts++
 	if c.NetNS == r.netns {
 		r.opened = append(r.opened, *c)
 	}
 }
 
 func (r *recorder) ConnectionClosed(c *connection.Closed) {
+	r.facts++
 	if c.NetNS == r.netns {
 		r.closed = append(r.closed, *c)
 	}
 }
 
 func (r *recorder) ConnectionFailed(f *connection.Failed) {
+	r.facts++
 	if f.NetNS == r.netns {
 		r.failed = append(r.failed, *f)
 	}
@@ -134,10 +139,13 @@ func (k *kernel) until(what string, holds func() bool) {
 	}
 }
 
-// settle drains what is in the ring.
+// settle drains until the ring brings nothing any more.
 func (k *kernel) settle() {
 	k.t.Helper()
-	require.NoError(k.t, k.probe.Drain(time.Now().Add(20*time.Millisecond)))
+	for before := -1; before != k.facts; {
+		before = k.facts
+		require.NoError(k.t, k.probe.Drain(time.Now().Add(50*time.Millisecond)))
+	}
 }
 
 // snapshot takes one, with the live connections to one local port.

@@ -122,9 +122,9 @@ func (p *Probe) scanExisting() error {
 			insiders[netns] = pid
 		}
 	})
-	err = errors.Join(err, each(&p.scans.connections, d.process), p.scans.findOrphans())
+	err = errors.Join(err, each(&p.scans.connections, d.process), p.findOrphans())
 	for _, pid := range insiders {
-		if err := inNetNSOf(pid, p.scans.findOrphans); err != nil {
+		if err := inNetNSOf(pid, p.findOrphans); err != nil {
 			// The process ended, or CAP_SYS_ADMIN is missing; the rest was found.
 			p.logger.Warn("connections that no process holds were not looked for in a network namespace",
 				zap.Uint32("pid", pid), zap.Error(err))
@@ -144,11 +144,22 @@ func (p *Probe) scanListeners(also func(*sockScanRecord)) error {
 	})
 }
 
+// findOrphans adopts sockets of the thread's network namespace, whoever holds them,
+// and tells of listeners that no process holds.
+func (p *Probe) findOrphans() error {
+	return each(&p.scans.orphans, func(r *sockScanRecord) {
+		if _, known := p.decoder.listeners.sockets[r.Listener.Sk]; !known {
+			p.decoder.listen(&r.Listener)
+		}
+	})
+}
+
 // rescanListeners makes good for records of listeners that the ring had no room for:
 // it tells of all, and of the end of those that are gone.
 func (p *Probe) rescanListeners() error {
 	found := make(map[uint64]bool)
-	if err := p.scanListeners(func(r *sockScanRecord) { found[r.Listener.Sk] = true }); err != nil {
+	see := func(r *sockScanRecord) { found[r.Listener.Sk] = true }
+	if err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see)); err != nil {
 		return err
 	}
 	for socket := range p.decoder.listeners.sockets {
@@ -157,12 +168,6 @@ func (p *Probe) rescanListeners() error {
 		}
 	}
 	return nil
-}
-
-// findOrphans adopts sockets of the thread's network namespace, whoever holds them.
-func (s *scans) findOrphans() error {
-	// Reading the iterator runs it; it writes nothing.
-	return each(&s.orphans, func(*byte) {})
 }
 
 // netNSOf is 0 for a process that ended or that we may not look at.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
@@ -34,7 +35,9 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	err = errors.Join(err, p.readLedger(&s.Ledger), p.readPorts(s))
 	if lost := s.Ledger.Lost[ledger.Listener][ledger.RingFull]; lost != p.lostListeners {
 		p.lostListeners = lost
-		err = errors.Join(err, p.rescanListeners())
+		if err := p.rescanListeners(); err != nil {
+			p.logger.Warn("listeners whose records the ring lost were not found again", zap.Error(err))
+		}
 	}
 	s.Ledger.Active = int64(active)
 	s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -389,6 +391,86 @@ func TestSockForgetsConnectionsWhoseEndWasMissed(t *testing.T) {
 	s, _ = k.snapshot(1)
 	assert.EqualValues(t, 0, s.Ledger.Active)
 	assert.EqualValues(t, 1, s.Ledger.Lost[ledger.Connection][ledger.MapStale])
+}
+
+// Data that arrive when nobody will read them are answered with a reset: the server
+// closed first, and no reset came from the client.
+func TestSockLateDataIsNoClientReset(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := portOf(l.Addr())
+	k := startProbe(t, testConfig(onlyPort(port)))
+	client, server := connect(t, l, "127.0.0.1")
+	require.NoError(t, server.CloseRead())
+	require.NoError(t, server.CloseWrite())
+	_, err := client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	_, err = client.Write([]byte("late"))
+	require.NoError(t, err)
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	assert.Equal(t, connection.CloseServerFIN, k.closed[0].Reason)
+	s, _ := k.snapshot(port)
+	for _, counter := range s.Ports {
+		assert.NotEqual(t, connection.ResetsReceived, counter.What)
+	}
+}
+
+// Interrupts make the kernel skip runs of a hook. What is missed at the beginning is
+// found at accept, the end has a second hook, and what is missed all the same is in
+// the books: every connection that was told open is told closed or lost.
+func TestSockBalancesUnderInterrupts(t *testing.T) {
+	enterNetNS(t)
+	steerLoopback(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := portOf(l.Addr())
+	k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.RingBytes = 64 << 20; c.OpenRecords = false }))
+	namespace, err := os.Open("/proc/thread-self/ns/net")
+	require.NoError(t, err)
+	defer namespace.Close()
+	const dialers, each = 4, 2500
+	go serve(l)
+	var dialing sync.WaitGroup
+	for range dialers {
+		dialing.Go(func() {
+			runtime.LockOSThread() // and ends with the goroutine
+			if !assert.NoError(t, unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET)) {
+				return
+			}
+			for range each {
+				c, err := net.Dial("tcp4", l.Addr().String())
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.NoError(t, c.(*net.TCPConn).CloseWrite())
+				_, err = io.ReadAll(c)
+				assert.NoError(t, err)
+				assert.NoError(t, c.Close())
+			}
+		})
+	}
+	dialing.Wait()
+	require.NoError(t, l.Close())
+	k.balance()
+	assert.NotEmpty(t, k.closed)
+}
+
+// steerLoopback lets receive packet steering hand what arrives to either CPU, by an
+// interrupt as a network card does.
+func steerLoopback(t *testing.T) {
+	t.Helper()
+	// A mount of our own shows the interfaces of our network namespace.
+	context, err := unix.Fsopen("sysfs", unix.FSOPEN_CLOEXEC)
+	require.NoError(t, err)
+	defer unix.Close(context)
+	require.NoError(t, unix.FsconfigCreate(context))
+	sysfs, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(sysfs)
+	fd, err := unix.Openat(sysfs, "class/net/lo/queues/rx-0/rps_cpus", unix.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte("3"))
+	require.NoError(t, err)
 }
 
 func TestSockFilters(t *testing.T) {

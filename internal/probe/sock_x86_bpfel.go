@@ -121,7 +121,7 @@ type sockHalfOpenKey struct {
 
 type sockIds struct {
 	_    structs.HostLayout
-	Next [2]uint64
+	Next [3]uint64
 }
 
 type sockLedgerEntry uint32
@@ -154,8 +154,8 @@ type sockListenRecord struct {
 	Owner   sockOwner
 	Address [16]uint8
 	Port    uint16
-	Family  uint16
-	Pad     uint32
+	Pad     uint16
+	Pad2    uint32
 }
 
 type sockLiveRecord struct {

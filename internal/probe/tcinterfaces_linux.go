@@ -85,7 +85,7 @@ func (v *tcVantage) reconcile() {
 		}
 	}
 	for index := range v.failures {
-		if _, ok := links[index]; !ok {
+		if link, ok := links[index]; !ok || !v.selection.selects(link, links) {
 			delete(v.failures, index)
 		}
 	}

@@ -34,7 +34,7 @@ func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error)
 		Wakeup:      1,
 	}
 	// pid -1 and CPU 0: a program on a tracepoint runs on every CPU whatever the
-	// event's own (perf_trace_run_bpf_submit).
+	// event's own.
 	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("open the perf event: %w", err)
