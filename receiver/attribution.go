@@ -10,24 +10,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
-// maxPortOwners bounds what is remembered of owners by port.
-const maxPortOwners = connection.DefaultMaxListeners
-
 // attribution joins what the kernel side tells of processes, listeners and
 // connections into owners.
 type attribution struct {
 	cfg       AttributionConfig
 	table     *owner.Table
 	listeners *connection.Listeners
-	// ports gives the listener of a port where the address is not known.
-	ports map[portKey]owner.Ref
 	// anonymous holds processes of which only the container may be told.
 	anonymous map[*owner.Workload]*owner.Process
-}
-
-type portKey struct {
-	netns  uint32
-	number uint16
 }
 
 func newAttribution(cfg AttributionConfig, root fs.FS) *attribution {
@@ -35,7 +25,6 @@ func newAttribution(cfg AttributionConfig, root fs.FS) *attribution {
 		cfg:       cfg,
 		table:     owner.NewTable(owner.Options{FS: root, Container: cfg.Container}),
 		listeners: connection.NewListeners(connection.ListenerOptions{}),
-		ports:     make(map[portKey]owner.Ref),
 		anonymous: make(map[*owner.Workload]*owner.Process),
 	}
 }
@@ -48,19 +37,10 @@ func (a *attribution) seen(s *owner.Sighting) {
 	}
 }
 
-func (a *attribution) opened(l *connection.Listener) {
-	a.listeners.Add(l)
-	key := portKey{l.NetNS, l.Address.Port()}
-	if _, known := a.ports[key]; known || len(a.ports) < maxPortOwners {
-		a.ports[key] = l.Owner
-	}
-}
+// opened reports whether there was room for the listener.
+func (a *attribution) opened(l *connection.Listener) bool { return a.listeners.Add(l) }
 
-func (a *attribution) closed(socket uint64) {
-	if netns, port, last := a.listeners.Remove(socket); last {
-		delete(a.ports, portKey{netns, port})
-	}
-}
+func (a *attribution) closed(socket uint64) { a.listeners.Remove(socket) }
 
 // ofConnection is the process of a connection and how it is known: the one that the
 // kernel side found, else the listener's.
@@ -98,7 +78,11 @@ func (a *attribution) ofPort(netns uint32, number uint16) *owner.Process {
 	if !a.wanted() || number == 0 {
 		return nil
 	}
-	return a.process(a.ports[portKey{netns, number}].Key)
+	listener, ok := a.listeners.ByPort(netns, number)
+	if !ok {
+		return nil
+	}
+	return a.process(listener.Owner.Key)
 }
 
 func (a *attribution) process(key owner.Key) *owner.Process {

@@ -5,7 +5,6 @@ package receiver
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,19 +12,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
-	signal "go.opentelemetry.io/collector/pipeline"
-	rcvr "go.opentelemetry.io/collector/receiver"
-	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
 // logsFunc is a logs consumer.
@@ -100,13 +94,13 @@ func TestBooksAllDelivered(t *testing.T) {
 func TestBooksWithoutLogs(t *testing.T) {
 	r := newReceiverUnderTest(t, allEvents(testConfig()), nil, &consumertest.MetricsSink{})
 	k := r.start(t)
-	assert.False(t, k.cfg.OpenRecords, "records for logs only are not asked for")
+	assert.False(t, k.cfg.OpenRecords || k.cfg.FailedRecords, "records for logs only are not asked for")
 	k.requests(20)
 	k.fail(3)
 	require.NoError(t, r.Shutdown(t.Context()))
 	r.assertBalanced(t)
 	assert.EqualValues(t, 20, r.books.Balance(ledger.Connection).Delivered)
-	assert.EqualValues(t, 3, r.books.Balance(ledger.Failed).Delivered)
+	assert.Zero(t, r.books.Balance(ledger.Failed))
 }
 
 func TestBooksDisabledEvents(t *testing.T) {
@@ -206,6 +200,31 @@ func TestBooksPartialRetry(t *testing.T) {
 	r.assertBalanced(t)
 	assert.Equal(t, 29, sink.LogRecordCount(), "one went the first time")
 	assert.EqualValues(t, 30, r.books.Balance(ledger.Connection).Delivered)
+}
+
+// TestBooksPermanentPartialRefusal: what was accepted is delivered, the rest refused.
+func TestBooksPermanentPartialRefusal(t *testing.T) {
+	var records, refusals atomic.Int64
+	next := logsFunc{consume: func(_ context.Context, logs plog.Logs) error {
+		records.Add(int64(logs.LogRecordCount()))
+		refusals.Add(1)
+		rest := plog.NewLogs()
+		logs.CopyTo(rest)
+		first := true
+		rest.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().RemoveIf(func(plog.LogRecord) bool {
+			others := !first
+			first = false
+			return others
+		})
+		return consumererror.NewPermanent(consumererror.NewLogs(errors.New("all but one"), rest))
+	}}
+	r := newReceiverUnderTest(t, testConfig(), next, nil)
+	r.start(t).requests(30)
+	require.NoError(t, r.Shutdown(t.Context()))
+	r.assertBalanced(t)
+	assert.EqualValues(t, 30, records.Load(), "nothing is tried again")
+	assert.Equal(t, refusals.Load(), r.books.Lost(ledger.Connection, ledger.Refused))
+	assert.Equal(t, 30-refusals.Load(), r.books.Balance(ledger.Connection).Delivered)
 }
 
 func TestMutatingConsumerGetsItUnchangedAgain(t *testing.T) {
@@ -344,49 +363,4 @@ func TestShutdownKeepsItsContextsDeadline(t *testing.T) {
 	require.NoError(t, r.Shutdown(ctx))
 	assert.Less(t, time.Since(began), defaultFlushTime)
 	r.assertBalanced(t)
-}
-
-// contractGenerator makes connections on the latest kernel.
-type contractGenerator struct{ env *fakeEnvironment }
-
-func (contractGenerator) Start() {}
-func (contractGenerator) Stop()  {}
-
-func (g contractGenerator) Generate() []receivertest.UniqueIDAttrVal {
-	k := g.env.last()
-	c := k.open()
-	k.close(c)
-	return []receivertest.UniqueIDAttrVal{receivertest.UniqueIDAttrVal(strconv.FormatUint(c.ID, 10))}
-}
-
-// withTestID copies the connection's id to where the contract's checker looks for it.
-func withTestID(next consumer.Logs) consumer.Logs {
-	return logsFunc{mutates: true, consume: func(ctx context.Context, logs plog.Logs) error {
-		for _, resource := range logs.ResourceLogs().All() {
-			for _, scope := range resource.ScopeLogs().All() {
-				for _, record := range scope.LogRecords().All() {
-					id, _ := record.Attributes().Get("tcp.connection.id")
-					record.Attributes().PutStr(receivertest.UniqueIDAttrName, id.AsString())
-				}
-			}
-		}
-		return next.ConsumeLogs(ctx, logs)
-	}}
-}
-
-func TestConsumeContract(t *testing.T) {
-	env := &fakeEnvironment{t: t}
-	inner := newFactory(env.environment())
-	factory := rcvr.NewFactory(metadata.Type, inner.CreateDefaultConfig, rcvr.WithLogs(
-		func(ctx context.Context, set rcvr.Settings, cfg component.Config, next consumer.Logs) (rcvr.Logs, error) {
-			return inner.CreateLogs(ctx, set, cfg, withTestID(next))
-		}, metadata.LogsStability))
-	receivertest.CheckConsumeContract(receivertest.CheckConsumeContractParams{
-		T:             t,
-		Factory:       factory,
-		Signal:        signal.SignalLogs,
-		Config:        testConfig(),
-		Generator:     contractGenerator{env},
-		GenerateCount: 200,
-	})
 }

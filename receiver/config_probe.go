@@ -30,17 +30,20 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		ExcludePorts:      parsePorts(f, "ports::exclude", c.Ports.Exclude),
 		IncludeClients:    parsePrefixes(f, "clients::include", c.Clients.Include),
 		ExcludeClients:    parsePrefixes(f, "clients::exclude", c.Clients.Exclude),
-		IncludeInterfaces: c.Interfaces.parse(f),
+		IncludeInterfaces: c.Interfaces.parse(f, c.TC.Mode),
 		ExcludeInterfaces: checkPatterns(f, "interfaces::exclude", c.Interfaces.Exclude),
 		TCMode:            probe.TCMode(c.TC.Mode),
 		TCFirst:           c.TC.Position == positionFirst,
 		HalfOpen:          c.Connections.HalfOpen,
 		HandshakeTimeout:  c.Connections.HandshakeTimeout,
 		OpenRecords:       c.Events.TCPServerConnectionOpen.Enabled,
+		FailedRecords:     c.Events.TCPServerConnectionFailed.Enabled,
 		FailedPerSecond:   uint32(c.Limits.FailedPerSecond),
 		PacketSampleRate:  uint32(c.Packets.SampleRate),
 		PacketClasses:     parseClasses(f, "packets::flags", c.Packets.Flags),
 		PacketsPerSecond:  uint32(c.Packets.MaxPerSecond),
+		Drops:             c.Metrics.TCPServerDrops.Enabled,
+		Retransmits:       c.Metrics.TCPServerRetransmits.Enabled,
 		Process:           c.Attribution.Process || c.Attribution.Container,
 		AcceptTracepoint:  c.Attribution.AcceptTracepoint,
 		MaxConnections:    uint32(c.Limits.Connections),
@@ -54,9 +57,12 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 
 // withoutLogs leaves out the records that only become logs.
 func withoutLogs(cfg *probe.Config) {
-	cfg.OpenRecords = false
+	cfg.OpenRecords, cfg.FailedRecords = false, false
 	withoutPackets(cfg)
 }
+
+// withoutMetrics leaves out the counters that only become metrics.
+func withoutMetrics(cfg *probe.Config) { cfg.Drops, cfg.Retransmits = false, false }
 
 func withoutPackets(cfg *probe.Config) {
 	cfg.PacketSampleRate = 0
@@ -158,8 +164,8 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-func (i *InterfacesConfig) parse(f *faults) []string {
-	if len(i.Include) == 0 {
+func (i *InterfacesConfig) parse(f *faults, mode string) []string {
+	if len(i.Include) == 0 && mode != string(probe.TCOff) {
 		f.add("interfaces::include", "selects no interface; tc::mode: off does without packets")
 	}
 	if len(i.NetworkNamespaces) > 0 {

@@ -3,6 +3,7 @@
 package receiver
 
 import (
+	"math"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configretry"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 
@@ -43,7 +45,7 @@ func TestConfigCases(t *testing.T) {
 			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"},
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second,
-			FailedPerSecond: 1000, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
+			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
 			Process: true, AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
 		},
 		"ebpf_tcp/all": {
@@ -53,7 +55,7 @@ func TestConfigCases(t *testing.T) {
 			ExcludeClients:    prefixes("10.0.0.1/32", "10.9.0.0/16", "2001:db8::1/128"),
 			IncludeInterfaces: []string{"eth0", "veth*"}, ExcludeInterfaces: []string{"veth[0-9]"},
 			TCMode: probe.TCClsact, HalfOpen: true, HandshakeTimeout: 3 * time.Second,
-			OpenRecords: true, FailedPerSecond: 1,
+			OpenRecords: true, FailedRecords: true, FailedPerSecond: 1, Drops: true, Retransmits: true,
 			PacketSampleRate: 1000, PacketClasses: []packet.Class{packet.SYN, packet.Abnormal}, PacketsPerSecond: 5,
 			Process: true, MaxConnections: 64, RingBytes: 4096,
 		},
@@ -62,7 +64,7 @@ func TestConfigCases(t *testing.T) {
 			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"},
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second,
-			FailedPerSecond: 1000, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
+			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
 			AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
 		},
 	}
@@ -89,12 +91,19 @@ func TestUnwantedRecordsAreNotAskedFor(t *testing.T) {
 	withoutLogs(&selecting)
 	assert.Zero(t, selecting.PacketSampleRate)
 	assert.Empty(t, selecting.PacketClasses)
-	assert.False(t, selecting.OpenRecords)
+	assert.False(t, selecting.OpenRecords || selecting.FailedRecords)
+	assert.True(t, selecting.Drops && selecting.Retransmits)
+	withoutMetrics(&selecting)
+	assert.False(t, selecting.Drops || selecting.Retransmits)
 
 	cfg.Events.TCPServerPacket.Enabled = false
+	cfg.Events.TCPServerConnectionFailed.Enabled = false
+	cfg.Metrics.TCPServerDrops.Enabled = false
+	cfg.Metrics.TCPServerRetransmits.Enabled = false
 	disabled := cfg.probeConfig(&f)
 	assert.Zero(t, disabled.PacketSampleRate)
 	assert.Empty(t, disabled.PacketClasses)
+	assert.False(t, disabled.FailedRecords || disabled.Drops || disabled.Retransmits)
 	assert.Empty(t, f)
 }
 
@@ -126,6 +135,12 @@ func TestInvalid(t *testing.T) {
 	ports := func(items ...any) func(*Config) { return func(c *Config) { c.Ports.Include = items } }
 	clients := func(items ...string) func(*Config) { return func(c *Config) { c.Clients.Exclude = items } }
 	interfaces := func(items ...string) func(*Config) { return func(c *Config) { c.Interfaces.Include = items } }
+	withoutTC := func(change func(*Config)) func(*Config) {
+		return func(c *Config) {
+			c.TC.Mode = "off"
+			change(c)
+		}
+	}
 	cases := []struct {
 		name   string
 		change func(*Config)
@@ -161,6 +176,15 @@ func TestInvalid(t *testing.T) {
 		{"batch age", func(c *Config) { c.Batch.MaxAge = 0 }, `batch::max_age: 0s is out of range, allowed are 1ms to 1m0s`},
 		{"ring odd", func(c *Config) { c.Limits.RingBytes = 12288 }, `limits::ring_bytes: 12288 is not a power of two`},
 		{"connections", func(c *Config) { c.Limits.Connections = -1 }, `limits::connections: -1 is out of range, allowed are 1 to 16777216`},
+		{"half-open without packets", withoutTC(func(c *Config) { c.Connections.HalfOpen = true }), `connections::half_open: needs to see packets, but tc::mode is "off"`},
+		{"sampling without packets", withoutTC(func(c *Config) { c.Packets.SampleRate = 10 }), `packets::sample_rate: needs to see packets, but tc::mode is "off"`},
+		{"flags without packets", withoutTC(func(c *Config) { c.Packets.Flags = []string{"syn"} }), `packets::flags: needs to see packets, but tc::mode is "off"`},
+		{"retry at once", func(c *Config) { c.Retry.InitialInterval = 0 }, `retry_on_failure::initial_interval: 0s is out of range, allowed are 1ms to 1h0m0s`},
+		{"retry late", func(c *Config) { c.Retry.MaxInterval, c.Retry.MaxElapsedTime = 2*time.Hour, 0 }, `retry_on_failure::max_interval: 2h0m0s is out of range, allowed are 1ms to 1h0m0s`},
+		{"retry sooner and sooner", func(c *Config) { c.Retry.Multiplier = 0.5 }, `retry_on_failure::multiplier: 0.5 is out of range, allowed are 1 to 10`},
+		{"retry no number", func(c *Config) { c.Retry.Multiplier = math.NaN() }, `retry_on_failure::multiplier: NaN is out of range, allowed are 1 to 10`},
+		{"retry at random", func(c *Config) { c.Retry.RandomizationFactor = 1.5 }, `retry_on_failure::randomization_factor: 1.5 is out of range, allowed are 0 to 1`},
+		{"retry backwards", func(c *Config) { c.Retry.MaxElapsedTime = -time.Second }, `retry_on_failure::max_elapsed_time: -1s is out of range, allowed are 0s to 24h0m0s`},
 		{"retry", func(c *Config) { c.Retry.MaxElapsedTime = time.Second }, `retry_on_failure: 'max_elapsed_time' must not be less than 'max_interval'`},
 	}
 	for _, tt := range cases {
@@ -170,6 +194,21 @@ func TestInvalid(t *testing.T) {
 			err := confmap.Validate(cfg)
 			require.Error(t, err)
 			assert.Contains(t, strings.Split(err.Error(), "\n"), tt.want)
+		})
+	}
+}
+
+func TestValid(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"no interface without packets": func(c *Config) { c.TC.Mode, c.Interfaces.Include = "off", nil },
+		"no retry":                     func(c *Config) { c.Retry = configretry.BackOffConfig{} },
+		"retry for ever":               func(c *Config) { c.Retry.MaxElapsedTime = 0 },
+		"half-open":                    func(c *Config) { c.TC.Mode, c.Connections.HalfOpen = "clsact", true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := createDefaultConfig()
+			change(cfg)
+			assert.NoError(t, confmap.Validate(cfg))
 		})
 	}
 }

@@ -5,24 +5,30 @@ package receiver
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
+
+	"go.opentelemetry.io/collector/config/configretry"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
 // Bounds of the configuration, both ends allowed.
 const (
-	minInterval, maxInterval         = 100 * time.Millisecond, 24 * time.Hour
-	minHandshake, maxHandshake       = 100 * time.Millisecond, time.Hour
-	minBatchAge, maxBatchAge         = time.Millisecond, time.Minute
-	minBatchRecords, maxBatchRecords = 1, 100_000
-	minQueueBytes, maxQueueBytes     = 4 << 10, 16 << 30
-	minConnections, maxConnections   = 1, 16 << 20
-	maxRingBytes                     = 1 << 30
-	minSeries, maxSeries             = 1, 1_000_000
-	minPerSecond, maxPerSecond       = 1, 1_000_000
-	minSampleRate, maxSampleRate     = 0, 1 << 30
+	minInterval, maxInterval           = 100 * time.Millisecond, 24 * time.Hour
+	minHandshake, maxHandshake         = 100 * time.Millisecond, time.Hour
+	minBatchAge, maxBatchAge           = time.Millisecond, time.Minute
+	minBatchRecords, maxBatchRecords   = 1, 100_000
+	minQueueBytes, maxQueueBytes       = 4 << 10, min(16<<30, math.MaxInt)
+	minConnections, maxConnections     = 1, 16 << 20
+	maxRingBytes                       = 1 << 30
+	minSeries, maxSeries               = 1, 1_000_000
+	minPerSecond, maxPerSecond         = 1, 1_000_000
+	minSampleRate, maxSampleRate       = 0, 1 << 30
+	minRetryInterval, maxRetryInterval = time.Millisecond, time.Hour
+	maxElapsedTime                     = 24 * time.Hour
+	minMultiplier, maxMultiplier       = 1.0, 10.0
 )
 
 // faults collects what is wrong with a configuration, each with its key path.
@@ -32,8 +38,9 @@ func (f *faults) add(path, format string, args ...any) {
 	*f = append(*f, fmt.Errorf("%s: %w", path, fmt.Errorf(format, args...)))
 }
 
-func inRange[T int | time.Duration](f *faults, path string, value, low, high T) {
-	if value < low || value > high {
+func inRange[T int | float64 | time.Duration](f *faults, path string, value, low, high T) {
+	// So that not-a-number is a fault.
+	if !(value >= low && value <= high) {
 		f.add(path, "%v is out of range, allowed are %v to %v", value, low, high)
 	}
 }
@@ -48,7 +55,7 @@ func oneOf(f *faults, path, value string, allowed ...string) {
 }
 
 // Validate reports every fault at once, each beginning with the path of its key.
-// retry_on_failure is validated by its own type, which the Collector calls too.
+// The Collector also calls the own Validate of retry_on_failure's type.
 func (c *Config) Validate() error {
 	var f faults
 	c.probeConfig(&f)
@@ -67,8 +74,40 @@ func (c *Config) Validate() error {
 	inRange(&f, "batch::max_records", c.Batch.MaxRecords, minBatchRecords, maxBatchRecords)
 	inRange(&f, "batch::max_age", c.Batch.MaxAge, minBatchAge, maxBatchAge)
 	inRange(&f, "queue::max_bytes", c.Queue.MaxBytes, minQueueBytes, maxQueueBytes)
+	c.validateNeeds(&f)
+	validateRetry(&f, &c.Retry)
 	c.Limits.validate(&f)
 	return errors.Join(f...)
+}
+
+// validateNeeds refuses what would silently do nothing.
+func (c *Config) validateNeeds(f *faults) {
+	if c.TC.Mode != string(probe.TCOff) {
+		return
+	}
+	for _, key := range []struct {
+		path string
+		set  bool
+	}{
+		{"connections::half_open", c.Connections.HalfOpen},
+		{"packets::sample_rate", c.Packets.SampleRate != 0},
+		{"packets::flags", len(c.Packets.Flags) > 0},
+	} {
+		if key.set {
+			f.add(key.path, "needs to see packets, but tc::mode is %q", c.TC.Mode)
+		}
+	}
+}
+
+func validateRetry(f *faults, r *configretry.BackOffConfig) {
+	if !r.Enabled {
+		return
+	}
+	inRange(f, "retry_on_failure::initial_interval", r.InitialInterval, minRetryInterval, maxRetryInterval)
+	inRange(f, "retry_on_failure::max_interval", r.MaxInterval, minRetryInterval, maxRetryInterval)
+	inRange(f, "retry_on_failure::multiplier", r.Multiplier, minMultiplier, maxMultiplier)
+	inRange(f, "retry_on_failure::randomization_factor", r.RandomizationFactor, 0, 1)
+	inRange(f, "retry_on_failure::max_elapsed_time", r.MaxElapsedTime, 0, maxElapsedTime)
 }
 
 func (l *LimitsConfig) validate(f *faults) {

@@ -107,16 +107,17 @@ func (d *drain) snapshot() {
 	if snapshot == nil {
 		return
 	}
-	// A part that can't be read takes no other with it, but books in part would not
-	// balance.
-	if err == nil {
-		d.handler.endPass()
-		d.books.SetKernel(snapshot.Ledger)
-	}
 	d.handler.snapshot(snapshot)
 	d.last.Store(snapshot)
 	now := time.Now()
-	d.losses.check(now)
+	defer d.losses.check(now)
+	// Books in part would not balance, and connections in part are not those that
+	// are active: the next snapshot supersedes this one.
+	if err != nil {
+		return
+	}
+	d.handler.endPass()
+	d.books.SetKernel(snapshot.Ledger)
 	d.publish(now)
 }
 

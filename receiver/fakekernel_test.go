@@ -44,8 +44,10 @@ type fakeKernel struct {
 	nextID     uint64
 
 	startErr, drainErr, snapshotErr error
-	snapshots                       int
-	detached, closed                bool
+	// partErr ends a look at the live connections after the first one.
+	partErr          error
+	snapshots        int
+	detached, closed bool
 }
 
 func newFakeKernel(t testing.TB) *fakeKernel {
@@ -113,6 +115,9 @@ func (k *fakeKernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, er
 	}
 	for _, live := range k.live {
 		visit(&live)
+		if k.partErr != nil {
+			break
+		}
 	}
 	account := k.account
 	account.Active = int64(len(k.live))
@@ -123,7 +128,7 @@ func (k *fakeKernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, er
 		Interfaces: append([]packet.Interface(nil), k.interfaces...),
 		Maps:       []probe.MapFill{{Name: "connections", Entries: len(k.live), Capacity: 64}},
 		Hooks:      k.hooks,
-	}, nil
+	}, k.partErr
 }
 
 func (k *fakeKernel) Hooks() []probe.HookState { return k.hooks }
@@ -220,7 +225,11 @@ func (k *fakeKernel) requests(n int) {
 	}
 }
 
+// fail makes n attempts that fail; without FailedRecords nothing is told of them.
 func (k *fakeKernel) fail(n int) {
+	if !k.cfg.FailedRecords {
+		return
+	}
 	k.mu.Lock()
 	k.account.Produced[ledger.Failed] += int64(n)
 	k.mu.Unlock()

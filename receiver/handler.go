@@ -45,7 +45,9 @@ func (h *handler) ProcessSeen(s *owner.Sighting) {
 // ListenerOpened implements probe.Handler.
 func (h *handler) ListenerOpened(l *connection.Listener) {
 	h.facts++
-	h.owners.opened(l)
+	if !h.owners.opened(l) {
+		h.books.Lose(ledger.Listener, ledger.TableFull, 1)
+	}
 }
 
 // ListenerClosed implements probe.Handler.
@@ -169,13 +171,14 @@ func (h *handler) snapshot(s *probe.Snapshot) {
 	if h.metrics == nil {
 		return
 	}
-	h.ports.each(s.Ports, func(c connection.PortCounter, delta uint64) {
+	refused := h.ports.each(s.Ports, func(c connection.PortCounter, delta uint64) {
 		series := emit.Series{Port: c.Port, IPv4: c.IPv4}
 		if process := h.owners.ofPort(c.NetNS, c.Port); process != nil {
 			series.Workload = process.Workload
 		}
 		h.metrics.AddCount(series, c.What, c.Detail, delta)
 	})
+	h.books.Lose(ledger.PortCount, ledger.TableFull, refused)
 	for _, i := range s.Interfaces {
 		h.metrics.SetInterface(i)
 	}

@@ -3,6 +3,7 @@
 package receiver
 
 import (
+	"errors"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -78,6 +79,66 @@ func TestMetricsOfConnections(t *testing.T) {
 	assert.Equal(t, map[string]int64{"80": 1}, points(last, "tcp.server.connection.active", "server.port"))
 	assert.Equal(t, map[string]int64{"receive": 1035, "transmit": 400}, points(last, "tcp.server.io", "network.io.direction"))
 	r.assertBalanced(t)
+}
+
+// TestIncompleteSnapshotIsNotPublished: half of the connections must not look like
+// all of them.
+func TestIncompleteSnapshotIsNotPublished(t *testing.T) {
+	const active = "tcp.server.connection.active"
+	sink := &consumertest.MetricsSink{}
+	r := newReceiverUnderTest(t, testConfig(), nil, sink)
+	r.env.prepare = func(k *fakeKernel) { _, k.known = k.listen() }
+	k := r.start(t)
+	for range 5 {
+		k.open()
+	}
+	five := func() bool {
+		return sink.DataPointCount() > 0 && points(lastOf(t, sink), active, "server.port")["80"] == 5
+	}
+	waitFor(t, "all are active", five)
+	k.mu.Lock()
+	k.partErr = errors.New("broken iterator")
+	failing := k.snapshots
+	k.mu.Unlock()
+	snapshots := func(n int) func() bool {
+		return func() bool {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return k.snapshots >= failing+n
+		}
+	}
+	// The first of them ends no sooner than the second begins.
+	waitFor(t, "snapshots that fail", snapshots(2))
+	published := len(sink.AllMetrics())
+	waitFor(t, "more of them", snapshots(5))
+	assert.LessOrEqual(t, len(sink.AllMetrics()), published+1, "at most one from before was under way")
+	assert.True(t, five(), "the last complete one stands")
+	k.mu.Lock()
+	k.partErr = nil
+	k.mu.Unlock()
+	k.open()
+	waitFor(t, "the next complete one", func() bool {
+		return points(lastOf(t, sink), active, "server.port")["80"] == 6
+	})
+	require.NoError(t, r.Shutdown(t.Context()))
+	for _, metrics := range sink.AllMetrics()[published:] {
+		assert.GreaterOrEqual(t, points(metrics, active, "server.port")["80"], int64(5))
+	}
+	r.assertBalanced(t)
+}
+
+// TestListenersWithoutRoom are counted, and the latest owner of a port is known.
+func TestListenersWithoutRoom(t *testing.T) {
+	h, _ := testHandler(createDefaultConfig())
+	listener := connection.Listener{NetNS: 7, Address: testServer}
+	for range connection.DefaultMaxListeners + 3 {
+		listener.Socket++
+		h.ListenerOpened(&listener)
+	}
+	assert.EqualValues(t, 3, h.books.Lost(ledger.Listener, ledger.TableFull))
+	h.ListenerClosed(1)
+	h.ListenerOpened(&listener)
+	assert.EqualValues(t, 3, h.books.Lost(ledger.Listener, ledger.TableFull))
 }
 
 func TestMetricsOfPortsAndInterfaces(t *testing.T) {

@@ -97,18 +97,19 @@ func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, 
 	stopping := s.stopping
 	for {
 		err := s.next.ConsumeLogs(ctx, s.attempt(logs))
-		switch {
-		case err == nil:
+		if err == nil {
 			return 0, nil
-		case consumererror.IsPermanent(err), !s.retry.Enabled:
-			return ledger.Refused, err
-		case ctx.Err() != nil:
-			return ledger.Shutdown, err
 		}
 		var partial consumererror.Logs
 		if errors.As(err, &partial) {
 			logs = partial.Data()
 			s.delivered(countEvents(logs))
+		}
+		switch {
+		case consumererror.IsPermanent(err), !s.retry.Enabled:
+			return ledger.Refused, err
+		case ctx.Err() != nil:
+			return ledger.Shutdown, err
 		}
 		delay := max(delays.NextBackOff(), minRetryDelay)
 		if !deadline.IsZero() && time.Now().Add(delay).After(deadline) {
@@ -212,26 +213,11 @@ func countEvents(logs plog.Logs) counts {
 	for _, resource := range logs.ResourceLogs().All() {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
-				if e, ok := eventOf(record.EventName()); ok {
+				if e, ok := emit.EventOf(record.EventName()); ok {
 					c[e]++
 				}
 			}
 		}
 	}
 	return c
-}
-
-func eventOf(name string) (ledger.Event, bool) {
-	switch name {
-	case "tcp.server.connection.close":
-		return ledger.Connection, true
-	case "tcp.server.connection.open":
-		return ledger.Open, true
-	case "tcp.server.connection.failed":
-		return ledger.Failed, true
-	case "tcp.server.packet":
-		return ledger.Packet, true
-	default:
-		return 0, false
-	}
 }

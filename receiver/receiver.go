@@ -58,26 +58,34 @@ type tcpReceiver struct {
 	logs    consumer.Logs
 	metrics consumer.Metrics
 
+	// books are those of the last Start.
 	books *ledger.Ledger
 	// pipeline runs from Start to Shutdown.
 	pipeline *pipeline
 }
 
 func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
-	return &tcpReceiver{cfg: cfg, set: set, env: env, books: &ledger.Ledger{}}
+	return &tcpReceiver{cfg: cfg, set: set, env: env}
 }
 
 // Start loads and attaches the kernel side. It fails only when nothing attaches; what
-// else is missing is said in one line each. The context is not kept.
+// else is missing is said in one line each. The context is not kept. After Shutdown
+// it may be called again.
 func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	var f faults
 	cfg := r.cfg.probeConfig(&f)
 	if len(f) > 0 {
 		return errors.Join(f...)
 	}
+	r.warnUnused()
 	if r.logs == nil {
 		withoutLogs(&cfg)
 	}
+	if r.metrics == nil {
+		withoutMetrics(&cfg)
+	}
+	// The kernel side begins to count anew.
+	r.books = &ledger.Ledger{}
 	k, err := r.env.newKernel(cfg, r.set.Logger)
 	if err != nil {
 		return fmt.Errorf("prepare the kernel side: %w", err)
@@ -97,6 +105,18 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	r.pipeline = p
 	p.start()
 	return nil
+}
+
+// warnUnused tells of packets that are selected for nobody.
+func (r *tcpReceiver) warnUnused() {
+	const message = "packets are selected in vain"
+	switch {
+	case r.cfg.Packets.SampleRate == 0 && len(r.cfg.Packets.Flags) == 0:
+	case r.logs == nil:
+		r.set.Logger.Warn(message, zap.String("reason", "the receiver is in no logs pipeline"))
+	case !r.cfg.Events.TCPServerPacket.Enabled:
+		r.set.Logger.Warn(message, zap.String("reason", "events::tcp.server.packet::enabled is false"))
+	}
 }
 
 // Shutdown takes everything off the kernel, hands over what is left for as long as

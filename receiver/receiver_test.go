@@ -19,8 +19,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sharedcomponent"
 )
 
 // testConfig is quick, so that no test waits for a default interval.
@@ -107,6 +109,73 @@ func TestStartAgainAfterShutdown(t *testing.T) {
 		require.NoError(t, r.Shutdown(t.Context()))
 		assert.True(t, env.last().isClosed())
 		assert.True(t, env.last().detached)
+	}
+}
+
+// TestStartStopStart is about one instance, shared by both signals.
+func TestStartStopStart(t *testing.T) {
+	env := &fakeEnvironment{t: t}
+	f := newFactory(env.environment())
+	cfg := testConfig()
+	logsSink, metricsSink := &consumertest.LogsSink{}, &consumertest.MetricsSink{}
+	logs, err := f.CreateLogs(t.Context(), nopSettings(), cfg, logsSink)
+	require.NoError(t, err)
+	metrics, err := f.CreateMetrics(t.Context(), nopSettings(), cfg, metricsSink)
+	require.NoError(t, err)
+	require.NoError(t, logs.Shutdown(t.Context()), "before Start it does nothing")
+	shared := logs.(*sharedcomponent.Component[*tcpReceiver]).Unwrap()
+	for run := 1; run <= 3; run++ {
+		logsSink.Reset()
+		metricsSink.Reset()
+		require.NoError(t, logs.Start(t.Context(), componenttest.NewNopHost()))
+		require.NoError(t, metrics.Start(t.Context(), componenttest.NewNopHost()))
+		require.Equal(t, run, env.count())
+		env.last().requests(run)
+		waitFor(t, "logs", func() bool { return logsSink.LogRecordCount() == run })
+		require.NoError(t, logs.Shutdown(t.Context()))
+		require.NoError(t, metrics.Shutdown(t.Context()))
+		assert.True(t, env.last().isClosed())
+		assert.EqualValues(t, run, points(lastOf(t, metricsSink), "tcp.server.connection.opened", "server.port")["80"])
+		want := ledger.Balance{Produced: int64(run), Delivered: int64(run)}
+		assert.Equal(t, want, shared.books.Balance(ledger.Connection), "the books begin anew")
+	}
+}
+
+func TestPacketsForNobodyAreWarnedOf(t *testing.T) {
+	for name, test := range map[string]struct {
+		change  func(*Config)
+		metrics bool
+		reason  string
+	}{
+		"none selected":     {change: func(c *Config) { c.Events.TCPServerPacket.Enabled = false }},
+		"selected and used": {change: func(c *Config) { c.Packets.SampleRate = 10 }},
+		"no logs pipeline":  {change: func(c *Config) { c.Packets.SampleRate = 10 }, metrics: true, reason: "the receiver is in no logs pipeline"},
+		"event disabled": {change: func(c *Config) {
+			c.Packets.Flags = []string{"syn"}
+			c.Events.TCPServerPacket.Enabled = false
+		}, reason: "events::tcp.server.packet::enabled is false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, messages := observer.New(zap.WarnLevel)
+			cfg, set := testConfig(), nopSettings()
+			test.change(cfg)
+			set.Logger = zap.New(core)
+			r := newReceiver(cfg, set, (&fakeEnvironment{t: t}).environment())
+			if test.metrics {
+				r.metrics = consumertest.NewNop()
+			} else {
+				r.logs = consumertest.NewNop()
+			}
+			require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+			require.NoError(t, r.Shutdown(t.Context()))
+			lines := messages.FilterMessage("packets are selected in vain").All()
+			if test.reason == "" {
+				assert.Empty(t, lines)
+				return
+			}
+			require.Len(t, lines, 1)
+			assert.Equal(t, test.reason, lines[0].ContextMap()["reason"])
+		})
 	}
 }
 

@@ -115,11 +115,13 @@ func (t *telemetry) losses() metric.Int64Callback {
 func canLose(e ledger.Event, c ledger.Cause) bool {
 	switch e {
 	case ledger.Listener, ledger.Process:
-		return c == ledger.RingFull || c == ledger.Undecodable
+		return c == ledger.RingFull || c == ledger.Undecodable || c == ledger.TableFull && e == ledger.Listener
 	case ledger.PortCount:
-		return c == ledger.MapFull
+		return c == ledger.MapFull || c == ledger.TableFull
 	}
 	switch c {
+	case ledger.TableFull:
+		return false
 	case ledger.MapFull:
 		return e == ledger.Connection || e == ledger.Failed
 	case ledger.MapStale:

@@ -41,12 +41,11 @@ type ListenerOptions struct {
 
 // Listeners knows who listens where. It is not safe for concurrent use.
 type Listeners struct {
-	options  ListenerOptions
-	sockets  map[uint64]*Listener
-	places   map[place]*listening
-	ports    map[portKey]*portUse
-	ended    endedQueue
-	rejected int
+	options ListenerOptions
+	sockets map[uint64]*Listener
+	places  map[place]*listening
+	ports   map[portKey]*portUse
+	ended   endedQueue
 }
 
 // place is where a socket listens.
@@ -60,7 +59,7 @@ type portKey struct {
 	number uint16
 }
 
-// listening are the sockets of one place.
+// listening are the sockets of one place, or of one port.
 type listening struct {
 	// live are in the order in which they came; SO_REUSEPORT allows more than one.
 	live []*Listener
@@ -69,9 +68,11 @@ type listening struct {
 	ended time.Time
 }
 
-// portUse counts the places of a port that are known, and its live sockets.
+// portUse are the sockets of a port, whatever their address.
 type portUse struct {
-	live, places int
+	listening
+	// places is how many places of the port are known.
+	places int
 }
 
 // NewListeners makes an empty table.
@@ -109,7 +110,6 @@ func (l *Listeners) Add(added *Listener) bool {
 		l.Remove(added.Socket)
 	}
 	if len(l.sockets) >= l.options.Max {
-		l.rejected++
 		return false
 	}
 	listener := *added
@@ -122,29 +122,30 @@ func (l *Listeners) Add(added *Listener) bool {
 		l.use(at).places++
 	}
 	group.live = append(group.live, &listener)
-	l.use(at).live++
+	use := l.use(at)
+	use.live = append(use.live, &listener)
 	return true
 }
 
-// Remove records that a listener ended, and remembers it for a while. It returns
-// where the listener was and whether it was the last live one on that port; an
-// unknown socket gives zeros. Once a listener had to be refused, none is called the
-// last any more.
-func (l *Listeners) Remove(socket uint64) (netns uint32, port uint16, last bool) {
+// Remove records that a listener ended, and remembers it for a while. An unknown
+// socket is ignored.
+func (l *Listeners) Remove(socket uint64) {
 	now := l.options.Now()
 	l.forget(now)
 	listener, ok := l.sockets[socket]
 	if !ok {
-		return 0, 0, false
+		return
 	}
 	delete(l.sockets, socket)
 	at := placeOf(listener)
-	group, use := l.places[at], l.use(at)
-	group.live = slices.DeleteFunc(group.live, func(other *Listener) bool { return other == listener })
-	group.last, group.ended = listener, now
-	use.live--
+	l.places[at].end(listener, now)
+	l.use(at).end(listener, now)
 	l.ended.push(endedPlace{at, now})
-	return at.netns, at.address.Port(), use.live == 0 && l.rejected == 0
+}
+
+func (g *listening) end(listener *Listener, now time.Time) {
+	g.live = slices.DeleteFunc(g.live, func(other *Listener) bool { return other == listener })
+	g.last, g.ended = listener, now
 }
 
 // Lookup returns the listener that a connection to server came through: the one on
@@ -168,31 +169,32 @@ func (l *Listeners) Lookup(netns uint32, server netip.AddrPort) (*Listener, bool
 		}
 	}
 	for _, group := range groups {
-		if group != nil && l.remembers(group, l.options.Now()) {
+		if group != nil && l.remembers(group) {
 			return group.last, true
 		}
 	}
 	return nil, false
 }
 
-// HasPort reports whether anything listens on a port, or did a while ago.
-func (l *Listeners) HasPort(netns uint32, number uint16) bool {
-	use, ok := l.ports[portKey{netns, number}]
-	if ok && use.live == 0 {
-		l.forget(l.options.Now())
-		_, ok = l.ports[portKey{netns, number}]
+// ByPort returns the listener of a port where the address is not known: the latest
+// live one, else the one that ended last. What it returns must not be changed. It
+// allocates nothing.
+func (l *Listeners) ByPort(netns uint32, number uint16) (*Listener, bool) {
+	use := l.ports[portKey{netns, number}]
+	switch {
+	case use == nil:
+		return nil, false
+	case len(use.live) > 0:
+		return use.live[len(use.live)-1], true
+	case l.remembers(&use.listening):
+		return use.last, true
+	default:
+		return nil, false
 	}
-	return ok
 }
 
-// Len is the number of live listeners.
-func (l *Listeners) Len() int { return len(l.sockets) }
-
-// Rejected is how many listeners did not fit into the table so far.
-func (l *Listeners) Rejected() int { return l.rejected }
-
-func (l *Listeners) remembers(group *listening, now time.Time) bool {
-	return group.last != nil && now.Sub(group.ended) < l.options.Memory
+func (l *Listeners) remembers(group *listening) bool {
+	return group.last != nil && l.options.Now().Sub(group.ended) < l.options.Memory
 }
 
 // forget drops the ended listeners that are too old or too many.
@@ -207,6 +209,9 @@ func (l *Listeners) forget(now time.Time) {
 		if group == nil || !group.ended.Equal(oldest.time) {
 			// A later end of the same place is still in the queue.
 			continue
+		}
+		if use := l.use(oldest.place); use.last == group.last {
+			use.last = nil
 		}
 		group.last = nil
 		if len(group.live) == 0 {

@@ -74,33 +74,43 @@ func TestListenersLookup(t *testing.T) {
 	}
 }
 
-func TestListenersRemoveReportsTheLastOnPort(t *testing.T) {
+func TestListenersByPort(t *testing.T) {
 	t.Parallel()
-	table := NewListeners(ListenerOptions{})
-	table.Add(listen(1, 7, "0.0.0.0:80"))
-	table.Add(listen(2, 7, "[fd00::1]:80"))
-	table.Add(listen(2, 7, "[fd00::1]:80")) // a scan repeats itself
-	table.Add(listen(3, 8, "0.0.0.0:80"))
-	for _, step := range []struct {
-		socket uint64
-		netns  uint32
-		port   uint16
-		last   bool
-	}{
-		{1, 7, 80, false},
-		{2, 7, 80, true},
-		{2, 0, 0, false},
-		{9, 0, 0, false},
-		{3, 8, 80, true},
-	} {
-		netns, port, last := table.Remove(step.socket)
-		if netns != step.netns || port != step.port || last != step.last {
-			t.Errorf("Remove(%d) = %d, %d, %v, want %d, %d, %v", step.socket, netns, port, last, step.netns, step.port, step.last)
+	clock := newTestClock()
+	table := NewListeners(ListenerOptions{Memory: time.Minute, Now: clock.now})
+	expect := func(netns uint32, port uint16, want uint64) {
+		t.Helper()
+		got, ok := table.ByPort(netns, port)
+		switch {
+		case ok != (want != 0):
+			t.Errorf("found = %v, want socket %d", ok, want)
+		case ok && got.Socket != want:
+			t.Errorf("socket = %d, want %d", got.Socket, want)
 		}
 	}
-	if table.Len() != 0 {
-		t.Errorf("Len = %d, want 0", table.Len())
-	}
+	expect(7, 80, 0)
+	table.Add(listen(1, 7, "0.0.0.0:80"))
+	table.Add(listen(2, 7, "[fd00::1]:80"))
+	table.Add(listen(1, 7, "0.0.0.0:80")) // a scan repeats itself
+	table.Add(listen(3, 8, "0.0.0.0:80"))
+	expect(7, 80, 2)
+	expect(8, 80, 3)
+	expect(7, 81, 0)
+	table.Remove(2)
+	expect(7, 80, 1)
+	clock.advance(time.Second)
+	table.Remove(1)
+	table.Remove(1)
+	expect(7, 80, 1)
+	table.Add(listen(4, 7, "127.0.0.1:80"))
+	expect(7, 80, 4)
+	clock.advance(time.Hour)
+	expect(7, 80, 4)
+	table.Remove(4)
+	clock.advance(59 * time.Second)
+	expect(7, 80, 4)
+	clock.advance(time.Second)
+	expect(7, 80, 0)
 }
 
 func TestListenersAddAgain(t *testing.T) {
@@ -125,11 +135,12 @@ func TestListenersAddAgain(t *testing.T) {
 
 	// The same socket elsewhere: its end was missed.
 	table.Add(listen(1, 1, "0.0.0.0:81"))
-	if _, _, last := table.Remove(1); !last {
-		t.Error("the socket was not the last on its new port")
+	if got, ok := table.ByPort(1, 81); !ok || got.Socket != 1 {
+		t.Error("the socket is not on its new port")
 	}
-	if table.Len() != 0 {
-		t.Errorf("Len = %d, want 0", table.Len())
+	table.Remove(1)
+	if len(table.sockets) != 0 {
+		t.Errorf("%d sockets are left over", len(table.sockets))
 	}
 }
 
@@ -138,32 +149,27 @@ func TestListenersForget(t *testing.T) {
 	clock := newTestClock()
 	table := NewListeners(ListenerOptions{Memory: time.Minute, Now: clock.now})
 	table.Add(listen(1, 1, "0.0.0.0:80"))
-	if !table.HasPort(1, 80) || table.HasPort(1, 81) || table.HasPort(2, 80) {
-		t.Error("HasPort is wrong about a live listener")
-	}
 	clock.advance(time.Hour)
-	if !table.HasPort(1, 80) {
+	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok {
 		t.Error("a live listener was forgotten")
 	}
 	table.Remove(1)
 	clock.advance(59 * time.Second)
-	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok || !table.HasPort(1, 80) {
+	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok {
 		t.Error("forgotten too early")
 	}
 	// It begins and ends anew: the first end must not make the second forgotten.
 	table.Add(listen(2, 1, "0.0.0.0:80"))
 	table.Remove(2)
 	clock.advance(59 * time.Second)
-	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok || !table.HasPort(1, 80) {
+	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok {
 		t.Error("the second end was forgotten with the first")
 	}
 	clock.advance(time.Second)
 	if _, ok := table.Lookup(1, at("10.0.0.1:80")); ok {
 		t.Error("Lookup still remembers")
 	}
-	if table.HasPort(1, 80) {
-		t.Error("HasPort still remembers")
-	}
+	table.Remove(3) // whatever happens next drops what is too old
 	if len(table.places) != 0 || len(table.ports) != 0 || table.ended.len() != 0 {
 		t.Errorf("left over: %d places, %d ports, %d ends", len(table.places), len(table.ports), table.ended.len())
 	}
@@ -187,13 +193,12 @@ func TestListenersAreBounded(t *testing.T) {
 	for socket := range uint64(4) {
 		table.Add(listen(socket+1, 1, "0.0.0.0:81"))
 	}
-	if table.Add(listen(5, 1, "0.0.0.0:81")) || table.Rejected() != 1 {
-		t.Errorf("the fifth of four was taken; %d rejected", table.Rejected())
+	if table.Add(listen(5, 1, "0.0.0.0:81")) {
+		t.Error("the fifth of four was taken")
 	}
-	for socket := range uint64(4) {
-		if _, _, last := table.Remove(socket + 1); last {
-			t.Error("called the last, though one is live that was refused")
-		}
+	table.Remove(1)
+	if !table.Add(listen(5, 1, "0.0.0.0:81")) {
+		t.Error("refused, though one has ended")
 	}
 }
 
@@ -205,7 +210,8 @@ func TestListenersLookupDoesNotAllocate(t *testing.T) {
 	allocated := testing.AllocsPerRun(100, func() {
 		table.Lookup(1, at4)
 		table.Lookup(1, at4Ended)
-		table.HasPort(1, 81)
+		table.ByPort(1, 80)
+		table.ByPort(1, 81)
 	})
 	if allocated != 0 {
 		t.Errorf("%v allocations", allocated)

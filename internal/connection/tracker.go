@@ -19,9 +19,8 @@ const DefaultMaxTracked = 131072
 // kernel is read: a connection that closes while a pass is under way may still
 // turn up in it.
 type Tracker struct {
-	limit     int
-	open      map[uint64]tracked
-	untracked int
+	limit int
+	open  map[uint64]tracked
 
 	passing bool
 	pass    uint32
@@ -98,7 +97,6 @@ func (t *Tracker) Live(l *Live) Delta {
 			return Delta{}
 		}
 		if t.closedFull || len(t.open) >= t.limit {
-			t.untracked++
 			return Delta{}
 		}
 	}
@@ -133,13 +131,6 @@ func (t *Tracker) Closed(c *Closed) Delta {
 	delta.First = !known
 	return delta
 }
-
-// Len is the number of open connections that are tracked.
-func (t *Tracker) Len() int { return len(t.open) }
-
-// Untracked is how many looks at open connections gave nothing so far because the
-// limit was reached.
-func (t *Tracker) Untracked() int { return t.untracked }
 
 func (t *Tracker) forgetClosed() {
 	clear(t.closed)

@@ -130,12 +130,23 @@ func TestBooks(t *testing.T) {
 		settings agentSettings
 		// blackHole is a consumer that accepts connections and never answers.
 		closedPort, blackHole bool
-		connections           int
-		held                  int
+		// everyEvent puts the collector beside the server, with settings that let every
+		// event happen.
+		everyEvent  bool
+		connections int
+		held        int
 		// lost is where connections must have been lost; empty when none may be.
 		lost [3]string
 	}{
 		{name: "nothing is lost", connections: 500},
+		{
+			name: "every event",
+			settings: agentSettings{receiver: "    events: {tcp.server.connection.open: {enabled: true}}\n" +
+				"    packets: {flags: [syn, fin], max_per_second: 100000}\n" +
+				"    connections: {half_open: true, handshake_timeout: 2s}"},
+			everyEvent:  true,
+			connections: 200,
+		},
 		{
 			name:        "ring buffer of one page",
 			settings:    agentSettings{receiver: "    limits: {ring_bytes: 4096}"},
@@ -181,10 +192,14 @@ func TestBooks(t *testing.T) {
 			case test.blackHole:
 				endpoint = blackHole(t)
 			default:
-				out = startSink(t, namespace{})
+				if test.everyEvent {
+					test.settings.in = n.server
+				}
+				out = startSink(t, test.settings.in)
 				endpoint = out.endpoint
 			}
 			agent := startAgent(t, endpoint, test.settings)
+			least := map[string]int{"connection": test.connections + test.held}
 			target := targetOf(n, port)
 			n.client.run(t, "ab", "-q", "-n", strconv.Itoa(test.connections), "-c", "8",
 				"http://"+target.String()+"/")
@@ -193,10 +208,19 @@ func TestBooks(t *testing.T) {
 				crowd := n.client.act(t, "crowd", targetOf(n, port+10).String(), strconv.Itoa(test.held))
 				crowd.ready(t)
 			}
+			if test.everyEvent {
+				n.client.act(t, "syn", target.String()).end()
+				least["failed"] = 1 + refuse(t, n, port+20)
+				least["open"], least["packet"] = test.connections, 2*test.connections
+			}
 
 			b := agent.balance(func(b books) bool {
-				return b.accounts["connection"].produced >= float64(test.connections+test.held) &&
-					(test.lost == [3]string{} || b.losses[test.lost] > 0)
+				for event, n := range least {
+					if b.accounts[event].produced < float64(n) {
+						return false
+					}
+				}
+				return test.lost == [3]string{} || b.losses[test.lost] > 0
 			})
 			if test.lost == [3]string{} {
 				assert.Empty(t, positive(b.losses), "nothing may be lost")
@@ -216,6 +240,7 @@ func checkDelivered(t *testing.T, out *sink, b books, port int) {
 	t.Helper()
 	for event, name := range map[string]string{
 		"connection": "tcp.server.connection.close", "failed": "tcp.server.connection.failed",
+		"open": "tcp.server.connection.open", "packet": "tcp.server.packet",
 	} {
 		arrived := out.records(t, func(r record) bool { return r.event == name })
 		assert.GreaterOrEqual(t, float64(len(arrived)), b.accounts[event].delivered, name)

@@ -54,6 +54,23 @@ func kernelObjects(t *testing.T) map[object]bool {
 	return all
 }
 
+// checkGone waits until the kernel holds nothing any more that came between two
+// looks: it frees some objects a little later.
+func checkGone(t *testing.T, before, after map[object]bool) {
+	t.Helper()
+	var left []object
+	assert.Eventually(t, func() bool {
+		left = left[:0]
+		for o := range kernelObjects(t) {
+			if after[o] && !before[o] {
+				left = append(left, o)
+			}
+		}
+		return len(left) == 0
+	}, settle, tick, "objects stay behind")
+	assert.Empty(t, left)
+}
+
 // TestNothingStaysBehind compares what the kernel holds before, while and after the
 // collector runs, in each way of attaching to interfaces.
 func TestNothingStaysBehind(t *testing.T) {
@@ -88,18 +105,7 @@ func TestNothingStaysBehind(t *testing.T) {
 			}
 			agent.stop()
 
-			// The kernel frees some of them a little later.
-			var left []object
-			assert.Eventually(t, func() bool {
-				left = left[:0]
-				for o := range kernelObjects(t) {
-					if while[o] && !before[o] {
-						left = append(left, o)
-					}
-				}
-				return len(left) == 0
-			}, settle, tick, "objects stay behind")
-			assert.Empty(t, left)
+			checkGone(t, before, while)
 			assert.Equal(t, qdiscs, n.server.run(t, "tc", "qdisc", "show"), "queueing disciplines")
 		})
 	}

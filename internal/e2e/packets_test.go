@@ -77,6 +77,8 @@ func TestBadConfiguration(t *testing.T) {
 		{"absurd limit", "limits: {connections: -1}", "limits::connections"},
 		{"ring buffer of no power of two", "limits: {ring_bytes: 5000}", "limits::ring_bytes"},
 		{"interface that does not exist", "interfaces: {include: [nosuch0]}", "nosuch0"},
+		{"half-open attempts without packets", "{tc: {mode: off}, connections: {half_open: true}}", "connections::half_open"},
+		{"retry in no time", "retry_on_failure: {initial_interval: 0s}", "retry_on_failure::initial_interval"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -93,13 +95,14 @@ service:
     logs: {receivers: [ebpf_tcp], exporters: [debug]}
   telemetry: {metrics: {level: none}}
 `, test.receiver), 0o600))
-			before := n.server.run(t, "tc", "qdisc", "show")
+			qdiscs, objects := n.server.run(t, "tc", "qdisc", "show"), kernelObjects(t)
 			cmd := n.server.command("timeout", "20", os.Getenv(collectorVariable), "--config", path)
 			said, err := cmd.CombinedOutput()
 			require.Error(t, err)
 			assert.NotEqual(t, 124, cmd.ProcessState.ExitCode(), "it started:\n%s", said)
 			assert.Contains(t, string(said), test.says)
-			assert.Equal(t, before, n.server.run(t, "tc", "qdisc", "show"))
+			assert.Equal(t, qdiscs, n.server.run(t, "tc", "qdisc", "show"))
+			checkGone(t, objects, kernelObjects(t))
 		})
 	}
 }

@@ -50,6 +50,8 @@ const (
 	RateLimited
 	// Undecodable: a record that user space could not read.
 	Undecodable
+	// TableFull: the receiver's own table of such facts had no room.
+	TableFull
 	// QueueFull: over queue.max_bytes.
 	QueueFull
 	// Refused: the consumer returned a permanent error.
@@ -67,6 +69,7 @@ var causeNames = [Causes]struct{ place, reason string }{
 	{"ring", "full"},
 	{"kernel", "rate_limited"},
 	{"drain", "undecodable"},
+	{"table", "full"},
 	{"queue", "full"},
 	{"consumer", "refused"},
 	{"consumer", "retry_exhausted"},

@@ -210,7 +210,7 @@ func TestWalkIsBounded(t *testing.T) {
 			t.Errorf("top/%d was not reached: the walk is not breadth first", i)
 		}
 	}
-	if n := table.cgroups.known.len(); n != 12 {
+	if n := len(table.cgroups.known.young) + len(table.cgroups.known.old); n != 12 {
 		t.Errorf("%d cgroups are known, want 12", n)
 	}
 }

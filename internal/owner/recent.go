@@ -39,5 +39,3 @@ func (r *recent[K, V]) put(key K, value V) {
 	delete(r.old, key)
 	r.young[key] = value
 }
-
-func (r *recent[K, V]) len() int { return len(r.young) + len(r.old) }

@@ -96,9 +96,6 @@ func (t *Table) Process(key Key) *Process {
 	}
 }
 
-// Len is the number of processes that are remembered, unknown ones included.
-func (t *Table) Len() int { return t.processes.len() }
-
 func (t *Table) lookUp(key Key) *Process {
 	executable, alive := t.proc.executable(key)
 	if !alive {

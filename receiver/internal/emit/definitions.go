@@ -18,7 +18,7 @@ const (
 	metricFragments
 	metricIO
 	metricMalformed
-	metricPacketSize
+	metricPacketIO
 	metricPackets
 	metricResets
 	metricRetransmits
@@ -91,8 +91,8 @@ var definitions = [metrics]definition{
 		"Packets with impossible headers, whatever their destination.",
 		"{packet}", counter,
 	},
-	metricPacketSize: {
-		"tcp.server.packet.size",
+	metricPacketIO: {
+		"tcp.server.packet.io",
 		"Bytes of server-side packets as the interface sees them.",
 		"By", counter,
 	},
@@ -130,7 +130,7 @@ func enabled(c *metadata.MetricsConfig) [metrics]bool {
 		metricFragments:   c.TCPServerFragments.Enabled,
 		metricIO:          c.TCPServerIo.Enabled,
 		metricMalformed:   c.TCPServerMalformed.Enabled,
-		metricPacketSize:  c.TCPServerPacketSize.Enabled,
+		metricPacketIO:    c.TCPServerPacketIo.Enabled,
 		metricPackets:     c.TCPServerPackets.Enabled,
 		metricResets:      c.TCPServerResets.Enabled,
 		metricRetransmits: c.TCPServerRetransmits.Enabled,

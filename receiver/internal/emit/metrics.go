@@ -80,9 +80,6 @@ func (m *Metrics) SeriesCount() int {
 	return most
 }
 
-// Limit is the number of series that a metric may have.
-func (m *Metrics) Limit() int { return m.options.SeriesLimit }
-
 // Opened counts n connections that were established.
 func (m *Metrics) Opened(s Series, n uint64) {
 	m.add(m.store.bundle(s), dims{metric: metricOpened}, n)
@@ -192,7 +189,7 @@ func (m *Metrics) SetInterface(i packet.Interface) {
 	for class := range packet.Classes {
 		name := class.String()
 		m.grow(b, dims{metricPackets, direction, name}, last.Packets[class], i.Packets[class])
-		m.grow(b, dims{metricPacketSize, direction, name}, last.Bytes[class], i.Bytes[class])
+		m.grow(b, dims{metricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
 	}
 	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
 		d := dims{metric: metricMalformed, detail: malformed.String()}

@@ -231,7 +231,6 @@ func TestMetricsOverflow(t *testing.T) {
 	}
 	data := r.pass(time.Second)
 	require.Equal(t, limit, r.SeriesCount())
-	require.Equal(t, limit, r.Limit())
 
 	points, observations := map[string]int{}, map[string]int64{}
 	each(data, func(resource pcommon.Resource, m pmetric.Metric) {

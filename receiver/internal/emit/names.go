@@ -2,6 +2,8 @@
 
 package emit
 
+import "github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+
 // Event names, as metadata.yaml declares them.
 const (
 	eventOpen   = "tcp.server.connection.open"
@@ -65,6 +67,23 @@ const (
 	resetByClient        = "client"
 	resetByServer        = "server"
 )
+
+// EventOf is the account of the event that records of a name tell of; false when no
+// event has that name.
+func EventOf(name string) (ledger.Event, bool) {
+	switch name {
+	case eventClose:
+		return ledger.Connection, true
+	case eventOpen:
+		return ledger.Open, true
+	case eventFailed:
+		return ledger.Failed, true
+	case eventPacket:
+		return ledger.Packet, true
+	default:
+		return 0, false
+	}
+}
 
 func networkType(ipv4 bool) string {
 	if ipv4 {

@@ -207,13 +207,13 @@ func (ms *TCPServerMalformedMetricConfig) Unmarshal(parser *confmap.Conf) error 
 	return nil
 }
 
-// TCPServerPacketSizeMetricConfig provides config for the tcp.server.packet.size metric.
-type TCPServerPacketSizeMetricConfig struct {
+// TCPServerPacketIoMetricConfig provides config for the tcp.server.packet.io metric.
+type TCPServerPacketIoMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
 	enabledSetByUser bool
 }
 
-func (ms *TCPServerPacketSizeMetricConfig) Unmarshal(parser *confmap.Conf) error {
+func (ms *TCPServerPacketIoMetricConfig) Unmarshal(parser *confmap.Conf) error {
 	if parser == nil {
 		return nil
 	}
@@ -319,7 +319,7 @@ type MetricsConfig struct {
 	TCPServerFragments          TCPServerFragmentsMetricConfig          `mapstructure:"tcp.server.fragments"`
 	TCPServerIo                 TCPServerIoMetricConfig                 `mapstructure:"tcp.server.io"`
 	TCPServerMalformed          TCPServerMalformedMetricConfig          `mapstructure:"tcp.server.malformed"`
-	TCPServerPacketSize         TCPServerPacketSizeMetricConfig         `mapstructure:"tcp.server.packet.size"`
+	TCPServerPacketIo           TCPServerPacketIoMetricConfig           `mapstructure:"tcp.server.packet.io"`
 	TCPServerPackets            TCPServerPacketsMetricConfig            `mapstructure:"tcp.server.packets"`
 	TCPServerResets             TCPServerResetsMetricConfig             `mapstructure:"tcp.server.resets"`
 	TCPServerRetransmits        TCPServerRetransmitsMetricConfig        `mapstructure:"tcp.server.retransmits"`
@@ -358,7 +358,7 @@ func DefaultMetricsConfig() MetricsConfig {
 		TCPServerMalformed: TCPServerMalformedMetricConfig{
 			Enabled: true,
 		},
-		TCPServerPacketSize: TCPServerPacketSizeMetricConfig{
+		TCPServerPacketIo: TCPServerPacketIoMetricConfig{
 			Enabled: true,
 		},
 		TCPServerPackets: TCPServerPacketsMetricConfig{

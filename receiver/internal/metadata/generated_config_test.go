@@ -56,7 +56,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerMalformed: TCPServerMalformedMetricConfig{
 						Enabled: true,
 					},
-					TCPServerPacketSize: TCPServerPacketSizeMetricConfig{
+					TCPServerPacketIo: TCPServerPacketIoMetricConfig{
 						Enabled: true,
 					},
 					TCPServerPackets: TCPServerPacketsMetricConfig{
@@ -114,7 +114,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerMalformed: TCPServerMalformedMetricConfig{
 						Enabled: false,
 					},
-					TCPServerPacketSize: TCPServerPacketSizeMetricConfig{
+					TCPServerPacketIo: TCPServerPacketIoMetricConfig{
 						Enabled: false,
 					},
 					TCPServerPackets: TCPServerPacketsMetricConfig{
@@ -142,7 +142,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketSizeMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

@@ -35,9 +35,19 @@ func (m *Map[K, V]) LoadOrCreate(key K, create func() (V, error)) (*Component[V]
 		return nil, err
 	}
 	c := &Component[V]{inner: inner}
+	c.remember = func() { m.put(key, c) }
 	c.forget = func() { m.remove(key, c) }
 	m.instances[key] = c
 	return c, nil
+}
+
+// put leaves another instance where it is.
+func (m *Map[K, V]) put(key K, c *Component[V]) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, taken := m.instances[key]; !taken {
+		m.instances[key] = c
+	}
 }
 
 func (m *Map[K, V]) remove(key K, c *Component[V]) {
@@ -48,44 +58,50 @@ func (m *Map[K, V]) remove(key K, c *Component[V]) {
 	}
 }
 
-// Len is the number of instances.
-func (m *Map[K, V]) Len() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.instances)
-}
-
-// Component starts and stops its inner component once, whoever asks, and reports
-// its status to every host it was started with.
+// Component starts its inner component once, whoever asks, stops it once, and may
+// then be started again. It reports the inner component's status to every host it
+// was started with.
 type Component[V component.Component] struct {
-	inner  V
-	forget func()
+	inner V
+	// remember and forget are about the map's instances.
+	remember, forget func()
+	hosts            hosts
 
-	start    sync.Once
+	mu sync.Mutex
+	// started is set from Start, also one that failed, to Shutdown.
+	started  bool
 	startErr error
-	stop     sync.Once
 	stopErr  error
-	hosts    hosts
 }
 
 // Unwrap returns the inner component.
 func (c *Component[V]) Unwrap() V { return c.inner }
 
-// Start starts the inner component at the first call; each call gets its result.
+// Start starts the inner component at the first call; each call until Shutdown gets
+// its result.
 func (c *Component[V]) Start(ctx context.Context, host component.Host) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.hosts.add(host)
-	c.start.Do(func() {
+	if !c.started {
+		c.started = true
+		c.remember()
 		c.startErr = c.inner.Start(ctx, &sharedHost{Host: host, hosts: &c.hosts})
-	})
+	}
 	return c.startErr
 }
 
-// Shutdown stops the inner component at the first call; each call gets its result.
+// Shutdown stops the inner component at the first call after Start; each call until
+// the next Start gets its result. Without Start there is nothing to stop.
 func (c *Component[V]) Shutdown(ctx context.Context) error {
-	c.stop.Do(func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget()
+	if c.started {
+		c.started = false
 		c.stopErr = c.inner.Shutdown(ctx)
-		c.forget()
-	})
+		c.hosts.clear()
+	}
 	return c.stopErr
 }
 
@@ -107,6 +123,12 @@ func (h *hosts) add(host component.Host) {
 	if h.last != nil {
 		reporter.Report(h.last)
 	}
+}
+
+func (h *hosts) clear() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reporters, h.last = nil, nil
 }
 
 func (h *hosts) report(event *componentstatus.Event) {
