@@ -10,7 +10,7 @@ SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune 
 	! -name '*_test.go' -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build deps test test-unprivileged test-privileged generate check-generated \
+.PHONY: help run build deps test test-unprivileged test-privileged test-kernels generate check-generated \
 	lint fmt bench clean
 
 help: ## list the targets
@@ -41,6 +41,10 @@ test-unprivileged: ## tests that need nothing but Go
 
 test-privileged: $(COLLECTOR) ## tests that load programs and make network namespaces (sudo)
 	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) scripts/test.sh privileged
+
+test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="5.10 6.1"; minutes each)
+	@scripts/deps.sh test kernels
+	@scripts/kernels/run.sh $(KERNELS)
 
 generate: ## BPF objects and metadata code again, with the pinned compiler only
 	@scripts/check-compiler.sh

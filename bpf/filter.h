@@ -14,7 +14,14 @@ const volatile __u8 selected_ports[65536];
 
 static __always_inline bool port_selected(__u16 port)
 {
-	return !filter_ports || selected_ports[port];
+	__u32 index = port;
+
+	/*
+	 * Older verifiers (6.1's is one) take what a byte swap leaves for a number of
+	 * any size, and clang, which knows better, drops a mask written in C.
+	 */
+	asm volatile("%0 &= 0xffff" : "+r"(index));
+	return !filter_ports || selected_ports[index];
 }
 
 static __always_inline bool client_selected(const __u8 address[16])

@@ -99,7 +99,7 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 		return errors.Join(fmt.Errorf("start the kernel side: %w", err), k.Close())
 	}
 	hooks := k.Hooks()
-	warnHooks(r.set.Logger, hooks)
+	logHooks(r.set.Logger, hooks)
 	reportHooks(host, hooks)
 	p.drain.last.Store(&probe.Snapshot{Hooks: hooks})
 	r.pipeline = p

@@ -41,12 +41,18 @@ func hookState(h *probe.HookState) string {
 	}
 }
 
-// warnHooks says in one line each what this host can't give, and why.
-func warnHooks(logger *zap.Logger, hooks []probe.HookState) {
+// logHooks says in one line each what this host can't give, and why; then that the
+// rest works.
+func logHooks(logger *zap.Logger, hooks []probe.HookState) {
+	attached := 0
 	for i := range hooks {
-		if h := &hooks[i]; !h.Attached && h.Err != nil {
+		switch h := &hooks[i]; {
+		case h.Attached:
+			attached++
+		case h.Err != nil:
 			logger.Warn("a hook of the kernel is missing, the rest works",
 				zap.String("hook", h.Name), zap.String("lost", h.Gives), zap.Error(h.Err))
 		}
 	}
+	logger.Info("watching inbound TCP", zap.Int("hooks", attached))
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: scripts/deps.sh [test] [lint] [generate]
+# Usage: scripts/deps.sh [test] [kernels] [lint] [generate]
 # Prints, then installs, the Debian packages that the named tasks still need.
 # SKIP_DEPS=1 forbids installing: what is missing is listed and the exit code is 1.
 set -euo pipefail
@@ -30,6 +30,13 @@ for task in "${@:-test}"; do
 		command_from nft nftables
 		command_from tshark tshark
 		;;
+	kernels)
+		command_from qemu-system-x86_64 qemu-system-x86
+		command_from busybox busybox-static
+		command_from cpio cpio
+		command_from xz xz-utils
+		command_from zstd zstd
+		;;
 	lint)
 		command_from clang-format-19 clang-format-19
 		;;
@@ -39,7 +46,7 @@ for task in "${@:-test}"; do
 		command_from llvm-strip-19 llvm-19
 		;;
 	*)
-		echo "deps: no task named $task: test, lint or generate" >&2
+		echo "deps: no task named $task: test, kernels, lint or generate" >&2
 		exit 2
 		;;
 	esac

@@ -6,10 +6,12 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -150,11 +152,21 @@ service:
 `, s.receiver, exporters, metrics))
 }
 
-// freePort is a loopback port that nobody listens on.
+// Ports of collectors lie below the range that the kernel takes clients' ports from:
+// one of those may be taken before the collector binds it.
+const firstPort, lastPort = 21000, 27999
+
+// freePort is a loopback port that nobody listens on, here or in a namespace of ours.
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	for range lastPort - firstPort {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			require.NoError(t, listener.Close())
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }

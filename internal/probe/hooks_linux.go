@@ -85,7 +85,7 @@ func hint(err error) error {
 	case errors.As(err, &verifier):
 		return err
 	case errors.Is(err, errPermission):
-		return fmt.Errorf("%w (needs root, or CAP_BPF and CAP_PERFMON)", err)
+		return fmt.Errorf("needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: %w", err)
 	default:
 		return err
 	}

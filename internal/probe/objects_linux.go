@@ -33,6 +33,9 @@ type objects struct {
 type object struct {
 	spec *ebpf.CollectionSpec
 	maps map[string]*ebpf.Map
+	// types keeps the kernel's BTF decoded from one load to the next; nil when
+	// nothing more is to be loaded, for it takes tens of MiB.
+	types *btf.Cache
 }
 
 // kernelFacts is what the running kernel's BTF says about hooks.
@@ -55,7 +58,8 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the scans' object: %w", err)
 	}
-	facts, err := readKernelFacts()
+	types := btf.NewCache()
+	facts, err := readKernelFacts(types)
 	if err != nil {
 		// The packet vantage point works without; each socket hook will say so.
 		logger.Warn("the socket vantage point can't work", zap.Error(err))
@@ -72,8 +76,8 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 		}
 		return nil, fmt.Errorf("create the maps: %w", hint(err))
 	}
-	o.hooks = object{spec: hooks, maps: o.maps.Maps}
-	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps)}
+	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types}
+	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types}
 	if err := o.fillClientFilter(cfg); err != nil {
 		o.maps.Close()
 		return nil, err
@@ -186,7 +190,7 @@ func (o *object) load(name string) (*ebpf.Program, error) {
 			delete(spec.Programs, other)
 		}
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps})
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Cache: o.types})
 	if err != nil {
 		return nil, err
 	}
@@ -197,9 +201,9 @@ func (o *object) load(name string) (*ebpf.Program, error) {
 func (o *objects) close() { o.maps.Close() }
 
 // readKernelFacts asks the running kernel's BTF.
-func readKernelFacts() (kernelFacts, error) {
+func readKernelFacts(types *btf.Cache) (kernelFacts, error) {
 	var facts kernelFacts
-	spec, err := btf.LoadKernelSpec()
+	spec, err := types.Kernel()
 	if err != nil {
 		return facts, fmt.Errorf("read the kernel's BTF (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux): %w", err)
 	}

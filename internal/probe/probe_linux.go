@@ -79,6 +79,7 @@ func (p *Probe) Start(h Handler) error {
 		return err
 	}
 	p.scans.load(p.objects)
+	p.objects.hooks.types, p.objects.scans.types = nil, nil
 	if err := p.scanExisting(); err != nil {
 		logger := p.logger.With(zap.Error(err))
 		logger.Warn("not all listeners and connections that were there before were found")
