@@ -74,7 +74,7 @@ func TestInternalMetrics(t *testing.T) {
 	assert.NotContains(t, lost, "event=connection,place=kernel,reason=rate_limited", "impossible")
 	assert.EqualValues(t, 0, internalMetric(t, tt, "queue_bytes")[""])
 	assert.EqualValues(t, cfg.Queue.MaxBytes, internalMetric(t, tt, "queue_capacity")[""])
-	assert.Positive(t, internalMetric(t, tt, "series")[""])
+	waitFor(t, "a metric snapshot", func() bool { return internalMetric(t, tt, "series")[""] > 0 })
 	assert.EqualValues(t, cfg.Limits.Series, internalMetric(t, tt, "series_limit")[""])
 	assert.EqualValues(t, 1, internalMetric(t, tt, "map_entries")["map=connections"])
 	assert.EqualValues(t, 64, internalMetric(t, tt, "map_capacity")["map=connections"])
@@ -90,9 +90,10 @@ func TestInternalMetrics(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, accepted.Data.(metricdata.Sum[int64]).DataPoints, 1)
 	assert.EqualValues(t, 4, accepted.Data.(metricdata.Sum[int64]).DataPoints[0].Value)
-	accepted, err = tt.GetMetric("otelcol_receiver_accepted_metric_points")
-	require.NoError(t, err)
-	assert.NotEmpty(t, accepted.Data.(metricdata.Sum[int64]).DataPoints)
+	waitFor(t, "accepted metric points", func() bool {
+		points, err := tt.GetMetric("otelcol_receiver_accepted_metric_points")
+		return err == nil && len(points.Data.(metricdata.Sum[int64]).DataPoints) > 0
+	})
 
 	require.NoError(t, r.Shutdown(t.Context()))
 	_, err = tt.GetMetric("otelcol_ebpf_tcp_produced")
