@@ -465,6 +465,11 @@ static __always_inline void opened_late(const struct sock *sk)
 		send_open(&connection);
 }
 
+static __always_inline bool is_peer(const struct connection *connection, const struct sock *sk)
+{
+	return connection->flow.remote_port == bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
 static __always_inline int accepted(long fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -480,6 +485,12 @@ static __always_inline int accepted(long fd)
 	if (!key)
 		return 0;
 	connection = bpf_map_lookup_elem(&connections, &key);
+	if (connection && !is_peer(connection, (const struct sock *)key)) {
+		/* The socket's address was another connection's, and its CLOSE was missed. */
+		if (!bpf_map_delete_elem(&connections, &key))
+			ledger_add(LEDGER_LOST_STALE, 1);
+		connection = NULL;
+	}
 	if (!connection) {
 		opened_late((const struct sock *)key);
 		connection = bpf_map_lookup_elem(&connections, &key);
