@@ -36,7 +36,7 @@ test: deps ## all tests that this kernel allows, privileged ones included
 	@$(MAKE) --no-print-directory test-unprivileged
 	@$(MAKE) --no-print-directory test-privileged
 
-test-unprivileged: ## tests that need nothing but Go
+test-unprivileged: ## tests that need no root, with the race detector (gcc)
 	@scripts/test.sh unprivileged
 
 test-privileged: $(COLLECTOR) ## tests that load programs and make network namespaces (sudo)

@@ -84,7 +84,7 @@ struct {
 
 /*
  * Handshakes in progress, when asked for. TC inserts at SYN (BPF_NOEXIST keeps the
- * first) and deletes at RST, the state hook deletes at ESTABLISHED, user space
+ * first) and deletes at RST and at an ACK, the state hook at ESTABLISHED, user space
  * deletes what is too old. Full: counted in the ledger.
  */
 struct {

@@ -8,8 +8,8 @@
  *   snapshot          connections  -> live figures, written to the stream
  *
  * Open files first: they are of all network namespaces, need no setns, and tell who
- * holds the socket. What is written to a stream waits for its reader: unlike a ring
- * buffer it can't be full.
+ * holds the socket. What does not fit into a stream's buffer is not lost as in a ring:
+ * the kernel runs the program again for the same element.
  */
 #include "kernel.h"
 

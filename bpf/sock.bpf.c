@@ -12,8 +12,8 @@
  * interrupt a process in the middle of the hook, so what a segment causes and what a
  * system call causes are different programs. That makes it rare, not impossible: a
  * program that leaves at once still counts as running, and a socket's backlog is
- * worked off in a process's context. So state_close is attached twice, for one of the
- * two always runs to its end, and accept opens what state_arrival missed.
+ * worked off in a process's context. So state_close is attached twice, for seldom are
+ * both skipped, and accept opens what state_arrival missed. The rest is lost as stale.
  *
  * Why skc_num is never read at CLOSE: tcp_set_state() unhashes the socket before
  * the tracepoint, so the tuple is the one kept from ESTABLISHED.

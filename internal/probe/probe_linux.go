@@ -119,8 +119,8 @@ func (p *Probe) anyAttached() error {
 // drainCheck is the number of records between two looks at the clock.
 const drainCheck = 256
 
-// Drain hands over records until the given time, or earlier when the ring buffer
-// is filling: then it returns as soon as it is empty and that time has passed.
+// Drain hands over records until the given time has passed and the ring buffer is
+// empty; of one that never runs empty it leaves the rest for the next call.
 func (p *Probe) Drain(until time.Time) error {
 	if err := p.decoder.clock.refresh(); err != nil {
 		return err
