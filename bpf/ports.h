@@ -32,6 +32,18 @@ static __always_inline void count_port(const struct port_counter_key *key)
 		ledger_add(LEDGER_LOST_PORT_COUNTER, 1);
 }
 
+static __always_inline void count_connection(const struct connection *connection, __u8 count)
+{
+	struct port_counter_key key = {
+		.netns = connection->netns,
+		.port = connection->flow.local_port,
+		.family = flow_family(&connection->flow),
+		.count = count,
+	};
+
+	count_port(&key);
+}
+
 static __always_inline bool listening(__u32 netns, __u16 port)
 {
 	struct port_key key = { .netns = netns, .port = port };

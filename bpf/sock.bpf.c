@@ -25,11 +25,13 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "closing.h"
 #include "connections.h"
 #include "emit.h"
 #include "failed.h"
 #include "filter.h"
 #include "maps.h"
+#include "opening.h"
 #include "ports.h"
 #include "process.h"
 #include "records.h"
@@ -37,9 +39,6 @@
 #include "socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-const volatile bool emit_open;
-const volatile bool track_half_open;
 
 /* -- listeners ----------------------------------------------------------------- */
 
@@ -85,179 +84,6 @@ static __always_inline void listen_closed(const struct sock *sk)
 	record->head.time = bpf_ktime_get_boot_ns();
 	record->sk = (__u64)sk;
 	submit(record);
-}
-
-/* -- open ---------------------------------------------------------------------- */
-
-static __always_inline void send_open(const struct connection *connection)
-{
-	struct open_record *record;
-
-	ledger_add(LEDGER_PRODUCED_OPEN, 1);
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
-	if (!record) {
-		ledger_add(LEDGER_LOST_RING_OPEN, 1);
-		return;
-	}
-	record->head.kind = RECORD_OPEN;
-	record->head.netns = connection->netns;
-	record->head.time = connection->opened;
-	record->connection = *connection;
-	submit(record);
-}
-
-static __always_inline void forget_half_open(const struct connection *connection)
-{
-	struct half_open_key key = { .netns = connection->netns };
-
-	key.flow = connection->flow;
-	bpf_map_delete_elem(&half_open_handshakes, &key);
-}
-
-/* Set when a connection found no room: from then on, absence proves nothing. */
-static bool connections_were_full;
-
-/* Enters a connection into the books and the map; the id is the caller's. */
-static __always_inline void follow(__u64 key, const struct connection *connection)
-{
-	ledger_add(LEDGER_OPENED, 1);
-	if (track_half_open)
-		forget_half_open(connection);
-	if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
-		/* The key stands there when a CLOSE was missed, or the map is full. */
-		if (bpf_map_delete_elem(&connections, &key) == 0)
-			ledger_add(LEDGER_LOST_STALE, 1);
-		if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
-			ledger_add(LEDGER_LOST_MAP_FULL, 1);
-			connections_were_full = true;
-			return;
-		}
-	}
-	if (emit_open)
-		send_open(connection);
-}
-
-static __always_inline void opened(struct sock *sk, enum id_space space)
-{
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	struct connection connection = {};
-
-	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
-	if (!tp)
-		return;
-	socket_flow(sk, &connection.flow);
-	if (!flow_selected(&connection.flow))
-		return;
-	connection.opened = bpf_ktime_get_boot_ns();
-	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
-	connection.ifindex = socket_ifindex(sk);
-	connection.handshake_rtt_us = tp->srtt_us >> 3;
-	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
-		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(space);
-	follow((__u64)sk, &connection);
-}
-
-/* -- close --------------------------------------------------------------------- */
-
-/*
- * The kernel calls its own tcp_reset() when data arrive that nobody will read any more
- * (TCPABORTONDATA, in tcp_rcv_state_process()); no reset came from the client.
- */
-static __always_inline bool answers_late_data(const struct sock *sk, int state)
-{
-	return (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) &&
-	       BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
-}
-
-/* The order is design.md's: what was seen happening comes before what is inferred. */
-static __always_inline __u32 close_reason(const struct connection *connection,
-					  const struct sock *sk, int oldstate)
-{
-	int error = sk->sk_err;
-
-	if (connection->flags & CONNECTION_RESET_RECEIVED)
-		return CLOSE_CLIENT_RESET;
-	if (error == ECONNABORTED)
-		return CLOSE_ABORTED;
-	/* tcp_write_err() prefers the soft error that ICMP left to ETIMEDOUT. */
-	if (error == ETIMEDOUT || (error && error == sk->sk_err_soft))
-		return CLOSE_TIMEOUT;
-	/* What tcp_reset() sets, for kernels where its tracepoint is out of reach. */
-	if (!answers_late_data(sk, oldstate) &&
-	    (error == ECONNRESET || (error == EPIPE && oldstate == TCP_CLOSE_WAIT)))
-		return CLOSE_CLIENT_RESET;
-	if (!error && (oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT))
-		return CLOSE_SERVER_RESET;
-	if (connection->flags & CONNECTION_CLIENT_FIN)
-		return CLOSE_CLIENT_FIN;
-	if (connection->flags & CONNECTION_SERVER_FIN)
-		return CLOSE_SERVER_FIN;
-	return CLOSE_UNKNOWN;
-}
-
-static __always_inline void count_connection(const struct connection *connection, __u8 count)
-{
-	struct port_counter_key key = {
-		.netns = connection->netns,
-		.port = connection->flow.local_port,
-		.family = flow_family(&connection->flow),
-		.count = count,
-	};
-
-	count_port(&key);
-}
-
-static __always_inline void closed(struct sock *sk, int oldstate)
-{
-	__u64 key = (__u64)sk;
-	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
-	struct close_record *record;
-	struct tcp_sock *tp;
-	__u32 reason;
-
-	if (!connection)
-		return;
-	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp)
-		return;
-	/* Only a process that closes by reset is current here; a packet's victim is not. */
-	if ((oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT) && !sk->sk_err)
-		own_by_current(&connection->owner, OWNER_CLOSER);
-	reason = close_reason(connection, sk, oldstate);
-	/* Such a close sets the state first, and sends its reset when we know it no more. */
-	if (reason == CLOSE_SERVER_RESET && !(connection->flags & CONNECTION_RESET_SENT))
-		count_connection(connection, PORT_RESET_SENT);
-
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
-	if (!record) {
-		ledger_add(LEDGER_LOST_RING_CLOSE, 1);
-		bpf_map_delete_elem(&connections, &key);
-		return;
-	}
-	record->head.kind = RECORD_CLOSE;
-	record->head.netns = connection->netns;
-	record->head.time = bpf_ktime_get_boot_ns();
-	record->connection = *connection;
-	record->reason = reason;
-	record->error = sk->sk_err;
-	socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
-	submit(record);
-	bpf_map_delete_elem(&connections, &key);
-}
-
-static __always_inline void fin(const struct sock *sk, __u32 first, __u32 also)
-{
-	__u64 key = (__u64)sk;
-	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
-
-	if (!connection)
-		return;
-	if (!(connection->flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN)))
-		connection->flags |= first;
-	connection->flags |= also;
-	if (also & CONNECTION_FIN_SENT)
-		own_by_current(&connection->owner, OWNER_CLOSER);
 }
 
 /* -- inet_sock_set_state ------------------------------------------------------- */
@@ -432,43 +258,6 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* -- accept -------------------------------------------------------------------- */
-
-/*
- * The hook runs before the state is stored: a socket that is ESTABLISHED and not in the
- * map was missed, unless the map has been full.
- */
-static __always_inline void opened_late(const struct sock *sk)
-{
-	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
-	struct connection connection = {};
-	__u64 key = (__u64)sk;
-
-	if (connections_were_full || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
-		return;
-	socket_flow_checked(sk, &connection.flow);
-	if (!flow_selected(&connection.flow))
-		return;
-	connection.opened = bpf_ktime_get_boot_ns();
-	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	connection.ifindex = socket_ifindex(sk);
-	connection.handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-	if (state == TCP_CLOSE_WAIT)
-		connection.flags |= CONNECTION_CLIENT_FIN;
-	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
-		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(ID_LATE);
-	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST))
-		return;
-	ledger_add(LEDGER_OPENED, 1);
-	if (emit_open)
-		send_open(&connection);
-}
-
-static __always_inline bool is_peer(const struct connection *connection, const struct sock *sk)
-{
-	return connection->flow.remote_port == bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-}
 
 static __always_inline int accepted(long fd)
 {

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The beginning of a connection: entered when established, or late, at accept. */
+#ifndef EBPF_TCP_OPENING_H
+#define EBPF_TCP_OPENING_H
+
+#include "connections.h"
+#include "emit.h"
+#include "filter.h"
+#include "process.h"
+#include "socket.h"
+
+const volatile bool emit_open;
+const volatile bool track_half_open;
+
+static __always_inline void send_open(const struct connection *connection)
+{
+	struct open_record *record;
+
+	ledger_add(LEDGER_PRODUCED_OPEN, 1);
+	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+	if (!record) {
+		ledger_add(LEDGER_LOST_RING_OPEN, 1);
+		return;
+	}
+	record->head.kind = RECORD_OPEN;
+	record->head.netns = connection->netns;
+	record->head.time = connection->opened;
+	record->connection = *connection;
+	submit(record);
+}
+
+static __always_inline void forget_half_open(const struct connection *connection)
+{
+	struct half_open_key key = { .netns = connection->netns };
+
+	key.flow = connection->flow;
+	bpf_map_delete_elem(&half_open_handshakes, &key);
+}
+
+/* Set when a connection found no room: from then on, absence proves nothing. */
+static bool connections_were_full;
+
+/* Enters a connection into the books and the map; the id is the caller's. */
+static __always_inline void follow(__u64 key, const struct connection *connection)
+{
+	ledger_add(LEDGER_OPENED, 1);
+	if (track_half_open)
+		forget_half_open(connection);
+	if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
+		/* The key stands there when a CLOSE was missed, or the map is full. */
+		if (bpf_map_delete_elem(&connections, &key) == 0)
+			ledger_add(LEDGER_LOST_STALE, 1);
+		if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
+			ledger_add(LEDGER_LOST_MAP_FULL, 1);
+			connections_were_full = true;
+			return;
+		}
+	}
+	if (emit_open)
+		send_open(connection);
+}
+
+static __always_inline void opened(struct sock *sk, enum id_space space)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct connection connection = {};
+
+	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
+	if (!tp)
+		return;
+	socket_flow(sk, &connection.flow);
+	if (!flow_selected(&connection.flow))
+		return;
+	connection.opened = bpf_ktime_get_boot_ns();
+	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
+	connection.ifindex = socket_ifindex(sk);
+	connection.handshake_rtt_us = tp->srtt_us >> 3;
+	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
+		connection.flags |= CONNECTION_MPTCP;
+	connection.id = next_id(space);
+	follow((__u64)sk, &connection);
+}
+
+/*
+ * The hook runs before the state is stored: a socket that is ESTABLISHED and not in the
+ * map was missed, unless the map has been full.
+ */
+static __always_inline void opened_late(const struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	struct connection connection = {};
+	__u64 key = (__u64)sk;
+
+	if (connections_were_full || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
+		return;
+	socket_flow_checked(sk, &connection.flow);
+	if (!flow_selected(&connection.flow))
+		return;
+	connection.opened = bpf_ktime_get_boot_ns();
+	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	connection.ifindex = socket_ifindex(sk);
+	connection.handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	if (state == TCP_CLOSE_WAIT)
+		connection.flags |= CONNECTION_CLIENT_FIN;
+	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
+		connection.flags |= CONNECTION_MPTCP;
+	connection.id = next_id(ID_LATE);
+	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST))
+		return;
+	ledger_add(LEDGER_OPENED, 1);
+	if (emit_open)
+		send_open(&connection);
+}
+
+static __always_inline bool is_peer(const struct connection *connection, const struct sock *sk)
+{
+	return connection->flow.remote_port == bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+}
+
+#endif
