@@ -96,6 +96,8 @@ struct sock {
 	int sk_rx_dst_ifindex; /* since 5.16, commit 0c0a5ef809f9 */
 	__u8 sk_shutdown;
 	__u16 sk_protocol;
+	__u32 sk_ack_backlog; /* a listener's connections that wait for accept */
+	__u32 sk_max_ack_backlog;
 };
 
 struct mptcp_sock {
@@ -137,6 +139,15 @@ struct tcp_sock {
 
 struct request_sock {
 	struct sock_common __req_common;
+};
+
+struct inet_request_sock {
+	struct request_sock req;
+};
+
+struct tcp_request_sock {
+	struct inet_request_sock req;
+	__u64 snt_synack; /* first SYN-ACK, microseconds of the monotonic clock */
 };
 
 struct socket {
@@ -253,6 +264,30 @@ struct bpf_iter__tcp {
 struct trace_event_raw_sys_exit {
 	long ret;
 };
+
+/* Registers at a kprobe; FUNCTION_ARGUMENT reads the first arguments. */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long di;
+	unsigned long si;
+	unsigned long dx;
+	unsigned long cx;
+};
+#define FUNCTION_ARGUMENT_1(registers) ((registers)->di)
+#define FUNCTION_ARGUMENT_2(registers) ((registers)->si)
+#define FUNCTION_ARGUMENT_3(registers) ((registers)->dx)
+#define FUNCTION_ARGUMENT_4(registers) ((registers)->cx)
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs;
+struct user_pt_regs {
+	__u64 regs[31];
+};
+#define FUNCTION_ARGUMENT(registers, n) (((const struct user_pt_regs *)(registers))->regs[n])
+#define FUNCTION_ARGUMENT_1(registers) FUNCTION_ARGUMENT(registers, 0)
+#define FUNCTION_ARGUMENT_2(registers) FUNCTION_ARGUMENT(registers, 1)
+#define FUNCTION_ARGUMENT_3(registers) FUNCTION_ARGUMENT(registers, 2)
+#define FUNCTION_ARGUMENT_4(registers) FUNCTION_ARGUMENT(registers, 3)
+#endif
 
 #pragma clang attribute pop
 

@@ -6,11 +6,14 @@
 #include "connections.h"
 #include "emit.h"
 #include "filter.h"
+#include "handshake.h"
 #include "process.h"
 #include "socket.h"
 
 const volatile bool emit_open;
 const volatile bool track_half_open;
+/* The SYN-ACK retransmit hook is there. */
+const volatile bool track_repeated_handshakes;
 
 static __always_inline void send_open(const struct connection *connection)
 {
@@ -74,7 +77,14 @@ static __always_inline void opened(struct sock *sk, enum id_space space)
 	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
 	connection.ifindex = socket_ifindex(sk);
-	connection.handshake_rtt_us = tp->srtt_us >> 3;
+	/* Until now only the SYN-ACK can have been sent again. */
+	if (!tp->total_retrans) {
+		connection.handshake_rtt_us = tp->srtt_us >> 3;
+		connection.handshake_us = connection.handshake_rtt_us;
+	} else if (track_repeated_handshakes) {
+		connection.handshake_us =
+			repeated_handshake(&connection.flow, connection.netns, connection.opened);
+	}
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
 	connection.id = next_id(space);
@@ -101,6 +111,7 @@ static __always_inline void opened_late(const struct sock *sk)
 	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	connection.ifindex = socket_ifindex(sk);
 	connection.handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	connection.handshake_us = connection.handshake_rtt_us;
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))

@@ -120,7 +120,7 @@ struct connection {
 	__u32 ifindex; /* interface of the last handshake segment; 0 = unknown */
 	__u32 handshake_rtt_us; /* 0 = not measured (SYN-ACK retransmitted, adopted) */
 	__u32 flags; /* enum connection_flag */
-	__u32 pad;
+	__u32 handshake_us; /* first SYN-ACK to the ACK; 0 = not measured */
 };
 
 /* Filled by the state hook at ESTABLISHED, read by probe. */

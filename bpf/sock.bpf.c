@@ -5,7 +5,8 @@
  *   inet_sock_set_state  -> state_arrival, state_local, state_close
  *   tcp_receive_reset, tcp_send_reset, tcp_retransmit_skb,
  *   tcp_retransmit_synack, kfree_skb   -> counters per port, failed attempts
- *   sys_exit_accept{,4}                -> who accepted, and when
+ *   security_sock_graft, or sys_exit_accept{,4}    -> who accepted, and when
+ *   tcp_conn_request, tcp_v4/6_syn_recv_sock       -> overflows of the accept queue
  *
  * Why several programs on one tracepoint: the kernel does not run a program inside
  * itself on one CPU, it skips the inner run (recursion_misses). A softirq may
@@ -25,11 +26,13 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "acceptqueue.h"
 #include "closing.h"
 #include "connections.h"
 #include "emit.h"
 #include "failed.h"
 #include "filter.h"
+#include "handshake.h"
 #include "maps.h"
 #include "opening.h"
 #include "ports.h"
@@ -159,8 +162,10 @@ int retransmit_synack(struct bpf_raw_tracepoint_args *ctx)
 	key.netns = BPF_CORE_READ(request, __req_common.skc_net.net, ns.inum);
 	key.port = flow.local_port;
 	key.family = flow_family(&flow);
-	if (flow_selected(&flow) && listening(key.netns, key.port))
-		count_port(&key);
+	if (!flow_selected(&flow) || !listening(key.netns, key.port))
+		return 0;
+	count_port(&key);
+	handshake_repeated(request, &flow, key.netns);
 	return 0;
 }
 
@@ -212,8 +217,6 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* kfree_skb has a reason since 5.17 (commit c504e5c2f964). */
-const volatile bool drops_have_reasons;
 /* By reason number, from the kernel's own names: 1 = happens in good order. */
 const volatile __u8 ordinary_reasons[256];
 
@@ -224,6 +227,7 @@ static __always_inline bool sends(const struct sock *sk, const struct flow *inbo
 	       BPF_CORE_READ(sk, __sk_common.skc_dport) == bpf_htons(inbound->local_port);
 }
 
+/* With a reason since 5.17 (commit c504e5c2f964); not loaded before. */
 SEC("raw_tp/kfree_skb")
 int drop(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -233,11 +237,9 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 	struct net_device *dev;
 	struct sock *sk;
 
-	if (drops_have_reasons) {
-		key.detail = ctx->args[2];
-		if (key.detail < 256 && ordinary_reasons[key.detail])
-			return 0;
-	}
+	key.detail = ctx->args[2];
+	if (key.detail < 256 && ordinary_reasons[key.detail])
+		return 0;
 	if (!read_segment(skb, &segment) || !flow_selected(&segment.flow))
 		return 0;
 	/* Most inbound SYNs have no socket yet; in a socket's queue there is no device. */
@@ -257,50 +259,87 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* -- accept -------------------------------------------------------------------- */
+/* -- the accept queue ----------------------------------------------------------- */
 
-static __always_inline int accepted(long fd)
+/*
+ * Each of these facts has several ways to it, of which user space attaches the best
+ * that the kernel and the privileges allow: fentry, kprobe.multi, kprobe, and for
+ * accept the system calls' exits. kprobe.multi is the kprobe program with another
+ * attach type.
+ */
+
+/* sock_graft(), which every accept() ends with. */
+SEC("fentry/security_sock_graft")
+int BPF_PROG(graft_fentry, struct sock *sk)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct connection *connection;
-	struct file **files, *file = NULL;
-	__u64 key;
+	accepted(tcp_socket(sk));
+	return 0;
+}
 
-	if (fd < 0)
-		return 0;
-	files = BPF_CORE_READ(task, files, fdt, fd);
-	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
-	key = (__u64)file_socket(file);
-	if (!key)
-		return 0;
-	connection = bpf_map_lookup_elem(&connections, &key);
-	if (connection && !is_peer(connection, (const struct sock *)key)) {
-		/* The socket's address was another connection's, and its CLOSE was missed. */
-		if (!bpf_map_delete_elem(&connections, &key))
-			ledger_add(LEDGER_LOST_STALE, 1);
-		connection = NULL;
-	}
-	if (!connection) {
-		opened_late((const struct sock *)key);
-		connection = bpf_map_lookup_elem(&connections, &key);
-	}
-	if (!connection)
-		return 0;
-	connection->accepted = bpf_ktime_get_boot_ns();
-	own_by_current(&connection->owner, OWNER_ACCEPTOR);
+SEC("kprobe/security_sock_graft")
+int graft_kprobe(struct pt_regs *ctx)
+{
+	accepted(tcp_socket((void *)FUNCTION_ARGUMENT_1(ctx)));
 	return 0;
 }
 
 SEC("tracepoint/syscalls/sys_exit_accept")
 int accept(struct trace_event_raw_sys_exit *ctx)
 {
-	return accepted(ctx->ret);
+	accepted_descriptor(ctx->ret);
+	return 0;
 }
 
 SEC("tracepoint/syscalls/sys_exit_accept4")
 int accept4(struct trace_event_raw_sys_exit *ctx)
 {
-	return accepted(ctx->ret);
+	accepted_descriptor(ctx->ret);
+	return 0;
+}
+
+SEC("fentry/tcp_conn_request")
+int BPF_PROG(syn_fentry, const void *rsk_ops, const void *af_ops, struct sock *sk,
+	     struct sk_buff *skb)
+{
+	syn_arrived(sk, skb);
+	return 0;
+}
+
+SEC("kprobe/tcp_conn_request")
+int syn_kprobe(struct pt_regs *ctx)
+{
+	syn_arrived((void *)FUNCTION_ARGUMENT_3(ctx), (void *)FUNCTION_ARGUMENT_4(ctx));
+	return 0;
+}
+
+SEC("fentry/tcp_v4_syn_recv_sock")
+int BPF_PROG(ack4_fentry, const struct sock *sk, struct sk_buff *skb, struct request_sock *req)
+{
+	ack_arrived(sk, skb, req, AF_INET);
+	return 0;
+}
+
+SEC("kprobe/tcp_v4_syn_recv_sock")
+int ack4_kprobe(struct pt_regs *ctx)
+{
+	ack_arrived((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
+		    (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET);
+	return 0;
+}
+
+SEC("fentry/tcp_v6_syn_recv_sock")
+int BPF_PROG(ack6_fentry, const struct sock *sk, struct sk_buff *skb, struct request_sock *req)
+{
+	ack_arrived(sk, skb, req, AF_INET6);
+	return 0;
+}
+
+SEC("kprobe/tcp_v6_syn_recv_sock")
+int ack6_kprobe(struct pt_regs *ctx)
+{
+	ack_arrived((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
+		    (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET6);
+	return 0;
 }
 
 /*

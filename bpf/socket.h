@@ -123,21 +123,25 @@ static __always_inline void socket_counters_checked(const struct tcp_sock *tp, b
 		      fin_sent && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq));
 }
 
-/* The TCP socket behind an open file; NULL for anything else. */
-static __always_inline struct sock *file_socket(struct file *file)
+/* The TCP socket that a process's socket stands for; NULL for anything else. */
+static __always_inline struct sock *tcp_socket(struct sock *sk)
 {
-	struct socket *socket;
-	struct sock *sk;
-
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	sk = BPF_CORE_READ(socket, sk);
 	/* The counters are the first subflow's, which an MPTCP parent points to. */
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP &&
 	    bpf_core_type_exists(struct mptcp_sock))
 		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
 	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP ? sk : NULL;
+}
+
+/* The TCP socket behind an open file; NULL for anything else. */
+static __always_inline struct sock *file_socket(struct file *file)
+{
+	struct socket *socket;
+
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	return tcp_socket(BPF_CORE_READ(socket, sk));
 }
 
 #endif

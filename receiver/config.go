@@ -120,7 +120,8 @@ type PacketsConfig struct {
 type AttributionConfig struct {
 	Process   bool `mapstructure:"process"`
 	Container bool `mapstructure:"container"`
-	// AcceptTracepoint watches the exit of accept(2), which tells which process of a
+	// AcceptTracepoint watches, where fentry and kprobes are missing, the exits of
+	// accept(2), which tell which process of a
 	// forking server took the connection and how long it waited for that. It slows
 	// every system call of the host a little: see the README for how much.
 	AcceptTracepoint bool `mapstructure:"accept_tracepoint"`

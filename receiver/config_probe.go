@@ -44,6 +44,8 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		PacketsPerSecond:  uint32(c.Packets.MaxPerSecond),
 		Drops:             c.Metrics.TCPServerDrops.Enabled,
 		Retransmits:       c.Metrics.TCPServerRetransmits.Enabled,
+		Handshakes:        c.Metrics.TCPServerHandshakeDuration.Enabled || c.Events.TCPServerConnectionClose.Enabled,
+		Overflows:         c.Metrics.TCPServerConnectionFailed.Enabled || c.Events.TCPServerConnectionFailed.Enabled,
 		Process:           c.Attribution.Process || c.Attribution.Container,
 		AcceptTracepoint:  c.Attribution.AcceptTracepoint,
 		MaxConnections:    uint32(c.Limits.Connections),

@@ -40,6 +40,9 @@ type Connection struct {
 	Accept int64
 	// HandshakeRTT is in microseconds; 0 means not measured.
 	HandshakeRTT uint32
+	// Handshake is the time from the first SYN-ACK to the ACK in microseconds, the
+	// SYN-ACK's repetitions included; 0 means not measured.
+	Handshake uint32
 	// Adopted connections were open before the probe started.
 	Adopted bool
 	// MPTCP marks a subflow of a multipath connection.

@@ -62,14 +62,23 @@ type Config struct {
 	// for is not loaded.
 	Drops, Retransmits bool
 
+	// Handshakes asks for the duration of handshakes whose SYN-ACK was sent again.
+	Handshakes bool
+	// Overflows asks for the attempts that full accept queues turn away.
+	Overflows bool
+
 	// Process takes the owning process in the kernel.
 	Process bool
-	// AcceptTracepoint allows the syscall exit tracepoints of accept and accept4 as
-	// a means to see who accepted. It slows every system call of the host a little.
+	// AcceptTracepoint allows the syscall exit tracepoints of accept and accept4 where
+	// no better way leads to who accepted. They slow every system call of the host a
+	// little.
 	AcceptTracepoint bool
 
 	// MaxConnections is the size of the connections map.
 	MaxConnections uint32
 	// RingBytes is the size of the ring buffer, a power of two of whole pages.
 	RingBytes uint32
+
+	// onlyWay restricts features, by name, to one kind of hook, to test every way.
+	onlyWay map[string]string
 }

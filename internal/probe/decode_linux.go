@@ -173,6 +173,7 @@ func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 		Owner:        ref(&r.Owner),
 		Opened:       d.clock.unix(r.Opened),
 		HandshakeRTT: r.HandshakeRttUs,
+		Handshake:    r.HandshakeUs,
 		Adopted:      flags&sockConnectionFlagCONNECTION_ADOPTED != 0,
 		MPTCP:        flags&sockConnectionFlagCONNECTION_MPTCP != 0,
 	}

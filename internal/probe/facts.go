@@ -32,6 +32,8 @@ type MapFill struct {
 
 // HookState tells about one hook: what it gives, and whether it does.
 type HookState struct {
+	// Feature is what the hook is for, in a word; several hooks can share one.
+	Feature string
 	// Name is the kernel's name of the hook, such as tp_btf/inet_sock_set_state.
 	Name string
 	// Gives is what is lost without it, for people.

@@ -7,75 +7,119 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 )
 
-// hook is one place where the socket vantage point listens to the kernel.
-type hook struct {
-	// program is its name in bpf/sock.bpf.c, point the kernel's name.
-	program, point string
-	gives          string
-	// wanted is false when the configuration leaves it out: it is not loaded.
-	wanted bool
-	attach func(*ebpf.Program) (link.Link, error)
-}
-
-// hookTable lists the hooks in the order they attach: the end of a connection
-// before its beginning, which is left out when the end can't be seen.
-func hookTable(cfg *Config, facts *kernelFacts) []hook {
-	traced := func(p *ebpf.Program) (link.Link, error) {
-		return link.AttachTracing(link.TracingOptions{Program: p})
-	}
-	raw := func(name string) func(*ebpf.Program) (link.Link, error) {
-		return func(p *ebpf.Program) (link.Link, error) {
-			return link.AttachRawTracepoint(link.RawTracepointOptions{Name: name, Program: p})
-		}
-	}
-	syscall := func(name string) func(*ebpf.Program) (link.Link, error) {
-		return func(p *ebpf.Program) (link.Link, error) {
-			return attachSyscallTracepoint(name, p)
-		}
-	}
-	const state = "tp_btf/inet_sock_set_state"
-	accept := cfg.Process && cfg.AcceptTracepoint
-	return []hook{
-		// Twice: the kernel skips a program that interrupts itself, but not its twin.
-		{"state_close", state, "connections: their end, counters and reason", true, traced},
-		{"state_close", state, "connections: ends that interrupt another", true, traced},
-		{"state_local", state, "new listeners; which process closed; who sent the first FIN", true, traced},
-		{"receive_reset", "raw_tp/tcp_receive_reset", "resets by clients", true, raw("tcp_receive_reset")},
-		{"send_reset", "raw_tp/tcp_send_reset", "resets by this host; refused connections", true, raw("tcp_send_reset")},
-		{"retransmit", "raw_tp/tcp_retransmit_skb", "tcp.server.retransmits", cfg.Retransmits, raw("tcp_retransmit_skb")},
-		{"retransmit_synack", "raw_tp/tcp_retransmit_synack", "tcp.server.retransmits of SYN-ACKs", cfg.Retransmits, raw("tcp_retransmit_synack")},
-		{"drop", "raw_tp/kfree_skb", "tcp.server.drops", cfg.Drops, raw("kfree_skb")},
-		{"accept", "tracepoint/syscalls/sys_exit_accept", "the accepting process, time in the accept queue", accept, syscall("sys_exit_accept")},
-		{"accept4", "tracepoint/syscalls/sys_exit_accept4", "the accepting process, time in the accept queue", accept, syscall("sys_exit_accept4")},
-		{"state_arrival", state, "connections: their beginning", true, traced},
-	}
-}
-
-// attachment is a hook that was asked for, and what became of it.
+// attachment is a feature that was asked for, and what became of it.
 type attachment struct {
+	feature
+	// hooks are those of the way that attached; none when all were refused.
+	hooks []attachedHook
+	// refused says of each way that was tried in vain why.
+	refused refusals
+}
+
+type attachedHook struct {
 	hook
 	prog *ebpf.Program
 	link link.Link
-	err  error
 }
 
-func (o *objects) attach(h hook) *attachment {
-	a := &attachment{hook: h}
-	if a.prog, a.err = o.hooks.load(h.program); a.err != nil {
-		a.err = fmt.Errorf("load %s: %w", h.point, hint(a.err))
+// refusals are the errors of all ways to one feature, as one line.
+type refusals []error
+
+func (r refusals) Error() string {
+	lines := make([]string, len(r))
+	for i, err := range r {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "; ")
+}
+
+func (r refusals) Unwrap() []error { return r }
+
+// attach tries the ways to a feature until one attaches.
+func (o *objects) attach(f feature) *attachment {
+	a := &attachment{feature: f}
+	if f.impossible != nil {
+		a.refused = refusals{f.impossible}
 		return a
 	}
-	if a.link, a.err = h.attach(a.prog); a.err != nil {
-		a.err = fmt.Errorf("attach %s: %w", h.point, hint(a.err))
-		_ = a.prog.Close()
-		a.prog = nil
+	for _, w := range f.ways {
+		hooks, err := o.attachAll(w)
+		if err == nil {
+			a.hooks = hooks
+			return a
+		}
+		a.refused = append(a.refused, err)
 	}
 	return a
+}
+
+// attachAll attaches every hook of a way, or none.
+func (o *objects) attachAll(w way) ([]attachedHook, error) {
+	hooks := make([]attachedHook, 0, len(w))
+	for _, h := range w {
+		attached, err := o.attachHook(h)
+		if err != nil {
+			for i := range hooks {
+				err = errors.Join(err, hooks[i].close())
+			}
+			return nil, err
+		}
+		hooks = append(hooks, attached)
+	}
+	return hooks, nil
+}
+
+func (o *objects) attachHook(h hook) (attachedHook, error) {
+	attached := attachedHook{hook: h}
+	if err := o.hooks.checkArgument(&h); err != nil {
+		return attached, fmt.Errorf("attach %s: %w", h.point(), err)
+	}
+	var err error
+	if attached.prog, err = o.hooks.load(h.program, h.kind.configure); err != nil {
+		return attached, fmt.Errorf("load %s: %w", h.point(), hint(err))
+	}
+	if attached.link, err = h.kind.attach(h.at, attached.prog); err != nil {
+		return attached, errors.Join(fmt.Errorf("attach %s: %w", h.point(), hint(err)), attached.close())
+	}
+	return attached, nil
+}
+
+// configure changes what is loaded to how it will be attached.
+func (k hookKind) configure(spec *ebpf.ProgramSpec) {
+	if k == hookKprobeMulti {
+		spec.AttachType = ebpf.AttachTraceKprobeMulti
+	}
+}
+
+// checkArgument asks the kernel's BTF for what the program relies on, for functions
+// are no stable interface and a kprobe would read whatever is in the register.
+func (o *object) checkArgument(h *hook) error {
+	if h.argument == (argument{}) {
+		return nil
+	}
+	kernel, err := o.types.Kernel()
+	if err != nil {
+		return fmt.Errorf("read the kernel's BTF: %w", err)
+	}
+	var f *btf.Func
+	if err := kernel.TypeByName(h.at, &f); err != nil {
+		return fmt.Errorf("this kernel has no function %s: %w", h.at, err)
+	}
+	if proto, ok := f.Type.(*btf.FuncProto); ok && len(proto.Params) > h.argument.position {
+		if pointer, ok := btf.UnderlyingType(proto.Params[h.argument.position].Type).(*btf.Pointer); ok {
+			if s, ok := btf.UnderlyingType(pointer.Target).(*btf.Struct); ok && s.Name == h.argument.pointee {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("parameter %d of this kernel's %s is no struct %s", h.argument.position+1, h.at, h.argument.pointee)
 }
 
 // hint adds what usually helps to errors that the kernel leaves bare.
@@ -91,31 +135,58 @@ func hint(err error) error {
 	}
 }
 
-func (a *attachment) detach() error {
-	if a.link == nil {
-		return nil
-	}
-	err := a.link.Close()
-	a.link = nil
-	if err != nil {
-		return fmt.Errorf("detach %s: %w", a.point, err)
-	}
-	return nil
-}
+func (a *attachment) attached() bool { return len(a.hooks) > 0 }
 
-func (a *attachment) close() error {
-	err := a.detach()
-	if a.prog != nil {
-		err = errors.Join(err, a.prog.Close())
-		a.prog = nil
+// detach takes the programs off the kernel; their statistics can still be read.
+func (a *attachment) detach() error {
+	var err error
+	for i := range a.hooks {
+		err = errors.Join(err, a.hooks[i].detach())
 	}
 	return err
 }
 
-func (a *attachment) state() HookState {
-	state := HookState{Name: a.point, Gives: a.gives, Attached: a.link != nil, Err: a.err}
-	state.addStatistics(a.prog)
-	return state
+func (a *attachment) close() error {
+	var err error
+	for i := range a.hooks {
+		err = errors.Join(err, a.hooks[i].close())
+	}
+	return err
+}
+
+func (h *attachedHook) detach() error {
+	if h.link == nil {
+		return nil
+	}
+	err := h.link.Close()
+	h.link = nil
+	if err != nil {
+		return fmt.Errorf("detach %s: %w", h.point(), err)
+	}
+	return nil
+}
+
+func (h *attachedHook) close() error {
+	err := h.detach()
+	if h.prog != nil {
+		err = errors.Join(err, h.prog.Close())
+		h.prog = nil
+	}
+	return err
+}
+
+// states are those of the hooks in use, or one of the best way when all were refused.
+func (a *attachment) states() []HookState {
+	if !a.attached() {
+		return []HookState{{Feature: a.name, Name: a.ways[0][0].point(), Gives: a.gives, Err: a.refused}}
+	}
+	states := make([]HookState, len(a.hooks))
+	for i := range a.hooks {
+		h := &a.hooks[i]
+		states[i] = HookState{Feature: a.name, Name: h.point(), Gives: a.gives, Attached: h.link != nil}
+		states[i].addStatistics(h.prog)
+	}
+	return states
 }
 
 // addStatistics fills in the kernel's figures; without them they stay 0.

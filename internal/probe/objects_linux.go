@@ -46,6 +46,14 @@ type kernelFacts struct {
 	resetWithoutSocket bool
 }
 
+// noDropReasons: without them a drop can't be told from a buffer's ordinary end.
+func (k *kernelFacts) noDropReasons() error {
+	if k.dropReasons == nil {
+		return errors.New("kfree_skb tells no reason before Linux 5.17")
+	}
+	return nil
+}
+
 // newObjects creates the maps. Nothing runs yet.
 func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	// Before 5.11 maps are charged to RLIMIT_MEMLOCK.
@@ -109,14 +117,14 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 		spec.Maps["client_filter"].MaxEntries = 1
 	}
 	return setConstants(spec, cfg, map[string]any{
-		"emit_open":          cfg.OpenRecords,
-		"track_half_open":    cfg.HalfOpen,
-		"attribute_process":  cfg.Process,
-		"ring_wakeup_bytes":  uint64(cfg.RingBytes / 4),
-		"emit_failed":        cfg.FailedRecords,
-		"failed_per_second":  cfg.FailedPerSecond,
-		"drops_have_reasons": facts.dropReasons != nil,
-		"ordinary_reasons":   ordinaryReasons(facts.dropReasons),
+		"emit_open":                 cfg.OpenRecords,
+		"track_half_open":           cfg.HalfOpen,
+		"track_repeated_handshakes": cfg.Handshakes,
+		"attribute_process":         cfg.Process,
+		"ring_wakeup_bytes":         uint64(cfg.RingBytes / 4),
+		"emit_failed":               cfg.FailedRecords,
+		"failed_per_second":         cfg.FailedPerSecond,
+		"ordinary_reasons":          ordinaryReasons(facts.dropReasons),
 	})
 }
 
@@ -183,12 +191,15 @@ func (o *objects) fillClientFilter(cfg *Config) error {
 
 // load loads one program on its own, so that one that a kernel refuses takes no
 // other with it.
-func (o *object) load(name string) (*ebpf.Program, error) {
+func (o *object) load(name string, configure ...func(*ebpf.ProgramSpec)) (*ebpf.Program, error) {
 	spec := o.spec.Copy()
 	for other := range spec.Programs {
 		if other != name {
 			delete(spec.Programs, other)
 		}
+	}
+	for _, change := range configure {
+		change(spec.Programs[name])
 	}
 	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Cache: o.types})
 	if err != nil {

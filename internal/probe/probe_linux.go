@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -91,18 +92,28 @@ func (p *Probe) Start(h Handler) error {
 // they would fill the map and never be told of.
 func (p *Probe) attachHooks() {
 	closes := false
-	for _, hook := range hookTable(&p.cfg, &p.objects.kernel) {
-		if !hook.wanted {
+	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
+		if !f.wanted {
 			continue
 		}
-		if hook.program == "state_arrival" && !closes {
-			p.attachments = append(p.attachments, &attachment{hook: hook, err: errNoCloses})
+		if f.name == openFeature && !closes {
+			p.attachments = append(p.attachments, &attachment{feature: f, refused: refusals{errNoCloses}})
 			continue
 		}
-		a := p.objects.attach(hook)
-		closes = closes || (hook.program == "state_close" && a.link != nil)
+		if kind, ok := p.cfg.onlyWay[f.name]; ok {
+			f.ways = slices.DeleteFunc(f.ways, func(w way) bool { return string(w[0].kind) != kind })
+		}
+		a := p.objects.attach(f)
+		closes = closes || (f.name == closeFeature && a.attached())
 		p.attachments = append(p.attachments, a)
 	}
+}
+
+// attached tells whether a feature has found a way.
+func (p *Probe) attached(feature string) bool {
+	return slices.ContainsFunc(p.attachments, func(a *attachment) bool {
+		return a.name == feature && a.attached()
+	})
 }
 
 func (p *Probe) anyAttached() error {
@@ -146,7 +157,7 @@ func (p *Probe) Drain(until time.Time) error {
 func (p *Probe) Hooks() []HookState {
 	states := make([]HookState, 0, len(p.attachments)+8)
 	for _, a := range p.attachments {
-		states = append(states, a.state())
+		states = append(states, a.states()...)
 	}
 	states = append(states, p.scans.states()...)
 	if p.tc != nil {

@@ -51,7 +51,7 @@ type sockConnection struct {
 	Ifindex        uint32
 	HandshakeRttUs uint32
 	Flags          uint32
-	Pad            uint32
+	HandshakeUs    uint32
 }
 
 type sockConnectionFlag uint32
@@ -306,9 +306,16 @@ const (
 	sockMapProcesses                = "processes"
 	sockMapRates                    = "rates"
 	sockMapRecords                  = "records"
+	sockMapRepeatedHandshakes       = "repeated_handshakes"
 	sockProgAccept                  = "accept"
 	sockProgAccept4                 = "accept4"
+	sockProgAck4Fentry              = "ack4_fentry"
+	sockProgAck4Kprobe              = "ack4_kprobe"
+	sockProgAck6Fentry              = "ack6_fentry"
+	sockProgAck6Kprobe              = "ack6_kprobe"
 	sockProgDrop                    = "drop"
+	sockProgGraftFentry             = "graft_fentry"
+	sockProgGraftKprobe             = "graft_kprobe"
 	sockProgReceiveReset            = "receive_reset"
 	sockProgRetransmit              = "retransmit"
 	sockProgRetransmitSynack        = "retransmit_synack"
@@ -316,9 +323,10 @@ const (
 	sockProgStateArrival            = "state_arrival"
 	sockProgStateClose              = "state_close"
 	sockProgStateLocal              = "state_local"
+	sockProgSynFentry               = "syn_fentry"
+	sockProgSynKprobe               = "syn_kprobe"
 	sockVarAttributeProcess         = "attribute_process"
 	sockVarClientsIncludedByDefault = "clients_included_by_default"
-	sockVarDropsHaveReasons         = "drops_have_reasons"
 	sockVarEmitFailed               = "emit_failed"
 	sockVarEmitOpen                 = "emit_open"
 	sockVarExportedTypes            = "exported_types"
@@ -329,6 +337,7 @@ const (
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
 	sockVarSelectedPorts            = "selected_ports"
 	sockVarTrackHalfOpen            = "track_half_open"
+	sockVarTrackRepeatedHandshakes  = "track_repeated_handshakes"
 )
 
 // loadSock returns the embedded CollectionSpec for sock.
@@ -375,7 +384,13 @@ type sockSpecs struct {
 type sockProgramSpecs struct {
 	Accept           *ebpf.ProgramSpec `ebpf:"accept"`
 	Accept4          *ebpf.ProgramSpec `ebpf:"accept4"`
+	Ack4Fentry       *ebpf.ProgramSpec `ebpf:"ack4_fentry"`
+	Ack4Kprobe       *ebpf.ProgramSpec `ebpf:"ack4_kprobe"`
+	Ack6Fentry       *ebpf.ProgramSpec `ebpf:"ack6_fentry"`
+	Ack6Kprobe       *ebpf.ProgramSpec `ebpf:"ack6_kprobe"`
 	Drop             *ebpf.ProgramSpec `ebpf:"drop"`
+	GraftFentry      *ebpf.ProgramSpec `ebpf:"graft_fentry"`
+	GraftKprobe      *ebpf.ProgramSpec `ebpf:"graft_kprobe"`
 	ReceiveReset     *ebpf.ProgramSpec `ebpf:"receive_reset"`
 	Retransmit       *ebpf.ProgramSpec `ebpf:"retransmit"`
 	RetransmitSynack *ebpf.ProgramSpec `ebpf:"retransmit_synack"`
@@ -383,6 +398,8 @@ type sockProgramSpecs struct {
 	StateArrival     *ebpf.ProgramSpec `ebpf:"state_arrival"`
 	StateClose       *ebpf.ProgramSpec `ebpf:"state_close"`
 	StateLocal       *ebpf.ProgramSpec `ebpf:"state_local"`
+	SynFentry        *ebpf.ProgramSpec `ebpf:"syn_fentry"`
+	SynKprobe        *ebpf.ProgramSpec `ebpf:"syn_kprobe"`
 }
 
 // sockMapSpecs contains maps before they are loaded into the kernel.
@@ -401,6 +418,7 @@ type sockMapSpecs struct {
 	Processes          *ebpf.MapSpec `ebpf:"processes"`
 	Rates              *ebpf.MapSpec `ebpf:"rates"`
 	Records            *ebpf.MapSpec `ebpf:"records"`
+	RepeatedHandshakes *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 }
 
 // sockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -409,7 +427,6 @@ type sockMapSpecs struct {
 type sockVariableSpecs struct {
 	AttributeProcess         *ebpf.VariableSpec `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
-	DropsHaveReasons         *ebpf.VariableSpec `ebpf:"drops_have_reasons"`
 	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	EmitOpen                 *ebpf.VariableSpec `ebpf:"emit_open"`
 	ExportedTypes            *ebpf.VariableSpec `ebpf:"exported_types"`
@@ -420,6 +437,7 @@ type sockVariableSpecs struct {
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
+	TrackRepeatedHandshakes  *ebpf.VariableSpec `ebpf:"track_repeated_handshakes"`
 }
 
 // sockObjects contains all objects after they have been loaded into the kernel.
@@ -454,6 +472,7 @@ type sockMaps struct {
 	Processes          *ebpf.Map `ebpf:"processes"`
 	Rates              *ebpf.Map `ebpf:"rates"`
 	Records            *ebpf.Map `ebpf:"records"`
+	RepeatedHandshakes *ebpf.Map `ebpf:"repeated_handshakes"`
 }
 
 func (m *sockMaps) Close() error {
@@ -470,6 +489,7 @@ func (m *sockMaps) Close() error {
 		m.Processes,
 		m.Rates,
 		m.Records,
+		m.RepeatedHandshakes,
 	)
 }
 
@@ -479,7 +499,6 @@ func (m *sockMaps) Close() error {
 type sockVariables struct {
 	AttributeProcess         *ebpf.Variable `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
-	DropsHaveReasons         *ebpf.Variable `ebpf:"drops_have_reasons"`
 	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	EmitOpen                 *ebpf.Variable `ebpf:"emit_open"`
 	ExportedTypes            *ebpf.Variable `ebpf:"exported_types"`
@@ -490,6 +509,7 @@ type sockVariables struct {
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
+	TrackRepeatedHandshakes  *ebpf.Variable `ebpf:"track_repeated_handshakes"`
 }
 
 // sockPrograms contains all programs after they have been loaded into the kernel.
@@ -498,7 +518,13 @@ type sockVariables struct {
 type sockPrograms struct {
 	Accept           *ebpf.Program `ebpf:"accept"`
 	Accept4          *ebpf.Program `ebpf:"accept4"`
+	Ack4Fentry       *ebpf.Program `ebpf:"ack4_fentry"`
+	Ack4Kprobe       *ebpf.Program `ebpf:"ack4_kprobe"`
+	Ack6Fentry       *ebpf.Program `ebpf:"ack6_fentry"`
+	Ack6Kprobe       *ebpf.Program `ebpf:"ack6_kprobe"`
 	Drop             *ebpf.Program `ebpf:"drop"`
+	GraftFentry      *ebpf.Program `ebpf:"graft_fentry"`
+	GraftKprobe      *ebpf.Program `ebpf:"graft_kprobe"`
 	ReceiveReset     *ebpf.Program `ebpf:"receive_reset"`
 	Retransmit       *ebpf.Program `ebpf:"retransmit"`
 	RetransmitSynack *ebpf.Program `ebpf:"retransmit_synack"`
@@ -506,13 +532,21 @@ type sockPrograms struct {
 	StateArrival     *ebpf.Program `ebpf:"state_arrival"`
 	StateClose       *ebpf.Program `ebpf:"state_close"`
 	StateLocal       *ebpf.Program `ebpf:"state_local"`
+	SynFentry        *ebpf.Program `ebpf:"syn_fentry"`
+	SynKprobe        *ebpf.Program `ebpf:"syn_kprobe"`
 }
 
 func (p *sockPrograms) Close() error {
 	return _SockClose(
 		p.Accept,
 		p.Accept4,
+		p.Ack4Fentry,
+		p.Ack4Kprobe,
+		p.Ack6Fentry,
+		p.Ack6Kprobe,
 		p.Drop,
+		p.GraftFentry,
+		p.GraftKprobe,
 		p.ReceiveReset,
 		p.Retransmit,
 		p.RetransmitSynack,
@@ -520,6 +554,8 @@ func (p *sockPrograms) Close() error {
 		p.StateArrival,
 		p.StateClose,
 		p.StateLocal,
+		p.SynFentry,
+		p.SynKprobe,
 	)
 }
 

@@ -20,10 +20,5 @@ func (p *Probe) startTC(netns uint32) error {
 
 // tracepointTellsRefused: tcp_send_reset fires without a socket, and is attached.
 func (p *Probe) tracepointTellsRefused() bool {
-	for _, a := range p.attachments {
-		if a.program == "send_reset" && a.link != nil {
-			return p.objects.kernel.resetWithoutSocket
-		}
-	}
-	return false
+	return p.objects.kernel.resetWithoutSocket && p.attached(refusedFeature)
 }

@@ -67,6 +67,7 @@ func bareClosed(record plog.LogRecord) {
 	attributes.PutStr(keyOwnerSource, "acceptor")
 	attributes.PutInt(keyConnectionID, 7)
 	attributes.PutInt(keyNetNS, 4026531840)
+	attributes.PutDouble(keyHandshakeDuration, 0.00031)
 	attributes.PutDouble(keyHandshakeRTT, 0.00031)
 	attributes.PutBool(keyAdopted, true)
 	attributes.PutBool(keyMPTCP, true)

@@ -16,6 +16,7 @@ const (
 	metricOpened
 	metricDrops
 	metricFragments
+	metricHandshake
 	metricIO
 	metricMalformed
 	metricPacketIO
@@ -81,6 +82,11 @@ var definitions = [metrics]definition{
 		"IP fragments other than the first, which carry no ports.",
 		"{packet}", counter,
 	},
+	metricHandshake: {
+		"tcp.server.handshake.duration",
+		"Time from the first SYN-ACK, which answers the SYN at once, to the ACK; one observation per connection, at close.",
+		"s", histogram,
+	},
 	metricIO: {
 		"tcp.server.io",
 		"Payload of inbound connections, each byte once.",
@@ -128,6 +134,7 @@ func enabled(c *metadata.MetricsConfig) [metrics]bool {
 		metricOpened:      c.TCPServerConnectionOpened.Enabled,
 		metricDrops:       c.TCPServerDrops.Enabled,
 		metricFragments:   c.TCPServerFragments.Enabled,
+		metricHandshake:   c.TCPServerHandshakeDuration.Enabled,
 		metricIO:          c.TCPServerIo.Enabled,
 		metricMalformed:   c.TCPServerMalformed.Enabled,
 		metricPacketIO:    c.TCPServerPacketIo.Enabled,

@@ -44,7 +44,7 @@ func testFlow6() connection.Flow {
 func testConnection() connection.Connection {
 	return connection.Connection{
 		ID: 1<<48 | 7, Flow: testFlow(), NetNS: 4026531840, Interface: "eth0",
-		Opened: epoch, Accept: 40_000, HandshakeRTT: 310, Adopted: true, MPTCP: true,
+		Opened: epoch, Accept: 40_000, HandshakeRTT: 310, Handshake: 310, Adopted: true, MPTCP: true,
 	}
 }
 

@@ -100,6 +100,9 @@ func (m *Metrics) Closed(s Series, c *connection.Closed) {
 	if c.SmoothedRTT > 0 {
 		m.record(b, metricRTT, float64(c.SmoothedRTT)/1e6)
 	}
+	if c.Handshake > 0 {
+		m.record(b, metricHandshake, float64(c.Handshake)/1e6)
+	}
 	if c.Accept > 0 {
 		m.record(b, metricAccept, seconds(c.Accept))
 	}

@@ -173,7 +173,7 @@ func TestMetricsToggles(t *testing.T) {
 func TestMetricsUnmeasuredIsNotRecorded(t *testing.T) {
 	r := newRig(MetricsOptions{})
 	c := testClosed()
-	c.Accept, c.SmoothedRTT = 0, 0
+	c.Accept, c.Handshake, c.SmoothedRTT = 0, 0, 0
 	r.Closed(web(), c)
 	each(r.pass(time.Second), func(_ pcommon.Resource, m pmetric.Metric) {
 		require.Equal(t, "tcp.server.connection.duration", m.Name())

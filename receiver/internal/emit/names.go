@@ -35,6 +35,7 @@ const (
 	keyMPTCP             = "tcp.connection.mptcp"
 	keyDropReason        = "tcp.drop.reason"
 	keyFlags             = "tcp.flags"
+	keyHandshakeDuration = "tcp.handshake.duration"
 	keyHandshakeRTT      = "tcp.handshake.rtt"
 	keyMalformed         = "tcp.malformed.kind"
 	keyNetNS             = "tcp.netns.inode"

@@ -230,6 +230,7 @@ func putOwner(attributes pcommon.Map, p *owner.Process, source owner.Source) {
 func putConnection(attributes pcommon.Map, c *connection.Connection) {
 	attributes.PutInt(keyConnectionID, int64(c.ID))
 	attributes.PutInt(keyNetNS, int64(c.NetNS))
+	putMicroseconds(attributes, keyHandshakeDuration, c.Handshake)
 	putMicroseconds(attributes, keyHandshakeRTT, c.HandshakeRTT)
 	if c.Adopted {
 		attributes.PutBool(keyAdopted, true)

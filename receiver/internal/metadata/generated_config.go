@@ -167,6 +167,26 @@ func (ms *TCPServerFragmentsMetricConfig) Unmarshal(parser *confmap.Conf) error 
 	return nil
 }
 
+// TCPServerHandshakeDurationMetricConfig provides config for the tcp.server.handshake.duration metric.
+type TCPServerHandshakeDurationMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerHandshakeDurationMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPServerIoMetricConfig provides config for the tcp.server.io metric.
 type TCPServerIoMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -317,6 +337,7 @@ type MetricsConfig struct {
 	TCPServerConnectionOpened   TCPServerConnectionOpenedMetricConfig   `mapstructure:"tcp.server.connection.opened"`
 	TCPServerDrops              TCPServerDropsMetricConfig              `mapstructure:"tcp.server.drops"`
 	TCPServerFragments          TCPServerFragmentsMetricConfig          `mapstructure:"tcp.server.fragments"`
+	TCPServerHandshakeDuration  TCPServerHandshakeDurationMetricConfig  `mapstructure:"tcp.server.handshake.duration"`
 	TCPServerIo                 TCPServerIoMetricConfig                 `mapstructure:"tcp.server.io"`
 	TCPServerMalformed          TCPServerMalformedMetricConfig          `mapstructure:"tcp.server.malformed"`
 	TCPServerPacketIo           TCPServerPacketIoMetricConfig           `mapstructure:"tcp.server.packet.io"`
@@ -350,6 +371,9 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		TCPServerFragments: TCPServerFragmentsMetricConfig{
+			Enabled: true,
+		},
+		TCPServerHandshakeDuration: TCPServerHandshakeDurationMetricConfig{
 			Enabled: true,
 		},
 		TCPServerIo: TCPServerIoMetricConfig{

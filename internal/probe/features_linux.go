@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// feature is something that the socket vantage point learns. Its ways are tried in
+// their order, until one attaches; when none does, only this feature is lost.
+type feature struct {
+	// name is for configuration and diagnosis, gives for people: what is lost
+	// without it.
+	name, gives string
+	// wanted is false when the configuration leaves it out: nothing is loaded.
+	wanted bool
+	ways   []way
+	// impossible is why this kernel can't give it, known without trying.
+	impossible error
+}
+
+// way is a set of hooks that give a feature together.
+type way []hook
+
+// hook is one program at one place of the kernel.
+type hook struct {
+	// program is its name in bpf/sock.bpf.c.
+	program string
+	// kind is how it attaches, at what the kernel calls the place.
+	kind hookKind
+	at   string
+	// argument is what the program takes for granted about a kernel function.
+	argument argument
+}
+
+// point is the hook's name in the kernel's own words.
+func (h *hook) point() string { return string(h.kind) + "/" + h.at }
+
+// argument is a parameter of a kernel function, from 0, that points to a struct. The
+// zero value stands for none.
+type argument struct {
+	position int
+	pointee  string
+}
+
+type hookKind string
+
+const (
+	hookBTF         hookKind = "tp_btf"
+	hookRaw         hookKind = "raw_tp"
+	hookFentry      hookKind = "fentry"
+	hookKprobeMulti hookKind = "kprobe.multi"
+	hookKprobe      hookKind = "kprobe"
+	hookSyscall     hookKind = "tracepoint/syscalls"
+)
+
+func (k hookKind) attach(at string, p *ebpf.Program) (link.Link, error) {
+	switch k {
+	case hookRaw:
+		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: at, Program: p})
+	case hookKprobeMulti:
+		return link.KprobeMulti(p, link.KprobeMultiOptions{Symbols: []string{at}})
+	case hookKprobe:
+		return link.Kprobe(at, p, nil)
+	case hookSyscall:
+		return attachSyscallTracepoint(at, p)
+	default: // what the program was loaded for says where
+		return link.AttachTracing(link.TracingOptions{Program: p})
+	}
+}
+
+// function is a kernel function that programs are attached to the entry of.
+type function struct {
+	// program is the first part of a name in bpf/sock.bpf.c: program_fentry and
+	// program_kprobe.
+	program, name string
+	argument      argument
+}
+
+// entries are the ways to the entries of functions, best first: fentry jumps
+// straight into the program, kprobe.multi comes in through ftrace, kprobe through a
+// breakpoint or a jump of its own.
+func entries(functions ...function) []way {
+	var ways []way
+	for _, kind := range []hookKind{hookFentry, hookKprobeMulti, hookKprobe} {
+		suffix := "_kprobe"
+		if kind == hookFentry {
+			suffix = "_fentry"
+		}
+		var w way
+		for _, f := range functions {
+			w = append(w, hook{f.program + suffix, kind, f.name, f.argument})
+		}
+		ways = append(ways, w)
+	}
+	return ways
+}
+
+// tracepoint is the only way to most features.
+func tracepoint(kind hookKind, name, program string) []way {
+	return []way{{{program: program, kind: kind, at: name}}}
+}
+
+// openFeature comes last, and not at all without closeFeature: connections would fill
+// the map and nobody would tell of their end.
+const (
+	openFeature     = "open"
+	closeFeature    = "close"
+	refusedFeature  = "reset_sent"
+	acceptFeature   = "accept"
+	overflowFeature = "accept_queue_overflow"
+)
+
+// featureTable lists the features in the order they attach.
+func featureTable(cfg *Config, kernel *kernelFacts) []feature {
+	const state = "inet_sock_set_state"
+	return []feature{
+		{
+			name: closeFeature, gives: "connections: their end, counters and reason", wanted: true,
+			// Twice: the kernel skips a program that interrupts itself, but not its twin.
+			ways: []way{{
+				{program: "state_close", kind: hookBTF, at: state},
+				{program: "state_close", kind: hookBTF, at: state},
+			}},
+		},
+		{
+			name: "listen", gives: "new listeners; which process closed; who sent the first FIN", wanted: true,
+			ways: tracepoint(hookBTF, state, "state_local"),
+		},
+		{
+			name: "reset_received", gives: "resets by clients", wanted: true,
+			ways: tracepoint(hookRaw, "tcp_receive_reset", "receive_reset"),
+		},
+		{
+			name: refusedFeature, gives: "resets by this host; refused connections", wanted: true,
+			ways: tracepoint(hookRaw, "tcp_send_reset", "send_reset"),
+		},
+		{
+			name: "retransmit", gives: "tcp.server.retransmits", wanted: cfg.Retransmits,
+			ways: tracepoint(hookRaw, "tcp_retransmit_skb", "retransmit"),
+		},
+		{
+			name: "synack_retransmit", gives: "tcp.server.retransmits of SYN-ACKs; the duration of such handshakes",
+			wanted: cfg.Retransmits || cfg.Handshakes,
+			ways:   tracepoint(hookRaw, "tcp_retransmit_synack", "retransmit_synack"),
+		},
+		{
+			name: "drop", gives: "tcp.server.drops", wanted: cfg.Drops, impossible: kernel.noDropReasons(),
+			ways: tracepoint(hookRaw, "kfree_skb", "drop"),
+		},
+		{
+			name: acceptFeature, gives: "the accepting process, time in the accept queue", wanted: cfg.Process,
+			ways: acceptWays(cfg),
+		},
+		{
+			name: overflowFeature, gives: "attempts that failed because an accept queue was full", wanted: cfg.Overflows,
+			ways: entries(
+				function{"syn", "tcp_conn_request", argument{2, "sock"}},
+				function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}},
+				function{"ack6", "tcp_v6_syn_recv_sock", argument{2, "request_sock"}},
+			),
+		},
+		{
+			name: openFeature, gives: "connections: their beginning", wanted: true,
+			ways: tracepoint(hookBTF, state, "state_arrival"),
+		},
+	}
+}
+
+// acceptWays end with the system calls' exits, which cost every system call a little.
+func acceptWays(cfg *Config) []way {
+	ways := entries(function{"graft", "security_sock_graft", argument{0, "sock"}})
+	if cfg.AcceptTracepoint {
+		ways = append(ways, way{
+			{program: "accept", kind: hookSyscall, at: "sys_exit_accept"},
+			{program: "accept4", kind: hookSyscall, at: "sys_exit_accept4"},
+		})
+	}
+	return ways
+}
