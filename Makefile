@@ -10,7 +10,7 @@ SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune 
 	! -name '*_test.go' -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build deps test test-unprivileged test-privileged test-kernels generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels generate check-generated \
 	lint fmt bench clean
 
 help: ## list the targets
@@ -21,6 +21,12 @@ run: $(COLLECTOR) ## watch this host's inbound connections (CONFIG=examples/coll
 	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) --config $(CONFIG); \
 	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)"; \
 	exec sudo $(COLLECTOR) --config $(CONFIG); fi
+
+doctor: ## what this host can give, and why not more (DOCTOR="--json --config FILE")
+	@CGO_ENABLED=0 go build -o dist/ebpf-tcp-doctor ./cmd/ebpf-tcp-doctor
+	@if [ "$$(id -u)" = 0 ]; then exec dist/ebpf-tcp-doctor $(DOCTOR); \
+	else echo "root is needed to load eBPF programs: sudo dist/ebpf-tcp-doctor"; \
+	exec sudo dist/ebpf-tcp-doctor $(DOCTOR); fi
 
 build: $(COLLECTOR) ## build the sample distribution, dist/otelcol-ebpf-tcp
 

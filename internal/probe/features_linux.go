@@ -5,6 +5,9 @@
 package probe
 
 import (
+	"errors"
+	"os"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
@@ -57,12 +60,28 @@ const (
 	hookSyscall     hookKind = "tracepoint/syscalls"
 )
 
+// missing says why no hook of a kind can attach here, where the kernel's own answer
+// would not.
+func (k hookKind) missing() error {
+	if k != hookKprobe {
+		return nil
+	}
+	if _, err := os.Stat("/sys/bus/event_source/devices/kprobe"); err != nil {
+		return errors.New("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
+	}
+	return nil
+}
+
 func (k hookKind) attach(at string, p *ebpf.Program) (link.Link, error) {
 	switch k {
 	case hookRaw:
 		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: at, Program: p})
 	case hookKprobeMulti:
-		return link.KprobeMulti(p, link.KprobeMultiOptions{Symbols: []string{at}})
+		l, err := link.KprobeMulti(p, link.KprobeMultiOptions{Symbols: []string{at}})
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			err = errors.New("this kernel has no kprobe.multi (Linux 5.18, CONFIG_FPROBE)")
+		}
+		return l, err
 	case hookKprobe:
 		return link.Kprobe(at, p, nil)
 	case hookSyscall:
@@ -109,7 +128,9 @@ func tracepoint(kind hookKind, name, program string) []way {
 const (
 	openFeature     = "open"
 	closeFeature    = "close"
-	refusedFeature  = "reset_sent"
+	resetFeature    = "reset_sent"
+	refusedFeature  = "refused"
+	packetFeature   = "packet"
 	acceptFeature   = "accept"
 	overflowFeature = "accept_queue_overflow"
 )
@@ -135,7 +156,7 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 			ways: tracepoint(hookRaw, "tcp_receive_reset", "receive_reset"),
 		},
 		{
-			name: refusedFeature, gives: "resets by this host; refused connections", wanted: true,
+			name: resetFeature, gives: "resets by this host", wanted: true,
 			ways: tracepoint(hookRaw, "tcp_send_reset", "send_reset"),
 		},
 		{

@@ -21,6 +21,9 @@ type Probe struct{}
 // New fails: the programs are for Linux on amd64 and arm64.
 func New(Config, *zap.Logger) (*Probe, error) { return nil, errNotHere }
 
+// Diagnose fails: there is nothing to try.
+func Diagnose(Config) (*Diagnosis, error) { return nil, errNotHere }
+
 // Start fails.
 func (*Probe) Start(Handler) error { return errNotHere }
 

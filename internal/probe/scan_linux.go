@@ -25,10 +25,12 @@ type scans struct {
 }
 
 type scan struct {
-	program, point, gives string
-	prog                  *ebpf.Program
-	iter                  *link.Iter
-	err                   error
+	feature, program, point, gives string
+	// over is the map that is walked; nil for what is the kernel's own.
+	over *ebpf.Map
+	prog *ebpf.Program
+	iter *link.Iter
+	err  error
 }
 
 func (s *scans) all() []*scan {
@@ -36,24 +38,35 @@ func (s *scans) all() []*scan {
 }
 
 func (s *scans) load(o *objects) {
-	s.listeners = o.scan("scan_listeners", "iter/task_file", "listeners that were there before", nil)
-	s.connections = o.scan("scan_connections", "iter/task_file", "connections that were open before", nil)
-	s.orphans = o.scan("scan_orphans", "iter/tcp", "connections open before that no process holds", nil)
-	s.snapshot = o.scan("snapshot", "iter/bpf_map_elem", "tcp.server.connection.active; tcp.server.io before the close",
-		o.maps.Maps["connections"])
+	s.listeners = scan{
+		feature: "existing_listener", program: "scan_listeners", point: "iter/task_file",
+		gives: "listeners that were there before",
+	}
+	s.connections = scan{
+		feature: "existing_connection", program: "scan_connections", point: "iter/task_file",
+		gives: "connections that were open before",
+	}
+	s.orphans = scan{
+		feature: "orphan", program: "scan_orphans", point: "iter/tcp",
+		gives: "connections open before that no process holds",
+	}
+	s.snapshot = scan{
+		feature: "live", program: "snapshot", point: "iter/bpf_map_elem", over: o.maps.Maps["connections"],
+		gives: "tcp.server.connection.active; tcp.server.io before the close",
+	}
+	for _, scan := range s.all() {
+		scan.attach(o)
+	}
 }
 
-func (o *objects) scan(program, point, gives string, over *ebpf.Map) scan {
-	s := scan{program: program, point: point, gives: gives}
-	var err error
-	if s.prog, err = o.scans.load(program); err != nil {
-		s.err = fmt.Errorf("load %s: %w", point, hint(err))
-		return s
+func (s *scan) attach(o *objects) {
+	if s.prog, s.err = o.scans.load(s.program); s.err != nil {
+		s.err = fmt.Errorf("load %s: %w", s.point, hint(s.err))
+		return
 	}
-	if s.iter, err = link.AttachIter(link.IterOptions{Program: s.prog, Map: over}); err != nil {
-		s.err = fmt.Errorf("attach %s: %w", point, hint(err))
+	if s.iter, s.err = link.AttachIter(link.IterOptions{Program: s.prog, Map: s.over}); s.err != nil {
+		s.err = fmt.Errorf("attach %s: %w", s.point, hint(s.err))
 	}
-	return s
 }
 
 func (s *scans) states() []HookState {
@@ -62,7 +75,7 @@ func (s *scans) states() []HookState {
 		if scan.point == "" {
 			continue // not loaded yet
 		}
-		state := HookState{Name: scan.point, Gives: scan.gives, Attached: scan.iter != nil, Err: scan.err}
+		state := HookState{Feature: scan.feature, Name: scan.point, Gives: scan.gives, Attached: scan.iter != nil, Err: scan.err}
 		state.addStatistics(scan.prog)
 		states = append(states, state)
 	}

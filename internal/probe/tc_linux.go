@@ -237,7 +237,7 @@ func (v *tcVantage) hooks() []HookState {
 	defer v.mu.Unlock()
 	states := make([]HookState, 0, tcDirections)
 	for d := range tcDirections {
-		state := HookState{Name: "tc/" + d.String(), Gives: tcGives, Err: v.loadErr}
+		state := HookState{Feature: packetFeature, Name: "tc/" + d.String(), Gives: tcGives, Err: v.loadErr}
 		if v.attacher != nil {
 			state.Name = v.attacher.hookName(d)
 		}

@@ -20,5 +20,5 @@ func (p *Probe) startTC(netns uint32) error {
 
 // tracepointTellsRefused: tcp_send_reset fires without a socket, and is attached.
 func (p *Probe) tracepointTellsRefused() bool {
-	return p.objects.kernel.resetWithoutSocket && p.attached(refusedFeature)
+	return p.objects.kernel.resetWithoutSocket && p.attached(resetFeature)
 }

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+var update = flag.Bool("update", false, "write the golden files and the README's table anew")
+
+// golden reads the diagnosis of every known kernel, in the order of releases.
+func golden(t *testing.T) []*probe.Diagnosis {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	var all []*probe.Diagnosis
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		require.NoError(t, err)
+		d := new(probe.Diagnosis)
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.DisallowUnknownFields()
+		require.NoError(t, decoder.Decode(d), file)
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b *probe.Diagnosis) int {
+		return slices.Compare(release(a.Kernel), release(b.Kernel))
+	})
+	return all
+}
+
+func release(kernel string) []int {
+	var major, minor int
+	_, _ = fmt.Sscanf(kernel, "%d.%d", &major, &minor)
+	return []int{major, minor, len(kernel)}
+}
+
+func TestTextOfEachKernel(t *testing.T) {
+	for _, d := range golden(t) {
+		t.Run(d.Kernel, func(t *testing.T) {
+			var got bytes.Buffer
+			require.NoError(t, WriteText(&got, d))
+			file := filepath.Join("testdata", d.Kernel+".txt")
+			if *update {
+				require.NoError(t, os.WriteFile(file, got.Bytes(), 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			assert.Equal(t, string(want), got.String(), "run the test with -update when this is intended")
+		})
+	}
+}
+
+func TestTextOfMemory(t *testing.T) {
+	var got bytes.Buffer
+	require.NoError(t, WriteText(&got, &probe.Diagnosis{
+		Kernel: "6.1", Machine: "x86_64", BTF: "no such file", Bytes: 3 << 20,
+		Maps: []probe.MapMemory{{Name: "connections", Entries: 10, Bytes: 2 << 20}, {Name: "records", Entries: 4096, Bytes: 1 << 20}},
+		Features: []probe.FeatureDiagnosis{
+			{Name: "drop", Gives: "drops", Wanted: true, Impossible: "too old"},
+			{Name: "accept", Gives: "who", Ways: []probe.WayDiagnosis{
+				{Hooks: []string{"fentry/a", "fentry/b"}, Error: "refused"}, {Hooks: []string{"kprobe/a", "kprobe/b"}},
+			}},
+		},
+	}))
+	assert.Equal(t, `Linux 6.1 x86_64
+the kernel's BTF can't be read: no such file
+
+FEATURE  HOOK                GIVES
+drop     -                   drops
+accept   kprobe/{a,b} (off)  who
+
+Refused here:
+  drop: too old
+  accept: refused
+
+Kernel memory of the maps: 3.00 MiB
+  connections                 10 entries    2.00 MiB
+  records                   4096 entries    1.00 MiB
+`, got.String())
+}
+
+const (
+	tableBegin = "<!-- support table: go test ./internal/doctor -update -->\n"
+	tableEnd   = "<!-- end of the support table -->\n"
+)
+
+// TestReadmeSupportTable holds the README to the golden files.
+func TestReadmeSupportTable(t *testing.T) {
+	const file = "../../README.md"
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	before, rest, found := strings.Cut(string(raw), tableBegin)
+	require.True(t, found, tableBegin)
+	table, after, found := strings.Cut(rest, tableEnd)
+	require.True(t, found, tableEnd)
+	want := supportTable(golden(t))
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(before+tableBegin+want+tableEnd+after), 0o644))
+		return
+	}
+	assert.Equal(t, want, table, "run the test with -update when this is intended")
+}
+
+func supportTable(kernels []*probe.Diagnosis) string {
+	var out strings.Builder
+	out.WriteString("| Feature |")
+	for _, d := range kernels {
+		out.WriteString(" " + strings.NewReplacer("-cloud-amd64", "", "-cloud-arm64", " arm64", "-fc", " without kprobes").Replace(d.Kernel) + " |")
+	}
+	out.WriteString("\n|---|" + strings.Repeat("---|", len(kernels)) + "\n")
+	for row := range kernels[0].Features {
+		out.WriteString("| " + kernels[0].Features[row].Gives + " |")
+		for _, d := range kernels {
+			cell := "-"
+			if used := d.Features[row].Used(); used != nil {
+				cell = path.Dir(used.Hooks[0])
+			}
+			out.WriteString(" " + cell + " |")
+		}
+		out.WriteString("\n")
+	}
+	return out.String()
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// Diagnose tries every way to every feature, those that the configuration leaves out
+// included, and takes it off again at once. Packet programs are attached for a moment
+// to the interfaces that the configuration selects, as a receiver would.
+func Diagnose(cfg Config) (*Diagnosis, error) {
+	d := &Diagnosis{}
+	if err := d.readKernel(); err != nil {
+		return nil, err
+	}
+	p, err := New(cfg, zap.NewNop())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.objects.hooks.types.Kernel(); err != nil {
+		d.BTF = err.Error()
+	}
+	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
+		d.Features = append(d.Features, p.objects.diagnose(f))
+	}
+	p.scans.load(p.objects)
+	for _, state := range p.scans.states() {
+		d.Features = append(d.Features, FeatureDiagnosis{
+			Name: state.Feature, Gives: state.Gives, Wanted: true,
+			Ways: []WayDiagnosis{newWayDiagnosis(state.Err, state.Name)},
+		})
+	}
+	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
+	return d, errors.Join(err, p.Close())
+}
+
+func (d *Diagnosis) readKernel() error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return fmt.Errorf("ask for the kernel's name: %w", err)
+	}
+	d.Kernel, d.Machine = unix.ByteSliceToString(name.Release[:]), unix.ByteSliceToString(name.Machine[:])
+	return nil
+}
+
+// diagnose tries all ways to a feature, not only those up to the first that works.
+func (o *objects) diagnose(f feature) FeatureDiagnosis {
+	d := FeatureDiagnosis{Name: f.name, Gives: f.gives, Wanted: f.wanted}
+	if f.impossible != nil {
+		d.Impossible = f.impossible.Error()
+		return d
+	}
+	for _, w := range f.ways {
+		hooks, err := o.attachAll(w)
+		for i := range hooks {
+			err = errors.Join(err, hooks[i].close())
+		}
+		var points []string
+		for i := range w {
+			points = append(points, w[i].point())
+		}
+		d.Ways = append(d.Ways, newWayDiagnosis(err, slices.Compact(points)...))
+	}
+	return d
+}
+
+func newWayDiagnosis(err error, hooks ...string) WayDiagnosis {
+	w := WayDiagnosis{Hooks: hooks}
+	if err != nil {
+		// The verifier's own words, if any, are in the lines after the first.
+		w.Error, _, _ = strings.Cut(err.Error(), "\n")
+	}
+	return w
+}
+
+// diagnosePackets tries both modes of the packet vantage point, and tells of what
+// depends on it.
+func (p *Probe) diagnosePackets(d *Diagnosis) error {
+	netns, err := currentNetNS()
+	if err != nil {
+		return err
+	}
+	packets := FeatureDiagnosis{Name: packetFeature, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
+	shared := p.objects.maps.Maps
+	for _, mode := range []TCMode{TCX, TCClsact} {
+		if p.cfg.TCMode == TCX || p.cfg.TCMode == TCClsact {
+			mode = p.cfg.TCMode
+		}
+		cfg := p.cfg
+		cfg.TCMode = mode
+		v := newTCVantage(&cfg, tcOptions{maps: shared, netns: netns}, zap.NewNop())
+		way := v.diagnose()
+		packets.Ways = append(packets.Ways, way)
+		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {
+			err = d.addMaps("tc", v.objects.Maps, shared)
+		}
+		if err = errors.Join(err, v.close()); err != nil || mode == p.cfg.TCMode {
+			break
+		}
+	}
+	d.Features = append(d.Features, packets, p.diagnoseRefused(&packets))
+	return err
+}
+
+// diagnose starts a vantage point, which the caller closes.
+func (v *tcVantage) diagnose() WayDiagnosis {
+	err := v.start()
+	var hooks []string
+	for _, state := range v.hooks() {
+		hooks = append(hooks, state.Name)
+		switch {
+		case err != nil:
+		case state.Err != nil:
+			err = state.Err
+		case !state.Attached:
+			err = errors.New("interfaces::include and ::exclude select no interface")
+		}
+	}
+	return newWayDiagnosis(err, hooks...)
+}
+
+// diagnoseRefused: a reset without a socket is seen at its tracepoint, or leaving.
+func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
+	var err error
+	if !p.objects.kernel.resetWithoutSocket {
+		err = errors.New("tcp_send_reset tells of no reset without a socket before Linux 6.10")
+	}
+	d := FeatureDiagnosis{
+		Name: refusedFeature, Gives: "attempts to connect to a port where nobody listens", Wanted: true,
+		Ways: []WayDiagnosis{newWayDiagnosis(err, "raw_tp/tcp_send_reset")},
+	}
+	if used := packets.Used(); used != nil {
+		d.Ways = append(d.Ways, WayDiagnosis{Hooks: used.Hooks[len(used.Hooks)-1:]})
+	}
+	return d
+}
+
+// addMaps adds what a vantage point's own maps take, those in shared left out.
+func (d *Diagnosis) addMaps(vantage string, maps, shared map[string]*ebpf.Map) error {
+	for name, m := range maps {
+		switch {
+		case strings.HasPrefix(name, "."): // a section's, which each object has
+			name = vantage + name
+		case shared[name] != nil:
+			continue
+		}
+		info, err := m.Info()
+		if err != nil {
+			return fmt.Errorf("ask what map %s takes: %w", name, err)
+		}
+		memory, _ := info.Memlock()
+		d.Maps = append(d.Maps, MapMemory{Name: name, Entries: info.MaxEntries, Bytes: memory})
+		d.Bytes += memory
+	}
+	slices.SortFunc(d.Maps, func(a, b MapMemory) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
+	})
+	return nil
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+// Diagnosis is what one host can give: each feature with all ways to it, tried for
+// real, and what the kernel's maps take.
+type Diagnosis struct {
+	// Kernel is the running kernel's release, Machine its architecture.
+	Kernel  string `json:"kernel"`
+	Machine string `json:"machine"`
+	// BTF is empty when the kernel's type information can be read, else why not.
+	BTF      string             `json:"btf_error,omitempty"`
+	Features []FeatureDiagnosis `json:"features"`
+	Maps     []MapMemory        `json:"maps"`
+	// Bytes is the sum over Maps.
+	Bytes uint64 `json:"map_bytes"`
+}
+
+// FeatureDiagnosis is about one feature.
+type FeatureDiagnosis struct {
+	Name  string `json:"name"`
+	Gives string `json:"gives"`
+	// Wanted is false when the configuration leaves the feature out.
+	Wanted bool `json:"wanted"`
+	// Impossible is why no way was tried; empty when they were.
+	Impossible string         `json:"impossible,omitempty"`
+	Ways       []WayDiagnosis `json:"ways,omitempty"`
+}
+
+// Used is the way that a receiver takes here: the first that works; nil if none.
+func (f *FeatureDiagnosis) Used() *WayDiagnosis {
+	for i := range f.Ways {
+		if f.Ways[i].Works() {
+			return &f.Ways[i]
+		}
+	}
+	return nil
+}
+
+// WayDiagnosis is about one way to a feature.
+type WayDiagnosis struct {
+	// Hooks are the kernel's names of the hooks that it needs together.
+	Hooks []string `json:"hooks"`
+	// Error is why it does not work here; empty when it does.
+	Error string `json:"error,omitempty"`
+}
+
+// Works tells whether all hooks attached.
+func (w *WayDiagnosis) Works() bool { return w.Error == "" }
+
+// MapMemory is what one of the kernel's maps takes.
+type MapMemory struct {
+	Name    string `json:"name"`
+	Entries uint32 `json:"entries"`
+	// Bytes is what the kernel charges for it; 0 where the kernel does not tell.
+	Bytes uint64 `json:"bytes"`
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+// Diagnose tries what a receiver with this configuration would use on this host, and
+// every other way to the same facts. Nothing stays attached. It fails for a
+// configuration that is not valid and where not even the maps can be made.
+func Diagnose(cfg *Config) (*probe.Diagnosis, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("the configuration is not valid: %w", err)
+	}
+	var f faults
+	kernel := cfg.probeConfig(&f)
+	if len(f) > 0 {
+		return nil, errors.Join(f...)
+	}
+	return probe.Diagnose(kernel)
+}
