@@ -89,15 +89,20 @@ struct sock_common {
 	unsigned long skc_flags; /* sk_flags */
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct sock {
 	struct sock_common __sk_common;
+	atomic_t sk_drops;
+	__u32 sk_ack_backlog; /* a listener's connections that wait for accept */
+	__u32 sk_max_ack_backlog;
 	int sk_err;
 	int sk_err_soft;
 	int sk_rx_dst_ifindex; /* since 5.16, commit 0c0a5ef809f9 */
 	__u8 sk_shutdown;
 	__u16 sk_protocol;
-	__u32 sk_ack_backlog; /* a listener's connections that wait for accept */
-	__u32 sk_max_ack_backlog;
 };
 
 struct mptcp_sock {
@@ -106,11 +111,17 @@ struct mptcp_sock {
 
 struct inet_sock {
 	struct sock sk;
+	__be16 inet_sport;
 	int rx_dst_ifindex; /* until 5.16 */
+};
+
+struct request_sock_queue {
+	atomic_t qlen; /* since 4.4, commit aac065c50aba */
 };
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
 };
 
 struct minmax_sample {

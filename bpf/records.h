@@ -22,7 +22,7 @@ enum record_kind {
 	RECORD_PACKET, /* struct packet_record */
 	RECORD_PROCESS, /* struct process_record */
 	RECORD_LISTEN, /* struct listen_record: a socket began to listen */
-	RECORD_UNLISTEN, /* struct listen_record: it stopped; only sk is set */
+	RECORD_UNLISTEN, /* struct listen_record: it stopped */
 	RECORD_KINDS,
 };
 
@@ -165,15 +165,48 @@ struct process_record {
 	char comm[16];
 };
 
-/* A listening socket, from the state hook or from the start-up scan. */
+/*
+ * A listening socket, from the state hook or from the start-up scan. At its end
+ * (RECORD_UNLISTEN) the owner is not set, and overflows and drops are the last.
+ */
 struct listen_record {
 	struct record_head head;
 	__u64 sk; /* kernel address: an identity, never dereferenced */
 	struct owner owner;
 	__u8 address[16];
-	__u16 port;
-	__u16 pad;
-	__u32 pad2;
+	__u64 overflows; /* as in struct listener */
+	__u32 drops; /* as in struct listener_look */
+	__u16 port; /* 0: not chosen yet, see listen_opened */
+	__u8 followed; /* RECORD_LISTEN: the listeners map has it */
+	__u8 pad;
+};
+
+/*
+ * What is known of a listening socket while it lives: the value of the listeners
+ * map. The state hook and the start-up scan fill it.
+ */
+struct listener {
+	__u64 since; /* when it was entered; tells a reused socket address apart */
+	__u64 overflows; /* times the accept queue was full, where a hook counts them */
+	__u8 address[16];
+	__u32 netns;
+	__u32 drops_before; /* sk_drops when it was entered */
+	__u32 drops; /* at its end: as in struct listener_look */
+	__u16 port; /* 0: not chosen yet, see listen_opened */
+	__u8 ended; /* it ended and the ring had no room to say so */
+	__u8 pad;
+};
+
+/* One look at the queues of a listener; written to the iterator's stream. */
+struct listener_look {
+	__u64 sk; /* the entry's key */
+	struct listener listener;
+	__u32 accept_queue; /* sk_ack_backlog: connections that wait for accept() */
+	__u32 accept_limit; /* sk_max_ack_backlog: min(listen()'s backlog, somaxconn) */
+	__u32 syn_queue; /* icsk_accept_queue.qlen: handshakes in progress */
+	__u32 drops; /* growth of sk_drops since the entry was made */
+	__u32 gone; /* the socket does not listen there any more; nothing else was read */
+	__u32 pad;
 };
 
 /* What the scan of open files writes to its stream for each listener. */
@@ -296,6 +329,7 @@ enum ledger_entry {
 	LEDGER_LOST_RING_PACKET,
 	LEDGER_LOST_RATE_PACKET,
 	LEDGER_LOST_RING_LISTEN,
+	LEDGER_LOST_STALE_LISTENER, /* entry overwritten: its end was never seen */
 	LEDGER_LOST_RING_PROCESS,
 	LEDGER_LOST_PORT_COUNTER, /* port_counters had no room */
 	LEDGER_ENTRIES,

@@ -6,6 +6,7 @@
  *   scan_connections  open files   -> connections that were open before us
  *   scan_orphans      TCP sockets  -> those that no process holds
  *   snapshot          connections  -> live figures, written to the stream
+ *   look_at_listeners listeners    -> lengths of their queues, written to the stream
  *
  * Open files first: they are of all network namespaces, need no setns, and tell who
  * holds the socket. What does not fit into a stream's buffer is not lost as in a ring:
@@ -20,6 +21,7 @@
 #include "connections.h"
 #include "emit.h"
 #include "filter.h"
+#include "listeners.h"
 #include "maps.h"
 #include "ports.h"
 #include "process.h"
@@ -28,21 +30,54 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline void describe_listener(const struct sock *sk, struct listen_record *listener)
+static __always_inline __u32 socket_drops(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_drops.counter);
+}
+
+static __always_inline bool listens(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
+}
+
+/*
+ * As in adopt(): the hook at the end runs before the state is stored. If it ran
+ * before the insert, it shows now, and the entry would stay for ever.
+ */
+static __always_inline bool follow_found(const struct sock *sk, const struct listener *listener)
+{
+	__u64 key = (__u64)sk;
+
+	if (!follow_listener(key, listener, BPF_NOEXIST))
+		return false;
+	if (!listens(sk))
+		bpf_map_delete_elem(&listeners, &key);
+	return true;
+}
+
+static __always_inline void describe_listener(const struct sock *sk, struct listen_record *record)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	struct listener listener = {};
 
-	listener->head.kind = RECORD_LISTEN;
-	listener->head.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	listener->head.time = bpf_ktime_get_boot_ns();
-	listener->sk = (__u64)sk;
-	listener->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	listener.since = bpf_ktime_get_boot_ns();
+	listener.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	listener.port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	listener.drops_before = socket_drops(sk);
 	if (family == AF_INET)
-		map_ipv4(listener->address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(listener.address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
 	else
-		BPF_CORE_READ_INTO(&listener->address, sk,
+		BPF_CORE_READ_INTO(&listener.address, sk,
 				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
-	mark_listening(listener->head.netns, listener->port);
+	record->head.kind = RECORD_LISTEN;
+	record->head.netns = listener.netns;
+	record->head.time = listener.since;
+	record->sk = (__u64)sk;
+	record->port = listener.port;
+	__builtin_memcpy(record->address, listener.address, sizeof(record->address));
+	if (listener.port)
+		mark_listening(listener.netns, listener.port);
+	record->followed = follow_found(sk, &listener);
 }
 
 SEC("iter/task_file")
@@ -58,7 +93,7 @@ int scan_listeners(struct bpf_iter__task_file *ctx)
 	if (!task || !file)
 		return 0;
 	sk = file_socket(file);
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+	if (!sk || !listens(sk))
 		return 0;
 	describe_listener(sk, listener);
 	if (attribute_process) {
@@ -206,5 +241,45 @@ int snapshot(struct bpf_iter__bpf_map_elem *ctx)
 	if (connection->id != live.connection.id)
 		return 0;
 	bpf_seq_write(seq, &live, sizeof(live));
+	return 0;
+}
+
+/*
+ * One look at every listener, whatever its namespace. The accept queue's length is
+ * what ss shows as Recv-Q of a listening socket, and its limit as Send-Q; handshakes
+ * in progress are in neither. Checked again after the reads, as in snapshot.
+ */
+SEC("iter/bpf_map_elem")
+int look_at_listeners(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct inet_connection_sock *icsk;
+	struct seq_file *seq = ctx->meta->seq;
+	struct listener *listener = ctx->value;
+	struct listener_look look = {};
+	__u64 *key = ctx->key;
+	struct sock *sk;
+	__u16 port;
+
+	if (!key || !listener)
+		return 0;
+	look.sk = *key;
+	look.listener = *listener;
+	sk = (struct sock *)look.sk;
+	icsk = (const struct inet_connection_sock *)sk;
+	look.accept_queue = BPF_CORE_READ(sk, sk_ack_backlog);
+	look.accept_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
+	look.syn_queue = BPF_CORE_READ(icsk, icsk_accept_queue.qlen.counter);
+	look.drops = socket_drops(sk) - look.listener.drops_before;
+	port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	look.gone = !listens(sk) ||
+		    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != look.listener.netns ||
+		    (look.listener.port && look.listener.port != port);
+	if (listener->since != look.listener.since)
+		return 0;
+	if (!look.gone && !look.listener.port) {
+		look.listener.port = port;
+		listener->port = port;
+	}
+	bpf_seq_write(seq, &look, sizeof(look));
 	return 0;
 }

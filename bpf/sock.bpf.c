@@ -33,6 +33,7 @@
 #include "failed.h"
 #include "filter.h"
 #include "handshake.h"
+#include "listeners.h"
 #include "maps.h"
 #include "opening.h"
 #include "ports.h"
@@ -45,48 +46,87 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* -- listeners ----------------------------------------------------------------- */
 
-static __always_inline void listen_opened(const struct sock *sk)
+static __always_inline void describe_listen(struct listen_record *record, __u32 kind, __u64 sk,
+					    const struct listener *listener)
 {
-	const struct sock_common *common = &sk->__sk_common;
-	struct listen_record *record;
-	__u32 netns = common->skc_net.net->ns.inum;
-	struct owner owner = {};
+	__builtin_memset(record, 0, sizeof(*record));
+	record->head.kind = kind;
+	record->head.netns = listener->netns;
+	record->head.time = bpf_ktime_get_boot_ns();
+	record->sk = sk;
+	__builtin_memcpy(record->address, listener->address, sizeof(record->address));
+	record->port = listener->port;
+	record->overflows = listener->overflows;
+	record->drops = listener->drops;
+}
 
-	mark_listening(netns, common->skc_num);
+/*
+ * inet_csk_listen_start() announces LISTEN before get_port() has run: the port of a
+ * socket that bind() gave none is 0 here. look_at_listeners finds it later.
+ */
+static __always_inline void listen_opened(const struct tcp_sock *tp)
+{
+	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	const struct sock_common *common = &sk->__sk_common;
+	struct listener listener = {};
+	struct listen_record *record;
+	struct owner owner = {};
+	__u64 key = (__u64)sk;
+	bool followed;
+
+	listener.since = bpf_ktime_get_boot_ns();
+	listener.netns = common->skc_net.net->ns.inum;
+	listener.port = common->skc_num;
+	listener.drops_before = sk->sk_drops.counter;
+	if (common->skc_family == AF_INET)
+		map_ipv4(listener.address, common->skc_rcv_saddr);
+	else
+		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
+	if (listener.port)
+		mark_listening(listener.netns, listener.port);
+	if (bpf_map_lookup_elem(&listeners, &key))
+		ledger_add(LEDGER_LOST_STALE_LISTENER, 1);
+	followed = follow_listener(key, &listener, BPF_ANY);
+
 	own_by_current(&owner, OWNER_LISTENER);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		ledger_add(LEDGER_LOST_RING_LISTEN, 1);
 		return;
 	}
-	record->head.kind = RECORD_LISTEN;
-	record->head.netns = netns;
-	record->head.time = bpf_ktime_get_boot_ns();
-	record->sk = (__u64)sk;
+	describe_listen(record, RECORD_LISTEN, key, &listener);
 	record->owner = owner;
-	if (common->skc_family == AF_INET)
-		map_ipv4(record->address, common->skc_rcv_saddr);
-	else
-		copy_ipv6(record->address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
-	record->port = common->skc_num;
-	record->pad = 0;
-	record->pad2 = 0;
+	record->followed = followed;
 	submit(record);
 }
 
-static __always_inline void listen_closed(const struct sock *sk)
+/* Runs twice, see hookTable in internal/probe; user space ignores the second. */
+static __always_inline void listen_closed(const struct tcp_sock *tp)
 {
-	struct listen_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	struct listen_record *record;
+	struct listener *listener;
+	struct listener last = {};
+	__u64 key = (__u64)sk;
 
+	listener = bpf_map_lookup_elem(&listeners, &key);
+	if (listener) {
+		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
+		if (!listener->port)
+			listener->port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
+		listener->drops = (__u32)sk->sk_drops.counter - listener->drops_before;
+		last = *listener;
+	}
+	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
+		if (listener)
+			listener->ended = 1;
 		ledger_add(LEDGER_LOST_RING_LISTEN, 1);
 		return;
 	}
-	__builtin_memset(record, 0, sizeof(*record));
-	record->head.kind = RECORD_UNLISTEN;
-	record->head.time = bpf_ktime_get_boot_ns();
-	record->sk = (__u64)sk;
+	describe_listen(record, RECORD_UNLISTEN, key, &last);
 	submit(record);
+	bpf_map_delete_elem(&listeners, &key);
 }
 
 /* -- inet_sock_set_state ------------------------------------------------------- */
@@ -108,8 +148,10 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_local, struct sock *sk, int oldstate, int newstate)
 {
 	if (newstate == TCP_LISTEN) {
-		if (bpf_skc_to_tcp_sock(sk))
-			listen_opened(sk);
+		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+		if (tp)
+			listen_opened(tp);
 		return 0;
 	}
 	if (newstate != TCP_FIN_WAIT1 && newstate != TCP_LAST_ACK)
@@ -128,8 +170,10 @@ int BPF_PROG(state_close, struct sock *sk, int oldstate, int newstate)
 	if (newstate != TCP_CLOSE)
 		return 0;
 	if (oldstate == TCP_LISTEN) {
-		if (bpf_skc_to_tcp_sock(sk))
-			listen_closed(sk);
+		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+		if (tp)
+			listen_closed(tp);
 		return 0;
 	}
 	closed(sk, oldstate);
@@ -360,6 +404,7 @@ const union exported_types {
 	struct process_record process;
 	struct live_record live;
 	struct scan_record scan;
+	struct listener_look listener_look;
 	struct packet_record packet;
 	struct half_open_key half_open_key;
 	struct half_open half_open;

@@ -46,6 +46,8 @@ type Listeners struct {
 	places  map[place]*listening
 	ports   map[portKey]*portUse
 	ended   endedQueue
+	// queues are the last looks at sockets.
+	queues map[uint64]Queues
 }
 
 // place is where a socket listens.
@@ -91,6 +93,7 @@ func NewListeners(options ListenerOptions) *Listeners {
 		sockets: make(map[uint64]*Listener),
 		places:  make(map[place]*listening),
 		ports:   make(map[portKey]*portUse),
+		queues:  make(map[uint64]Queues),
 	}
 }
 
@@ -137,6 +140,7 @@ func (l *Listeners) Remove(socket uint64) {
 		return
 	}
 	delete(l.sockets, socket)
+	delete(l.queues, socket)
 	at := placeOf(listener)
 	l.places[at].end(listener, now)
 	l.use(at).end(listener, now)

@@ -76,6 +76,8 @@ type Config struct {
 
 	// MaxConnections is the size of the connections map.
 	MaxConnections uint32
+	// MaxListeners is the size of the listeners map; 0 means 16384.
+	MaxListeners uint32
 	// RingBytes is the size of the ring buffer, a power of two of whole pages.
 	RingBytes uint32
 

@@ -34,6 +34,13 @@ type decoder struct {
 	listeners *listeners
 	// ownNetNS is the namespace whose interface names we know.
 	ownNetNS uint32
+	// unbound are listeners whose port the kernel had not chosen yet, by socket. They
+	// are told of when they have one.
+	unbound map[uint64]sockListenRecord
+	// selectedPorts has a 1 for each port that is asked for; nil means all.
+	selectedPorts *[65536]uint8
+	// overflowsCounted: hooks count the overflows of accept queues.
+	overflowsCounted bool
 
 	opened   connection.Opened
 	closed   connection.Closed
@@ -134,11 +141,20 @@ func (d *decoder) process(r *sockProcessRecord) {
 }
 
 func (d *decoder) listen(r *sockListenRecord) {
+	if r.Port == 0 {
+		d.unbound[r.Sk] = *r
+		return
+	}
+	delete(d.unbound, r.Sk)
 	d.listener = connection.Listener{
 		Socket:  r.Sk,
 		NetNS:   r.Head.Netns,
 		Address: netip.AddrPortFrom(netip.AddrFrom16(r.Address).Unmap(), r.Port),
 		Owner:   ref(&r.Owner),
+	}
+	// A scan meets a socket once per descriptor: it is missing in the map once.
+	if _, known := d.listeners.sockets[r.Sk]; !known && r.Followed == 0 {
+		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
 	if err := d.listeners.opened(r.Sk, sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)}); err != nil {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
@@ -148,13 +164,24 @@ func (d *decoder) listen(r *sockListenRecord) {
 
 // unlisten may hear of the same end twice: its hook is attached twice.
 func (d *decoder) unlisten(r *sockListenRecord) {
+	if opened, waits := d.unbound[r.Sk]; waits {
+		delete(d.unbound, r.Sk)
+		// Without a port listen() failed.
+		if opened.Port = r.Port; r.Port != 0 {
+			d.listen(&opened)
+		}
+	}
 	if _, known := d.listeners.sockets[r.Sk]; !known {
 		return
 	}
 	if err := d.listeners.closed(r.Sk); err != nil {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
-	d.handler.ListenerClosed(r.Sk)
+	overflows := uint64(0)
+	if d.selects(r.Port) {
+		overflows = d.overflows(r.Overflows, r.Drops)
+	}
+	d.handler.ListenerClosed(r.Sk, overflows)
 }
 
 func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {

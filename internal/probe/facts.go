@@ -14,8 +14,9 @@ import (
 type Handler interface {
 	ProcessSeen(*owner.Sighting)
 	ListenerOpened(*connection.Listener)
-	// ListenerClosed gets the Socket of an earlier Listener; it may be unknown.
-	ListenerClosed(socket uint64)
+	// ListenerClosed gets the Socket of an earlier Listener, which may be unknown, and
+	// the last count of connection.Queues; 0 when it could not be read.
+	ListenerClosed(socket, overflows uint64)
 	ConnectionOpened(*connection.Opened)
 	ConnectionClosed(*connection.Closed)
 	ConnectionFailed(*connection.Failed)
@@ -51,9 +52,11 @@ type HookState struct {
 // cumulative since the probe started.
 type Snapshot struct {
 	// Time is Unix nanoseconds.
-	Time       int64
-	Ledger     ledger.Kernel
-	Ports      []connection.PortCounter
+	Time   int64
+	Ledger ledger.Kernel
+	Ports  []connection.PortCounter
+	// Queues are those of the listeners of all network namespaces; a pass may miss some.
+	Queues     []connection.Queues
 	Interfaces []packet.Interface
 	Maps       []MapFill
 	Hooks      []HookState

@@ -110,6 +110,9 @@ func sharedMaps(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) map[string
 func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
 	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
 	spec.Maps["records"].MaxEntries = cfg.RingBytes
+	if cfg.MaxListeners != 0 {
+		spec.Maps["listeners"].MaxEntries = cfg.MaxListeners
+	}
 	if !cfg.HalfOpen {
 		spec.Maps["half_open_handshakes"].MaxEntries = 1
 	}

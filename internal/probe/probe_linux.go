@@ -37,6 +37,9 @@ type Probe struct {
 	gone        goneConnections
 	// stale counts the entries that forget deleted.
 	stale int64
+	// goneListeners and staleListeners are the same of listeners.
+	goneListeners  goneListeners
+	staleListeners int64
 	// lostListeners is the ledger's count when the listeners were last scanned.
 	lostListeners int64
 }
@@ -71,6 +74,11 @@ func (p *Probe) Start(h Handler) error {
 	}
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
 	p.decoder.listeners = newListeners(maps)
+	p.decoder.unbound = make(map[uint64]sockListenRecord)
+	if len(p.cfg.IncludePorts)+len(p.cfg.ExcludePorts) > 0 {
+		selected := selectedPorts(&p.cfg)
+		p.decoder.selectedPorts = &selected
+	}
 
 	p.attachHooks()
 	if err := p.startTC(netns); err != nil {
@@ -136,6 +144,13 @@ func (p *Probe) Drain(until time.Time) error {
 	if err := p.decoder.clock.refresh(); err != nil {
 		return err
 	}
+	if err := p.drain(until); err != nil {
+		return err
+	}
+	return p.findPorts()
+}
+
+func (p *Probe) drain(until time.Time) error {
 	p.reader.SetDeadline(until)
 	for n := 1; ; n++ {
 		err := p.reader.ReadInto(&p.record)

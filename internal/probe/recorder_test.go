@@ -27,6 +27,8 @@ type recorder struct {
 	processes []owner.Sighting
 	listeners []connection.Listener
 	unlistens []uint64
+	// overflows are the last counts of listeners that ended.
+	overflows map[uint64]uint64
 	opened    []connection.Opened
 	closed    []connection.Closed
 	failed    []connection.Failed
@@ -41,7 +43,11 @@ func (r *recorder) ListenerOpened(l *connection.Listener) {
 	}
 }
 
-func (r *recorder) ListenerClosed(socket uint64) { r.unlistens = append(r.unlistens, socket) }
+func (r *recorder) ListenerClosed(socket, overflows uint64) {
+	r.unlistens = append(r.unlistens, socket)
+	r.overflows[socket] += overflows
+}
+
 func (r *recorder) ConnectionOpened(c *connection.Opened) {
 	r.facts++
 	if c.NetNS == r.netns {
@@ -120,7 +126,7 @@ func startProbe(t *testing.T, cfg Config) *kernel {
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	netns, err := currentNetNS()
 	require.NoError(t, err)
-	k := &kernel{recorder: &recorder{netns: netns}, probe: p, t: t}
+	k := &kernel{recorder: &recorder{netns: netns, overflows: make(map[uint64]uint64)}, probe: p, t: t}
 	require.NoError(t, p.Start(k))
 	for _, hook := range p.Hooks() {
 		require.NoErrorf(t, hook.Err, "%s (%s)", hook.Name, hook.Gives)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"unsafe"
@@ -21,7 +22,7 @@ import (
 
 // scans are the iterators: what was there before us, and the live figures.
 type scans struct {
-	listeners, connections, orphans, snapshot scan
+	listeners, connections, orphans, snapshot, queues scan
 }
 
 type scan struct {
@@ -34,7 +35,7 @@ type scan struct {
 }
 
 func (s *scans) all() []*scan {
-	return []*scan{&s.listeners, &s.connections, &s.orphans, &s.snapshot}
+	return []*scan{&s.listeners, &s.connections, &s.orphans, &s.snapshot, &s.queues}
 }
 
 func (s *scans) load(o *objects) {
@@ -53,6 +54,10 @@ func (s *scans) load(o *objects) {
 	s.snapshot = scan{
 		feature: "live", program: "snapshot", point: "iter/bpf_map_elem", over: o.maps.Maps["connections"],
 		gives: "tcp.server.connection.active; tcp.server.io before the close",
+	}
+	s.queues = scan{
+		feature: "queue", program: "look_at_listeners", point: "iter/bpf_map_elem", over: o.maps.Maps["listeners"],
+		gives: "tcp.server.accept_queue.*, tcp.server.syn_queue.length; the port of listeners that bind none",
 	}
 	for _, scan := range s.all() {
 		scan.attach(o)
@@ -172,9 +177,14 @@ func (p *Probe) findOrphans() error {
 func (p *Probe) rescanListeners() error {
 	found := make(map[uint64]bool)
 	see := func(r *sockScanRecord) { found[r.Listener.Sk] = true }
-	if err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see)); err != nil {
+	// What no process holds, the map of listeners tells, of all namespaces.
+	err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see), each(&p.scans.queues, func(r *sockListenerLook) {
+		found[r.Sk] = found[r.Sk] || r.Gone == 0
+	}))
+	if err != nil {
 		return err
 	}
+	maps.DeleteFunc(p.decoder.unbound, func(socket uint64, _ sockListenRecord) bool { return !found[socket] })
 	for socket := range p.decoder.listeners.sockets {
 		if !found[socket] {
 			p.decoder.unlisten(&sockListenRecord{Sk: socket})

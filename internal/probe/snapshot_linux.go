@@ -32,7 +32,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	}
 	p.decoder.names.refresh()
 	active, err := p.visitLive(visit)
-	err = errors.Join(err, p.readLedger(&s.Ledger), p.readPorts(s))
+	err = errors.Join(err, p.visitQueues(s), p.readLedger(&s.Ledger), p.readPorts(s))
 	if lost := s.Ledger.Lost[ledger.Listener][ledger.RingFull]; lost != p.lostListeners {
 		p.lostListeners = lost
 		if err := p.rescanListeners(); err != nil {
@@ -41,7 +41,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	}
 	s.Ledger.Active = int64(active)
 	s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
-	for _, name := range []string{"port_counters", "listening_ports", "half_open_handshakes"} {
+	for _, name := range []string{"port_counters", "listeners", "listening_ports", "half_open_handshakes"} {
 		s.Maps = append(s.Maps, mapFill(p.objects.maps.Maps[name], name))
 	}
 	s.Maps = append(s.Maps, MapFill{"records", p.reader.AvailableBytes(), int(p.cfg.RingBytes)})
@@ -113,6 +113,7 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	to.Lost[ledger.Packet][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PACKET]
 	to.Lost[ledger.Packet][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_PACKET]
 	to.Lost[ledger.Listener][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_LISTEN]
+	to.Lost[ledger.Listener][ledger.MapStale] = entries[sockLedgerEntryLEDGER_LOST_STALE_LISTENER] + p.staleListeners
 	to.Lost[ledger.Process][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PROCESS]
 	to.Lost[ledger.PortCount][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_PORT_COUNTER]
 	return nil

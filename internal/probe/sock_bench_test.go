@@ -22,7 +22,7 @@ func benchmarkProbe(b *testing.B, change ...func(*Config)) *Probe {
 	p, err := New(testConfig(change...), zap.NewNop())
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, p.Close()) })
-	require.NoError(b, p.Start(&recorder{}))
+	require.NoError(b, p.Start(&recorder{overflows: make(map[uint64]uint64)}))
 	return p
 }
 

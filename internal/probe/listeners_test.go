@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+)
+
+func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
+	for name, ringBytes := range map[string]uint32{"told": 1 << 20, "ring full": 4096} {
+		t.Run(name, func(t *testing.T) {
+			enterNetNS(t)
+			k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = ringBytes; c.OpenRecords = false }))
+			l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+			k.until("listener", func() bool { _, ok := k.listenerOn(l.port); return ok })
+			listener, _ := k.listenerOn(l.port)
+			l.call(t, 2+7)
+			if ringBytes == 4096 {
+				for range 60 { // more than 4 KiB hold
+					listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+				}
+			}
+			l.close()
+			dropped := netstat(t, "ListenDrops")
+			k.settle()
+			s, _ := k.snapshot(0)
+			if ringBytes == 4096 {
+				require.Positive(t, s.Ledger.Lost[ledger.Listener][ledger.RingFull])
+			}
+			require.Contains(t, k.unlistens, listener.Socket)
+			assert.Equal(t, dropped, k.overflows[listener.Socket])
+			assert.GreaterOrEqual(t, dropped, uint64(7))
+			var entry sockListener
+			assert.Error(t, k.probe.objects.maps.Maps["listeners"].Lookup(&listener.Socket, &entry))
+		})
+	}
+}
+
+func TestSockListenersMapFull(t *testing.T) {
+	const size, wanted = 8, 40
+	enterNetNS(t)
+	old := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+	k := startProbe(t, testConfig(func(c *Config) { c.MaxListeners = size }))
+	for range wanted {
+		listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+	}
+	k.until("listeners", func() bool { return len(k.listeners) == wanted+1 })
+	_, known := k.listenerOn(old.port)
+	assert.True(t, known, "told of, whether or not there was room")
+	s, _ := k.snapshot(0)
+	assert.LessOrEqual(t, len(s.Queues), size)
+	assert.Equal(t, len(k.probe.decoder.listeners.sockets)-len(s.Queues), len(k.lost), "%v", k.lost)
+	for _, lost := range k.lost {
+		assert.Equal(t, "listener: kernel_map full (1)", lost)
+	}
+	assert.Contains(t, s.Maps, MapFill{"listeners", size, size})
+}
+
+// The kernel gives a socket that was not bound its port after it has announced LISTEN.
+func TestSockListenerThatBindsNoPort(t *testing.T) { testBindsNoPort(t, unix.IPPROTO_TCP) }
+
+func TestSockMultipathListenerThatBindsNoPort(t *testing.T) { testBindsNoPort(t, unix.IPPROTO_MPTCP) }
+
+func testBindsNoPort(t *testing.T, protocol int) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig())
+	l := listenWith(t, unix.AF_INET, protocol, 3, false)
+	require.NotZero(t, l.port)
+	q, ok := k.queuesOf(l.port)
+	require.True(t, ok)
+	assert.EqualValues(t, 3, q.AcceptLimit)
+	require.Len(t, k.listeners, 1, "not told of without a port")
+	assert.Equal(t, netip.AddrPortFrom(netip.IPv4Unspecified(), l.port), k.listeners[0].Address)
+	assert.EqualValues(t, os.Getpid(), k.listeners[0].Owner.PID)
+	assert.True(t, k.listening(l.port))
+	assert.False(t, k.listening(0))
+	assert.True(t, k.marked(l.port))
+
+	l.close()
+	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
+	assert.False(t, k.listening(l.port))
+	assert.False(t, k.marked(l.port))
+	assert.Empty(t, k.probe.decoder.unbound)
+}
+
+// It is over before anybody could look at its socket.
+func TestSockListenerThatBindsNoPortAndEndsAtOnce(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig())
+	l := listenWith(t, unix.AF_INET6, unix.IPPROTO_TCP, 1, false)
+	l.call(t, 2+3)
+	l.close()
+	dropped := netstat(t, "ListenDrops")
+	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
+	listener, ok := k.listenerOn(l.port)
+	require.True(t, ok, "%v", k.listeners)
+	assert.Equal(t, dropped, k.overflows[listener.Socket])
+	assert.Empty(t, k.probe.decoder.unbound)
+}
+
+func (k *kernel) listening(port uint16) bool {
+	key := sockPortKey{Netns: k.netns, Port: uint32(port)}
+	var value uint32
+	return k.probe.objects.maps.Maps["listening_ports"].Lookup(&key, &value) == nil
+}
+
+// marked looks at the table that packets are looked up in.
+func (k *kernel) marked(port uint16) bool {
+	k.t.Helper()
+	memory, err := k.probe.objects.maps.Maps["port_tables"].Memory()
+	require.NoError(k.t, err)
+	var flag [1]byte
+	_, err = memory.ReadAt(flag[:], int64(port))
+	require.NoError(k.t, err)
+	return flag[0] == portListening
+}
+
+// A listener whose only descriptor is on its way between processes is held by none,
+// as the kernel's own are.
+func TestSockListenerThatNoProcessHolds(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		t.Run(fmt.Sprintf("before %t", before), func(t *testing.T) {
+			enterNetNS(t)
+			var k *kernel
+			if !before {
+				k = startProbe(t, testConfig())
+			}
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			require.NoError(t, err)
+			defer unix.Close(pair[1])
+			defer unix.Close(pair[0])
+			l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 2, true)
+			require.NoError(t, unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(l.fd), nil, 0))
+			l.close()
+			if before {
+				k = startProbe(t, testConfig())
+			}
+			l.call(t, 2)
+			q, ok := k.queuesOf(l.port)
+			require.True(t, ok)
+			assert.EqualValues(t, 2, q.Accept)
+			assert.EqualValues(t, 2, q.AcceptLimit)
+			require.NoError(t, k.probe.rescanListeners())
+			assert.Empty(t, k.unlistens)
+		})
+	}
+}
+
+// An end that no hook saw leaves an entry whose socket does not listen any more.
+func TestSockForgetsListenersWhoseEndWasMissed(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig())
+	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+	k.until("listener", func() bool { return len(k.listeners) == 1 })
+	socket := k.listeners[0].Socket
+	entries := k.probe.objects.maps.Maps["listeners"]
+	var entry sockListener
+	require.NoError(t, entries.Lookup(&socket, &entry))
+	entry.Port = l.port + 1
+	require.NoError(t, entries.Put(&socket, &entry))
+
+	s, _ := k.snapshot(0)
+	assert.NotContains(t, sockets(s.Queues), socket)
+	assert.Empty(t, k.unlistens, "once may be an end under way")
+	s, _ = k.snapshot(0)
+	assert.Equal(t, []uint64{socket}, k.unlistens)
+	assert.EqualValues(t, 1, s.Ledger.Lost[ledger.Listener][ledger.MapStale])
+	assert.Error(t, entries.Lookup(&socket, &entry))
+}
+
+func sockets(queues []connection.Queues) (all []uint64) {
+	for _, q := range queues {
+		all = append(all, q.Socket)
+	}
+	return all
+}

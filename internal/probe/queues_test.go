@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+)
+
+// listenerOn is the latest listener on a port of the recorder's namespace.
+func (r *recorder) listenerOn(port uint16) (connection.Listener, bool) {
+	for i := len(r.listeners) - 1; i >= 0; i-- {
+		if r.listeners[i].Address.Port() == port {
+			return r.listeners[i], true
+		}
+	}
+	return connection.Listener{}, false
+}
+
+// queuesOf takes a snapshot, with the queues of one listener.
+func (k *kernel) queuesOf(port uint16) (connection.Queues, bool) {
+	k.t.Helper()
+	k.until("listener", func() bool { _, ok := k.listenerOn(port); return ok })
+	listener, _ := k.listenerOn(port)
+	s, _ := k.snapshot(0)
+	for _, q := range s.Queues {
+		if q.Socket == listener.Socket {
+			return q, true
+		}
+	}
+	return connection.Queues{}, false
+}
+
+// overflowed is the count of one listener that is the only one in its namespace, and
+// the kernel's own. Clients try again meanwhile: both are read when neither moves.
+func (k *kernel) overflowed(port uint16) (ours, kernels uint64) {
+	k.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		before := netstat(k.t, "ListenDrops")
+		q, ok := k.queuesOf(port)
+		require.True(k.t, ok)
+		if netstat(k.t, "ListenDrops") == before {
+			return q.Overflows, before
+		}
+		require.True(k.t, time.Now().Before(deadline), "the counters never rest")
+	}
+}
+
+func TestSockAcceptQueue(t *testing.T) {
+	for family, domain := range map[string]int{"IPv4": unix.AF_INET, "IPv6": unix.AF_INET6} {
+		for backlog := 1; backlog <= 4; backlog++ {
+			for _, before := range []bool{true, false} {
+				name := fmt.Sprintf("%s, backlog %d, listens before %t", family, backlog, before)
+				t.Run(name, func(t *testing.T) { testAcceptQueue(t, domain, unix.IPPROTO_TCP, backlog, before) })
+			}
+		}
+	}
+}
+
+// The queue is the subflow's that listens, not the multipath socket's.
+func TestSockAcceptQueueOfMultipathListener(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		t.Run(fmt.Sprintf("listens before %t", before), func(t *testing.T) {
+			testAcceptQueue(t, unix.AF_INET, unix.IPPROTO_MPTCP, 2, before)
+		})
+	}
+}
+
+func testAcceptQueue(t *testing.T, domain, protocol, backlog int, before bool) {
+	enterNetNS(t)
+	var k *kernel
+	if !before {
+		k = startProbe(t, testConfig())
+	}
+	l := listenWith(t, domain, protocol, backlog, true)
+	if before {
+		k = startProbe(t, testConfig())
+	}
+	q, ok := k.queuesOf(l.port)
+	require.True(t, ok)
+	assert.Equal(t, connection.Queues{Socket: q.Socket, Since: q.Since, AcceptLimit: uint32(backlog)}, q)
+
+	l.call(t, 1)
+	q, _ = k.queuesOf(l.port)
+	assert.EqualValues(t, 1, q.Accept)
+	assert.Zero(t, q.Overflows)
+
+	// The kernel refuses when the length exceeds the limit.
+	l.call(t, backlog+5)
+	q, _ = k.queuesOf(l.port)
+	receive, send, requests := l.kernelQueues(t)
+	assert.Equal(t, receive, q.Accept)
+	assert.Equal(t, send, q.AcceptLimit)
+	assert.EqualValues(t, requests, q.SYN)
+	assert.EqualValues(t, backlog+1, q.Accept)
+	ours, kernels := k.overflowed(l.port)
+	assert.Equal(t, kernels, ours)
+	assert.GreaterOrEqual(t, ours, uint64(5))
+	assert.Equal(t, netstat(t, "ListenOverflows"), netstat(t, "ListenDrops"), "of which nothing else")
+
+	// listen() again changes the limit; accept() makes room.
+	require.NoError(t, unix.Listen(l.fd, 64))
+	accepted, _, err := unix.Accept(l.fd)
+	require.NoError(t, err)
+	defer unix.Close(accepted)
+	q, _ = k.queuesOf(l.port)
+	receive, _, _ = l.kernelQueues(t)
+	assert.EqualValues(t, 64, q.AcceptLimit)
+	assert.Equal(t, receive, q.Accept)
+}
+
+// SYN-ACKs that never arrive leave handshakes in progress.
+func TestSockSYNQueue(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig())
+	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 16, true)
+	other := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 16, true)
+	nft(t, "add table inet test; add chain inet test input { type filter hook input priority 0; }; "+
+		"add rule inet test input tcp flags & (syn|ack) == (syn|ack) drop")
+	l.call(t, 5)
+	q, ok := k.queuesOf(l.port)
+	require.True(t, ok)
+	_, _, requests := l.kernelQueues(t)
+	assert.EqualValues(t, 5, q.SYN)
+	assert.EqualValues(t, requests, q.SYN)
+	assert.Zero(t, q.Accept)
+	assert.Zero(t, q.Overflows)
+	q, ok = k.queuesOf(other.port)
+	require.True(t, ok)
+	assert.Zero(t, q.SYN, "each listener has its own")
+}
+
+// Two namespaces, one port: each listener has its own queues, and what is counted is
+// what the kernel counted in the namespaces.
+func TestSockQueuesOfNamespaces(t *testing.T) {
+	const port = 8080
+	enterNetNS(t)
+	k := startProbe(t, testConfig(onlyPort(port)))
+	peers := []*peer{newPeer(t), newPeer(t)}
+	for i, p := range peers {
+		backlog := i + 1
+		p.in(func() {
+			setLoopback(t, true)
+			listenOn(t, port, backlog).call(t, backlog+1+3)
+		})
+	}
+	k.settle()
+	drops := func() (n uint64) {
+		for _, p := range peers {
+			p.in(func() { n += netstat(t, "ListenDrops") })
+		}
+		return n
+	}
+	var queues []connection.Queues
+	var dropped uint64
+	require.Eventually(t, func() bool {
+		dropped = drops()
+		s, _ := k.snapshot(0)
+		queues = s.Queues
+		return drops() == dropped // clients try again
+	}, 10*time.Second, time.Millisecond)
+	lengths, overflows := map[uint32]uint32{}, uint64(0)
+	for _, q := range queues {
+		lengths[q.AcceptLimit] = q.Accept
+		overflows += q.Overflows
+	}
+	assert.Equal(t, map[uint32]uint32{1: 2, 2: 3}, lengths)
+	assert.Equal(t, dropped, overflows)
+	assert.GreaterOrEqual(t, overflows, uint64(2*3))
+}
+
+// Ports that are not asked for have no queues, and their ends no counts.
+func TestSockQueuesOfSelectedPorts(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
+	other := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+	other.call(t, 2+3)
+	_, ok := k.queuesOf(portOf(l.Addr()))
+	assert.True(t, ok)
+	_, ok = k.queuesOf(other.port)
+	assert.False(t, ok)
+	other.close()
+	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
+	assert.Zero(t, k.overflows[k.unlistens[0]])
+}
+
+// BenchmarkListeners is one look at 1000 listeners.
+func BenchmarkListeners(b *testing.B) {
+	const listeners = 1000
+	for range listeners {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		require.NoError(b, err)
+		b.Cleanup(func() { _ = l.Close() })
+	}
+	p := benchmarkProbe(b)
+	looks := 0
+	for b.Loop() {
+		looks = 0
+		require.NoError(b, each(&p.scans.queues, func(*sockListenerLook) { looks++ }))
+	}
+	require.GreaterOrEqual(b, looks, listeners)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(looks), "ns/listener")
+}
