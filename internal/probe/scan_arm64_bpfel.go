@@ -21,6 +21,7 @@ const (
 	scanMapConnections              = "connections"
 	scanMapHalfOpenHandshakes       = "half_open_handshakes"
 	scanMapLedger                   = "ledger"
+	scanMapListeners                = "listeners"
 	scanMapListeningPorts           = "listening_ports"
 	scanMapNamespaceSlots           = "namespace_slots"
 	scanMapPortCounters             = "port_counters"
@@ -28,6 +29,7 @@ const (
 	scanMapProcesses                = "processes"
 	scanMapRates                    = "rates"
 	scanMapRecords                  = "records"
+	scanProgLookAtListeners         = "look_at_listeners"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
 	scanProgScanOrphans             = "scan_orphans"
@@ -82,6 +84,7 @@ type scanSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type scanProgramSpecs struct {
+	LookAtListeners *ebpf.ProgramSpec `ebpf:"look_at_listeners"`
 	ScanConnections *ebpf.ProgramSpec `ebpf:"scan_connections"`
 	ScanListeners   *ebpf.ProgramSpec `ebpf:"scan_listeners"`
 	ScanOrphans     *ebpf.ProgramSpec `ebpf:"scan_orphans"`
@@ -97,6 +100,7 @@ type scanMapSpecs struct {
 	Connections        *ebpf.MapSpec `ebpf:"connections"`
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
+	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
 	NamespaceSlots     *ebpf.MapSpec `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
@@ -143,6 +147,7 @@ type scanMaps struct {
 	Connections        *ebpf.Map `ebpf:"connections"`
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
+	Listeners          *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
 	NamespaceSlots     *ebpf.Map `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
@@ -159,6 +164,7 @@ func (m *scanMaps) Close() error {
 		m.Connections,
 		m.HalfOpenHandshakes,
 		m.Ledger,
+		m.Listeners,
 		m.ListeningPorts,
 		m.NamespaceSlots,
 		m.PortCounters,
@@ -185,6 +191,7 @@ type scanVariables struct {
 //
 // It can be passed to loadScanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type scanPrograms struct {
+	LookAtListeners *ebpf.Program `ebpf:"look_at_listeners"`
 	ScanConnections *ebpf.Program `ebpf:"scan_connections"`
 	ScanListeners   *ebpf.Program `ebpf:"scan_listeners"`
 	ScanOrphans     *ebpf.Program `ebpf:"scan_orphans"`
@@ -193,6 +200,7 @@ type scanPrograms struct {
 
 func (p *scanPrograms) Close() error {
 	return _ScanClose(
+		p.LookAtListeners,
 		p.ScanConnections,
 		p.ScanListeners,
 		p.ScanOrphans,

@@ -142,20 +142,48 @@ const (
 	sockLedgerEntryLEDGER_LOST_RING_PACKET     sockLedgerEntry = 12
 	sockLedgerEntryLEDGER_LOST_RATE_PACKET     sockLedgerEntry = 13
 	sockLedgerEntryLEDGER_LOST_RING_LISTEN     sockLedgerEntry = 14
-	sockLedgerEntryLEDGER_LOST_RING_PROCESS    sockLedgerEntry = 15
-	sockLedgerEntryLEDGER_LOST_PORT_COUNTER    sockLedgerEntry = 16
-	sockLedgerEntryLEDGER_ENTRIES              sockLedgerEntry = 17
+	sockLedgerEntryLEDGER_LOST_STALE_LISTENER  sockLedgerEntry = 15
+	sockLedgerEntryLEDGER_LOST_RING_PROCESS    sockLedgerEntry = 16
+	sockLedgerEntryLEDGER_LOST_PORT_COUNTER    sockLedgerEntry = 17
+	sockLedgerEntryLEDGER_ENTRIES              sockLedgerEntry = 18
 )
 
 type sockListenRecord struct {
-	_       structs.HostLayout
-	Head    sockRecordHead
-	Sk      uint64
-	Owner   sockOwner
-	Address [16]uint8
-	Port    uint16
-	Pad     uint16
-	Pad2    uint32
+	_         structs.HostLayout
+	Head      sockRecordHead
+	Sk        uint64
+	Owner     sockOwner
+	Address   [16]uint8
+	Overflows uint64
+	Drops     uint32
+	Port      uint16
+	Followed  uint8
+	Pad       uint8
+}
+
+type sockListener struct {
+	_           structs.HostLayout
+	Since       uint64
+	Overflows   uint64
+	Address     [16]uint8
+	Netns       uint32
+	DropsBefore uint32
+	Drops       uint32
+	Port        uint16
+	Ended       uint8
+	Pad         uint8
+}
+
+type sockListenerLook struct {
+	_           structs.HostLayout
+	Sk          uint64
+	Listener    sockListener
+	AcceptQueue uint32
+	AcceptLimit uint32
+	SynQueue    uint32
+	Drops       uint32
+	Gone        uint32
+	Pad         uint32
 }
 
 type sockLiveRecord struct {
@@ -299,6 +327,7 @@ const (
 	sockMapConnections              = "connections"
 	sockMapHalfOpenHandshakes       = "half_open_handshakes"
 	sockMapLedger                   = "ledger"
+	sockMapListeners                = "listeners"
 	sockMapListeningPorts           = "listening_ports"
 	sockMapNamespaceSlots           = "namespace_slots"
 	sockMapPortCounters             = "port_counters"
@@ -411,6 +440,7 @@ type sockMapSpecs struct {
 	Connections        *ebpf.MapSpec `ebpf:"connections"`
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
+	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
 	NamespaceSlots     *ebpf.MapSpec `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
@@ -465,6 +495,7 @@ type sockMaps struct {
 	Connections        *ebpf.Map `ebpf:"connections"`
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
+	Listeners          *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
 	NamespaceSlots     *ebpf.Map `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
@@ -482,6 +513,7 @@ func (m *sockMaps) Close() error {
 		m.Connections,
 		m.HalfOpenHandshakes,
 		m.Ledger,
+		m.Listeners,
 		m.ListeningPorts,
 		m.NamespaceSlots,
 		m.PortCounters,
