@@ -85,6 +85,14 @@ func (a *attribution) ofPort(netns uint32, number uint16) *owner.Process {
 	return a.process(listener.Owner.Key)
 }
 
+// ofListener is the process that a listener belongs to.
+func (a *attribution) ofListener(l *connection.Listener) *owner.Process {
+	if !a.wanted() {
+		return nil
+	}
+	return a.process(l.Owner.Key)
+}
+
 func (a *attribution) process(key owner.Key) *owner.Process {
 	p := a.table.Process(key)
 	if p == nil || a.cfg.Process {

@@ -39,6 +39,7 @@ type fakeKernel struct {
 	live       map[uint64]connection.Live
 	account    ledger.Kernel
 	ports      []connection.PortCounter
+	queues     []connection.Queues
 	interfaces []packet.Interface
 	hooks      []probe.HookState
 	nextID     uint64
@@ -125,6 +126,7 @@ func (k *fakeKernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, er
 		Time:       time.Now().UnixNano(),
 		Ledger:     account,
 		Ports:      append([]connection.PortCounter(nil), k.ports...),
+		Queues:     append([]connection.Queues(nil), k.queues...),
 		Interfaces: append([]packet.Interface(nil), k.interfaces...),
 		Maps:       []probe.MapFill{{Name: "connections", Entries: len(k.live), Capacity: 64}},
 		Hooks:      k.hooks,
@@ -255,6 +257,13 @@ func (k *fakeKernel) packets(n int) {
 			})
 		})
 	}
+}
+
+// look sets what the next snapshots tell of listeners' queues.
+func (k *fakeKernel) look(queues ...connection.Queues) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queues = queues
 }
 
 // listen makes nginx listen on the test server's address.

@@ -51,8 +51,9 @@ func (h *handler) ListenerOpened(l *connection.Listener) {
 }
 
 // ListenerClosed implements probe.Handler.
-func (h *handler) ListenerClosed(socket uint64) {
+func (h *handler) ListenerClosed(socket, overflows uint64) {
 	h.facts++
+	h.overflowed(h.owners.listeners.LastLook(socket, overflows))
 	h.owners.closed(socket)
 }
 
@@ -182,6 +183,35 @@ func (h *handler) snapshot(s *probe.Snapshot) {
 	for _, i := range s.Interfaces {
 		h.metrics.SetInterface(i)
 	}
+	h.observeQueues(s.Queues)
+}
+
+// observeQueues observes the queues of all listeners. A look at one that is not known
+// yet, or not any more, is left: its record is on the way, or was the last word.
+func (h *handler) observeQueues(looks []connection.Queues) {
+	listeners := h.owners.listeners
+	for i := range looks {
+		h.overflowed(listeners.Look(&looks[i]))
+	}
+	h.metrics.BeginQueues()
+	for listener, queues := range listeners.Queues() {
+		h.metrics.AddQueues(h.seriesOfListener(listener), queues)
+	}
+	h.metrics.EndQueues()
+}
+
+func (h *handler) overflowed(l *connection.Listener, n uint64) {
+	if l != nil && n > 0 && h.metrics != nil {
+		h.metrics.Overflowed(h.seriesOfListener(l), n)
+	}
+}
+
+func (h *handler) seriesOfListener(l *connection.Listener) emit.Series {
+	series := emit.Series{Port: l.Address.Port(), Listener: true}
+	if process := h.owners.ofListener(l); process != nil {
+		series.Workload = process.Workload
+	}
+	return series
 }
 
 // seriesOf carries the server's port always: an established connection proves that

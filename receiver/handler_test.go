@@ -136,7 +136,7 @@ func TestListenersWithoutRoom(t *testing.T) {
 		h.ListenerOpened(&listener)
 	}
 	assert.EqualValues(t, 3, h.books.Lost(ledger.Listener, ledger.TableFull))
-	h.ListenerClosed(1)
+	h.ListenerClosed(1, 0)
 	h.ListenerOpened(&listener)
 	assert.EqualValues(t, 3, h.books.Lost(ledger.Listener, ledger.TableFull))
 }
@@ -223,7 +223,7 @@ func TestOwnerOfAConnection(t *testing.T) {
 		{"nothing known", owner.Ref{}, func(*handler) {}, nil, nil},
 		{"listener gone a moment ago", owner.Ref{}, func(h *handler) {
 			sight(h)
-			h.ListenerClosed(1)
+			h.ListenerClosed(1, 0)
 		}, "nginx", "listener"},
 	}
 	for _, tt := range cases {

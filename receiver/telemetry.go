@@ -115,7 +115,8 @@ func (t *telemetry) losses() metric.Int64Callback {
 func canLose(e ledger.Event, c ledger.Cause) bool {
 	switch e {
 	case ledger.Listener, ledger.Process:
-		return c == ledger.RingFull || c == ledger.Undecodable || c == ledger.TableFull && e == ledger.Listener
+		return c == ledger.RingFull || c == ledger.Undecodable ||
+			e == ledger.Listener && (c == ledger.TableFull || c == ledger.MapFull || c == ledger.MapStale)
 	case ledger.PortCount:
 		return c == ledger.MapFull || c == ledger.TableFull
 	}

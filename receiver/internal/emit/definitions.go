@@ -10,6 +10,9 @@ type metric uint8
 const (
 	metricForwarded metric = iota
 	metricAccept
+	metricAcceptQueueLength
+	metricAcceptQueueLimit
+	metricAcceptQueueOverflows
 	metricActive
 	metricDuration
 	metricFailed
@@ -24,6 +27,7 @@ const (
 	metricResets
 	metricRetransmits
 	metricRTT
+	metricSYNQueueLength
 	metrics
 )
 
@@ -51,6 +55,21 @@ var definitions = [metrics]definition{
 		"tcp.server.accept.duration",
 		"Time that connections waited in the accept queue, where accept was seen, taken at close.",
 		"s", histogram,
+	},
+	metricAcceptQueueLength: {
+		"tcp.server.accept_queue.length",
+		"Connections that are established and wait for accept(), of all listeners of the port.",
+		"{connection}", upDownCounter,
+	},
+	metricAcceptQueueLimit: {
+		"tcp.server.accept_queue.limit",
+		"Connections that may wait for accept(), the least of listen()'s backlog and net.core.somaxconn; the kernel lets in one more.",
+		"{connection}", upDownCounter,
+	},
+	metricAcceptQueueOverflows: {
+		"tcp.server.accept_queue.overflows",
+		"SYNs, and ACKs that would have ended a handshake, that a full accept queue turned away; a client that tries again counts again.",
+		"{segment}", counter,
 	},
 	metricActive: {
 		"tcp.server.connection.active",
@@ -122,25 +141,34 @@ var definitions = [metrics]definition{
 		"Smoothed round-trip time, one observation per connection, at close.",
 		"s", histogram,
 	},
+	metricSYNQueueLength: {
+		"tcp.server.syn_queue.length",
+		"Handshakes in progress, those answered by SYN cookies left out; the limit is tcp.server.accept_queue.limit.",
+		"{request}", upDownCounter,
+	},
 }
 
 func enabled(c *metadata.MetricsConfig) [metrics]bool {
 	return [metrics]bool{
-		metricForwarded:   c.TCPForwardedPackets.Enabled,
-		metricAccept:      c.TCPServerAcceptDuration.Enabled,
-		metricActive:      c.TCPServerConnectionActive.Enabled,
-		metricDuration:    c.TCPServerConnectionDuration.Enabled,
-		metricFailed:      c.TCPServerConnectionFailed.Enabled,
-		metricOpened:      c.TCPServerConnectionOpened.Enabled,
-		metricDrops:       c.TCPServerDrops.Enabled,
-		metricFragments:   c.TCPServerFragments.Enabled,
-		metricHandshake:   c.TCPServerHandshakeDuration.Enabled,
-		metricIO:          c.TCPServerIo.Enabled,
-		metricMalformed:   c.TCPServerMalformed.Enabled,
-		metricPacketIO:    c.TCPServerPacketIo.Enabled,
-		metricPackets:     c.TCPServerPackets.Enabled,
-		metricResets:      c.TCPServerResets.Enabled,
-		metricRetransmits: c.TCPServerRetransmits.Enabled,
-		metricRTT:         c.TCPServerRtt.Enabled,
+		metricForwarded:            c.TCPForwardedPackets.Enabled,
+		metricAccept:               c.TCPServerAcceptDuration.Enabled,
+		metricAcceptQueueLength:    c.TCPServerAcceptQueueLength.Enabled,
+		metricAcceptQueueLimit:     c.TCPServerAcceptQueueLimit.Enabled,
+		metricAcceptQueueOverflows: c.TCPServerAcceptQueueOverflows.Enabled,
+		metricActive:               c.TCPServerConnectionActive.Enabled,
+		metricDuration:             c.TCPServerConnectionDuration.Enabled,
+		metricFailed:               c.TCPServerConnectionFailed.Enabled,
+		metricOpened:               c.TCPServerConnectionOpened.Enabled,
+		metricDrops:                c.TCPServerDrops.Enabled,
+		metricFragments:            c.TCPServerFragments.Enabled,
+		metricIO:                   c.TCPServerIo.Enabled,
+		metricMalformed:            c.TCPServerMalformed.Enabled,
+		metricPacketIO:             c.TCPServerPacketIo.Enabled,
+		metricPackets:              c.TCPServerPackets.Enabled,
+		metricResets:               c.TCPServerResets.Enabled,
+		metricRetransmits:          c.TCPServerRetransmits.Enabled,
+		metricRTT:                  c.TCPServerRtt.Enabled,
+		metricSYNQueueLength:       c.TCPServerSynQueueLength.Enabled,
+		metricHandshake:            c.TCPServerHandshakeDuration.Enabled,
 	}
 }

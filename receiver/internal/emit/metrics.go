@@ -32,6 +32,9 @@ type Series struct {
 	// Port is the local port; 0 where no listener exists.
 	Port uint16
 	IPv4 bool
+	// Listener is for what belongs to listening sockets, which may take both IP
+	// versions: the series have no network.type, and IPv4 is not set.
+	Listener bool
 	// Workload is nil when unknown.
 	Workload *owner.Workload
 }
@@ -225,14 +228,19 @@ func (m *Metrics) grow(b *bundle, d dims, last, now uint64) {
 }
 
 func (m *Metrics) add(b *bundle, d dims, n uint64) {
-	if n == 0 || !m.enabled[d.metric] {
-		return
+	if n != 0 && m.enabled[d.metric] {
+		m.grown(b, d, n)
 	}
+}
+
+// grown adds to a cell, which begins with it if it has to, at 0 too.
+func (m *Metrics) grown(b *bundle, d dims, n uint64) *cell {
 	c := m.store.cell(b, d)
 	if c.start == 0 {
 		c.start = m.options.Now().UnixNano()
 	}
 	c.value += int64(n)
+	return c
 }
 
 func (m *Metrics) record(b *bundle, id metric, value float64) {

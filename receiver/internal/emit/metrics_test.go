@@ -117,6 +117,10 @@ func everything(m *Metrics) {
 	m.AddCount(unknown, connection.Failures, "", 8)
 	m.SetInterface(testInterface(false))
 	m.SetInterface(testInterface(true))
+	m.BeginQueues()
+	m.AddQueues(webListener(), testQueues())
+	m.EndQueues()
+	m.Overflowed(webListener(), 3)
 }
 
 func TestMetricsGolden(t *testing.T) {
@@ -278,8 +282,8 @@ func TestMetricsMemoryIsBounded(t *testing.T) {
 		r.Opened(Series{Port: 80, Workload: workload}, 1)
 		r.Opened(Series{Port: uint16(i)}, 1)
 	}
-	require.LessOrEqual(t, len(r.store.aliases), 40)
-	require.LessOrEqual(t, len(r.store.bundles), 20)
+	require.LessOrEqual(t, len(r.store.aliases), 2*families*10)
+	require.LessOrEqual(t, len(r.store.bundles), families*10)
 	var total int64
 	for _, p := range sums(r.pass(time.Second), "tcp.server.connection.opened") {
 		total += p.value

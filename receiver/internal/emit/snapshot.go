@@ -124,7 +124,9 @@ func (e *entry) putAttributes(attributes pcommon.Map) {
 		if e.identity.port != 0 {
 			attributes.PutInt(keyServerPort, int64(e.identity.port))
 		}
-		attributes.PutStr(keyNetworkType, networkType(e.identity.ipv4))
+		if !e.identity.listener {
+			attributes.PutStr(keyNetworkType, networkType(e.identity.ipv4))
+		}
 		if e.identity.executable != "" {
 			attributes.PutStr(keyExecutable, e.identity.executable)
 		}

@@ -22,6 +22,8 @@ type dims struct {
 // cell is one series of one metric.
 type cell struct {
 	dims
+	// current is set when a pass over the listeners fed it; see BeginQueues.
+	current bool
 	// start is when it was first observed, Unix nanoseconds.
 	start        int64
 	value        int64
@@ -60,6 +62,7 @@ func (b *bundle) active() bool {
 type identity struct {
 	port       uint16
 	ipv4       bool
+	listener   bool
 	executable string
 	container  owner.Container
 }
@@ -73,8 +76,9 @@ type group struct {
 }
 
 // families is how many bundles there may be for each series of a metric: the counters
-// of a port can know less of the workload than the connections of that port do.
-const families = 2
+// of a port can know less of the workload than the connections of that port do, and
+// listeners have bundles of their own.
+const families = 3
 
 // store finds and bounds the series.
 type store struct {
@@ -109,7 +113,7 @@ func (s *store) bundle(series Series) *bundle {
 	if b, ok := s.aliases[series]; ok {
 		return b
 	}
-	id := identity{port: series.Port, ipv4: series.IPv4}
+	id := identity{port: series.Port, ipv4: series.IPv4, listener: series.Listener}
 	if w := series.Workload; w != nil {
 		id.executable, id.container = w.Executable, s.resources.visible(w.Container)
 	}

@@ -47,6 +47,66 @@ func (ms *TCPServerAcceptDurationMetricConfig) Unmarshal(parser *confmap.Conf) e
 	return nil
 }
 
+// TCPServerAcceptQueueLengthMetricConfig provides config for the tcp.server.accept_queue.length metric.
+type TCPServerAcceptQueueLengthMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerAcceptQueueLengthMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// TCPServerAcceptQueueLimitMetricConfig provides config for the tcp.server.accept_queue.limit metric.
+type TCPServerAcceptQueueLimitMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerAcceptQueueLimitMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// TCPServerAcceptQueueOverflowsMetricConfig provides config for the tcp.server.accept_queue.overflows metric.
+type TCPServerAcceptQueueOverflowsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerAcceptQueueOverflowsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPServerConnectionActiveMetricConfig provides config for the tcp.server.connection.active metric.
 type TCPServerConnectionActiveMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -327,24 +387,48 @@ func (ms *TCPServerRttMetricConfig) Unmarshal(parser *confmap.Conf) error {
 	return nil
 }
 
+// TCPServerSynQueueLengthMetricConfig provides config for the tcp.server.syn_queue.length metric.
+type TCPServerSynQueueLengthMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerSynQueueLengthMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // MetricsConfig provides config for ebpf_tcp metrics.
 type MetricsConfig struct {
-	TCPForwardedPackets         TCPForwardedPacketsMetricConfig         `mapstructure:"tcp.forwarded.packets"`
-	TCPServerAcceptDuration     TCPServerAcceptDurationMetricConfig     `mapstructure:"tcp.server.accept.duration"`
-	TCPServerConnectionActive   TCPServerConnectionActiveMetricConfig   `mapstructure:"tcp.server.connection.active"`
-	TCPServerConnectionDuration TCPServerConnectionDurationMetricConfig `mapstructure:"tcp.server.connection.duration"`
-	TCPServerConnectionFailed   TCPServerConnectionFailedMetricConfig   `mapstructure:"tcp.server.connection.failed"`
-	TCPServerConnectionOpened   TCPServerConnectionOpenedMetricConfig   `mapstructure:"tcp.server.connection.opened"`
-	TCPServerDrops              TCPServerDropsMetricConfig              `mapstructure:"tcp.server.drops"`
-	TCPServerFragments          TCPServerFragmentsMetricConfig          `mapstructure:"tcp.server.fragments"`
-	TCPServerHandshakeDuration  TCPServerHandshakeDurationMetricConfig  `mapstructure:"tcp.server.handshake.duration"`
-	TCPServerIo                 TCPServerIoMetricConfig                 `mapstructure:"tcp.server.io"`
-	TCPServerMalformed          TCPServerMalformedMetricConfig          `mapstructure:"tcp.server.malformed"`
-	TCPServerPacketIo           TCPServerPacketIoMetricConfig           `mapstructure:"tcp.server.packet.io"`
-	TCPServerPackets            TCPServerPacketsMetricConfig            `mapstructure:"tcp.server.packets"`
-	TCPServerResets             TCPServerResetsMetricConfig             `mapstructure:"tcp.server.resets"`
-	TCPServerRetransmits        TCPServerRetransmitsMetricConfig        `mapstructure:"tcp.server.retransmits"`
-	TCPServerRtt                TCPServerRttMetricConfig                `mapstructure:"tcp.server.rtt"`
+	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
+	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
+	TCPServerAcceptQueueLength    TCPServerAcceptQueueLengthMetricConfig    `mapstructure:"tcp.server.accept_queue.length"`
+	TCPServerAcceptQueueLimit     TCPServerAcceptQueueLimitMetricConfig     `mapstructure:"tcp.server.accept_queue.limit"`
+	TCPServerAcceptQueueOverflows TCPServerAcceptQueueOverflowsMetricConfig `mapstructure:"tcp.server.accept_queue.overflows"`
+	TCPServerConnectionActive     TCPServerConnectionActiveMetricConfig     `mapstructure:"tcp.server.connection.active"`
+	TCPServerConnectionDuration   TCPServerConnectionDurationMetricConfig   `mapstructure:"tcp.server.connection.duration"`
+	TCPServerConnectionFailed     TCPServerConnectionFailedMetricConfig     `mapstructure:"tcp.server.connection.failed"`
+	TCPServerConnectionOpened     TCPServerConnectionOpenedMetricConfig     `mapstructure:"tcp.server.connection.opened"`
+	TCPServerDrops                TCPServerDropsMetricConfig                `mapstructure:"tcp.server.drops"`
+	TCPServerFragments            TCPServerFragmentsMetricConfig            `mapstructure:"tcp.server.fragments"`
+	TCPServerHandshakeDuration    TCPServerHandshakeDurationMetricConfig    `mapstructure:"tcp.server.handshake.duration"`
+	TCPServerIo                   TCPServerIoMetricConfig                   `mapstructure:"tcp.server.io"`
+	TCPServerMalformed            TCPServerMalformedMetricConfig            `mapstructure:"tcp.server.malformed"`
+	TCPServerPacketIo             TCPServerPacketIoMetricConfig             `mapstructure:"tcp.server.packet.io"`
+	TCPServerPackets              TCPServerPacketsMetricConfig              `mapstructure:"tcp.server.packets"`
+	TCPServerResets               TCPServerResetsMetricConfig               `mapstructure:"tcp.server.resets"`
+	TCPServerRetransmits          TCPServerRetransmitsMetricConfig          `mapstructure:"tcp.server.retransmits"`
+	TCPServerRtt                  TCPServerRttMetricConfig                  `mapstructure:"tcp.server.rtt"`
+	TCPServerSynQueueLength       TCPServerSynQueueLengthMetricConfig       `mapstructure:"tcp.server.syn_queue.length"`
 }
 
 func DefaultMetricsConfig() MetricsConfig {
@@ -353,6 +437,15 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		TCPServerAcceptDuration: TCPServerAcceptDurationMetricConfig{
+			Enabled: true,
+		},
+		TCPServerAcceptQueueLength: TCPServerAcceptQueueLengthMetricConfig{
+			Enabled: true,
+		},
+		TCPServerAcceptQueueLimit: TCPServerAcceptQueueLimitMetricConfig{
+			Enabled: true,
+		},
+		TCPServerAcceptQueueOverflows: TCPServerAcceptQueueOverflowsMetricConfig{
 			Enabled: true,
 		},
 		TCPServerConnectionActive: TCPServerConnectionActiveMetricConfig{
@@ -395,6 +488,9 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		TCPServerRtt: TCPServerRttMetricConfig{
+			Enabled: true,
+		},
+		TCPServerSynQueueLength: TCPServerSynQueueLengthMetricConfig{
 			Enabled: true,
 		},
 	}

@@ -32,6 +32,15 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerAcceptDuration: TCPServerAcceptDurationMetricConfig{
 						Enabled: true,
 					},
+					TCPServerAcceptQueueLength: TCPServerAcceptQueueLengthMetricConfig{
+						Enabled: true,
+					},
+					TCPServerAcceptQueueLimit: TCPServerAcceptQueueLimitMetricConfig{
+						Enabled: true,
+					},
+					TCPServerAcceptQueueOverflows: TCPServerAcceptQueueOverflowsMetricConfig{
+						Enabled: true,
+					},
 					TCPServerConnectionActive: TCPServerConnectionActiveMetricConfig{
 						Enabled: true,
 					},
@@ -72,6 +81,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 						Enabled: true,
 					},
 					TCPServerRtt: TCPServerRttMetricConfig{
+						Enabled: true,
+					},
+					TCPServerSynQueueLength: TCPServerSynQueueLengthMetricConfig{
 						Enabled: true,
 					},
 				},
@@ -93,6 +105,15 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerAcceptDuration: TCPServerAcceptDurationMetricConfig{
 						Enabled: false,
 					},
+					TCPServerAcceptQueueLength: TCPServerAcceptQueueLengthMetricConfig{
+						Enabled: false,
+					},
+					TCPServerAcceptQueueLimit: TCPServerAcceptQueueLimitMetricConfig{
+						Enabled: false,
+					},
+					TCPServerAcceptQueueOverflows: TCPServerAcceptQueueOverflowsMetricConfig{
+						Enabled: false,
+					},
 					TCPServerConnectionActive: TCPServerConnectionActiveMetricConfig{
 						Enabled: false,
 					},
@@ -135,6 +156,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerRtt: TCPServerRttMetricConfig{
 						Enabled: false,
 					},
+					TCPServerSynQueueLength: TCPServerSynQueueLengthMetricConfig{
+						Enabled: false,
+					},
 				},
 				ResourceAttributes: ResourceAttributesConfig{
 					ContainerID:       ResourceAttributeConfig{Enabled: false},
@@ -148,7 +172,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}
