@@ -33,6 +33,10 @@ func play(role string, args []string) error {
 		return playClient(args[0])
 	case "crowd":
 		return playCrowd(args[0], args[1])
+	case "deaf":
+		return playDeaf(args[0], args[1])
+	case "callers":
+		return playCallers(args[0], args[1])
 	case "syn":
 		return playSYN(args[0])
 	default:
