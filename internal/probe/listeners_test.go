@@ -48,6 +48,29 @@ func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 	}
 }
 
+// Where hooks count overflows, their count is told and not the listener's drops.
+func TestSockOverflowsThatHooksCount(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig())
+	k.probe.decoder.overflowsCounted = true
+	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
+	l.call(t, 2+3)
+	q, ok := k.queuesOf(l.port)
+	require.True(t, ok)
+	require.Zero(t, q.Overflows)
+
+	entries := k.probe.objects.maps.Maps["listeners"]
+	var entry sockListener
+	require.NoError(t, entries.Lookup(&q.Socket, &entry))
+	entry.Overflows = 9 // as count_overflow does
+	require.NoError(t, entries.Put(&q.Socket, &entry))
+	q, _ = k.queuesOf(l.port)
+	assert.EqualValues(t, 9, q.Overflows)
+	l.close()
+	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
+	assert.Equal(t, map[uint64]uint64{q.Socket: 9}, k.overflows)
+}
+
 func TestSockListenersMapFull(t *testing.T) {
 	const size, wanted = 8, 40
 	enterNetNS(t)
