@@ -5,6 +5,7 @@
 
 #include "failed.h"
 #include "filter.h"
+#include "listeners.h"
 #include "opening.h"
 #include "segment.h"
 
@@ -56,6 +57,7 @@ static __always_inline bool accept_queue_full(const struct sock *listener)
 static __always_inline void turned_away(const struct sock *listener, const struct sk_buff *skb,
 					const struct flow *flow)
 {
+	count_overflow(listener);
 	if (!flow_selected(flow))
 		return;
 	attempt_failed(flow, BPF_CORE_READ(listener, __sk_common.skc_net.net, ns.inum),

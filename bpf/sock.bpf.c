@@ -34,6 +34,7 @@
 #include "filter.h"
 #include "handshake.h"
 #include "listeners.h"
+#include "listening.h"
 #include "maps.h"
 #include "opening.h"
 #include "ports.h"
@@ -43,91 +44,6 @@
 #include "socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* -- listeners ----------------------------------------------------------------- */
-
-static __always_inline void describe_listen(struct listen_record *record, __u32 kind, __u64 sk,
-					    const struct listener *listener)
-{
-	__builtin_memset(record, 0, sizeof(*record));
-	record->head.kind = kind;
-	record->head.netns = listener->netns;
-	record->head.time = bpf_ktime_get_boot_ns();
-	record->sk = sk;
-	__builtin_memcpy(record->address, listener->address, sizeof(record->address));
-	record->port = listener->port;
-	record->overflows = listener->overflows;
-	record->drops = listener->drops;
-}
-
-/*
- * inet_csk_listen_start() announces LISTEN before get_port() has run: the port of a
- * socket that bind() gave none is 0 here. look_at_listeners finds it later.
- */
-static __always_inline void listen_opened(const struct tcp_sock *tp)
-{
-	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
-	const struct sock_common *common = &sk->__sk_common;
-	struct listener listener = {};
-	struct listen_record *record;
-	struct owner owner = {};
-	__u64 key = (__u64)sk;
-	bool followed;
-
-	listener.since = bpf_ktime_get_boot_ns();
-	listener.netns = common->skc_net.net->ns.inum;
-	listener.port = common->skc_num;
-	listener.drops_before = sk->sk_drops.counter;
-	if (common->skc_family == AF_INET)
-		map_ipv4(listener.address, common->skc_rcv_saddr);
-	else
-		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
-	if (listener.port)
-		mark_listening(listener.netns, listener.port);
-	if (bpf_map_lookup_elem(&listeners, &key))
-		ledger_add(LEDGER_LOST_STALE_LISTENER, 1);
-	followed = follow_listener(key, &listener, BPF_ANY);
-
-	own_by_current(&owner, OWNER_LISTENER);
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
-	if (!record) {
-		ledger_add(LEDGER_LOST_RING_LISTEN, 1);
-		return;
-	}
-	describe_listen(record, RECORD_LISTEN, key, &listener);
-	record->owner = owner;
-	record->followed = followed;
-	submit(record);
-}
-
-/* Runs twice, see hookTable in internal/probe; user space ignores the second. */
-static __always_inline void listen_closed(const struct tcp_sock *tp)
-{
-	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
-	struct listen_record *record;
-	struct listener *listener;
-	struct listener last = {};
-	__u64 key = (__u64)sk;
-
-	listener = bpf_map_lookup_elem(&listeners, &key);
-	if (listener) {
-		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
-		if (!listener->port)
-			listener->port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
-		listener->drops = (__u32)sk->sk_drops.counter - listener->drops_before;
-		last = *listener;
-	}
-	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
-	if (!record) {
-		if (listener)
-			listener->ended = 1;
-		ledger_add(LEDGER_LOST_RING_LISTEN, 1);
-		return;
-	}
-	describe_listen(record, RECORD_UNLISTEN, key, &last);
-	submit(record);
-	bpf_map_delete_elem(&listeners, &key);
-}
 
 /* -- inet_sock_set_state ------------------------------------------------------- */
 

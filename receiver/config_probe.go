@@ -45,11 +45,12 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		Drops:             c.Metrics.TCPServerDrops.Enabled,
 		Retransmits:       c.Metrics.TCPServerRetransmits.Enabled,
 		Handshakes:        c.Metrics.TCPServerHandshakeDuration.Enabled || c.Events.TCPServerConnectionClose.Enabled,
-		Overflows:         c.Metrics.TCPServerConnectionFailed.Enabled || c.Events.TCPServerConnectionFailed.Enabled,
-		Process:           c.Attribution.Process || c.Attribution.Container,
-		AcceptTracepoint:  c.Attribution.AcceptTracepoint,
-		MaxConnections:    uint32(c.Limits.Connections),
-		RingBytes:         uint32(c.Limits.RingBytes),
+		Overflows: c.Metrics.TCPServerAcceptQueueOverflows.Enabled ||
+			c.Metrics.TCPServerConnectionFailed.Enabled || c.Events.TCPServerConnectionFailed.Enabled,
+		Process:          c.Attribution.Process || c.Attribution.Container,
+		AcceptTracepoint: c.Attribution.AcceptTracepoint,
+		MaxConnections:   uint32(c.Limits.Connections),
+		RingBytes:        uint32(c.Limits.RingBytes),
 	}
 	if !c.Events.TCPServerPacket.Enabled {
 		withoutPackets(&cfg)

@@ -81,6 +81,7 @@ func (p *Probe) Start(h Handler) error {
 	}
 
 	p.attachHooks()
+	p.decoder.overflowsCounted = p.attached(overflowFeature)
 	if err := p.startTC(netns); err != nil {
 		return err
 	}

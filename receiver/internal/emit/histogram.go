@@ -13,7 +13,7 @@ import (
 // bucket.
 func bounds(m metric) []float64 {
 	switch m {
-	case metricRTT:
+	case metricRTT, metricHandshake:
 		return []float64{
 			50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3,
 			0.1, 0.25, 0.5, 1, 2.5, 5, 10,
