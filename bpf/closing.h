@@ -83,7 +83,8 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	bpf_map_delete_elem(&connections, &key);
 }
 
-static __always_inline void fin(const struct sock *sk, __u32 first, __u32 also)
+/* The state says whose FIN it is; LAST_ACK also proves that the client's came first. */
+static __always_inline void fin(const struct sock *sk, int newstate)
 {
 	__u64 key = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
@@ -91,10 +92,12 @@ static __always_inline void fin(const struct sock *sk, __u32 first, __u32 also)
 	if (!connection)
 		return;
 	if (!(connection->flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN)))
-		connection->flags |= first;
-	connection->flags |= also;
-	if (also & CONNECTION_FIN_SENT)
-		own_by_current(&connection->owner, OWNER_CLOSER);
+		connection->flags |=
+			newstate == TCP_FIN_WAIT1 ? CONNECTION_SERVER_FIN : CONNECTION_CLIENT_FIN;
+	if (newstate == TCP_CLOSE_WAIT)
+		return;
+	connection->flags |= CONNECTION_FIN_SENT;
+	own_by_current(&connection->owner, OWNER_CLOSER);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef EBPF_TCP_LISTENING_H
 #define EBPF_TCP_LISTENING_H
 
+#include "connections.h"
 #include "emit.h"
 #include "listeners.h"
 #include "ports.h"
@@ -34,10 +35,14 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	struct listener listener = {};
 	struct listen_record *record;
 	struct owner owner = {};
+	const struct listener *known;
 	__u64 key = (__u64)sk;
 	bool followed;
 
 	listener.since = bpf_ktime_get_boot_ns();
+	known = bpf_map_lookup_elem(&listeners, &key);
+	if (known ? listener.since - known->since < SECOND_LOOK : !first_look(key))
+		return;
 	listener.netns = common->skc_net.net->ns.inum;
 	listener.port = common->skc_num;
 	listener.drops_before = sk->sk_drops.counter;
@@ -47,9 +52,11 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 	if (listener.port)
 		mark_listening(listener.netns, listener.port);
-	if (bpf_map_lookup_elem(&listeners, &key))
+	if (known)
 		ledger_add(LEDGER_LOST_STALE_LISTENER, 1);
 	followed = follow_listener(key, &listener, BPF_ANY);
+	if (!followed)
+		note_no_room(key);
 
 	own_by_current(&owner, OWNER_LISTENER);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
@@ -63,7 +70,7 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	submit(record);
 }
 
-/* Runs twice, see featureTable in internal/probe; user space ignores the second. */
+/* The twin may tell of it again, which user space ignores. */
 static __always_inline void listen_closed(const struct tcp_sock *tp)
 {
 	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
@@ -74,6 +81,8 @@ static __always_inline void listen_closed(const struct tcp_sock *tp)
 
 	listener = bpf_map_lookup_elem(&listeners, &key);
 	if (listener) {
+		if (listener->ended)
+			return;
 		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
 		if (!listener->port)
 			listener->port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);

@@ -123,33 +123,26 @@ func tracepoint(kind hookKind, name, program string) []way {
 	return []way{{{program: program, kind: kind, at: name}}}
 }
 
-// openFeature comes last, and not at all without closeFeature: connections would fill
-// the map and nobody would tell of their end.
+// Features that other code asks for.
 const (
-	openFeature     = "open"
-	closeFeature    = "close"
-	resetFeature    = "reset_sent"
-	refusedFeature  = "refused"
-	packetFeature   = "packet"
-	acceptFeature   = "accept"
-	overflowFeature = "accept_queue_overflow"
+	connectionFeature = "connection"
+	resetFeature      = "reset_sent"
+	refusedFeature    = "refused"
+	packetFeature     = "packet"
+	acceptFeature     = "accept"
+	overflowFeature   = "accept_queue_overflow"
 )
 
 // featureTable lists the features in the order they attach.
 func featureTable(cfg *Config, kernel *kernelFacts) []feature {
-	const state = "inet_sock_set_state"
 	return []feature{
 		{
-			name: closeFeature, gives: "connections: their end, counters and reason", wanted: true,
-			// Twice: the kernel skips a program that interrupts itself, but not its twin.
+			name: connectionFeature, gives: "connections: beginning, end, counters and reason; new listeners", wanted: true,
+			// A program and its twin, see bpf/sock.bpf.c.
 			ways: []way{{
-				{program: "state_close", kind: hookBTF, at: state},
-				{program: "state_close", kind: hookBTF, at: state},
+				{program: "state", kind: hookBTF, at: "inet_sock_set_state"},
+				{program: "state_again", kind: hookBTF, at: "inet_sock_set_state"},
 			}},
-		},
-		{
-			name: "listen", gives: "new listeners; which process closed; who sent the first FIN", wanted: true,
-			ways: tracepoint(hookBTF, state, "state_local"),
 		},
 		{
 			name: "reset_received", gives: "resets by clients", wanted: true,
@@ -183,10 +176,6 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 				function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}},
 				function{"ack6", "tcp_v6_syn_recv_sock", argument{2, "request_sock"}},
 			),
-		},
-		{
-			name: openFeature, gives: "connections: their beginning", wanted: true,
-			ways: tracepoint(hookBTF, state, "state_arrival"),
 		},
 	}
 }

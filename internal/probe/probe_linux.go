@@ -19,8 +19,6 @@ import (
 // errPermission is what the kernel answers without the needed capability.
 var errPermission = unix.EPERM
 
-var errNoCloses = errors.New("not attached, for the end of a connection could not be seen")
-
 // Probe is the kernel side of one receiver. Its methods are called from one
 // goroutine at a time, in the order New, Start, Drain and Snapshot as wanted,
 // Detach, Drain and Snapshot once more, Close.
@@ -97,24 +95,15 @@ func (p *Probe) Start(h Handler) error {
 	return nil
 }
 
-// attachHooks leaves the beginning of connections out when their end can't be seen:
-// they would fill the map and never be told of.
 func (p *Probe) attachHooks() {
-	closes := false
 	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
 		if !f.wanted {
-			continue
-		}
-		if f.name == openFeature && !closes {
-			p.attachments = append(p.attachments, &attachment{feature: f, refused: refusals{errNoCloses}})
 			continue
 		}
 		if kind, ok := p.cfg.onlyWay[f.name]; ok {
 			f.ways = slices.DeleteFunc(f.ways, func(w way) bool { return string(w[0].kind) != kind })
 		}
-		a := p.objects.attach(f)
-		closes = closes || (f.name == closeFeature && a.attached())
-		p.attachments = append(p.attachments, a)
+		p.attachments = append(p.attachments, p.objects.attach(f))
 	}
 }
 

@@ -120,8 +120,9 @@ type sockHalfOpenKey struct {
 }
 
 type sockIds struct {
-	_    structs.HostLayout
-	Next [3]uint64
+	_           structs.HostLayout
+	Next        [4]uint64
+	WithoutRoom uint64
 }
 
 type sockLedgerEntry uint32
@@ -349,9 +350,8 @@ const (
 	sockProgRetransmit              = "retransmit"
 	sockProgRetransmitSynack        = "retransmit_synack"
 	sockProgSendReset               = "send_reset"
-	sockProgStateArrival            = "state_arrival"
-	sockProgStateClose              = "state_close"
-	sockProgStateLocal              = "state_local"
+	sockProgState                   = "state"
+	sockProgStateAgain              = "state_again"
 	sockProgSynFentry               = "syn_fentry"
 	sockProgSynKprobe               = "syn_kprobe"
 	sockVarAttributeProcess         = "attribute_process"
@@ -424,9 +424,8 @@ type sockProgramSpecs struct {
 	Retransmit       *ebpf.ProgramSpec `ebpf:"retransmit"`
 	RetransmitSynack *ebpf.ProgramSpec `ebpf:"retransmit_synack"`
 	SendReset        *ebpf.ProgramSpec `ebpf:"send_reset"`
-	StateArrival     *ebpf.ProgramSpec `ebpf:"state_arrival"`
-	StateClose       *ebpf.ProgramSpec `ebpf:"state_close"`
-	StateLocal       *ebpf.ProgramSpec `ebpf:"state_local"`
+	State            *ebpf.ProgramSpec `ebpf:"state"`
+	StateAgain       *ebpf.ProgramSpec `ebpf:"state_again"`
 	SynFentry        *ebpf.ProgramSpec `ebpf:"syn_fentry"`
 	SynKprobe        *ebpf.ProgramSpec `ebpf:"syn_kprobe"`
 }
@@ -561,9 +560,8 @@ type sockPrograms struct {
 	Retransmit       *ebpf.Program `ebpf:"retransmit"`
 	RetransmitSynack *ebpf.Program `ebpf:"retransmit_synack"`
 	SendReset        *ebpf.Program `ebpf:"send_reset"`
-	StateArrival     *ebpf.Program `ebpf:"state_arrival"`
-	StateClose       *ebpf.Program `ebpf:"state_close"`
-	StateLocal       *ebpf.Program `ebpf:"state_local"`
+	State            *ebpf.Program `ebpf:"state"`
+	StateAgain       *ebpf.Program `ebpf:"state_again"`
 	SynFentry        *ebpf.Program `ebpf:"syn_fentry"`
 	SynKprobe        *ebpf.Program `ebpf:"syn_kprobe"`
 }
@@ -583,9 +581,8 @@ func (p *sockPrograms) Close() error {
 		p.Retransmit,
 		p.RetransmitSynack,
 		p.SendReset,
-		p.StateArrival,
-		p.StateClose,
-		p.StateLocal,
+		p.State,
+		p.StateAgain,
 		p.SynFentry,
 		p.SynKprobe,
 	)

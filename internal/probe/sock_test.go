@@ -451,6 +451,13 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	dialing.Wait()
 	require.NoError(t, l.Close())
 	k.balance()
+	s, _ := k.snapshot(port)
+	t.Logf("opened %d, closed %d, lost %v", s.Ledger.Opened, len(k.closed), s.Ledger.Lost[ledger.Connection])
+	for _, h := range s.Hooks {
+		if h.Missed > 0 {
+			t.Logf("%s missed %d", h.Name, h.Missed)
+		}
+	}
 	assert.NotEmpty(t, k.closed)
 }
 
