@@ -11,6 +11,8 @@ folder=$1 tests=$2 output=$3
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+# Tests that run as another user than root look for /proc from here.
+chmod 755 "$root"
 mkdir -p "$root/usr/sbin"
 cp init "$root/init"
 chmod 755 "$root/init"
