@@ -86,7 +86,7 @@ func (o *objects) attachHook(h hook) (attachedHook, error) {
 		return attached, fmt.Errorf("load %s: %w", h.point(), hint(err))
 	}
 	if attached.link, err = h.kind.attach(h.at, attached.prog); err != nil {
-		return attached, errors.Join(fmt.Errorf("attach %s: %w", h.point(), hint(err)), attached.close())
+		return attached, errors.Join(fmt.Errorf("attach %s: %w", h.point(), h.kind.hint(err)), attached.close())
 	}
 	return attached, nil
 }
@@ -120,19 +120,6 @@ func (o *object) checkArgument(h *hook) error {
 		}
 	}
 	return fmt.Errorf("parameter %d of this kernel's %s is no struct %s", h.argument.position+1, h.at, h.argument.pointee)
-}
-
-// hint adds what usually helps to errors that the kernel leaves bare.
-func hint(err error) error {
-	var verifier *ebpf.VerifierError
-	switch {
-	case errors.As(err, &verifier):
-		return err
-	case errors.Is(err, errPermission):
-		return fmt.Errorf("needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: %w", err)
-	default:
-		return err
-	}
 }
 
 func (a *attachment) attached() bool { return len(a.hooks) > 0 }

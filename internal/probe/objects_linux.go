@@ -56,8 +56,9 @@ func (k *kernelFacts) noDropReasons() error {
 
 // newObjects creates the maps. Nothing runs yet.
 func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
-	// Before 5.11 maps are charged to RLIMIT_MEMLOCK.
-	memlock := rlimit.RemoveMemlock()
+	// Before 5.11 maps are charged to RLIMIT_MEMLOCK. It may be high enough even
+	// where it can't be raised, see hint.
+	_ = rlimit.RemoveMemlock()
 	hooks, err := loadSock()
 	if err != nil {
 		return nil, fmt.Errorf("read the hooks' object: %w", err)
@@ -79,10 +80,7 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	clear(maps.Programs)
 	o := &objects{kernel: facts}
 	if o.maps, err = ebpf.NewCollection(maps); err != nil {
-		if memlock != nil && errors.Is(err, os.ErrPermission) {
-			err = fmt.Errorf("%w (and raise RLIMIT_MEMLOCK: %w)", err, memlock)
-		}
-		return nil, fmt.Errorf("create the maps: %w", hint(err))
+		return nil, fmt.Errorf("create the maps: %w", hint(err, needsOfMaps()...))
 	}
 	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types}
 	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types}

@@ -16,9 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errPermission is what the kernel answers without the needed capability.
-var errPermission = unix.EPERM
-
 // Probe is the kernel side of one receiver. Its methods are called from one
 // goroutine at a time, in the order New, Start, Drain and Snapshot as wanted,
 // Detach, Drain and Snapshot once more, Close.
@@ -115,14 +112,14 @@ func (p *Probe) attached(feature string) bool {
 }
 
 func (p *Probe) anyAttached() error {
-	var all error
+	var all []error
 	for _, state := range p.Hooks() {
 		if state.Attached {
 			return nil
 		}
-		all = errors.Join(all, state.Err)
+		all = append(all, state.Err)
 	}
-	return fmt.Errorf("no hook of the kernel could be attached: %w", all)
+	return fmt.Errorf("no hook of the kernel could be attached: %w", summarize(all))
 }
 
 // drainCheck is the number of records between two looks at the clock.

@@ -133,22 +133,47 @@ func (p *Probe) scanExisting() error {
 	d := &p.decoder
 	// A process of each network namespace that has listeners.
 	insiders := make(map[uint32]uint32)
+	outside := &outsideNetNS{namespaces: make(map[uint32]bool)}
 	err := p.scanListeners(func(r *sockScanRecord) {
 		netns, pid := r.Listener.Head.Netns, r.Listener.Owner.Process.Pid
+		if _, ok := insiders[netns]; ok || netns == d.ownNetNS {
+			return
+		}
 		// A process may hold a listener of a namespace that it is not in itself.
-		if _, ok := insiders[netns]; !ok && netns != d.ownNetNS && netNSOf(pid) == netns {
+		inside, err := netNSOf(pid)
+		if inside == netns {
 			insiders[netns] = pid
 		}
+		outside.note(netns, err)
 	})
 	err = errors.Join(err, each(&p.scans.connections, d.process), p.findOrphans())
-	for _, pid := range insiders {
-		if err := inNetNSOf(pid, p.findOrphans); err != nil {
-			// The process ended, or CAP_SYS_ADMIN is missing; the rest was found.
-			p.logger.Warn("connections that no process holds were not looked for in a network namespace",
-				zap.Uint32("pid", pid), zap.Error(err))
-		}
+	for netns, pid := range insiders {
+		delete(outside.namespaces, netns)
+		outside.note(netns, inNetNSOf(pid, p.findOrphans))
 	}
+	outside.warn(p.logger)
 	return err
+}
+
+// outsideNetNS are the network namespaces that could not be looked into: the process
+// ended, or capabilities are missing.
+type outsideNetNS struct {
+	namespaces map[uint32]bool
+	// err is the last one's.
+	err error
+}
+
+func (o *outsideNetNS) note(netns uint32, err error) {
+	if err != nil {
+		o.namespaces[netns], o.err = true, err
+	}
+}
+
+func (o *outsideNetNS) warn(logger *zap.Logger) {
+	if len(o.namespaces) > 0 {
+		logger.Warn("connections open before that no process holds were not looked for in other network namespaces",
+			zap.Int("namespaces", len(o.namespaces)), zap.Error(hint(o.err, CapSysPtrace, CapSysAdmin)))
+	}
 }
 
 // scanListeners tells of every listener that a process holds.
@@ -193,13 +218,13 @@ func (p *Probe) rescanListeners() error {
 	return nil
 }
 
-// netNSOf is 0 for a process that ended or that we may not look at.
-func netNSOf(pid uint32) uint32 {
+// netNSOf is the inode number of a process's network namespace.
+func netNSOf(pid uint32) (uint32, error) {
 	var stat unix.Stat_t
-	if unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &stat) != nil {
-		return 0
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &stat); err != nil {
+		return 0, fmt.Errorf("look at the network namespace of process %d: %w", pid, err)
 	}
-	return uint32(stat.Ino)
+	return uint32(stat.Ino), nil
 }
 
 // inNetNSOf runs f on a thread in the network namespace of a process. The thread

@@ -127,10 +127,9 @@ func (v *tcVantage) follow(watch *tcWatch, netns *netNS, done chan<- struct{}) {
 	}
 }
 
-// disable leaves a vantage point that only says why it is of no use.
+// disable leaves a vantage point whose hooks only say why it is of no use.
 func (v *tcVantage) disable(err error) error {
 	v.loadErr = err
-	v.logger.Warn("the packet vantage point is off", zap.String("lost", tcGives), zap.Error(err))
 	if err := v.close(); err != nil {
 		v.logger.Warn("cleaning up after the packet vantage point", zap.Error(err))
 	}
@@ -150,7 +149,7 @@ func (v *tcVantage) load() error {
 		MapReplacements: sharedMaps(spec, v.options.maps),
 	})
 	if err != nil {
-		return fmt.Errorf("load the packet programs: %w", hint(err))
+		return fmt.Errorf("load the packet programs: %w", hint(err, CapBPF, CapPerfmon, CapNetAdmin))
 	}
 	v.counts = newTCCounters(v.objects.Maps)
 	v.addresses = newTCAddressTable(v.objects.Maps["local_addresses"])

@@ -145,7 +145,9 @@ func (v *tcVantage) add(link netlink.Link) {
 		return
 	}
 	err = errors.Join(err, i.detach(), v.counts.release(i.index, i.slot))
-	if v.failures[i.index] == nil {
+	// A missing capability is the same for all interfaces: the hooks say so once.
+	var refused *refusal
+	if v.failures[i.index] == nil && !errors.As(err, &refused) {
 		v.logger.Warn("packets of an interface are not looked at", zap.String("interface", i.name), zap.Error(err))
 	}
 	v.failures[i.index] = err
@@ -162,7 +164,7 @@ func (v *tcVantage) attach(i *tcInterface, begin headers) error {
 	for d := range tcDirections {
 		if i.hooks[d], err = v.attacher.attach(i.index, d, v.programs(d)[begin]); err != nil {
 			i.hooks[d] = nil
-			return fmt.Errorf("attach tc %s to %s: %w", d, i.name, hint(err))
+			return fmt.Errorf("attach tc %s to %s: %w", d, i.name, hint(err, CapNetAdmin))
 		}
 	}
 	return nil

@@ -17,10 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachSyscallTracepoint attaches to syscalls/<name>. The kernel tells the
-// tracepoint's number in tracefs only, which many hosts do not mount, and a
-// collector has no business mounting it: a mount that is attached to no directory
-// (fsmount, since 5.2) is ours alone and ends with its descriptor.
+// attachSyscallTracepoint attaches to syscalls/<name>.
 func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error) {
 	id, err := syscallTracepointID(name)
 	if err != nil {
@@ -37,7 +34,7 @@ func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error)
 	// event's own.
 	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("open the perf event: %w", err)
+		return nil, fmt.Errorf("open the perf event: %w", hintPerf(err))
 	}
 	event := &perfEvent{file: os.NewFile(uintptr(fd), name)}
 	if err := event.enable(prog); err != nil {
@@ -66,26 +63,53 @@ func (e *perfEvent) enable(prog *ebpf.Program) error {
 
 func (e *perfEvent) Close() error { return e.file.Close() }
 
+// syscallTracepointID asks tracefs, for the kernel tells the number nowhere else.
+// Its folders are root's.
 func syscallTracepointID(name string) (uint64, error) {
+	path := "events/syscalls/" + name + "/id"
+	text, mountedErr := os.ReadFile("/sys/kernel/tracing/" + path)
+	if mountedErr == nil {
+		return parseTracepointID(text)
+	}
 	tracefs, err := openTracefs()
 	if err != nil {
-		return 0, err
+		if errors.Is(mountedErr, os.ErrPermission) {
+			return 0, hint(mountedErr, CapDACReadSearch)
+		}
+		return 0, hint(err, tracefsNeeds()...)
 	}
 	defer unix.Close(tracefs)
-	path := "events/syscalls/" + name + "/id"
 	fd, err := unix.Openat(tracefs, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open %s in tracefs (CONFIG_FTRACE_SYSCALLS): %w", path, err)
+		return 0, fmt.Errorf("open %s in tracefs (CONFIG_FTRACE_SYSCALLS): %w", path, hint(err, CapDACReadSearch))
 	}
 	file := os.NewFile(uintptr(fd), path)
 	defer file.Close()
-	text, err := io.ReadAll(file)
-	if err != nil {
+	if text, err = io.ReadAll(file); err != nil {
 		return 0, fmt.Errorf("read %s in tracefs: %w", path, err)
 	}
-	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return parseTracepointID(text)
 }
 
+func parseTracepointID(text []byte) (uint64, error) {
+	id, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("parse a tracepoint's number: %w", err)
+	}
+	return id, nil
+}
+
+// tracefsNeeds are for a mount of our own.
+func tracefsNeeds() []Capability {
+	if os.Geteuid() == 0 {
+		return []Capability{CapSysAdmin} // the folders are root's
+	}
+	return []Capability{CapSysAdmin, CapDACReadSearch}
+}
+
+// openTracefs is for the many hosts that do not mount it, and a collector has no
+// business mounting it: a mount that is attached to no directory (fsmount, since 5.2)
+// is ours alone and ends with its descriptor.
 func openTracefs() (int, error) {
 	context, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
