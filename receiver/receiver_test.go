@@ -206,6 +206,8 @@ func TestMissingHooks(t *testing.T) {
 			{Name: state, Attached: true},
 			{Name: "raw_tp/kfree_skb", Gives: "drops", Err: errors.New("permission denied")},
 			{Name: "accept", Gives: "who accepted"},
+			{Name: "tc/ingress", Gives: "packets", Err: errors.New("CAP_NET_ADMIN is missing")},
+			{Name: "tc/egress", Gives: "packets", Err: errors.New("CAP_NET_ADMIN is missing")},
 		}
 	}}
 	core, messages := observer.New(zap.WarnLevel)
@@ -219,11 +221,12 @@ func TestMissingHooks(t *testing.T) {
 	assert.Equal(t, componentstatus.StatusOK, event.Status(), "a missing hook is not an error")
 	assert.Equal(t, map[string]any{
 		"hook." + state: "refused", "hook.raw_tp/kfree_skb": "permission denied", "hook.accept": "off",
+		"hook.tc/ingress": "CAP_NET_ADMIN is missing", "hook.tc/egress": "CAP_NET_ADMIN is missing",
 	}, event.Attributes().AsRaw())
 	lines := messages.FilterField(zap.String("lost", "drops")).All()
 	require.Len(t, lines, 1)
 	assert.Equal(t, "permission denied", lines[0].ContextMap()["error"])
-	assert.Equal(t, 2, messages.Len(), "one line for each that is missing, none for one that is off")
+	assert.Equal(t, 3, messages.Len(), "one line for each thing that is lost, none for one that is off")
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 

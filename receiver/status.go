@@ -42,14 +42,16 @@ func hookState(h *probe.HookState) string {
 }
 
 // logHooks says in one line each what this host can't give, and why; then that the
-// rest works.
+// rest works. Hooks that give the same thing share a line.
 func logHooks(logger *zap.Logger, hooks []probe.HookState) {
 	attached := 0
+	told := make(map[string]bool)
 	for i := range hooks {
 		switch h := &hooks[i]; {
 		case h.Attached:
 			attached++
-		case h.Err != nil:
+		case h.Err != nil && !told[h.Gives]:
+			told[h.Gives] = true
 			logger.Warn("a hook of the kernel is missing, the rest works",
 				zap.String("hook", h.Name), zap.String("lost", h.Gives), zap.Error(h.Err))
 		}
