@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
@@ -175,4 +177,24 @@ func processStatus(t *testing.T, pid int) map[string]string {
 		status[name] = strings.TrimSpace(value)
 	}
 	return status
+}
+
+// TestDeploymentsAreValid asks the collector itself.
+func TestDeploymentsAreValid(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/kubernetes/daemonset.yaml")
+	require.NoError(t, err)
+	var configMap struct{ Data map[string]string }
+	for documents := yaml.NewDecoder(bytes.NewReader(text)); configMap.Data == nil; {
+		require.NoError(t, documents.Decode(&configMap), "no ConfigMap in the manifest")
+	}
+	kubernetes := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(kubernetes, []byte(configMap.Data["config.yaml"]), 0o600))
+	for _, config := range []string{"../../deploy/systemd/config.yaml", kubernetes} {
+		cmd := exec.Command(os.Getenv(collectorVariable), "validate", "--config", config)
+		// What systemd and the manifest set.
+		cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir(), "K8S_NODE_NAME=node",
+			"OTEL_EXPORTER_OTLP_ENDPOINT=127.0.0.1:4317")
+		said, err := cmd.CombinedOutput()
+		assert.NoError(t, err, "%s: %s", config, said)
+	}
 }

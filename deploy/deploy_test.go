@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package deploy holds what is deployed to what the code needs.
+package deploy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+)
+
+// names are those of the capabilities that are required, or of the others.
+func names(required bool) []string {
+	var all []string
+	for _, use := range probe.CapabilityUses() {
+		if use.Required == required {
+			all = append(all, use.Capability.String())
+		}
+	}
+	return all
+}
+
+// readUnit returns the values of each key of a unit's [Service] section.
+func readUnit(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	keys := map[string][]string{}
+	section := ""
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		line := lines.Text()
+		switch key, value, ok := strings.Cut(line, "="); {
+		case strings.HasPrefix(line, "["):
+			section = line
+		case ok && section == "[Service]" && !strings.HasPrefix(line, "#"):
+			keys[key] = append(keys[key], value)
+		}
+	}
+	return keys
+}
+
+func TestUnitGivesWhatIsNeeded(t *testing.T) {
+	unit := readUnit(t, "systemd/otelcol-ebpf-tcp.service")
+	for _, key := range []string{"AmbientCapabilities", "CapabilityBoundingSet"} {
+		require.Len(t, unit[key], 1, key)
+		assert.ElementsMatch(t, names(true), strings.Fields(unit[key][0]), key)
+	}
+	assert.Equal(t, []string{"yes"}, unit["DynamicUser"])
+	assert.Equal(t, []string{"infinity"}, unit["LimitMEMLOCK"])
+	for _, worthless := range []string{"PrivateUsers", "PrivateNetwork", "ProtectProc", "ProcSubset"} {
+		assert.NotContains(t, unit, worthless)
+	}
+	require.NotEmpty(t, unit["SystemCallFilter"])
+	last := unit["SystemCallFilter"][len(unit["SystemCallFilter"])-1]
+	assert.Equal(t, "bpf perf_event_open", last, "after what forbids them")
+	assert.Equal(t, []string{"EPERM"}, unit["SystemCallErrorNumber"])
+}
+
+// daemonSet is all that the manifest may say: a field that is not here fails.
+type daemonSet struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string
+	Metadata   yaml.Node
+	Spec       struct {
+		Selector       yaml.Node
+		UpdateStrategy yaml.Node `yaml:"updateStrategy"`
+		Template       struct {
+			Metadata yaml.Node
+			Spec     podSpec
+		}
+	}
+}
+
+type podSpec struct {
+	ServiceAccountName            string    `yaml:"serviceAccountName"`
+	AutomountServiceAccountToken  *bool     `yaml:"automountServiceAccountToken"`
+	HostNetwork                   bool      `yaml:"hostNetwork"`
+	HostPID                       bool      `yaml:"hostPID"`
+	DNSPolicy                     string    `yaml:"dnsPolicy"`
+	NodeSelector                  yaml.Node `yaml:"nodeSelector"`
+	Tolerations                   yaml.Node
+	TerminationGracePeriodSeconds int `yaml:"terminationGracePeriodSeconds"`
+	Containers                    []container
+	Volumes                       []volume
+}
+
+type container struct {
+	Name, Image     string
+	Args            []string
+	Env             yaml.Node
+	SecurityContext securityContext `yaml:"securityContext"`
+	LivenessProbe   yaml.Node       `yaml:"livenessProbe"`
+	Resources       struct{ Requests, Limits map[string]string }
+	VolumeMounts    []struct {
+		Name      string
+		MountPath string `yaml:"mountPath"`
+		ReadOnly  bool   `yaml:"readOnly"`
+	} `yaml:"volumeMounts"`
+}
+
+type securityContext struct {
+	Privileged               *bool
+	AllowPrivilegeEscalation *bool `yaml:"allowPrivilegeEscalation"`
+	ReadOnlyRootFilesystem   bool  `yaml:"readOnlyRootFilesystem"`
+	RunAsUser                *int  `yaml:"runAsUser"`
+	RunAsGroup               *int  `yaml:"runAsGroup"`
+	Capabilities             struct{ Drop, Add []string }
+	SeccompProfile           struct{ Type string } `yaml:"seccompProfile"`
+}
+
+type volume struct {
+	Name      string
+	ConfigMap struct{ Name string }       `yaml:"configMap"`
+	HostPath  struct{ Path, Type string } `yaml:"hostPath"`
+}
+
+// readDaemonSet returns it, and the manifest's text.
+func readDaemonSet(t *testing.T) (*daemonSet, string) {
+	t.Helper()
+	text, err := os.ReadFile("kubernetes/daemonset.yaml")
+	require.NoError(t, err)
+	for documents := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var document yaml.Node
+		err := documents.Decode(&document)
+		require.False(t, errors.Is(err, io.EOF), "no DaemonSet in the manifest")
+		require.NoError(t, err)
+		var head struct{ Kind string }
+		require.NoError(t, document.Decode(&head))
+		if head.Kind != "DaemonSet" {
+			continue
+		}
+		again, err := yaml.Marshal(&document)
+		require.NoError(t, err)
+		strict := yaml.NewDecoder(bytes.NewReader(again))
+		strict.KnownFields(true)
+		found := &daemonSet{}
+		require.NoError(t, strict.Decode(found))
+		return found, string(text)
+	}
+}
+
+func TestDaemonSetGivesWhatIsNeeded(t *testing.T) {
+	set, text := readDaemonSet(t)
+	pod := set.Spec.Template.Spec
+	assert.True(t, pod.HostNetwork)
+	assert.True(t, pod.HostPID)
+	require.NotNil(t, pod.AutomountServiceAccountToken)
+	assert.False(t, *pod.AutomountServiceAccountToken)
+	require.Len(t, pod.Containers, 1)
+	context := pod.Containers[0].SecurityContext
+	require.NotNil(t, context.Privileged)
+	assert.False(t, *context.Privileged)
+	require.NotNil(t, context.AllowPrivilegeEscalation)
+	assert.False(t, *context.AllowPrivilegeEscalation)
+	assert.True(t, context.ReadOnlyRootFilesystem)
+	require.NotNil(t, context.RunAsUser)
+	assert.Zero(t, *context.RunAsUser, "another user would have no capabilities")
+	assert.Equal(t, "RuntimeDefault", context.SeccompProfile.Type)
+	assert.Equal(t, []string{"ALL"}, context.Capabilities.Drop)
+	assert.ElementsMatch(t, names(true), prefixed(context.Capabilities.Add))
+
+	// What is left out is named, with what it would give.
+	var commented []string
+	for _, match := range regexp.MustCompile(`(?m)^ *# - ([A-Z_]+)$`).FindAllStringSubmatch(text, -1) {
+		commented = append(commented, match[1])
+	}
+	require.NotEmpty(t, commented)
+	assert.Subset(t, names(false), prefixed(commented))
+
+	for _, mount := range pod.Containers[0].VolumeMounts {
+		assert.True(t, mount.ReadOnly, mount.MountPath)
+	}
+	assert.NotEmpty(t, pod.Containers[0].Resources.Limits["memory"])
+}
+
+func prefixed(capabilities []string) []string {
+	all := make([]string, len(capabilities))
+	for i, c := range capabilities {
+		all[i] = "CAP_" + c
+	}
+	return all
+}
+
+func TestDockerfileGivesWhatIsNeeded(t *testing.T) {
+	text, err := os.ReadFile("kubernetes/Dockerfile")
+	require.NoError(t, err)
+	match := regexp.MustCompile(`setcap (\S+)=ep`).FindSubmatch(text)
+	require.NotNil(t, match)
+	assert.ElementsMatch(t, names(true), strings.Split(strings.ToUpper(string(match[1])), ","))
+}
