@@ -10,7 +10,7 @@ SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune 
 	! -name '*_test.go' -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels test-systemd generate check-generated \
 	lint fmt bench clean
 
 help: ## list the targets
@@ -51,6 +51,10 @@ test-privileged: $(COLLECTOR) ## tests that load programs and make network names
 test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="5.10 6.1"; minutes each)
 	@scripts/deps.sh test kernels
 	@scripts/kernels/run.sh $(KERNELS)
+
+test-systemd: $(COLLECTOR) ## the unit of deploy/systemd on other kernels, in QEMU (KERNELS="5.10 6.1"; a minute each)
+	@scripts/deps.sh kernels systemd
+	@scripts/kernels/systemd.sh $(COLLECTOR) $(KERNELS)
 
 generate: ## BPF objects and metadata code again, with the pinned compiler only
 	@scripts/check-compiler.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: scripts/deps.sh [test] [kernels] [lint] [generate]
+# Usage: scripts/deps.sh [test] [kernels] [systemd] [lint] [generate]
 # Prints, then installs, the Debian packages that the named tasks still need.
 # SKIP_DEPS=1 forbids installing: what is missing is listed and the exit code is 1.
 set -euo pipefail
@@ -37,6 +37,9 @@ for task in "${@:-test}"; do
 		command_from xz xz-utils
 		command_from zstd zstd
 		;;
+	systemd)
+		command_from systemd-analyze systemd
+		;;
 	lint)
 		command_from clang-format-19 clang-format-19
 		;;
@@ -46,7 +49,7 @@ for task in "${@:-test}"; do
 		command_from llvm-strip-19 llvm-19
 		;;
 	*)
-		echo "deps: no task named $task: test, kernels, lint or generate" >&2
+		echo "deps: no task named $task: test, kernels, systemd, lint or generate" >&2
 		exit 2
 		;;
 	esac
