@@ -57,13 +57,13 @@ struct port_table {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* our own network namespace */
+	__uint(max_entries, 1); /* our own namespace; with others, set at load */
 	__uint(map_flags, BPF_F_MMAPABLE); /* user space writes single bytes */
 	__type(key, __u32);
 	__type(value, struct port_table);
 } port_tables SEC(".maps");
 
-/* Inode of an attached network namespace to its slot; user space fills it. */
+/* Inode of an attached network namespace to its slot; user space inserts and deletes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);

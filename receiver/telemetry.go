@@ -45,6 +45,7 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPSeriesLimitCallback(t.number(func() int64 { return int64(t.seriesLimit) })),
 		b.RegisterEbpfTCPMapEntriesCallback(t.maps(func(m *probe.MapFill) int { return m.Entries })),
 		b.RegisterEbpfTCPMapCapacityCallback(t.maps(func(m *probe.MapFill) int { return m.Capacity })),
+		b.RegisterEbpfTCPNetworkNamespacesCallback(t.namespaces),
 		b.RegisterEbpfTCPHookAttachedCallback(t.attached),
 		b.RegisterEbpfTCPHookRunsCallback(t.hooks(func(h *hookTotal) uint64 { return h.runs })),
 		b.RegisterEbpfTCPHookMissedCallback(t.hooks(func(h *hookTotal) uint64 { return h.missed })),
@@ -146,6 +147,21 @@ func (t *telemetry) maps(value func(*probe.MapFill) int) metric.Int64Callback {
 		}
 		return nil
 	}
+}
+
+func (t *telemetry) namespaces(_ context.Context, o metric.Int64Observer) error {
+	snapshot := t.last.Load()
+	if snapshot == nil {
+		return nil
+	}
+	for state, n := range map[string]int{
+		"attached":   snapshot.Namespaces.Attached,
+		"failed":     snapshot.Namespaces.Failed,
+		"over_limit": snapshot.Namespaces.OverLimit,
+	} {
+		o.Observe(int64(n), attributes(attribute.String("state", state)))
+	}
+	return nil
 }
 
 // hookTotal sums up the programs that share a hook.

@@ -108,9 +108,11 @@ func (m Malformed) String() string {
 // Interface is the count of one interface and direction since the probe attached.
 type Interface struct {
 	Name string
-	// NetNS and Index tell interfaces of one name apart: another one counts anew.
-	NetNS, Index uint32
-	Egress       bool
+	// NetNS is the inode of the network namespace, 0 for the collector's own.
+	NetNS uint32
+	// Generation tells a count that began anew from one that goes on.
+	Generation uint32
+	Egress     bool
 	// Packets and Bytes are server-side traffic by Class.
 	Packets, Bytes [Classes]uint64
 	// Malformed counts by kind, whatever the destination.
@@ -119,4 +121,10 @@ type Interface struct {
 	Fragments uint64
 	// Forwarded packets have a listening port but not this host's address.
 	Forwarded uint64
+}
+
+// Counted tells whether anything was.
+func (i *Interface) Counted() bool {
+	return i.Packets != [Classes]uint64{} || i.Malformed != [MalformedKinds]uint64{} ||
+		i.Fragments != 0 || i.Forwarded != 0
 }

@@ -25,6 +25,10 @@ const (
 	TCOff    TCMode = "off"
 )
 
+// MaxNetworkNamespaces bounds the namespaces of Config.NetworkNamespaces. Each has a
+// table of 64 KiB, all of them from the start.
+const MaxNetworkNamespaces = 128
+
 // Config is what the kernel side has to know. The zero value of a filter selects
 // everything. The receiver validates; probe trusts.
 type Config struct {
@@ -35,7 +39,11 @@ type Config struct {
 
 	// Interface names or globs for the packet vantage point.
 	IncludeInterfaces, ExcludeInterfaces []string
-	TCMode                               TCMode
+	// NetworkNamespaces are absolute paths or globs of files of further network
+	// namespaces that the packet vantage point works in while they are there. Of
+	// more than MaxNetworkNamespaces the rest is left out.
+	NetworkNamespaces []string
+	TCMode            TCMode
 	// TCFirst puts our programs before others of the same hook; else after.
 	TCFirst bool
 

@@ -32,7 +32,7 @@ type decoder struct {
 	clock     clock
 	names     interfaceNames
 	listeners *listeners
-	// ownNetNS is the namespace whose interface names we know.
+	// ownNetNS is the namespace whose interface names are in names.
 	ownNetNS uint32
 	// unbound are listeners whose port the kernel had not chosen yet, by socket. They
 	// are told of when they have one.
@@ -41,6 +41,9 @@ type decoder struct {
 	selectedPorts *[65536]uint8
 	// overflowsCounted: hooks count the overflows of accept queues.
 	overflowsCounted bool
+	// otherNames knows those of other namespaces that packets are looked at in; nil
+	// where there are none.
+	otherNames func(netns, index uint32) string
 
 	opened   connection.Opened
 	closed   connection.Closed
@@ -210,10 +213,16 @@ func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 }
 
 func (d *decoder) interfaceName(netns, index uint32) string {
-	if index == 0 || netns != d.ownNetNS {
+	switch {
+	case index == 0:
+		return ""
+	case netns == d.ownNetNS:
+		return d.names.name(index)
+	case d.otherNames != nil:
+		return d.otherNames(netns, index)
+	default:
 		return ""
 	}
-	return d.names.name(index)
 }
 
 func counters(to *connection.Counters, r *sockCounters) {

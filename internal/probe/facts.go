@@ -48,6 +48,20 @@ type HookState struct {
 	Runs, Nanoseconds, Missed uint64
 }
 
+// add takes another program's statistics in.
+func (s *HookState) add(other *HookState) {
+	s.Runs += other.Runs
+	s.Nanoseconds += other.Nanoseconds
+	s.Missed += other.Missed
+}
+
+// NetworkNamespaces counts the namespaces that are there of Config.NetworkNamespaces.
+type NetworkNamespaces struct {
+	// Attached are those that packets are looked at in, Failed those where this was
+	// refused, OverLimit those beyond MaxNetworkNamespaces.
+	Attached, Failed, OverLimit int
+}
+
 // Snapshot is what is read from the kernel's maps at one time. Figures are
 // cumulative since the probe started.
 type Snapshot struct {
@@ -58,6 +72,7 @@ type Snapshot struct {
 	// Queues are those of the listeners of all network namespaces; a pass may miss some.
 	Queues     []connection.Queues
 	Interfaces []packet.Interface
+	Namespaces NetworkNamespaces
 	Maps       []MapFill
 	Hooks      []HookState
 }

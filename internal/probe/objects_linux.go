@@ -111,6 +111,10 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 	if cfg.MaxListeners != 0 {
 		spec.Maps["listeners"].MaxEntries = cfg.MaxListeners
 	}
+	if len(cfg.NetworkNamespaces) > 0 {
+		spec.Maps["port_tables"].MaxEntries = 1 + MaxNetworkNamespaces
+		spec.Maps["namespace_slots"].MaxEntries = 1 + MaxNetworkNamespaces
+	}
 	if !cfg.HalfOpen {
 		spec.Maps["half_open_handshakes"].MaxEntries = 1
 	}

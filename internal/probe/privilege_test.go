@@ -329,7 +329,7 @@ func TestPrivilegeOtherProcesses(t *testing.T) {
 	server := act(t, "server", nil)
 	var port uint16
 	server.report(&port)
-	netns := netNSInode(t, server.cmd.Process.Pid)
+	netns := netNSOfProcess(t, server.cmd.Process.Pid)
 	enterNetNS(t)
 
 	tests := []struct {
@@ -367,7 +367,7 @@ func TestPrivilegeOtherProcesses(t *testing.T) {
 	}
 }
 
-func netNSInode(t *testing.T, pid int) uint32 {
+func netNSOfProcess(t *testing.T, pid int) uint32 {
 	t.Helper()
 	inode, err := netNSOf(uint32(pid))
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ type Probe struct {
 	logger      *zap.Logger
 	objects     *objects
 	attachments []*attachment
-	tc          *tcVantage
+	tc          *tcNamespaces
 	scans       scans
 	reader      *ringbuf.Reader
 	record      ringbuf.Record
@@ -63,12 +63,8 @@ func (p *Probe) Start(h Handler) error {
 	if err != nil {
 		return err
 	}
-	maps := p.objects.maps.Maps
-	if err := maps["namespace_slots"].Put(netns, uint32(0)); err != nil {
-		return fmt.Errorf("enter the network namespace: %w", err)
-	}
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
-	p.decoder.listeners = newListeners(maps)
+	p.decoder.listeners = newListeners(p.objects.maps.Maps)
 	p.decoder.unbound = make(map[uint64]sockListenRecord)
 	if len(p.cfg.IncludePorts)+len(p.cfg.ExcludePorts) > 0 {
 		selected := selectedPorts(&p.cfg)

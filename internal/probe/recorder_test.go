@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -119,9 +120,10 @@ func onlyPort(port uint16) func(*Config) {
 	return func(c *Config) { c.IncludePorts = []PortRange{{port, port}} }
 }
 
-func startProbe(t *testing.T, cfg Config) *kernel {
+// startProbe logs to the test when no logger is given.
+func startProbe(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	t.Helper()
-	p, err := New(cfg, zaptest.NewLogger(t))
+	p, err := New(cfg, append(logger, zaptest.NewLogger(t))[0])
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	netns, err := currentNetNS()

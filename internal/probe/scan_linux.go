@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"runtime"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -227,22 +225,12 @@ func netNSOf(pid uint32) (uint32, error) {
 	return uint32(stat.Ino), nil
 }
 
-// inNetNSOf runs f on a thread in the network namespace of a process. The thread
-// ends with it, so that no other goroutine ever runs there.
+// inNetNSOf runs f on a thread in the network namespace of a process.
 func inNetNSOf(pid uint32, f func() error) error {
-	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	namespace, err := openNetNS(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
-		return fmt.Errorf("open the network namespace: %w", err)
+		return err
 	}
-	defer namespace.Close()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter the network namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
+	defer namespace.close()
+	return namespace.run(f)
 }

@@ -47,6 +47,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	s.Maps = append(s.Maps, MapFill{"records", p.reader.AvailableBytes(), int(p.cfg.RingBytes)})
 	if p.tc != nil {
 		s.Interfaces = p.tc.counters()
+		s.Namespaces = p.tc.namespaces()
 	}
 	s.Hooks = p.Hooks()
 	return s, err

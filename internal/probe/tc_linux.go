@@ -7,8 +7,10 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -28,21 +30,26 @@ type tcOptions struct {
 	netns, slot uint32
 	// refusedAtEgress: no tracepoint tells of refused connections.
 	refusedAtEgress bool
+	// interfaces that have counters of their own; 0 = as bpf/tc.bpf.c has it.
+	interfaces uint32
 }
 
-// tcVantage is the packet vantage point: TC programs on the interfaces of the
-// network namespace it was started in. A goroutine follows interfaces as they come,
-// go and change their names, from start to detach.
+// tcVantage is the packet vantage point in one network namespace: TC programs on its
+// interfaces. A goroutine follows interfaces as they come, go and change their names,
+// from start to detach.
 type tcVantage struct {
 	cfg       *Config
 	options   tcOptions
 	logger    *zap.Logger
 	selection tcSelection
 
-	netlink *netlink.Handle
-	watch   *tcWatch
-	done    chan struct{}
-	objects *ebpf.Collection
+	// namespace and the netlink sockets keep it alive: they are for as long as it is
+	// followed.
+	namespace *netNS
+	netlink   *netlink.Handle
+	watch     *tcWatch
+	done      chan struct{}
+	objects   *ebpf.Collection
 	// loadErr is why there are no programs.
 	loadErr error
 	sweeper *tcSweeper
@@ -56,7 +63,8 @@ type tcVantage struct {
 	interfaces  map[int]*tcInterface
 	// failures are interfaces that could not be attached to, by index.
 	failures map[int]error
-	names    map[uint32]string
+	// names of all its interfaces by index; read while a change is under way.
+	names atomic.Pointer[map[uint32]string]
 }
 
 // newTCVantage does not touch the kernel yet.
@@ -75,19 +83,15 @@ func newTCVantage(cfg *Config, options tcOptions, logger *zap.Logger) *tcVantage
 	return v
 }
 
-// start attaches to what is there and follows what comes. It fails only for what
-// the configuration names and the host does not have; then nothing is attached.
-// What the kernel refuses is in hooks.
+// start attaches to what is there in the caller's namespace and follows what comes.
+// It fails only for what the configuration names and the host does not have; then
+// nothing is attached. What the kernel refuses is in hooks.
 func (v *tcVantage) start() error {
-	var err error
-	if v.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return v.disable(fmt.Errorf("open a netlink socket: %w", err))
-	}
-	// Before the first look, so that no change falls between the two.
-	if v.watch, err = newTCWatch(); err != nil {
+	namespace, err := openThreadNetNS()
+	if err != nil {
 		return v.disable(err)
 	}
-	links, err := v.links()
+	links, err := v.open(namespace)
 	if err != nil {
 		return v.disable(err)
 	}
@@ -98,33 +102,77 @@ func (v *tcVantage) start() error {
 	for _, pattern := range idle {
 		v.logger.Warn("no interface matches yet", zap.String("interfaces::include", pattern))
 	}
-	if v.attacher, err = newTCAttacher(v.cfg, v.netlink); err != nil {
+	if err := v.begin(); err != nil {
 		return v.disable(err)
 	}
-	if err := v.load(); err != nil {
-		return v.disable(err)
-	}
-	netns, err := openNetNS()
-	if err != nil {
-		return v.disable(err)
-	}
-	v.reconcile()
-	v.done = make(chan struct{})
-	go v.follow(v.watch, netns, v.done)
 	return nil
 }
 
-// follow attaches by interface index, which is the thread's namespace's.
-func (v *tcVantage) follow(watch *tcWatch, netns *netNS, done chan<- struct{}) {
-	defer close(done)
-	defer netns.close()
-	err := netns.enter()
+// startIn does the same in a namespace that need not have the interfaces that are
+// named. The namespace is closed with the vantage point, or when it fails.
+func (v *tcVantage) startIn(namespace *netNS) error {
+	_, err := v.open(namespace)
 	if err == nil {
-		err = watch.run(v.reconcile)
+		err = v.begin()
 	}
+	if err != nil {
+		return errors.Join(err, v.close())
+	}
+	return nil
+}
+
+// open makes the sockets, which stay in the namespace, and takes a first look.
+func (v *tcVantage) open(namespace *netNS) (links map[int]netlink.Link, err error) {
+	v.namespace = namespace
+	err = namespace.run(func() error {
+		if v.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("open a netlink socket: %w", err)
+		}
+		// Before the first look, so that no change falls between the two.
+		if v.watch, err = newTCWatch(); err != nil {
+			return err
+		}
+		links, err = v.links()
+		return err
+	})
+	return links, err
+}
+
+func (v *tcVantage) begin() error {
+	var err error
+	if v.attacher, err = newTCAttacher(v.cfg, v.netlink); err != nil {
+		return err
+	}
+	if err := v.load(); err != nil {
+		return err
+	}
+	if err := v.reconcileThere(); err != nil {
+		return err
+	}
+	v.done = make(chan struct{})
+	go v.follow(v.watch, v.done)
+	return nil
+}
+
+func (v *tcVantage) follow(watch *tcWatch, done chan<- struct{}) {
+	defer close(done)
+	err := watch.run(func() {
+		if err := v.reconcileThere(); err != nil {
+			v.logger.Warn("a change of interfaces is not followed", zap.Error(err))
+		}
+	})
 	if err != nil {
 		v.logger.Error("interfaces that appear from now on are not looked at", zap.Error(err))
 	}
+}
+
+// reconcileThere reconciles inside, for TCX attaches by an interface index that is
+// the thread's namespace's, and /proc/sys/net is, too.
+func (v *tcVantage) reconcileThere() error {
+	return v.namespace.run(func() error {
+		v.reconcile()
+		return nil
+	})
 }
 
 // disable leaves a vantage point whose hooks only say why it is of no use.
@@ -136,25 +184,70 @@ func (v *tcVantage) disable(err error) error {
 	return nil
 }
 
-// load creates the programs and the maps that are not shared.
+// load creates the maps that are not shared, and the programs that nearly every
+// interface needs.
 func (v *tcVantage) load() error {
-	spec, err := loadTc()
-	if err != nil {
-		return fmt.Errorf("read the packet programs' object: %w", err)
-	}
-	if err := setConstants(spec, v.cfg, v.constants()); err != nil {
+	var err error
+	if v.objects, err = v.collection(headersEthernet); err != nil {
 		return err
-	}
-	v.objects, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		MapReplacements: sharedMaps(spec, v.options.maps),
-	})
-	if err != nil {
-		return fmt.Errorf("load the packet programs: %w", hint(err, CapBPF, CapPerfmon, CapNetAdmin))
 	}
 	v.counts = newTCCounters(v.objects.Maps)
 	v.addresses = newTCAddressTable(v.objects.Maps["local_addresses"])
 	v.sweeper = newTCSweeper(v.cfg, v.options.maps)
 	return nil
+}
+
+// collection has the programs for one kind of interface; the verifier takes its time
+// for each, in each namespace. Further ones use the maps of the first.
+func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
+	spec, err := loadTc()
+	if err != nil {
+		return nil, fmt.Errorf("read the packet programs' object: %w", err)
+	}
+	if err := setConstants(spec, v.cfg, v.constants()); err != nil {
+		return nil, err
+	}
+	if v.options.interfaces > 0 {
+		spec.Maps["packet_counters"].MaxEntries = (1 + v.options.interfaces) * uint32(tcDirections)
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
+		return name != tcProgram(tcIngress, begin) && name != tcProgram(tcEgress, begin)
+	})
+	replacements := sharedMaps(spec, v.options.maps)
+	if v.objects != nil {
+		replacements = sharedMaps(spec, v.objects.Maps)
+		replacements[".bss"] = v.objects.Maps[".bss"] // check_local_address
+	}
+	objects, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	if err != nil {
+		return nil, fmt.Errorf("load the packet programs: %w", hint(err, CapBPF, CapPerfmon, CapNetAdmin))
+	}
+	return objects, nil
+}
+
+// tcProgram is a program's name in bpf/tc.bpf.c.
+func tcProgram(d tcDirection, begin headers) string {
+	if begin == headersNone {
+		return "tc_" + d.String() + "_l3"
+	}
+	return "tc_" + d.String() + "_eth"
+}
+
+// program loads those for interfaces without link headers when the first one needs
+// them.
+func (v *tcVantage) program(d tcDirection, begin headers) (*ebpf.Program, error) {
+	name := tcProgram(d, begin)
+	if v.objects.Programs[name] == nil {
+		more, err := v.collection(begin)
+		if err != nil {
+			return nil, err
+		}
+		defer more.Close()
+		for name := range more.Programs {
+			v.objects.Programs[name] = more.DetachProgram(name)
+		}
+	}
+	return v.objects.Programs[name], nil
 }
 
 func (v *tcVantage) constants() map[string]any {
@@ -176,17 +269,6 @@ func (v *tcVantage) constants() map[string]any {
 	}
 }
 
-// programs are those of one direction.
-func (v *tcVantage) programs(d tcDirection) map[headers]*ebpf.Program {
-	if v.objects == nil {
-		return nil
-	}
-	return map[headers]*ebpf.Program{
-		headersEthernet: v.objects.Programs["tc_"+d.String()+"_eth"],
-		headersNone:     v.objects.Programs["tc_"+d.String()+"_l3"],
-	}
-}
-
 // counters are running totals; those of interfaces that are gone are kept by name.
 func (v *tcVantage) counters() []packet.Interface {
 	v.mu.Lock()
@@ -201,12 +283,13 @@ func (v *tcVantage) counters() []packet.Interface {
 	return all
 }
 
-// sweepHalfOpen reports handshakes that took longer than the timeout.
-func (v *tcVantage) sweepHalfOpen(h Handler) {
+// sweepHalfOpen reports handshakes that took longer than the timeout, of all
+// namespaces: they share a map.
+func (v *tcVantage) sweepHalfOpen(h Handler, name func(netns, index uint32) string) {
 	if !v.cfg.HalfOpen || v.sweeper == nil {
 		return
 	}
-	if err := v.sweeper.sweep(h, v.interfaceName); err != nil {
+	if err := v.sweeper.sweep(h, name); err != nil {
 		v.logger.Warn("some half-open attempts are not reported", zap.Error(err))
 	}
 }
@@ -222,9 +305,10 @@ func (v *tcVantage) sweptHalfOpen() int64 {
 
 // interfaceName is "" for an interface that is gone.
 func (v *tcVantage) interfaceName(index uint32) string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.names[index]
+	if names := v.names.Load(); names != nil {
+		return (*names)[index]
+	}
+	return ""
 }
 
 // maxHookErrors bounds the interfaces that a hook's error names.
@@ -246,8 +330,9 @@ func (v *tcVantage) hooks() []HookState {
 		if err := v.attachErrors(); err != nil {
 			state.Err = errors.Join(state.Err, err)
 		}
-		for _, prog := range v.programs(d) {
-			state.addStatistics(prog)
+		if v.objects != nil {
+			state.addStatistics(v.objects.Programs[tcProgram(d, headersEthernet)])
+			state.addStatistics(v.objects.Programs[tcProgram(d, headersNone)])
 		}
 		states = append(states, state)
 	}
@@ -270,8 +355,8 @@ func (v *tcVantage) attachErrors() error {
 	return err
 }
 
-// detach takes the programs off all interfaces and stops following them. Counters
-// can still be read.
+// detach takes the programs off all interfaces, stops following them and lets the
+// namespace go. Counters can still be read.
 func (v *tcVantage) detach() error {
 	var err error
 	if v.watch != nil {
@@ -287,6 +372,14 @@ func (v *tcVantage) detach() error {
 	for _, i := range v.interfaces {
 		err = errors.Join(err, i.detach())
 	}
+	if v.netlink != nil {
+		v.netlink.Close()
+		v.netlink = nil
+	}
+	if v.namespace != nil {
+		v.namespace.close()
+		v.namespace = nil
+	}
 	return err
 }
 
@@ -299,10 +392,6 @@ func (v *tcVantage) close() error {
 	if v.objects != nil {
 		v.objects.Close()
 		v.objects = nil
-	}
-	if v.netlink != nil {
-		v.netlink.Close()
-		v.netlink = nil
 	}
 	return err
 }

@@ -260,10 +260,10 @@ func TestTCHalfOpenMapFull(t *testing.T) {
 func TestTCSweepsHalfOpen(t *testing.T) {
 	b := newTCBench(t, tcConfig(trackHalfOpen, func(c *Config) { c.FailedPerSecond = 2 }))
 	handshakes := b.maps["half_open_handshakes"]
-	b.names = map[uint32]string{loopbackIndex: "lo"}
+	name := func(uint32, uint32) string { return "lo" }
 	h := &recorder{netns: tcTestNetNS}
 	b.run("tc_ingress_eth", ordinary(t, onlySYN))
-	b.sweepHalfOpen(h)
+	b.sweepHalfOpen(h, name)
 	require.Empty(t, h.failed, "it is younger than the timeout")
 
 	var now unix.Timespec
@@ -275,7 +275,7 @@ func TestTCSweepsHalfOpen(t *testing.T) {
 		key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, 1000+port
 		require.NoError(t, handshakes.Put(&key, &old))
 	}
-	b.sweepHalfOpen(h)
+	b.sweepHalfOpen(h, name)
 	require.Len(t, h.failed, 2, "the rate allows no more")
 	assert.Equal(t, connection.FailureHandshakeTimeout, h.failed[0].Type)
 	assert.Equal(t, netip.AddrPortFrom(tcServer4, tcServerPort), h.failed[0].Server)
@@ -285,7 +285,7 @@ func TestTCSweepsHalfOpen(t *testing.T) {
 	assert.EqualValues(t, 5, b.sweptHalfOpen())
 	assert.Len(t, h.lost, 3)
 	assert.EqualValues(t, 5, b.portCount(tcServerPort, 4, connection.FailureHandshakeTimeout))
-	b.sweepHalfOpen(h)
+	b.sweepHalfOpen(h, name)
 	assert.EqualValues(t, 5, b.sweptHalfOpen(), "each once; the young one is still there")
 }
 

@@ -113,6 +113,31 @@ func (c *tcCounters) keep(name string, counted *tcTotals) {
 	c.gone[name].add(counted)
 }
 
+// keepOther adds what interfaces counted that are not to be told apart any more.
+func (v *tcVantage) keepOther(interfaces []packet.Interface) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.counts == nil {
+		return
+	}
+	for i := range interfaces {
+		one := &interfaces[i]
+		d := tcIngress
+		if one.Egress {
+			d = tcEgress
+		}
+		var counted tcTotals
+		counted[d] = tcInterfaceCounters{
+			Packets:   one.Packets,
+			Bytes:     one.Bytes,
+			Malformed: one.Malformed,
+			Fragments: one.Fragments,
+			Forwarded: one.Forwarded,
+		}
+		v.counts.keep(otherInterfaces, &counted)
+	}
+}
+
 func slotKey(slot uint32, d tcDirection) uint32 { return slot*uint32(tcDirections) + uint32(d) }
 
 // read sums a slot over CPUs.

@@ -45,7 +45,7 @@ func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map) *tcSweeper {
 }
 
 // sweep reports and forgets what is older than the timeout.
-func (s *tcSweeper) sweep(h Handler, name func(uint32) string) error {
+func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) error {
 	if err := s.clock.refresh(); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *tcSweeper) sweep(h Handler, name func(uint32) string) error {
 			},
 			Time:      s.clock.unix(e.value.First + uint64(s.timeout)),
 			NetNS:     e.key.Netns,
-			Interface: name(e.value.Ifindex),
+			Interface: name(e.key.Netns, e.value.Ifindex),
 			Type:      connection.FailureHandshakeTimeout,
 		})
 	}

@@ -75,6 +75,8 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	}
 	b := &tcBench{tcVantage: newTCVantage(&cfg, o, zaptest.NewLogger(t)), t: t, maps: o.maps}
 	require.NoError(t, b.load())
+	_, err = b.program(tcIngress, headersNone)
+	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.close()) })
 	b.reader, err = ringbuf.NewReader(b.maps["records"])
 	require.NoError(t, err)

@@ -75,10 +75,11 @@ func (v *tcVantage) reconcile() {
 	}
 	addresses, addressErr := v.localAddresses()
 	v.selection.addressed = addressed(addresses)
-	v.names = make(map[uint32]string, len(links))
+	names := make(map[uint32]string, len(links))
 	for index, link := range links {
-		v.names[uint32(index)] = link.Attrs().Name
+		names[uint32(index)] = link.Attrs().Name
 	}
+	v.names.Store(&names)
 	for index, i := range v.interfaces {
 		if link, ok := links[index]; !ok || !v.keeps(i, link, links) {
 			v.drop(i)
@@ -162,7 +163,11 @@ func (v *tcVantage) attach(i *tcInterface, begin headers) error {
 		return fmt.Errorf("attach tc to %s: %w", i.name, err)
 	}
 	for d := range tcDirections {
-		if i.hooks[d], err = v.attacher.attach(i.index, d, v.programs(d)[begin]); err != nil {
+		prog, err := v.program(d, begin)
+		if err != nil {
+			return fmt.Errorf("attach tc %s to %s: %w", d, i.name, err)
+		}
+		if i.hooks[d], err = v.attacher.attach(i.index, d, prog); err != nil {
 			i.hooks[d] = nil
 			return fmt.Errorf("attach tc %s to %s: %w", d, i.name, hint(err, CapNetAdmin))
 		}

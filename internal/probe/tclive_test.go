@@ -6,6 +6,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -39,7 +40,7 @@ func newPeer(t *testing.T) *peer {
 		runtime.LockOSThread() // for ever: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
-			p.file, err = openNetNS()
+			p.file, err = openThreadNetNS()
 		}
 		ready <- err
 		for f := range p.do {
@@ -425,4 +426,15 @@ func TestTCOnDevicesWithoutLinkHeader(t *testing.T) {
 		assert.EqualValues(t, len(frame)-14, record.Length)
 		assert.EqualValues(t, tcServerPort, record.Flow.LocalPort)
 	}
+	// The programs of one namespace are told the same.
+	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644))
+	require.Eventually(t, func() bool {
+		var check uint32
+		require.NoError(t, b.objects.Variables["check_local_address"].Get(&check))
+		return check == 1
+	}, 5*time.Second, time.Millisecond)
+	foreign := ipv4(func(ip *layers.IPv4) { ip.DstIP = tcClient4.AsSlice() })
+	_, err := tun.Fds[0].Write(build(t, ethernet(layers.EthernetTypeIPv4), foreign, tcpSegment())[14:])
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return b.of("tun", false).Forwarded == 1 }, 5*time.Second, time.Millisecond)
 }

@@ -4,17 +4,20 @@
 
 package probe
 
-// startTC starts the packet vantage point in our network namespace, whose port
-// table is the first. It fails for interfaces that are named but do not exist.
+// startTC starts the packet vantage point in our network namespace, and in those of
+// the configuration. It fails for interfaces that are named but do not exist.
 func (p *Probe) startTC(netns uint32) error {
-	if p.cfg.TCMode == TCOff {
-		return nil
+	slot, err := p.decoder.listeners.enter(netns)
+	if err != nil || p.cfg.TCMode == TCOff {
+		return err
 	}
-	p.tc = newTCVantage(&p.cfg, tcOptions{
+	p.tc = newTCNamespaces(&p.cfg, tcOptions{
 		maps:            p.objects.maps.Maps,
 		netns:           netns,
+		slot:            slot,
 		refusedAtEgress: !p.tracepointTellsRefused(),
-	}, p.logger)
+	}, p.decoder.listeners, p.logger)
+	p.decoder.otherNames = p.tc.interfaceName
 	return p.tc.start()
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,10 @@ import (
 // tcWatch tells that something changed about interfaces, addresses or forwarding.
 // What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
 // can't be wrong for long.
-type tcWatch struct{ socket *os.File }
+type tcWatch struct {
+	socket *os.File
+	closed atomic.Bool
+}
 
 func newTCWatch() (*tcWatch, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
@@ -33,7 +37,7 @@ func newTCWatch() (*tcWatch, error) {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		return nil, errors.Join(fmt.Errorf("subscribe to interface changes: %w", err), unix.Close(fd))
 	}
-	return &tcWatch{os.NewFile(uintptr(fd), "netlink")}, nil
+	return &tcWatch{socket: os.NewFile(uintptr(fd), "netlink")}, nil
 }
 
 // Changes that come in a burst are waited for, but not for ever.
@@ -47,7 +51,7 @@ const (
 func (w *tcWatch) run(changed func()) error {
 	for {
 		if _, err := w.wait(time.Time{}); err != nil {
-			return ignoreClosed(err)
+			return w.unlessClosed(err)
 		}
 		changed()
 		end := time.Now().Add(tcBurstMax)
@@ -55,7 +59,7 @@ func (w *tcWatch) run(changed func()) error {
 		for time.Now().Before(end) {
 			came, err := w.wait(time.Now().Add(tcBurstPause))
 			if err != nil {
-				return ignoreClosed(err)
+				return w.unlessClosed(err)
 			}
 			if !came {
 				break
@@ -84,11 +88,15 @@ func (w *tcWatch) wait(deadline time.Time) (bool, error) {
 	}
 }
 
-func ignoreClosed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
+// unlessClosed does not go by the error: that of a deadline is no os.ErrClosed.
+func (w *tcWatch) unlessClosed(err error) error {
+	if w.closed.Load() {
 		return nil
 	}
 	return err
 }
 
-func (w *tcWatch) close() error { return w.socket.Close() }
+func (w *tcWatch) close() error {
+	w.closed.Store(true)
+	return w.socket.Close()
+}

@@ -166,9 +166,9 @@ func portDims(what connection.PortCount, detail string) (dims, bool) {
 
 // seenKey tells interfaces apart, also those that share a name.
 type seenKey struct {
-	name         string
-	netns, index uint32
-	egress       bool
+	name              string
+	netns, generation uint32
+	egress            bool
 }
 
 type seen struct {
@@ -181,7 +181,7 @@ type seen struct {
 // are less than before, or that come back after a snapshot without them, have begun
 // again from 0.
 func (m *Metrics) SetInterface(i packet.Interface) {
-	key := seenKey{name: i.Name, netns: i.NetNS, index: i.Index, egress: i.Egress}
+	key := seenKey{name: i.Name, netns: i.NetNS, generation: i.Generation, egress: i.Egress}
 	known := m.seen[key]
 	if known == nil {
 		known = new(seen)
@@ -191,7 +191,7 @@ func (m *Metrics) SetInterface(i packet.Interface) {
 	known.totals, known.current = i, true
 	m.reported = true
 
-	b, direction := m.store.iface(i.Name), ioDirection(i.Egress)
+	b, direction := m.store.iface(iface{i.Name, i.NetNS}), ioDirection(i.Egress)
 	for class := range packet.Classes {
 		name := class.String()
 		m.grow(b, dims{metricPackets, direction, name}, last.Packets[class], i.Packets[class])

@@ -336,7 +336,7 @@ func TestMetricsInterfaces(t *testing.T) {
 	const name = "tcp.server.fragments"
 	total := func(r *rig) int64 { return sums(r.pass(time.Second), name)[0].value }
 	report := func(r *rig, index uint32, fragments uint64) {
-		r.SetInterface(packet.Interface{Name: "eth0", Index: index, Fragments: fragments})
+		r.SetInterface(packet.Interface{Name: "eth0", Generation: index, Fragments: fragments})
 	}
 	r := newRig(MetricsOptions{})
 	report(r, 2, 10)
@@ -359,6 +359,19 @@ func TestMetricsInterfaces(t *testing.T) {
 	report(r, 2, 5)
 	report(r, 3, 7)
 	require.EqualValues(t, 32, total(r), "it had vanished and came back")
+}
+
+// One name in two namespaces are two series, and ours is the one without a number.
+func TestMetricsInterfacesOfNamespaces(t *testing.T) {
+	r := newRig(MetricsOptions{})
+	r.SetInterface(packet.Interface{Name: "eth0", Fragments: 1})
+	r.SetInterface(packet.Interface{Name: "eth0", NetNS: 4026532000, Generation: 1, Fragments: 20})
+	// Another namespace got the number of one that is gone.
+	r.SetInterface(packet.Interface{Name: "eth0", NetNS: 4026532000, Generation: 2, Fragments: 300})
+	require.Equal(t, map[string]int64{
+		"map[network.interface.name:eth0]":                            1,
+		"map[network.interface.name:eth0 tcp.netns.inode:4026532000]": 320,
+	}, values(r.pass(time.Second), "tcp.server.fragments"))
 }
 
 func sorted(m map[string]int64) []int64 { return slices.Sorted(maps.Values(m)) }

@@ -174,12 +174,12 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 		known.AddCount(s, what, "", 1)
 	}
 	for class := range packet.Classes {
-		i := packet.Interface{Name: "eth1"}
+		i := packet.Interface{Name: "eth1", NetNS: 4026532000}
 		i.Packets[class], i.Bytes[class] = 1, 60
 		known.SetInterface(i)
 	}
 	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
-		i := packet.Interface{Name: "eth2"}
+		i := packet.Interface{Name: "eth2", NetNS: 4026532000, Fragments: 1, Forwarded: 1}
 		i.Malformed[malformed] = 1
 		known.SetInterface(i)
 	}

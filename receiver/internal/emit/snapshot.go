@@ -118,8 +118,11 @@ func (e *entry) putAttributes(attributes pcommon.Map) {
 		return
 	}
 	attributes.EnsureCapacity(5)
-	if e.iface != "" {
-		attributes.PutStr(keyInterface, e.iface)
+	if e.iface != (iface{}) {
+		attributes.PutStr(keyInterface, e.iface.name)
+		if e.iface.netns != 0 {
+			attributes.PutInt(keyNetNS, int64(e.iface.netns))
+		}
 	} else {
 		if e.identity.port != 0 {
 			attributes.PutInt(keyServerPort, int64(e.identity.port))

@@ -35,7 +35,7 @@ type cell struct {
 type bundle struct {
 	// identity is set for connections, iface for interfaces, overflow for neither.
 	identity identity
-	iface    string
+	iface    iface
 	overflow bool
 
 	cells []*cell
@@ -56,6 +56,12 @@ func (b *bundle) find(d dims) *cell {
 func (b *bundle) active() bool {
 	c := b.find(dims{metric: metricActive})
 	return c != nil && c.value > 0
+}
+
+// iface is an interface as its attributes show it; netns is 0 in the own namespace.
+type iface struct {
+	name  string
+	netns uint32
 }
 
 // identity is a Series as its attributes and its resource show it.
@@ -88,7 +94,7 @@ type store struct {
 	// aliases are a short way to a bundle of bundles: several Series can look alike.
 	aliases  map[Series]*bundle
 	bundles  map[identity]*bundle
-	ifaces   map[string]*bundle
+	ifaces   map[iface]*bundle
 	overflow *bundle
 	// groups begin with the host's, which interfaces and the overflow belong to.
 	groups []*group
@@ -101,7 +107,7 @@ func newStore(r *resources, limit int) store {
 		resources: r,
 		aliases:   map[Series]*bundle{},
 		bundles:   map[identity]*bundle{},
-		ifaces:    map[string]*bundle{},
+		ifaces:    map[iface]*bundle{},
 		overflow:  &bundle{overflow: true},
 	}
 	host := s.group(owner.Container{})
@@ -135,14 +141,14 @@ func (s *store) bundle(series Series) *bundle {
 	return b
 }
 
-func (s *store) iface(name string) *bundle {
-	b, ok := s.ifaces[name]
+func (s *store) iface(id iface) *bundle {
+	b, ok := s.ifaces[id]
 	if !ok {
 		if len(s.ifaces) >= s.limit {
 			return s.overflow
 		}
-		b = &bundle{iface: name, touched: true}
-		s.ifaces[name] = b
+		b = &bundle{iface: id, touched: true}
+		s.ifaces[id] = b
 		s.groups[0].bundles = append(s.groups[0].bundles, b)
 	}
 	return b
@@ -219,7 +225,7 @@ func (s *store) expire(now int64, after time.Duration) {
 }
 
 func (s *store) drop(b *bundle) {
-	if b.iface != "" {
+	if b.iface != (iface{}) {
 		delete(s.ifaces, b.iface)
 	} else {
 		delete(s.bundles, b.identity)

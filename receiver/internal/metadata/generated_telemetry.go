@@ -37,6 +37,7 @@ type TelemetryBuilder struct {
 	EbpfTCPLost              metric.Int64ObservableCounter
 	EbpfTCPMapCapacity       metric.Int64ObservableGauge
 	EbpfTCPMapEntries        metric.Int64ObservableGauge
+	EbpfTCPNetworkNamespaces metric.Int64ObservableGauge
 	EbpfTCPProduced          metric.Int64ObservableCounter
 	EbpfTCPQueueBytes        metric.Int64ObservableGauge
 	EbpfTCPQueueCapacity     metric.Int64ObservableGauge
@@ -182,6 +183,21 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPMapEntriesCallback(cb metric.Int
 		cb(ctx, &observerInt64{inst: builder.EbpfTCPMapEntries, obs: o})
 		return nil
 	}, builder.EbpfTCPMapEntries)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPNetworkNamespacesCallback sets callback for observable EbpfTCPNetworkNamespaces metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPNetworkNamespacesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPNetworkNamespaces, obs: o})
+		return nil
+	}, builder.EbpfTCPNetworkNamespaces)
 	if err != nil {
 		return err
 	}
@@ -371,6 +387,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_ebpf_tcp_map_entries",
 		metric.WithDescription("Entries in the kernel map. [Alpha]"),
 		metric.WithUnit("{entry}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPNetworkNamespaces, err = builder.meter.Int64ObservableGauge(
+		"otelcol_ebpf_tcp_network_namespaces",
+		metric.WithDescription("Network namespaces found for interfaces.network_namespaces, the collector's own left out. [Alpha]"),
+		metric.WithUnit("{namespace}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPProduced, err = builder.meter.Int64ObservableCounter(
