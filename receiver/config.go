@@ -77,8 +77,8 @@ type ClientsConfig struct {
 type InterfacesConfig struct {
 	Include []string `mapstructure:"include"`
 	Exclude []string `mapstructure:"exclude"`
-	// NetworkNamespaces has to be empty: only the collector's own network namespace
-	// can be looked at packet by packet. Sockets are seen in all of them.
+	// NetworkNamespaces are paths or patterns of files, such as /run/netns/*, of
+	// further network namespaces whose packets are looked at. Sockets are seen in all.
 	NetworkNamespaces []string `mapstructure:"network_namespaces"`
 
 	_ struct{}

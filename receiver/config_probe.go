@@ -32,6 +32,7 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		ExcludeClients:    parsePrefixes(f, "clients::exclude", c.Clients.Exclude),
 		IncludeInterfaces: c.Interfaces.parse(f, c.TC.Mode),
 		ExcludeInterfaces: checkPatterns(f, "interfaces::exclude", c.Interfaces.Exclude),
+		NetworkNamespaces: parseNamespaces(f, "interfaces::network_namespaces", c.Interfaces.NetworkNamespaces),
 		TCMode:            probe.TCMode(c.TC.Mode),
 		TCFirst:           c.TC.Position == positionFirst,
 		HalfOpen:          c.Connections.HalfOpen,
@@ -171,9 +172,6 @@ func (i *InterfacesConfig) parse(f *faults, mode string) []string {
 	if len(i.Include) == 0 && mode != string(probe.TCOff) {
 		f.add("interfaces::include", "selects no interface; tc::mode: off does without packets")
 	}
-	if len(i.NetworkNamespaces) > 0 {
-		f.add("interfaces::network_namespaces", "other network namespaces are not supported yet, leave it empty")
-	}
 	return checkPatterns(f, "interfaces::include", i.Include)
 }
 
@@ -201,6 +199,26 @@ func checkPattern(pattern string) error {
 		return fmt.Errorf("interface names have at most %d bytes", maxInterfaceName)
 	}
 	return nil
+}
+
+func parseNamespaces(f *faults, key string, patterns []string) []string {
+	for i, pattern := range patterns {
+		if err := checkNamespaces(pattern); err != nil {
+			f.add(at(key, i), "%q: %w", pattern, err)
+		}
+	}
+	return patterns
+}
+
+func checkNamespaces(pattern string) error {
+	if !path.IsAbs(pattern) {
+		return errors.New("not an absolute path such as /run/netns/*")
+	}
+	if clean := path.Clean(pattern); clean != pattern {
+		return fmt.Errorf("not the shortest form of the path, which is %s", clean)
+	}
+	_, err := path.Match(pattern, "")
+	return err
 }
 
 func parseClasses(f *faults, path string, names []string) []packet.Class {

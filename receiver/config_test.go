@@ -135,6 +135,9 @@ func TestInvalid(t *testing.T) {
 	ports := func(items ...any) func(*Config) { return func(c *Config) { c.Ports.Include = items } }
 	clients := func(items ...string) func(*Config) { return func(c *Config) { c.Clients.Exclude = items } }
 	interfaces := func(items ...string) func(*Config) { return func(c *Config) { c.Interfaces.Include = items } }
+	namespaces := func(items ...string) func(*Config) {
+		return func(c *Config) { c.Interfaces.NetworkNamespaces = items }
+	}
 	withoutTC := func(change func(*Config)) func(*Config) {
 		return func(c *Config) {
 			c.TC.Mode = "off"
@@ -165,7 +168,11 @@ func TestInvalid(t *testing.T) {
 		{"interface long", interfaces("eth0", "a-name-too-long0"), `interfaces::include[1]: "a-name-too-long0": interface names have at most 15 bytes`},
 		{"interface slash", interfaces("a/b"), `interfaces::include[0]: "a/b": interface names hold neither slash nor space`},
 		{"interface pattern", interfaces("eth["), `interfaces::include[0]: "eth[": syntax error in pattern`},
-		{"namespaces", func(c *Config) { c.Interfaces.NetworkNamespaces = []string{"web"} }, `interfaces::network_namespaces: other network namespaces are not supported yet, leave it empty`},
+		{"namespace no path", namespaces("/run/netns/*", "web"), `interfaces::network_namespaces[1]: "web": not an absolute path such as /run/netns/*`},
+		{"namespace empty", namespaces(""), `interfaces::network_namespaces[0]: "": not an absolute path such as /run/netns/*`},
+		{"namespace folder", namespaces("/run/netns/"), `interfaces::network_namespaces[0]: "/run/netns/": not the shortest form of the path, which is /run/netns`},
+		{"namespace pattern", namespaces("/run/netns/[a-"), `interfaces::network_namespaces[0]: "/run/netns/[a-": syntax error in pattern`},
+		{"namespaces without packets", withoutTC(namespaces("/run/netns/*")), `interfaces::network_namespaces: needs to see packets, but tc::mode is "off"`},
 		{"tc mode", func(c *Config) { c.TC.Mode = "xdp" }, `tc::mode: "xdp" is unknown, allowed are ["auto" "tcx" "clsact" "off"]`},
 		{"tc position", func(c *Config) { c.TC.Position = "" }, `tc::position: "" is unknown, allowed are ["first" "last"]`},
 		{"flags", func(c *Config) { c.Packets.Flags = []string{"syn", "SYN"} }, `packets::flags[1]: "SYN" is unknown, allowed are ["syn" "syn_ack" "rst" "fin" "data" "ack" "abnormal"]`},
@@ -203,7 +210,10 @@ func TestValid(t *testing.T) {
 		"no interface without packets": func(c *Config) { c.TC.Mode, c.Interfaces.Include = "off", nil },
 		"no retry":                     func(c *Config) { c.Retry = configretry.BackOffConfig{} },
 		"retry for ever":               func(c *Config) { c.Retry.MaxElapsedTime = 0 },
-		"half-open":                    func(c *Config) { c.TC.Mode, c.Connections.HalfOpen = "clsact", true },
+		"namespaces": func(c *Config) {
+			c.Interfaces.NetworkNamespaces = []string{"/run/netns/*", "/var/run/docker/netns/[0-9a-f]*", "/run/netns/web"}
+		},
+		"half-open": func(c *Config) { c.TC.Mode, c.Connections.HalfOpen = "clsact", true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := createDefaultConfig()

@@ -91,6 +91,7 @@ func (c *Config) validateNeeds(f *faults) {
 	}{
 		{"connections::half_open", c.Connections.HalfOpen},
 		{"packets::sample_rate", c.Packets.SampleRate != 0},
+		{"interfaces::network_namespaces", len(c.Interfaces.NetworkNamespaces) > 0},
 		{"packets::flags", len(c.Packets.Flags) > 0},
 	} {
 		if key.set {
