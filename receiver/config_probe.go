@@ -20,32 +20,35 @@ const (
 	maxInterfaceName = 15
 	// maxPrefixes is the size of the kernel side's client filter.
 	maxPrefixes = 4096
+	// maxNamespaces is documented: each costs memory, used or not.
+	maxNamespaces = 128
 )
 
 // probeConfig translates what concerns the kernel side. Faults go to f; values that
 // only Validate looks at are trusted.
 func (c *Config) probeConfig(f *faults) probe.Config {
 	cfg := probe.Config{
-		IncludePorts:      parsePorts(f, "ports::include", c.Ports.Include),
-		ExcludePorts:      parsePorts(f, "ports::exclude", c.Ports.Exclude),
-		IncludeClients:    parsePrefixes(f, "clients::include", c.Clients.Include),
-		ExcludeClients:    parsePrefixes(f, "clients::exclude", c.Clients.Exclude),
-		IncludeInterfaces: c.Interfaces.parse(f, c.TC.Mode),
-		ExcludeInterfaces: checkPatterns(f, "interfaces::exclude", c.Interfaces.Exclude),
-		NetworkNamespaces: parseNamespaces(f, "interfaces::network_namespaces", c.Interfaces.NetworkNamespaces),
-		TCMode:            probe.TCMode(c.TC.Mode),
-		TCFirst:           c.TC.Position == positionFirst,
-		HalfOpen:          c.Connections.HalfOpen,
-		HandshakeTimeout:  c.Connections.HandshakeTimeout,
-		OpenRecords:       c.Events.TCPServerConnectionOpen.Enabled,
-		FailedRecords:     c.Events.TCPServerConnectionFailed.Enabled,
-		FailedPerSecond:   uint32(c.Limits.FailedPerSecond),
-		PacketSampleRate:  uint32(c.Packets.SampleRate),
-		PacketClasses:     parseClasses(f, "packets::flags", c.Packets.Flags),
-		PacketsPerSecond:  uint32(c.Packets.MaxPerSecond),
-		Drops:             c.Metrics.TCPServerDrops.Enabled,
-		Retransmits:       c.Metrics.TCPServerRetransmits.Enabled,
-		Handshakes:        c.Metrics.TCPServerHandshakeDuration.Enabled || c.Events.TCPServerConnectionClose.Enabled,
+		IncludePorts:         parsePorts(f, "ports::include", c.Ports.Include),
+		ExcludePorts:         parsePorts(f, "ports::exclude", c.Ports.Exclude),
+		IncludeClients:       parsePrefixes(f, "clients::include", c.Clients.Include),
+		ExcludeClients:       parsePrefixes(f, "clients::exclude", c.Clients.Exclude),
+		IncludeInterfaces:    c.Interfaces.parse(f, c.TC.Mode),
+		ExcludeInterfaces:    checkPatterns(f, "interfaces::exclude", c.Interfaces.Exclude),
+		NetworkNamespaces:    parseNamespaces(f, "interfaces::network_namespaces", c.Interfaces.NetworkNamespaces),
+		MaxNetworkNamespaces: maxNamespaces,
+		TCMode:               probe.TCMode(c.TC.Mode),
+		TCFirst:              c.TC.Position == positionFirst,
+		HalfOpen:             c.Connections.HalfOpen,
+		HandshakeTimeout:     c.Connections.HandshakeTimeout,
+		OpenRecords:          c.Events.TCPServerConnectionOpen.Enabled,
+		FailedRecords:        c.Events.TCPServerConnectionFailed.Enabled,
+		FailedPerSecond:      uint32(c.Limits.FailedPerSecond),
+		PacketSampleRate:     uint32(c.Packets.SampleRate),
+		PacketClasses:        parseClasses(f, "packets::flags", c.Packets.Flags),
+		PacketsPerSecond:     uint32(c.Packets.MaxPerSecond),
+		Drops:                c.Metrics.TCPServerDrops.Enabled,
+		Retransmits:          c.Metrics.TCPServerRetransmits.Enabled,
+		Handshakes:           c.Metrics.TCPServerHandshakeDuration.Enabled || c.Events.TCPServerConnectionClose.Enabled,
 		Overflows: c.Metrics.TCPServerAcceptQueueOverflows.Enabled ||
 			c.Metrics.TCPServerConnectionFailed.Enabled || c.Events.TCPServerConnectionFailed.Enabled,
 		Process:          c.Attribution.Process || c.Attribution.Container,

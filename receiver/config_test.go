@@ -43,7 +43,7 @@ func TestConfigCases(t *testing.T) {
 		"ebpf_tcp": {
 			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
 			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
-			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"},
+			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Overflows: true,
 			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
 			Process: true, AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
@@ -53,7 +53,7 @@ func TestConfigCases(t *testing.T) {
 			ExcludePorts:      []probe.PortRange{{First: 8050, Last: 8050}},
 			IncludeClients:    prefixes("10.0.0.0/8", "2001:db8::/32"),
 			ExcludeClients:    prefixes("10.0.0.1/32", "10.9.0.0/16", "2001:db8::1/128"),
-			IncludeInterfaces: []string{"eth0", "veth*"}, ExcludeInterfaces: []string{"veth[0-9]"},
+			IncludeInterfaces: []string{"eth0", "veth*"}, ExcludeInterfaces: []string{"veth[0-9]"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCClsact, HalfOpen: true, HandshakeTimeout: 3 * time.Second, Handshakes: true, Overflows: true,
 			OpenRecords: true, FailedRecords: true, FailedPerSecond: 1, Drops: true, Retransmits: true,
 			PacketSampleRate: 1000, PacketClasses: []packet.Class{packet.SYN, packet.Abnormal}, PacketsPerSecond: 5,
@@ -62,7 +62,7 @@ func TestConfigCases(t *testing.T) {
 		"ebpf_tcp/no_attribution": {
 			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
 			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
-			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"},
+			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Overflows: true,
 			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
 			AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,

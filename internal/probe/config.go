@@ -25,10 +25,6 @@ const (
 	TCOff    TCMode = "off"
 )
 
-// MaxNetworkNamespaces bounds the namespaces of Config.NetworkNamespaces. Each has a
-// table of 64 KiB, all of them from the start.
-const MaxNetworkNamespaces = 128
-
 // Config is what the kernel side has to know. The zero value of a filter selects
 // everything. The receiver validates; probe trusts.
 type Config struct {
@@ -40,10 +36,13 @@ type Config struct {
 	// Interface names or globs for the packet vantage point.
 	IncludeInterfaces, ExcludeInterfaces []string
 	// NetworkNamespaces are absolute paths or globs of files of further network
-	// namespaces that the packet vantage point works in while they are there. Of
-	// more than MaxNetworkNamespaces the rest is left out.
+	// namespaces that the packet vantage point works in while they are there.
 	NetworkNamespaces []string
-	TCMode            TCMode
+	// MaxNetworkNamespaces bounds these; what is over it is left out. Each takes 64 KiB
+	// from the start.
+	MaxNetworkNamespaces uint32
+
+	TCMode TCMode
 	// TCFirst puts our programs before others of the same hook; else after.
 	TCFirst bool
 

@@ -58,7 +58,7 @@ func (s *HookState) add(other *HookState) {
 // NetworkNamespaces counts the namespaces that are there of Config.NetworkNamespaces.
 type NetworkNamespaces struct {
 	// Attached are those that packets are looked at in, Failed those where this was
-	// refused, OverLimit those beyond MaxNetworkNamespaces.
+	// refused, OverLimit those beyond Config.MaxNetworkNamespaces.
 	Attached, Failed, OverLimit int
 }
 

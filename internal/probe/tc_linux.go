@@ -358,6 +358,17 @@ func (v *tcVantage) attachErrors() error {
 // detach takes the programs off all interfaces, stops following them and lets the
 // namespace go. Counters can still be read.
 func (v *tcVantage) detach() error {
+	err := v.unfollow()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, i := range v.interfaces {
+		err = errors.Join(err, i.detach())
+	}
+	v.release()
+	return err
+}
+
+func (v *tcVantage) unfollow() error {
 	var err error
 	if v.watch != nil {
 		err = v.watch.close()
@@ -367,11 +378,11 @@ func (v *tcVantage) detach() error {
 		<-v.done
 		v.done = nil
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, i := range v.interfaces {
-		err = errors.Join(err, i.detach())
-	}
+	return err
+}
+
+// release closes what keeps the namespace alive.
+func (v *tcVantage) release() {
 	if v.netlink != nil {
 		v.netlink.Close()
 		v.netlink = nil
@@ -380,7 +391,6 @@ func (v *tcVantage) detach() error {
 		v.namespace.close()
 		v.namespace = nil
 	}
-	return err
 }
 
 // close gives up everything. It may be called twice.

@@ -179,9 +179,7 @@ func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 		other.in(func() { setLoopback(t, true) })
 		client := newPeer(t)
 		client.veth(t, "moves")
-		k := startProbe(t, testConfig(inNamespaces(m, folder), onVeths(m), func(c *Config) {
-			c.NetworkNamespaces = []string{filepath.Join(folder, "*")}
-		}))
+		k := startProbe(t, testConfig(inNamespaces(m, folder), onVeths(m)))
 		k.attachedIn(1)
 		require.Equal(t, []string{"lo", "moves"}, k.attachedTo())
 		before := k.holdings()
@@ -243,12 +241,13 @@ func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 
 // Namespaces with one connection in each, inside.
 func TestTCChurnOfNamespaces(t *testing.T) {
-	const rounds, atOnce = 6, 10
+	const rounds, atOnce = 5, 10
 	tcModes(t, func(t *testing.T, m TCMode) {
 		enterNetNS(t)
 		folder := t.TempDir()
 		k := startProbe(t, testConfig(inNamespaces(m, folder)))
 		var before holdings
+		keptBefore := keptAlive(t)
 		var threadsBefore, threadsMost int
 		for round := range rounds {
 			containers := make(map[uint32]*container)
@@ -266,19 +265,34 @@ func TestTCChurnOfNamespaces(t *testing.T) {
 			for _, c := range containers {
 				c.remove()
 			}
-			k.attachedIn(0)
-			within(t, time.Second, func() bool {
+			within(t, time.Second, func() bool { return keptAlive(t) == keptBefore }, "nothing keeps them alive")
+			within(t, 5*time.Second, func() bool {
 				interfaces, err := net.Interfaces()
 				return err == nil && len(interfaces) == 1
 			}, "the namespaces end, and their veths with them")
+			within(t, 5*time.Second, func() bool { return k.probe.tc.namespaces().Attached == 0 }, "all detached")
 			if round == 0 {
 				before, threadsBefore = k.holdings(), threads(t)
 			}
 		}
 		k.settlesTo(before)
 		t.Logf("threads: %d after the first round, %d at most, %d now", threadsBefore, threadsMost, threads(t))
-		assert.LessOrEqual(t, threads(t), threadsBefore+2, "threads do not grow with namespaces")
+		assert.LessOrEqual(t, threads(t), threadsBefore+tcNamespacesAtOnce, "they do not grow with namespaces")
 	})
+}
+
+// keptAlive counts what could keep a namespace alive: its descriptors, and sockets.
+func keptAlive(t *testing.T) (n int) {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	for _, file := range files {
+		target, _ := os.Readlink("/proc/self/fd/" + file.Name())
+		if strings.HasPrefix(target, "net:[") || strings.HasPrefix(target, "socket:") {
+			n++
+		}
+	}
+	return n
 }
 
 // inNamespaces makes a connection in each, and finds it reported and its packets

@@ -22,8 +22,9 @@ const (
 	tcNamespacePoll = 250 * time.Millisecond
 	// tcNamespaceRetry is the time until one that failed is tried again.
 	tcNamespaceRetry = 10 * time.Second
-	// tcNamespacesAtOnce are entered side by side.
-	tcNamespacesAtOnce = 4
+	// tcNamespacesAtOnce are entered or left side by side: attaching and detaching
+	// wait for the kernel's grace periods.
+	tcNamespacesAtOnce = 8
 	// tcNamespaceInterfaces have counters of their own in each namespace but ours.
 	tcNamespaceInterfaces = 15
 	// maxEndedInterfaces bounds the last counts of namespaces that are gone, which
@@ -121,17 +122,26 @@ func (m *tcNamespaces) follow(stop <-chan struct{}, done chan<- struct{}) {
 func (m *tcNamespaces) reconcile(stop <-chan struct{}) {
 	found := findNetNS(m.cfg.NetworkNamespaces)
 	delete(found, m.options.netns)
+	var gone []*tcOther
 	for inode, other := range m.others {
 		if _, ok := found[inode]; !ok {
-			m.leave(other)
+			gone = append(gone, other)
+			other.letGo()
 		}
+	}
+	for some := range slices.Chunk(gone, tcNamespacesAtOnce) {
+		var leaving sync.WaitGroup
+		for _, other := range some {
+			leaving.Go(func() { m.leave(other) })
+		}
+		leaving.Wait()
 	}
 	for inode := range m.failed {
 		if _, ok := found[inode]; !ok {
 			delete(m.failed, inode)
 		}
 	}
-	room := MaxNetworkNamespaces - len(m.others)
+	room := int(m.cfg.MaxNetworkNamespaces) - len(m.others)
 	var wanted []*tcOther
 	over := 0
 	for inode, path := range found {
@@ -161,13 +171,12 @@ func (m *tcNamespaces) tally(over int) {
 	defer m.mu.Unlock()
 	if over > 0 && m.counts.OverLimit == 0 {
 		m.logger.Warn("packets are not looked at in all of interfaces::network_namespaces: there are too many",
-			zap.Int("allowed", MaxNetworkNamespaces), zap.Int("too many", over))
+			zap.Uint32("allowed", m.cfg.MaxNetworkNamespaces), zap.Int("too many", over))
 	}
 	m.counts = NetworkNamespaces{Attached: len(m.others), Failed: len(m.failed), OverLimit: over}
 }
 
-// enter takes several at a time, because loading and attaching are slow. A failure is
-// reported once and tried again later.
+// enter reports a failure once and tries again later.
 func (m *tcNamespaces) enter(wanted []*tcOther) {
 	errs := make([]error, len(wanted))
 	var opening sync.WaitGroup
@@ -213,6 +222,19 @@ func (m *tcNamespaces) open(other *tcOther) error {
 		return errors.Join(err, m.ports.leave(other.inode))
 	}
 	return nil
+}
+
+// letGo releases the namespace before the programs are detached, where this can be
+// done without netlink: each TCX link waits for the kernel's grace periods, and a
+// namespace that many leave at once would live on as long.
+func (o *tcOther) letGo() {
+	if o.attacher.mode != TCX {
+		return
+	}
+	if err := o.unfollow(); err != nil {
+		o.logger.Warn("leaving a network namespace", zap.Error(err))
+	}
+	o.release()
 }
 
 // leave keeps the last counts for the next snapshot.
