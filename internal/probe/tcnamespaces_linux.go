@@ -228,13 +228,12 @@ func (m *tcNamespaces) open(other *tcOther) error {
 // done without netlink: each TCX link waits for the kernel's grace periods, and a
 // namespace that many leave at once would live on as long.
 func (o *tcOther) letGo() {
-	if o.attacher.mode != TCX {
-		return
-	}
 	if err := o.unfollow(); err != nil {
 		o.logger.Warn("leaving a network namespace", zap.Error(err))
 	}
-	o.release()
+	if o.attacher.mode == TCX {
+		o.release()
+	}
 }
 
 // leave keeps the last counts for the next snapshot.

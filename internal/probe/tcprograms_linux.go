@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/cilium/ebpf"
+)
+
+// load creates the maps that are not shared, and the programs that nearly every
+// interface needs.
+func (v *tcVantage) load() error {
+	var err error
+	if v.objects, err = v.collection(headersEthernet); err != nil {
+		return err
+	}
+	v.counts = newTCCounters(v.objects.Maps)
+	v.addresses = newTCAddressTable(v.objects.Maps["local_addresses"])
+	v.sweeper = newTCSweeper(v.cfg, v.options.maps)
+	return nil
+}
+
+// collection has the programs for one kind of interface; the verifier takes its time
+// for each, in each namespace. Further ones use the maps of the first.
+func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
+	spec, err := loadTc()
+	if err != nil {
+		return nil, fmt.Errorf("read the packet programs' object: %w", err)
+	}
+	if err := setConstants(spec, v.cfg, v.constants()); err != nil {
+		return nil, err
+	}
+	if v.options.interfaces > 0 {
+		spec.Maps["packet_counters"].MaxEntries = (1 + v.options.interfaces) * uint32(tcDirections)
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
+		return name != tcProgram(tcIngress, begin) && name != tcProgram(tcEgress, begin)
+	})
+	replacements := sharedMaps(spec, v.options.maps)
+	if v.objects != nil {
+		replacements = sharedMaps(spec, v.objects.Maps)
+		replacements[".bss"] = v.objects.Maps[".bss"] // check_local_address
+	}
+	objects, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
+	if err != nil {
+		return nil, fmt.Errorf("load the packet programs: %w", hint(err, CapBPF, CapPerfmon, CapNetAdmin))
+	}
+	return objects, nil
+}
+
+// tcProgram is a program's name in bpf/tc.bpf.c.
+func tcProgram(d tcDirection, begin headers) string {
+	if begin == headersNone {
+		return "tc_" + d.String() + "_l3"
+	}
+	return "tc_" + d.String() + "_eth"
+}
+
+// program loads those for interfaces without link headers when the first one needs
+// them.
+func (v *tcVantage) program(d tcDirection, begin headers) (*ebpf.Program, error) {
+	name := tcProgram(d, begin)
+	if v.objects.Programs[name] == nil {
+		more, err := v.collection(begin)
+		if err != nil {
+			return nil, err
+		}
+		defer more.Close()
+		for name := range more.Programs {
+			v.objects.Programs[name] = more.DetachProgram(name)
+		}
+	}
+	return v.objects.Programs[name], nil
+}
+
+func (v *tcVantage) constants() map[string]any {
+	var classes uint32
+	for _, class := range v.cfg.PacketClasses {
+		classes |= 1 << class
+	}
+	return map[string]any{
+		"netns":              v.options.netns,
+		"namespace_slot":     v.options.slot,
+		"sample_rate":        v.cfg.PacketSampleRate,
+		"class_mask":         classes,
+		"packets_per_second": v.cfg.PacketsPerSecond,
+		"emit_failed":        v.cfg.FailedRecords,
+		"failed_per_second":  v.cfg.FailedPerSecond,
+		"ring_wakeup_bytes":  uint64(v.cfg.RingBytes / 4),
+		"track_half_open":    v.cfg.HalfOpen,
+		"refused_at_egress":  v.options.refusedAtEgress,
+	}
+}
