@@ -143,6 +143,11 @@ func talk(t *testing.T, address string) {
 	require.Equal(t, "hello", string(answer))
 }
 
+func emulated() bool {
+	cpu, err := os.ReadFile("/proc/cpuinfo")
+	return err == nil && bytes.Contains(cpu, []byte("QEMU"))
+}
+
 // inNamespaces asks for TC in the namespaces of a folder.
 func inNamespaces(m TCMode, folder string) func(*Config) {
 	return func(c *Config) {
@@ -167,7 +172,7 @@ const soon = 3 * time.Second
 // that of a real machine: an emulated one has ten times as much.
 func within(t *testing.T, limit time.Duration, holds func() bool, what string, args ...any) {
 	t.Helper()
-	if cpu, err := os.ReadFile("/proc/cpuinfo"); err == nil && bytes.Contains(cpu, []byte("QEMU")) {
+	if emulated() {
 		limit *= 10
 	}
 	for deadline := time.Now().Add(limit); !holds(); time.Sleep(time.Millisecond) {
