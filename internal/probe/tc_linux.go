@@ -138,14 +138,16 @@ func (v *tcVantage) open(namespace *netNS) (links map[int]netlink.Link, err erro
 }
 
 func (v *tcVantage) begin() error {
-	var err error
-	if v.attacher, err = newTCAttacher(v.cfg, v.netlink); err != nil {
-		return err
-	}
+	v.attacher = newTCAttacher(v.cfg, v.netlink)
 	if err := v.load(); err != nil {
 		return err
 	}
-	if err := v.reconcileThere(); err != nil {
+	err := v.namespace.run(func() error {
+		v.reconcile()
+		v.removeDead()
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	v.done = make(chan struct{})
@@ -295,8 +297,11 @@ func (v *tcVantage) unfollow() error {
 	return err
 }
 
-// release closes what keeps the namespace alive.
+// release closes what keeps the namespace alive, sockets in it included.
 func (v *tcVantage) release() {
+	if v.attacher != nil {
+		v.attacher.close()
+	}
 	if v.netlink != nil {
 		v.netlink.Close()
 		v.netlink = nil

@@ -139,17 +139,21 @@ func (v *tcVantage) add(link netlink.Link) {
 	attrs := link.Attrs()
 	i := &tcInterface{index: attrs.Index, name: attrs.Name}
 	err := v.attach(i, linkHeaders(link))
-	if err == nil {
+	if err == nil || errors.Is(err, errNoEgress) {
 		v.interfaces[i.index] = i
+	}
+	if err == nil {
 		delete(v.failures, i.index)
 		v.logger.Debug("looking at packets", zap.String("interface", i.name), zap.String("hook", string(v.attacher.mode)))
 		return
 	}
-	err = errors.Join(err, i.detach(), v.counts.release(i.index, i.slot))
+	if v.interfaces[i.index] == nil {
+		err = errors.Join(err, i.detach(), v.counts.release(i.index, i.slot))
+	}
 	// A missing capability is the same for all interfaces: the hooks say so once.
 	var refused *refusal
 	if v.failures[i.index] == nil && !errors.As(err, &refused) {
-		v.logger.Warn("packets of an interface are not looked at", zap.String("interface", i.name), zap.Error(err))
+		v.logger.Warn("packets of an interface are not looked at, or in one direction only", zap.String("interface", i.name), zap.Error(err))
 	}
 	v.failures[i.index] = err
 }

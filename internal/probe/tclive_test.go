@@ -333,20 +333,23 @@ func virtioHeader(linear uint16) []byte {
 // sendFrames sends frames as they are from a device of the peer.
 func sendFrames(t *testing.T, p *peer, device string, virtio []byte, frames ...[]byte) {
 	t.Helper()
-	p.in(func() {
-		from, err := netlink.LinkByName(device)
-		require.NoError(t, err)
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
-		require.NoError(t, err)
-		defer unix.Close(fd)
-		if virtio != nil {
-			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))
-		}
-		for _, frame := range frames {
-			to := &unix.SockaddrLinklayer{Ifindex: from.Attrs().Index}
-			require.NoError(t, unix.Sendto(fd, append(slices.Clone(virtio), frame...), 0, to))
-		}
-	})
+	p.in(func() { sendFramesHere(t, device, virtio, frames...) })
+}
+
+func sendFramesHere(t *testing.T, device string, virtio []byte, frames ...[]byte) {
+	t.Helper()
+	from, err := netlink.LinkByName(device)
+	require.NoError(t, err)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	if virtio != nil {
+		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))
+	}
+	for _, frame := range frames {
+		to := &unix.SockaddrLinklayer{Ifindex: from.Attrs().Index}
+		require.NoError(t, unix.Sendto(fd, append(slices.Clone(virtio), frame...), 0, to))
+	}
 }
 
 func (b *tcBench) eventualPacket() (record *sockPacketRecord) {

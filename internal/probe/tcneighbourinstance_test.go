@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"errors"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestTCFilterNames(t *testing.T) {
+	for name, want := range map[string]tcFilterName{
+		"ebpf_tcp-0000000f-ingress":       {instance: 15, direction: tcIngress},
+		"ebpf_tcp-89abcdef-egress":        {instance: 0x89abcdef, direction: tcEgress},
+		"ebpf_tcp-89abcdef-ingress+qdisc": {instance: 0x89abcdef, direction: tcIngress, ourQdisc: true},
+	} {
+		got, ok := parseTCFilterName(name)
+		assert.True(t, ok, name)
+		assert.Equal(t, want, got)
+		assert.Equal(t, name, got.String())
+	}
+	for _, name := range []string{
+		"", "cil_from_netdev", "ebpf_tcp-", "ebpf_tcp-f-ingress", "ebpf_tcp-0000000F-ingress",
+		"0000000f-ingress", "ebpf_tcp-0000000f", "ebpf_tcp-0000000f-sideways", "ebpf_tcp-0000000f-ingress+",
+		"ebpf_tcp-0000000f-ingress+qdisc+qdisc", "ebpf_tcp-10000000f-ingress", "ebpf_tcp-0000000f-ingress ",
+	} {
+		_, ok := parseTCFilterName(name)
+		assert.False(t, ok, name)
+	}
+}
+
+func TestTCInstanceLives(t *testing.T) {
+	enterNetNS(t)
+	i, err := newTCInstance()
+	require.NoError(t, err)
+	_, dead := claimDead(i.id)
+	assert.False(t, dead)
+
+	newPeer(t).in(func() {
+		release, dead := claimDead(i.id)
+		assert.True(t, dead, "its name is not known in another network namespace")
+		release()
+	})
+	// What it starts is not it.
+	child := exec.Command("/proc/self/exe")
+	child.Env = []string{collectorEnv + "=" + string(TCOff) + " first lo"}
+	in, err := child.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	i.close()
+	release, dead := claimDead(i.id)
+	assert.True(t, dead)
+	_, again := claimDead(i.id)
+	assert.False(t, again, "one at a time removes what a dead one left")
+	release()
+	require.NoError(t, in.Close())
+	require.NoError(t, child.Wait())
+}
+
+func TestTCLockIsNotForEver(t *testing.T) {
+	enterNetNS(t)
+	unlock := lockTC()
+	squatter, err := bindAbstract(tcLockName)
+	require.ErrorIs(t, err, unix.EADDRINUSE)
+	squatter.close()
+	begin := time.Now()
+	lockTC()()
+	assert.GreaterOrEqual(t, time.Since(begin), tcLockWait)
+	unlock()
+	begin = time.Now()
+	lockTC()()
+	assert.Less(t, time.Since(begin), tcLockWait)
+}
+
+// An interface takes no filter along to another network namespace, where the name of
+// its instance would not be known.
+func TestTCFiltersStayInTheirNamespace(t *testing.T) {
+	s := newTCStreet(t)
+	c := s.collector(TCClsact, "first")
+	n := s.neighbour()
+	_, filters, _ := n.tcOf()
+	require.Len(t, filters, 2)
+	require.NoError(t, netlink.LinkSetNsFd(n.device, int(s.other.file.file.Fd())))
+	s.other.in(func() {
+		moved, err := netlink.LinkByName(tcStreetDevice)
+		require.NoError(t, err)
+		n.device = moved
+		others, filters, _ := n.tcOf()
+		assert.Empty(t, filters)
+		assert.Empty(t, others.Qdiscs)
+	})
+	c.stop()
+}
+
+// What is left after a crash goes with the next start, wherever that one looks.
+func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
+	for name, next := range map[string]TCMode{"clsact": TCClsact, "auto": TCAuto} {
+		t.Run(name, func(t *testing.T) {
+			s := newTCStreet(t)
+			s.other.veth(t, "elsewhere")
+			crashed, living := s.collector(TCClsact, "first"), s.collector(TCClsact, "last")
+			n := s.neighbour()
+			crashed.kill()
+			c := startCollector(t, next, "first", "elsewhere")
+			_, filters, _ := n.tcOf()
+			assert.Len(t, filters, 2, "those of the one that lives")
+			s.see(tcIngress, map[tcSeer]bool{living: true})
+			assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 2}`)
+			living.kill()
+			others, filters, _ := n.tcOf()
+			assert.Len(t, filters, 2)
+			assert.Len(t, others.Qdiscs, 1)
+			c.stop()
+			startCollector(t, next, "first", "elsewhere").stop()
+			others, filters, _ = n.tcOf()
+			assert.Empty(t, filters)
+			assert.Empty(t, others.Qdiscs, "one of ours made it, and nobody needs it")
+		})
+	}
+	t.Run("their qdisc", func(t *testing.T) {
+		s := newTCStreet(t)
+		s.other.veth(t, "elsewhere")
+		n := s.neighbour()
+		require.NoError(t, netlink.QdiscAdd(clsact(n.device.Attrs().Index)))
+		s.collector(TCClsact, "first").kill()
+		startCollector(t, TCClsact, "first", "elsewhere").stop()
+		others, filters, _ := n.tcOf()
+		assert.Empty(t, filters)
+		assert.Len(t, others.Qdiscs, 1)
+	})
+	t.Run("off", func(t *testing.T) {
+		s := newTCStreet(t)
+		s.collector(TCClsact, "first").kill()
+		s.collector(TCOff, "first").stop()
+		_, filters, _ := s.neighbour().tcOf()
+		assert.Len(t, filters, 2)
+	})
+}
+
+func TestTCTwoCollectors(t *testing.T) {
+	for _, m := range []TCMode{TCX, TCClsact} {
+		for name, leave := range map[string]func(*collector){"stop": (*collector).stop, "crash": func(c *collector) { c.kill() }} {
+			t.Run(string(m)+"/"+name, func(t *testing.T) {
+				if m == TCX {
+					require.True(t, tcxSupported())
+				}
+				s := newTCStreet(t)
+				n := s.neighbour()
+				// The first to come makes the qdisc, and leaves it to the second.
+				first, second := s.collector(m, "first"), s.collector(m, "first")
+				for _, d := range []tcDirection{tcIngress, tcEgress} {
+					s.see(d, map[tcSeer]bool{first: true, second: true})
+				}
+				leave(first)
+				for _, d := range []tcDirection{tcIngress, tcEgress} {
+					s.see(d, map[tcSeer]bool{second: true})
+				}
+				third := s.collector(m, "last")
+				for _, d := range []tcDirection{tcIngress, tcEgress} {
+					s.see(d, map[tcSeer]bool{second: true, third: true})
+				}
+				leave(second)
+				for _, d := range []tcDirection{tcIngress, tcEgress} {
+					s.see(d, map[tcSeer]bool{third: true})
+				}
+				third.stop()
+				others, filters, _ := n.tcOf()
+				assert.Equal(t, onTC{}, others)
+				assert.Empty(t, filters)
+				n.eventuallyWithoutTCX()
+			})
+		}
+	}
+}
+
+// Many come and go at once: no one removes a qdisc that another one has just found.
+func TestTCInstancesComeAndGoTogether(t *testing.T) {
+	enterNetNS(t)
+	newPeer(t).veth(t, tcStreetDevice)
+	n := newNeighbour(t, tcStreetDevice, 0)
+	const instances, rounds = 4, 50
+	namespace, err := openNetNS()
+	require.NoError(t, err)
+	defer namespace.close()
+	errs := make(chan error, instances)
+	for range instances {
+		go func() {
+			errs <- func() error {
+				if err := namespace.enter(); err != nil {
+					return err
+				}
+				handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+				if err != nil {
+					return err
+				}
+				defer handle.Close()
+				a := newTCAttacher(&Config{TCMode: TCClsact}, handle)
+				defer a.close()
+				for range rounds {
+					hook, err := a.attach(n.device.Attrs().Index, tcIngress, n.program[tcIngress])
+					if err != nil {
+						return err
+					}
+					if there, err := hook.(*tcFilter).present(); err != nil || !there {
+						return errors.Join(err, errors.New("the filter is gone"))
+					}
+					if err := hook.detach(); err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	for range instances {
+		assert.NoError(t, <-errs)
+	}
+	others, filters, _ := n.tcOf()
+	assert.Equal(t, onTC{}, others)
+	assert.Empty(t, filters)
+}

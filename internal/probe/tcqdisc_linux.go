@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// Kinds of qdiscs that hold filters for packets as they come and go. An interface has
+// one of them at most.
+const (
+	qdiscClsact  = "clsact"
+	qdiscIngress = "ingress" // without a place for egress
+)
+
+// tcQdisc is the qdisc of an interface that holds filters. What decides about it is
+// done under lockTC; nothing of the kernel's keeps others out in the meantime.
+type tcQdisc struct {
+	netlink *netlink.Handle
+	index   int
+	kind    string
+	// ours: one of our instances made it, as far as is known.
+	ours bool
+}
+
+// ensureTCQdisc makes a clsact qdisc unless there is one that will do.
+func ensureTCQdisc(handle *netlink.Handle, index int) (*tcQdisc, error) {
+	q := &tcQdisc{netlink: handle, index: index, kind: qdiscClsact}
+	err := handle.QdiscAdd(clsact(index))
+	if err == nil {
+		q.ours = true
+		return q, nil
+	}
+	if !errors.Is(err, unix.EEXIST) {
+		return nil, fmt.Errorf("add clsact qdisc: %w", err)
+	}
+	there, err := tcQdiscs(handle, linkOf(index))
+	if err != nil {
+		return nil, err
+	}
+	if len(there) == 0 {
+		return nil, errors.New("add clsact qdisc: another one came and went")
+	}
+	return there[0], nil
+}
+
+// tcQdiscs lists the qdiscs that hold filters, of one interface or, for nil, all of
+// the network namespace.
+func tcQdiscs(handle *netlink.Handle, device netlink.Link) ([]*tcQdisc, error) {
+	all, err := dump(func() ([]netlink.Qdisc, error) { return handle.QdiscList(device) })
+	if err != nil {
+		return nil, fmt.Errorf("list qdiscs: %w", err)
+	}
+	var list []*tcQdisc
+	for _, qdisc := range all {
+		kind := qdisc.Type()
+		if qdisc.Attrs().Parent == netlink.HANDLE_CLSACT && (kind == qdiscClsact || kind == qdiscIngress) {
+			list = append(list, &tcQdisc{netlink: handle, index: qdisc.Attrs().LinkIndex, kind: kind})
+		}
+	}
+	return list, nil
+}
+
+func clsact(index int) *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index,
+		Handle:    netlink.MakeHandle(0xffff, 0),
+		Parent:    netlink.HANDLE_CLSACT,
+	}}
+}
+
+// linkOf is what netlink wants where an index would do.
+func linkOf(index int) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+}
+
+func tcParent(d tcDirection) uint32 {
+	if d == tcEgress {
+		return netlink.HANDLE_MIN_EGRESS
+	}
+	return netlink.HANDLE_MIN_INGRESS
+}
+
+// filters lists those of one direction, in the order in which they run. There are
+// none where the interface or the qdisc is gone.
+func (q *tcQdisc) filters(d tcDirection) ([]netlink.Filter, error) {
+	if q.kind == qdiscIngress && d == tcEgress {
+		return nil, nil // the kernel would list those of ingress
+	}
+	list, err := dump(func() ([]netlink.Filter, error) { return q.netlink.FilterList(linkOf(q.index), tcParent(d)) })
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s filters: %w", d, err)
+	}
+	return list, nil
+}
+
+func (q *tcQdisc) allFilters() ([]netlink.Filter, error) {
+	var all []netlink.Filter
+	for d := range tcDirections {
+		list, err := q.filters(d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// ourTCFilter is false for the filters of others.
+func ourTCFilter(filter netlink.Filter) (tcFilterName, bool) {
+	bpf, ok := filter.(*netlink.BpfFilter)
+	if !ok {
+		return tcFilterName{}, false
+	}
+	name, ok := parseTCFilterName(bpf.Name)
+	return name, ok && bpf.Handle == name.instance
+}
+
+// removeDead removes the filters of instances that are dead, and learns from those of
+// all our instances whether one of them made the qdisc. Filters that others have put
+// into a qdisc of ours when none of ours is left in it make it theirs.
+func (q *tcQdisc) removeDead() (removed int, err error) {
+	list, err := q.allFilters()
+	if err != nil {
+		return 0, err
+	}
+	for _, filter := range list {
+		name, ok := ourTCFilter(filter)
+		if !ok {
+			continue
+		}
+		q.ours = q.ours || name.ourQdisc
+		release, dead := claimDead(name.instance)
+		if !dead {
+			continue
+		}
+		delErr := q.netlink.FilterDel(filter)
+		release()
+		switch {
+		case delErr == nil:
+			removed++
+		case !isGone(delErr):
+			err = errors.Join(err, fmt.Errorf("delete filter %s: %w", name, delErr))
+		}
+	}
+	return removed, err
+}
+
+// removeIfUnused removes a qdisc that is ours and that nobody uses by now. A filter
+// that another agent adds between the look and the removal would go with it: the
+// kernel can't be asked to remove only an empty one.
+func (q *tcQdisc) removeIfUnused() error {
+	if !q.ours || q.kind != qdiscClsact {
+		return nil
+	}
+	list, err := q.allFilters()
+	if err != nil || len(list) > 0 {
+		return err
+	}
+	// The kernel compares the kind: an ingress qdisc in its place stays.
+	if err := q.netlink.QdiscDel(clsact(q.index)); err != nil && !isGone(err) {
+		return fmt.Errorf("delete clsact qdisc: %w", err)
+	}
+	return nil
+}
+
+// removeDeadTCFilters removes, from all interfaces of the network namespace, what
+// dead instances left.
+func removeDeadTCFilters(handle *netlink.Handle) (removed int, err error) {
+	defer lockTC()()
+	qdiscs, err := tcQdiscs(handle, nil)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range qdiscs {
+		n, removeErr := q.removeDead()
+		removed += n
+		if removeErr == nil && n > 0 {
+			removeErr = q.removeIfUnused()
+		}
+		if removeErr != nil {
+			err = errors.Join(err, fmt.Errorf("interface %d: %w", q.index, removeErr))
+		}
+	}
+	return removed, err
+}
+
+// dump reads a list again that changed while it was read.
+func dump[T any](read func() ([]T, error)) (list []T, err error) {
+	for range maxDumps {
+		if list, err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
+}
+
+// isGone: the interface, the qdisc or the filter is there no more.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL)
+}
+
+// removeDead says what it found: somebody has to know that an instance crashed.
+func (v *tcVantage) removeDead() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	removed, err := v.attacher.removeDead()
+	if removed > 0 {
+		v.logger.Info("removed the filters of instances that are dead", zap.Int("filters", removed))
+	}
+	if err != nil {
+		v.logger.Warn("filters of dead instances may be left", zap.Error(err))
+	}
+}
