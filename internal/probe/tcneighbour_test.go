@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,12 +13,16 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
 // tcStreet is an interface with a listener, and frames that come in and go out there.
 type tcStreet struct {
 	t     *testing.T
+	netns *netNS
 	other *peer
 	frame [tcDirections][]byte
 }
@@ -27,7 +32,10 @@ const tcStreetDevice = "street"
 func newTCStreet(t *testing.T) *tcStreet {
 	t.Helper()
 	enterNetNS(t)
-	s := &tcStreet{t: t, other: newPeer(t)}
+	netns, err := openNetNS()
+	require.NoError(t, err)
+	t.Cleanup(netns.close)
+	s := &tcStreet{t: t, netns: netns, other: newPeer(t)}
 	s.other.veth(t, tcStreetDevice)
 	_ = listen(t, "tcp4", "192.0.2.1:8080")
 	s.frame[tcIngress] = ordinary(t)
@@ -82,15 +90,17 @@ func (s *tcStreet) see(d tcDirection, sees map[tcSeer]bool) {
 
 // order sends one frame that is left to whoever comes next, and one that the
 // neighbour decides about: then only who is before it sees it.
-func (s *tcStreet) order(c *collector, n *neighbour, first bool, directions ...tcDirection) {
+func (s *tcStreet) order(ours tcSeer, n *neighbour, first bool, directions ...tcDirection) {
 	s.t.Helper()
 	for _, d := range directions {
-		s.see(d, map[tcSeer]bool{c: true, n: true})
+		s.see(d, map[tcSeer]bool{ours: true, n: true})
 		n.decide(verdictPass)
-		s.see(d, map[tcSeer]bool{c: first, n: true})
+		s.see(d, map[tcSeer]bool{ours: first, n: true})
 		n.decide(verdictNext)
 	}
 }
+
+var tcBothDirections = []tcDirection{tcIngress, tcEgress}
 
 // tcNeighbourCase is a neighbour by how it attaches. Is ours first when theirs was
 // there before, and when it came later? Nothing is said where it could not come.
@@ -100,9 +110,9 @@ type tcNeighbourCase struct {
 	directions    []tcDirection
 }
 
-func TestTCNeighbourOnTCX(t *testing.T) {
+func TestTCOrderOnTCX(t *testing.T) {
 	require.True(t, tcxSupported())
-	testTCNeighbour(t, TCX, map[string]tcNeighbourCase{
+	testTCOrder(t, TCX, map[string]tcNeighbourCase{
 		"tcx": {
 			attach: func(n *neighbour) { n.attachTCX(nil) },
 			before: map[string]bool{"first": true, "last": false},
@@ -127,8 +137,8 @@ func TestTCNeighbourOnTCX(t *testing.T) {
 	})
 }
 
-func TestTCNeighbourOnClsact(t *testing.T) {
-	testTCNeighbour(t, TCClsact, map[string]tcNeighbourCase{
+func TestTCOrderOnClsact(t *testing.T) {
+	testTCOrder(t, TCClsact, map[string]tcNeighbourCase{
 		"priority 1": {
 			attach: func(n *neighbour) { n.attachClsact(1, unix.ETH_P_ALL) },
 			before: map[string]bool{"first": true, "last": false},
@@ -163,49 +173,136 @@ func TestTCNeighbourOnClsact(t *testing.T) {
 	})
 }
 
-func testTCNeighbour(t *testing.T, m TCMode, tests map[string]tcNeighbourCase) {
+func testTCOrder(t *testing.T, m TCMode, tests map[string]tcNeighbourCase) {
+	s := newTCStreet(t)
+	b := s.bench()
 	for name, test := range tests {
 		if test.directions == nil {
-			test.directions = []tcDirection{tcIngress, tcEgress}
+			test.directions = tcBothDirections
 		}
 		for position, first := range test.before {
 			t.Run(name+"/"+position+"/before", func(t *testing.T) {
-				s := newTCStreet(t)
-				n := s.neighbour()
+				n := s.on(t).neighbour()
+				b.t = t
+				defer n.leave()
 				test.attach(n)
-				c := s.collector(m, position)
-				s.order(c, n, first, test.directions...)
-				s.crashAndStop(c, n, m, position, first, test.directions)
+				theirs, _, _ := n.tcOf()
+				detach := b.attach(m, position, test.directions)
+				s.order(b, n, first, test.directions...)
+				detach()
+				others, filters, tcx := n.tcOf()
+				assert.Equal(t, theirs, others)
+				assert.Zero(t, len(filters)+tcx)
 			})
 		}
 		for position, first := range test.later {
 			t.Run(name+"/"+position+"/later", func(t *testing.T) {
-				s := newTCStreet(t)
-				c := s.collector(m, position)
-				n := s.neighbour()
+				n := s.on(t).neighbour()
+				b.t = t
+				defer n.leave()
+				detach := b.attach(m, position, tcBothDirections)
 				test.attach(n)
-				s.order(c, n, first, test.directions...)
-				// The next one finds theirs there.
-				if before, ok := test.before[position]; ok {
-					first = before
-				}
-				s.crashAndStop(c, n, m, position, first, test.directions)
+				theirs, _, _ := n.tcOf()
+				s.order(b, n, first, test.directions...)
+				detach()
+				others, filters, tcx := n.tcOf()
+				assert.Equal(t, theirs, others)
+				assert.Zero(t, len(filters)+tcx)
 			})
 		}
 	}
 }
 
+// on takes a part of the test, which has a thread of its own, to the street.
+func (s *tcStreet) on(t *testing.T) *tcStreet {
+	t.Helper()
+	require.NoError(t, s.netns.enter())
+	s.t = t
+	return s
+}
+
+// tcStreetBench has our programs, which are attached when asked.
+type tcStreetBench struct {
+	*tcBench
+	index int
+}
+
+func (s *tcStreet) bench() *tcStreetBench {
+	s.t.Helper()
+	b := &tcStreetBench{tcBench: newTCBench(s.t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))}
+	device, err := netlink.LinkByName(tcStreetDevice)
+	require.NoError(s.t, err)
+	b.index = device.Attrs().Index
+	slot, err := b.counts.assign(b.index)
+	require.NoError(s.t, err)
+	b.interfaces[b.index] = &tcInterface{index: b.index, name: tcStreetDevice, slot: slot}
+	return b
+}
+
+func (b *tcStreetBench) seen(d tcDirection) uint64 {
+	return b.of(tcStreetDevice, d == tcEgress).Packets[packet.Data]
+}
+
+func (b *tcStreetBench) attach(m TCMode, position string, directions []tcDirection) (detach func()) {
+	b.t.Helper()
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	require.NoError(b.t, err)
+	a := newTCAttacher(&Config{TCMode: m, TCFirst: position == "first"}, handle)
+	var hooks []tcHook
+	for d := range tcDirections {
+		hook, err := a.attach(b.index, d, b.programs(d)[headersEthernet])
+		if m == TCClsact && !slices.Contains(directions, d) {
+			require.ErrorIs(b.t, err, errNoEgress)
+			continue
+		}
+		require.NoError(b.t, err)
+		hooks = append(hooks, hook)
+	}
+	return func() {
+		b.t.Helper()
+		for _, hook := range hooks {
+			require.NoError(b.t, hook.detach())
+		}
+		a.close()
+		handle.Close()
+	}
+}
+
+func TestTCNeighbour(t *testing.T) {
+	for m, attach := range map[TCMode]func(*neighbour){
+		TCX:      func(n *neighbour) { n.attachTCX(nil) },
+		TCClsact: func(n *neighbour) { n.attachClsact(1, unix.ETH_P_ALL) },
+	} {
+		t.Run(string(m)+"/before", func(t *testing.T) {
+			s := newTCStreet(t)
+			n := s.neighbour()
+			attach(n)
+			c := s.collector(m, "first")
+			s.order(c, n, true, tcBothDirections...)
+			s.crashAndStop(c, n, m)
+		})
+		t.Run(string(m)+"/later", func(t *testing.T) {
+			s := newTCStreet(t)
+			c := s.collector(m, "first")
+			n := s.neighbour()
+			attach(n)
+			s.order(c, n, m == TCX, tcBothDirections...)
+			s.crashAndStop(c, n, m)
+		})
+	}
+}
+
 // crashAndStop kills the collector, starts another one and stops it. The neighbour
 // stays as it is, and sees packets, throughout.
-func (s *tcStreet) crashAndStop(c *collector, n *neighbour, m TCMode, position string, first bool, directions []tcDirection) {
+func (s *tcStreet) crashAndStop(c *collector, n *neighbour, m TCMode) {
 	t := s.t
 	t.Helper()
 	theirs, _, _ := n.tcOf()
-	alone := func() {
+	unharmed := func() {
 		t.Helper()
 		others, _, _ := n.tcOf()
 		assert.Equal(t, theirs, others)
-		for _, d := range directions {
+		for _, d := range tcBothDirections {
 			s.see(d, map[tcSeer]bool{n: true})
 		}
 	}
@@ -214,24 +311,22 @@ func (s *tcStreet) crashAndStop(c *collector, n *neighbour, m TCMode, position s
 		n.eventuallyWithoutTCX()
 	} else {
 		_, filters, _ := n.tcOf()
-		assert.Len(t, filters, len(directions), "the kernel keeps them")
+		assert.Len(t, filters, 2, "the kernel keeps them")
 	}
-	alone()
-	c = s.collector(m, position)
+	unharmed()
+	c = s.collector(m, "first")
 	if m == TCClsact {
-		assert.Contains(t, c.log.String(), `removed the filters of instances that are dead`)
+		assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 2}`)
 		_, filters, _ := n.tcOf()
-		assert.Len(t, filters, len(directions))
+		assert.Len(t, filters, 2)
 	}
-	s.order(c, n, first, directions...)
-	alone()
+	s.order(c, n, true, tcBothDirections...)
+	unharmed()
 	c.stop()
 	_, filters, _ := n.tcOf()
 	assert.Empty(t, filters)
-	if m == TCX {
-		n.eventuallyWithoutTCX()
-	}
-	alone()
+	n.eventuallyWithoutTCX()
+	unharmed()
 }
 
 // eventuallyWithoutTCX: the kernel takes a link off after its last descriptor is gone.

@@ -102,29 +102,27 @@ func TestTCFiltersStayInTheirNamespace(t *testing.T) {
 
 // What is left after a crash goes with the next start, wherever that one looks.
 func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
-	for name, next := range map[string]TCMode{"clsact": TCClsact, "auto": TCAuto} {
-		t.Run(name, func(t *testing.T) {
-			s := newTCStreet(t)
-			s.other.veth(t, "elsewhere")
-			crashed, living := s.collector(TCClsact, "first"), s.collector(TCClsact, "last")
-			n := s.neighbour()
-			crashed.kill()
-			c := startCollector(t, next, "first", "elsewhere")
-			_, filters, _ := n.tcOf()
-			assert.Len(t, filters, 2, "those of the one that lives")
-			s.see(tcIngress, map[tcSeer]bool{living: true})
-			assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 2}`)
-			living.kill()
-			others, filters, _ := n.tcOf()
-			assert.Len(t, filters, 2)
-			assert.Len(t, others.Qdiscs, 1)
-			c.stop()
-			startCollector(t, next, "first", "elsewhere").stop()
-			others, filters, _ = n.tcOf()
-			assert.Empty(t, filters)
-			assert.Empty(t, others.Qdiscs, "one of ours made it, and nobody needs it")
-		})
-	}
+	t.Run("our qdisc", func(t *testing.T) {
+		s := newTCStreet(t)
+		s.other.veth(t, "elsewhere")
+		crashed, living := s.collector(TCClsact, "first"), s.collector(TCClsact, "last")
+		n := s.neighbour()
+		crashed.kill()
+		c := startCollector(t, TCAuto, "first", "elsewhere")
+		_, filters, _ := n.tcOf()
+		assert.Len(t, filters, 2, "those of the one that lives")
+		s.see(tcIngress, map[tcSeer]bool{living: true})
+		assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 2}`)
+		living.kill()
+		others, filters, _ := n.tcOf()
+		assert.Len(t, filters, 2)
+		assert.Len(t, others.Qdiscs, 1)
+		c.stop()
+		startCollector(t, TCAuto, "first", "elsewhere").stop()
+		others, filters, _ = n.tcOf()
+		assert.Empty(t, filters)
+		assert.Empty(t, others.Qdiscs, "one of ours made it, and nobody needs it")
+	})
 	t.Run("their qdisc", func(t *testing.T) {
 		s := newTCStreet(t)
 		s.other.veth(t, "elsewhere")
@@ -147,37 +145,34 @@ func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
 
 func TestTCTwoCollectors(t *testing.T) {
 	for _, m := range []TCMode{TCX, TCClsact} {
-		for name, leave := range map[string]func(*collector){"stop": (*collector).stop, "crash": func(c *collector) { c.kill() }} {
-			t.Run(string(m)+"/"+name, func(t *testing.T) {
-				if m == TCX {
-					require.True(t, tcxSupported())
+		t.Run(string(m), func(t *testing.T) {
+			s := newTCStreet(t)
+			see := func(collectors ...*collector) {
+				t.Helper()
+				all := make(map[tcSeer]bool)
+				for _, c := range collectors {
+					all[c] = true
 				}
-				s := newTCStreet(t)
-				n := s.neighbour()
-				// The first to come makes the qdisc, and leaves it to the second.
-				first, second := s.collector(m, "first"), s.collector(m, "first")
-				for _, d := range []tcDirection{tcIngress, tcEgress} {
-					s.see(d, map[tcSeer]bool{first: true, second: true})
+				for _, d := range tcBothDirections {
+					s.see(d, all)
 				}
-				leave(first)
-				for _, d := range []tcDirection{tcIngress, tcEgress} {
-					s.see(d, map[tcSeer]bool{second: true})
-				}
-				third := s.collector(m, "last")
-				for _, d := range []tcDirection{tcIngress, tcEgress} {
-					s.see(d, map[tcSeer]bool{second: true, third: true})
-				}
-				leave(second)
-				for _, d := range []tcDirection{tcIngress, tcEgress} {
-					s.see(d, map[tcSeer]bool{third: true})
-				}
-				third.stop()
-				others, filters, _ := n.tcOf()
-				assert.Equal(t, onTC{}, others)
-				assert.Empty(t, filters)
-				n.eventuallyWithoutTCX()
-			})
-		}
+			}
+			// The first one makes the qdisc, and leaves it to the others.
+			first, second := s.collector(m, "first"), s.collector(m, "first")
+			see(first, second)
+			first.stop()
+			see(second)
+			third := s.collector(m, "last")
+			see(second, third)
+			second.kill()
+			see(third)
+			third.stop()
+			n := s.neighbour()
+			others, filters, _ := n.tcOf()
+			assert.Equal(t, onTC{}, others)
+			assert.Empty(t, filters)
+			n.eventuallyWithoutTCX()
+		})
 	}
 }
 

@@ -131,6 +131,24 @@ func (n *neighbour) attachClsact(priority, protocol uint16) {
 	}
 }
 
+// leave takes everything along that is on the interface.
+func (n *neighbour) leave() {
+	n.t.Helper()
+	for d, l := range n.link {
+		if l != nil {
+			require.NoError(n.t, l.Close())
+			n.link[d] = nil
+		}
+	}
+	qdiscs, err := netlink.QdiscList(n.device)
+	require.NoError(n.t, err)
+	for _, qdisc := range qdiscs {
+		if qdisc.Attrs().Parent == netlink.HANDLE_CLSACT {
+			require.NoError(n.t, netlink.QdiscDel(qdisc))
+		}
+	}
+}
+
 // attachIngress has a qdisc without a place for egress.
 func (n *neighbour) attachIngress() {
 	n.t.Helper()
