@@ -30,7 +30,11 @@ func (d tcDirection) String() string {
 
 // tcHook is a program that is attached to an interface. Detaching from an
 // interface that is gone is no error.
-type tcHook interface{ detach() error }
+type tcHook interface {
+	detach() error
+	// present is false when somebody else has removed it.
+	present() (bool, error)
+}
 
 // tcAttacher attaches programs in one network namespace, that of the thread that calls
 // it.
@@ -108,3 +112,6 @@ func (a *tcAttacher) attachTCX(index int, d tcDirection, prog *ebpf.Program) (tc
 }
 
 func (h *tcxHook) detach() error { return h.link.Close() }
+
+// A link is its owner's alone.
+func (h *tcxHook) present() (bool, error) { return true, nil }

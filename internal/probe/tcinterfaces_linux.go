@@ -81,7 +81,7 @@ func (v *tcVantage) reconcile() {
 	}
 	v.names.Store(&names)
 	for index, i := range v.interfaces {
-		if link, ok := links[index]; !ok || !v.keeps(i, link, links) {
+		if link, ok := links[index]; !ok || !v.keeps(i, link, links) || !v.inPlace(i) {
 			v.drop(i)
 		}
 	}

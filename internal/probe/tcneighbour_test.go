@@ -297,7 +297,8 @@ func TestTCNeighbour(t *testing.T) {
 func (s *tcStreet) crashAndStop(c *collector, n *neighbour, m TCMode) {
 	t := s.t
 	t.Helper()
-	theirs, _, _ := n.tcOf()
+	theirs, filters, tcx := n.tcOf()
+	assert.Equal(t, 2, len(filters)+tcx)
 	unharmed := func() {
 		t.Helper()
 		others, _, _ := n.tcOf()
@@ -323,7 +324,7 @@ func (s *tcStreet) crashAndStop(c *collector, n *neighbour, m TCMode) {
 	s.order(c, n, true, tcBothDirections...)
 	unharmed()
 	c.stop()
-	_, filters, _ := n.tcOf()
+	_, filters, _ = n.tcOf()
 	assert.Empty(t, filters)
 	n.eventuallyWithoutTCX()
 	unharmed()
@@ -332,5 +333,14 @@ func (s *tcStreet) crashAndStop(c *collector, n *neighbour, m TCMode) {
 // eventuallyWithoutTCX: the kernel takes a link off after its last descriptor is gone.
 func (n *neighbour) eventuallyWithoutTCX() {
 	n.t.Helper()
-	require.Eventually(n.t, func() bool { _, _, tcx := n.tcOf(); return tcx == 0 }, 5*time.Second, time.Millisecond)
+	n.eventually(func(_ onTC, _ []tcFilterName, tcx int) bool { return tcx == 0 })
+}
+
+// eventually stays on the thread, which is in the network namespace.
+func (n *neighbour) eventually(condition func(others onTC, filters []tcFilterName, tcx int) bool) {
+	n.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !condition(n.tcOf()); time.Sleep(time.Millisecond) {
+		others, filters, tcx := n.tcOf()
+		require.Truef(n.t, time.Now().Before(deadline), "others %+v, our filters %v, our TCX programs %d", others, filters, tcx)
+	}
 }

@@ -182,16 +182,13 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 	newPeer(t).veth(t, tcStreetDevice)
 	n := newNeighbour(t, tcStreetDevice, 0)
 	const instances, rounds = 4, 50
-	namespace, err := openNetNS()
+	namespace, err := openThreadNetNS()
 	require.NoError(t, err)
 	defer namespace.close()
 	errs := make(chan error, instances)
 	for range instances {
 		go func() {
-			errs <- func() error {
-				if err := namespace.enter(); err != nil {
-					return err
-				}
+			errs <- namespace.run(func() error {
 				handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 				if err != nil {
 					return err
@@ -212,7 +209,7 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 					}
 				}
 				return nil
-			}()
+			})
 		}()
 	}
 	for range instances {
@@ -221,4 +218,40 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 	others, filters, _ := n.tcOf()
 	assert.Equal(t, onTC{}, others)
 	assert.Empty(t, filters)
+}
+
+// Some agents remove the qdisc that they made with all that is in it by then.
+func TestTCComesBackAfterTheirQdiscWent(t *testing.T) {
+	for name, attach := range map[string]func(*neighbour){
+		"clsact":  func(n *neighbour) { n.attachClsact(1, unix.ETH_P_ALL) },
+		"ingress": (*neighbour).attachIngress,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTCStreet(t)
+			n := s.neighbour()
+			attach(n)
+			b := openTCBench(t, tcConfig(mode(TCClsact), included(tcStreetDevice)))
+			require.NoError(t, b.start())
+			failed := b.hooks()[tcEgress].Err
+			if name == "ingress" {
+				require.ErrorIs(t, failed, errNoEgress)
+				require.Empty(t, b.attachedTo())
+			} else {
+				require.NoError(t, failed)
+			}
+			ours := &tcStreetBench{tcBench: b}
+			s.see(tcIngress, map[tcSeer]bool{ours: true, n: true})
+			n.leave()
+			n.eventually(func(_ onTC, filters []tcFilterName, _ int) bool { return len(filters) == 2 })
+			b.eventuallyAttachedTo(tcStreetDevice)
+			for _, d := range tcBothDirections {
+				s.see(d, map[tcSeer]bool{ours: true, n: false})
+				assert.NoError(t, b.hooks()[d].Err)
+			}
+			require.NoError(t, b.detach())
+			others, filters, _ := n.tcOf()
+			assert.Equal(t, onTC{}, others, "the new qdisc is ours")
+			assert.Empty(t, filters)
+		})
+	}
 }

@@ -192,7 +192,10 @@ type onTCProgram struct {
 // TCX programs of ours.
 func (n *neighbour) tcOf() (others onTC, filters []tcFilterName, tcx int) {
 	n.t.Helper()
-	qdiscs, err := tcQdiscs(tcHandle(n.t), n.device)
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	require.NoError(n.t, err)
+	defer handle.Close()
+	qdiscs, err := tcQdiscs(handle, n.device)
 	require.NoError(n.t, err)
 	for _, qdisc := range qdiscs {
 		others.Qdiscs = append(others.Qdiscs, netlink.QdiscAttrs{LinkIndex: qdisc.index})
@@ -230,12 +233,4 @@ func (n *neighbour) tcOf() (others onTC, filters []tcFilterName, tcx int) {
 		}
 	}
 	return others, filters, tcx
-}
-
-func tcHandle(t *testing.T) *netlink.Handle {
-	t.Helper()
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	require.NoError(t, err)
-	t.Cleanup(handle.Close)
-	return handle
 }

@@ -222,3 +222,18 @@ func (v *tcVantage) removeDead() {
 		v.logger.Warn("filters of dead instances may be left", zap.Error(err))
 	}
 }
+
+// inPlace is false when somebody removed a program of ours, as with a qdisc that was
+// theirs to remove.
+func (v *tcVantage) inPlace(i *tcInterface) bool {
+	for _, hook := range i.hooks {
+		if hook == nil {
+			continue
+		}
+		if present, err := hook.present(); err == nil && !present {
+			v.logger.Info("somebody removed our filter; attaching again", zap.String("interface", i.name))
+			return false
+		}
+	}
+	return true
+}

@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcWatch tells that something changed about interfaces, addresses or forwarding.
+// tcWatch tells that something changed about interfaces, addresses or forwarding, or
+// that a qdisc or filter was removed.
 // What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
 // can't be wrong for long.
 type tcWatch struct {
@@ -30,7 +32,7 @@ func newTCWatch() (*tcWatch, error) {
 	var groups uint32
 	for _, group := range []int{
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
+		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF, unix.RTNLGRP_TC,
 	} {
 		groups |= 1 << (group - 1)
 	}
@@ -78,14 +80,33 @@ func (w *tcWatch) wait(deadline time.Time) (bool, error) {
 	if err := w.socket.SetReadDeadline(deadline); err != nil {
 		return false, fmt.Errorf("wait for interface changes: %w", err)
 	}
-	switch _, err := w.socket.Read(message[:]); {
-	case err == nil, errors.Is(err, unix.ENOBUFS): // messages were lost: something changed
-		return true, nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return false, nil
-	default:
-		return false, fmt.Errorf("wait for interface changes: %w", err)
+	for {
+		n, err := w.socket.Read(message[:])
+		switch {
+		case err == nil && addsToTC(message[:n]):
+			continue
+		case err == nil, errors.Is(err, unix.ENOBUFS): // messages were lost: something changed
+			return true, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return false, nil
+		default:
+			return false, fmt.Errorf("wait for interface changes: %w", err)
+		}
 	}
+}
+
+// addsToTC is true for what is of no interest: a filter that is added, as by us,
+// removes none of ours.
+func addsToTC(message []byte) bool {
+	const typeOffset = 4 // in struct nlmsghdr
+	if len(message) < unix.SizeofNlMsghdr {
+		return false
+	}
+	switch binary.NativeEndian.Uint16(message[typeOffset:]) {
+	case unix.RTM_NEWTFILTER, unix.RTM_NEWQDISC, unix.RTM_NEWTCLASS, unix.RTM_NEWCHAIN:
+		return true
+	}
+	return false
 }
 
 // unlessClosed does not go by the error: that of a deadline is no os.ErrClosed.
