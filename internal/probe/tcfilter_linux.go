@@ -29,9 +29,10 @@ var errNoEgress = errors.New("the ingress qdisc that is there has no place for e
 
 // tcFilter is a cls_bpf filter in direct-action mode.
 type tcFilter struct {
-	qdisc  *tcQdisc
-	name   tcFilterName
-	filter netlink.BpfFilter
+	instance *tcInstance
+	qdisc    *tcQdisc
+	name     tcFilterName
+	filter   netlink.BpfFilter
 }
 
 func (a *tcAttacher) attachFilter(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
@@ -49,12 +50,16 @@ func (a *tcAttacher) attachFilter(index int, d tcDirection, prog *ebpf.Program) 
 	if qdisc.kind == qdiscIngress && d == tcEgress {
 		return nil, errNoEgress
 	}
-	removed, err := qdisc.removeDead()
+	removed, err := qdisc.removeDead(a.instance)
 	a.removed += removed
 	if err != nil {
 		return nil, errors.Join(err, qdisc.removeIfUnused())
 	}
-	f := &tcFilter{qdisc: qdisc, name: tcFilterName{instance: a.instance.id, direction: d, ourQdisc: qdisc.ours}}
+	f := &tcFilter{
+		instance: a.instance,
+		qdisc:    qdisc,
+		name:     tcFilterName{instance: a.instance.id, direction: d, ourQdisc: qdisc.ours},
+	}
 	if err := f.add(a.first, prog); err != nil {
 		return nil, errors.Join(err, qdisc.removeIfUnused())
 	}
@@ -104,7 +109,8 @@ func lastPriority(there []netlink.Filter) uint16 {
 	return last
 }
 
-// detach leaves the qdisc to the last one in it.
+// detach leaves the qdisc to the last one in it. On a thread in another network
+// namespace it works, too, but neither is locked nor removes what others left.
 func (f *tcFilter) detach() error {
 	defer lockTC()()
 	there, err := f.present()
@@ -115,7 +121,7 @@ func (f *tcFilter) detach() error {
 	if err := f.qdisc.netlink.FilterDel(&f.filter); err != nil && !isGone(err) {
 		return fmt.Errorf("delete filter %s: %w", f.filter.Name, err)
 	}
-	_, err = f.qdisc.removeDead()
+	_, err = f.qdisc.removeDead(f.instance)
 	return errors.Join(err, f.qdisc.removeIfUnused())
 }
 

@@ -67,8 +67,17 @@ func newTCInstance() (*tcInstance, error) {
 
 func (i *tcInstance) close() { i.socket.close() }
 
+// here is false on a thread in another network namespace, where all instances seem to
+// be dead, this one included.
+func (i *tcInstance) here() bool {
+	socket, err := bindAbstract(i.String())
+	socket.close()
+	return errors.Is(err, unix.EADDRINUSE)
+}
+
 // claimDead holds the name of an instance that is dead, until release. An instance
-// that can't be asked about counts as alive.
+// that can't be asked about counts as alive. The thread has to be in the network
+// namespace of the filters.
 func claimDead(id uint32) (release func(), dead bool) {
 	socket, err := bindAbstract(instanceName(id))
 	return socket.close, err == nil

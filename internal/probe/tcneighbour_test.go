@@ -274,6 +274,7 @@ func TestTCNeighbour(t *testing.T) {
 		TCClsact: func(n *neighbour) { n.attachClsact(1, unix.ETH_P_ALL) },
 	} {
 		t.Run(string(m)+"/before", func(t *testing.T) {
+			require.True(t, m != TCX || tcxSupported())
 			s := newTCStreet(t)
 			n := s.neighbour()
 			attach(n)
@@ -282,6 +283,7 @@ func TestTCNeighbour(t *testing.T) {
 			s.crashAndStop(c, n, m)
 		})
 		t.Run(string(m)+"/later", func(t *testing.T) {
+			require.True(t, m != TCX || tcxSupported())
 			s := newTCStreet(t)
 			c := s.collector(m, "first")
 			n := s.neighbour()

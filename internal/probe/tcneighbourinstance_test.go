@@ -44,7 +44,10 @@ func TestTCInstanceLives(t *testing.T) {
 	_, dead := claimDead(i.id)
 	assert.False(t, dead)
 
+	assert.True(t, i.here())
+
 	newPeer(t).in(func() {
+		assert.False(t, i.here())
 		release, dead := claimDead(i.id)
 		assert.True(t, dead, "its name is not known in another network namespace")
 		release()
@@ -100,6 +103,21 @@ func TestTCFiltersStayInTheirNamespace(t *testing.T) {
 	c.stop()
 }
 
+// On a thread in another network namespace everybody seems to be dead.
+func TestTCDetachesFromElsewhere(t *testing.T) {
+	s := newTCStreet(t)
+	b, other := s.bench(), s.bench()
+	detach, detachOther := b.attach(TCClsact, "first", tcBothDirections), other.attach(TCClsact, "first", tcBothDirections)
+	s.other.in(detach)
+	n := s.neighbour()
+	_, filters, _ := n.tcOf()
+	assert.Len(t, filters, 2)
+	s.see(tcIngress, map[tcSeer]bool{b: false, other: true})
+	detachOther()
+	others, _, _ := n.tcOf()
+	assert.Equal(t, onTC{}, others)
+}
+
 // What is left after a crash goes with the next start, wherever that one looks.
 func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
 	t.Run("our qdisc", func(t *testing.T) {
@@ -146,6 +164,7 @@ func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
 func TestTCTwoCollectors(t *testing.T) {
 	for _, m := range []TCMode{TCX, TCClsact} {
 		t.Run(string(m), func(t *testing.T) {
+			require.True(t, m != TCX || tcxSupported())
 			s := newTCStreet(t)
 			see := func(collectors ...*collector) {
 				t.Helper()

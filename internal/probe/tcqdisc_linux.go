@@ -128,18 +128,23 @@ func ourTCFilter(filter netlink.Filter) (tcFilterName, bool) {
 
 // removeDead removes the filters of instances that are dead, and learns from those of
 // all our instances whether one of them made the qdisc. Filters that others have put
-// into a qdisc of ours when none of ours is left in it make it theirs.
-func (q *tcQdisc) removeDead() (removed int, err error) {
+// into a qdisc of ours when none of ours is left in it make it theirs. On a thread
+// where self is not known nobody can be judged; nil trusts the caller.
+func (q *tcQdisc) removeDead(self *tcInstance) (removed int, err error) {
 	list, err := q.allFilters()
 	if err != nil {
 		return 0, err
 	}
+	judge := self == nil || self.here()
 	for _, filter := range list {
 		name, ok := ourTCFilter(filter)
 		if !ok {
 			continue
 		}
 		q.ours = q.ours || name.ourQdisc
+		if !judge {
+			continue
+		}
 		release, dead := claimDead(name.instance)
 		if !dead {
 			continue
@@ -174,8 +179,8 @@ func (q *tcQdisc) removeIfUnused() error {
 	return nil
 }
 
-// removeDeadTCFilters removes, from all interfaces of the network namespace, what
-// dead instances left.
+// removeDeadTCFilters removes, from all interfaces of the thread's network namespace,
+// which has to be the handle's, what dead instances left.
 func removeDeadTCFilters(handle *netlink.Handle) (removed int, err error) {
 	defer lockTC()()
 	qdiscs, err := tcQdiscs(handle, nil)
@@ -183,7 +188,7 @@ func removeDeadTCFilters(handle *netlink.Handle) (removed int, err error) {
 		return 0, err
 	}
 	for _, q := range qdiscs {
-		n, removeErr := q.removeDead()
+		n, removeErr := q.removeDead(nil)
 		removed += n
 		if removeErr == nil && n > 0 {
 			removeErr = q.removeIfUnused()
