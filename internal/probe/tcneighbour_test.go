@@ -32,7 +32,7 @@ const tcStreetDevice = "street"
 func newTCStreet(t *testing.T) *tcStreet {
 	t.Helper()
 	enterNetNS(t)
-	netns, err := openNetNS()
+	netns, err := openThreadNetNS()
 	require.NoError(t, err)
 	t.Cleanup(netns.close)
 	s := &tcStreet{t: t, netns: netns, other: newPeer(t)}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -99,11 +100,13 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// startCollector gives each a pid namespace of its own, as containers have.
 func startCollector(t *testing.T, m TCMode, position, device string) *collector {
 	t.Helper()
 	c := &collector{t: t, process: exec.Command("/proc/self/exe")}
 	c.process.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s", collectorEnv, m, position, device))
 	c.process.Stderr = &c.log
+	c.process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	var err error
 	c.in, err = c.process.StdinPipe()
 	require.NoError(t, err)

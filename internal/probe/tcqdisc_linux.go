@@ -30,7 +30,8 @@ type tcQdisc struct {
 	ours bool
 }
 
-// ensureTCQdisc makes a clsact qdisc unless there is one that will do.
+// ensureTCQdisc makes a clsact qdisc unless there is one that will do. A crash before
+// the first filter is in it leaves it empty, and nobody knows whose it was.
 func ensureTCQdisc(handle *netlink.Handle, index int) (*tcQdisc, error) {
 	q := &tcQdisc{netlink: handle, index: index, kind: qdiscClsact}
 	err := handle.QdiscAdd(clsact(index))
