@@ -16,19 +16,31 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
 // collectorEnv makes the test binary a process with one probe, which can be killed:
-// its value is the TC mode, the position and the interface.
-const collectorEnv = "EBPF_TCP_TEST_COLLECTOR"
+// its value is the TC mode, the position and the interface. Or it is an instance with
+// filters and nothing else, which takes less time to start.
+const (
+	collectorEnv   = "EBPF_TCP_TEST_COLLECTOR"
+	onlyAnInstance = "instance"
+)
 
 func init() {
-	if config := os.Getenv(collectorEnv); config != "" {
-		if err := runCollector(strings.Fields(config), os.Stdin, os.Stdout); err != nil {
+	if config := strings.Fields(os.Getenv(collectorEnv)); len(config) > 0 {
+		run := runCollector
+		if config[0] == onlyAnInstance {
+			run = runInstance
+		}
+		if err := run(config, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "collector:", err)
 			os.Exit(1)
 		}
@@ -73,6 +85,36 @@ func runCollector(config []string, in io.Reader, out io.Writer) error {
 	return nil
 }
 
+// runInstance adds filters to the interfaces that are named and waits to be killed.
+func runInstance(config []string, in io.Reader, out io.Writer) error {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, verdictNext), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	a := newTCAttacher(&Config{TCMode: TCClsact}, handle)
+	for _, name := range config[1:] {
+		device, err := handle.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		for d := range tcDirections {
+			if _, err := a.attach(device.Attrs().Index, d, prog); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintln(out, "started")
+	_, err = io.Copy(io.Discard, in)
+	return err
+}
+
 // collector is such a process, in the network namespace of the test.
 type collector struct {
 	t       *testing.T
@@ -100,11 +142,16 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// startCollector gives each a pid namespace of its own, as containers have.
 func startCollector(t *testing.T, m TCMode, position, device string) *collector {
 	t.Helper()
+	return startProcess(t, string(m), position, device)
+}
+
+// startProcess gives each a pid namespace of its own, as containers have.
+func startProcess(t *testing.T, config ...string) *collector {
+	t.Helper()
 	c := &collector{t: t, process: exec.Command("/proc/self/exe")}
-	c.process.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s", collectorEnv, m, position, device))
+	c.process.Env = append(os.Environ(), collectorEnv+"="+strings.Join(config, " "))
 	c.process.Stderr = &c.log
 	c.process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	var err error

@@ -83,12 +83,34 @@ func TestTCLockIsNotForEver(t *testing.T) {
 	assert.Less(t, time.Since(begin), tcLockWait)
 }
 
+// instance attaches the neighbour's programs as if they were ours.
+func (n *neighbour) instance() (detach func()) {
+	n.t.Helper()
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	require.NoError(n.t, err)
+	a := newTCAttacher(&Config{TCMode: TCClsact}, handle)
+	var hooks []tcHook
+	for d := range tcDirections {
+		hook, err := a.attach(n.device.Attrs().Index, d, n.program[d])
+		require.NoError(n.t, err)
+		hooks = append(hooks, hook)
+	}
+	return func() {
+		n.t.Helper()
+		for _, hook := range hooks {
+			assert.NoError(n.t, hook.detach())
+		}
+		a.close()
+		handle.Close()
+	}
+}
+
 // An interface takes no filter along to another network namespace, where the name of
 // its instance would not be known.
 func TestTCFiltersStayInTheirNamespace(t *testing.T) {
 	s := newTCStreet(t)
-	c := s.collector(TCClsact, "first")
 	n := s.neighbour()
+	detach := n.instance()
 	_, filters, _ := n.tcOf()
 	require.Len(t, filters, 2)
 	require.NoError(t, netlink.LinkSetNsFd(n.device, int(s.other.file.file.Fd())))
@@ -100,19 +122,20 @@ func TestTCFiltersStayInTheirNamespace(t *testing.T) {
 		assert.Empty(t, filters)
 		assert.Empty(t, others.Qdiscs)
 	})
-	c.stop()
+	detach()
 }
 
 // On a thread in another network namespace everybody seems to be dead.
 func TestTCDetachesFromElsewhere(t *testing.T) {
 	s := newTCStreet(t)
-	b, other := s.bench(), s.bench()
-	detach, detachOther := b.attach(TCClsact, "first", tcBothDirections), other.attach(TCClsact, "first", tcBothDirections)
+	n, other := s.neighbour(), s.neighbour()
+	detach, detachOther := n.instance(), other.instance()
 	s.other.in(detach)
-	n := s.neighbour()
 	_, filters, _ := n.tcOf()
 	assert.Len(t, filters, 2)
-	s.see(tcIngress, map[tcSeer]bool{b: false, other: true})
+	for _, d := range tcBothDirections {
+		s.see(d, map[tcSeer]bool{n: false, other: true})
+	}
 	detachOther()
 	others, _, _ := n.tcOf()
 	assert.Equal(t, onTC{}, others)
@@ -120,45 +143,39 @@ func TestTCDetachesFromElsewhere(t *testing.T) {
 
 // What is left after a crash goes with the next start, wherever that one looks.
 func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
-	t.Run("our qdisc", func(t *testing.T) {
-		s := newTCStreet(t)
-		s.other.veth(t, "elsewhere")
-		crashed, living := s.collector(TCClsact, "first"), s.collector(TCClsact, "last")
-		n := s.neighbour()
-		crashed.kill()
-		c := startCollector(t, TCAuto, "first", "elsewhere")
-		_, filters, _ := n.tcOf()
-		assert.Len(t, filters, 2, "those of the one that lives")
-		s.see(tcIngress, map[tcSeer]bool{living: true})
-		assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 2}`)
-		living.kill()
-		others, filters, _ := n.tcOf()
-		assert.Len(t, filters, 2)
+	s := newTCStreet(t)
+	for _, name := range []string{"theirs", "elsewhere"} {
+		require.NoError(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "peer-" + name}))
+	}
+	ours, theirs := s.neighbour(), newNeighbour(t, "theirs", 0)
+	require.NoError(t, netlink.QdiscAdd(clsact(theirs.device.Attrs().Index)))
+	expect := func(filters, qdiscs, filtersInTheirs int) {
+		t.Helper()
+		others, left, _ := ours.tcOf()
+		assert.Len(t, left, filters)
+		assert.Len(t, others.Qdiscs, qdiscs)
+		others, left, _ = theirs.tcOf()
+		assert.Len(t, left, filtersInTheirs)
 		assert.Len(t, others.Qdiscs, 1)
-		c.stop()
-		startCollector(t, TCAuto, "first", "elsewhere").stop()
-		others, filters, _ = n.tcOf()
-		assert.Empty(t, filters)
-		assert.Empty(t, others.Qdiscs, "one of ours made it, and nobody needs it")
-	})
-	t.Run("their qdisc", func(t *testing.T) {
-		s := newTCStreet(t)
-		s.other.veth(t, "elsewhere")
-		n := s.neighbour()
-		require.NoError(t, netlink.QdiscAdd(clsact(n.device.Attrs().Index)))
-		s.collector(TCClsact, "first").kill()
-		startCollector(t, TCClsact, "first", "elsewhere").stop()
-		others, filters, _ := n.tcOf()
-		assert.Empty(t, filters)
-		assert.Len(t, others.Qdiscs, 1)
-	})
-	t.Run("off", func(t *testing.T) {
-		s := newTCStreet(t)
-		s.collector(TCClsact, "first").kill()
-		s.collector(TCOff, "first").stop()
-		_, filters, _ := s.neighbour().tcOf()
-		assert.Len(t, filters, 2)
-	})
+	}
+	crashed := startProcess(t, onlyAnInstance, tcStreetDevice, "theirs")
+	living := startProcess(t, onlyAnInstance, tcStreetDevice)
+	crashed.kill()
+	expect(4, 1, 2)
+	startCollector(t, TCOff, "first", "elsewhere").stop()
+	expect(4, 1, 2)
+
+	c := startCollector(t, TCAuto, "first", "elsewhere")
+	assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 4}`)
+	expect(2, 1, 0)
+	c.stop()
+	living.kill()
+	expect(2, 1, 0)
+
+	c = startCollector(t, TCAuto, "first", "elsewhere")
+	assert.Contains(t, c.log.String(), `removed the filters of instances that are dead	{"filters": 2}`)
+	expect(0, 0, 0)
+	c.stop()
 }
 
 func TestTCTwoCollectors(t *testing.T) {
@@ -241,36 +258,30 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 
 // Some agents remove the qdisc that they made with all that is in it by then.
 func TestTCComesBackAfterTheirQdiscWent(t *testing.T) {
-	for name, attach := range map[string]func(*neighbour){
-		"clsact":  func(n *neighbour) { n.attachClsact(1, unix.ETH_P_ALL) },
-		"ingress": (*neighbour).attachIngress,
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newTCStreet(t)
-			n := s.neighbour()
-			attach(n)
-			b := openTCBench(t, tcConfig(mode(TCClsact), included(tcStreetDevice)))
-			require.NoError(t, b.start())
-			failed := b.hooks()[tcEgress].Err
-			if name == "ingress" {
-				require.ErrorIs(t, failed, errNoEgress)
-				require.Empty(t, b.attachedTo())
-			} else {
-				require.NoError(t, failed)
-			}
-			ours := &tcStreetBench{tcBench: b}
-			s.see(tcIngress, map[tcSeer]bool{ours: true, n: true})
-			n.leave()
-			n.eventually(func(_ onTC, filters []tcFilterName, _ int) bool { return len(filters) == 2 })
-			b.eventuallyAttachedTo(tcStreetDevice)
-			for _, d := range tcBothDirections {
-				s.see(d, map[tcSeer]bool{ours: true, n: false})
-				assert.NoError(t, b.hooks()[d].Err)
-			}
-			require.NoError(t, b.detach())
-			others, filters, _ := n.tcOf()
-			assert.Equal(t, onTC{}, others, "the new qdisc is ours")
-			assert.Empty(t, filters)
-		})
+	s := newTCStreet(t)
+	n := s.neighbour()
+	n.attachIngress()
+	b := openTCBench(t, tcConfig(mode(TCClsact), included(tcStreetDevice)))
+	require.NoError(t, b.start())
+	require.ErrorIs(t, b.hooks()[tcEgress].Err, errNoEgress)
+	ours := &tcStreetBench{tcBench: b}
+	s.see(tcIngress, map[tcSeer]bool{ours: true, n: true})
+	assert.Empty(t, b.attachedTo(), "ingress only")
+
+	for range 2 {
+		n.leave()
+		n.eventually(func(_ onTC, filters []tcFilterName, _ int) bool { return len(filters) == 2 })
+		b.eventuallyAttachedTo(tcStreetDevice)
+		for _, d := range tcBothDirections {
+			s.see(d, map[tcSeer]bool{ours: true, n: false})
+			assert.NoError(t, b.hooks()[d].Err)
+		}
+		n.attachClsact(1, unix.ETH_P_ALL)
 	}
+	n.leave()
+	n.eventually(func(_ onTC, filters []tcFilterName, _ int) bool { return len(filters) == 2 })
+	require.NoError(t, b.detach())
+	others, filters, _ := n.tcOf()
+	assert.Equal(t, onTC{}, others, "the new qdisc is ours")
+	assert.Empty(t, filters)
 }
