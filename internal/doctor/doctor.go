@@ -5,6 +5,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func WriteText(w io.Writer, d *probe.Diagnosis) error {
 	if d.BTF != "" {
 		fmt.Fprintf(&out, "the kernel's BTF can't be read: %s\n", d.BTF)
 	}
+	writeCapabilities(&out, d)
 	fmt.Fprintln(&out)
 	writeFeatures(&out, d)
 	writeRefusals(&out, d)
@@ -44,6 +46,24 @@ func WriteText(w io.Writer, d *probe.Diagnosis) error {
 		return fmt.Errorf("write the diagnosis: %w", err)
 	}
 	return nil
+}
+
+// writeCapabilities names those that are held, and explains those that are not.
+func writeCapabilities(out *bytes.Buffer, d *probe.Diagnosis) {
+	var held []string
+	for _, c := range d.Capabilities {
+		if c.Held {
+			held = append(held, c.Name)
+		}
+	}
+	if len(d.Capabilities) > 0 {
+		fmt.Fprintf(out, "capabilities: %s\n", cmp.Or(strings.Join(held, " "), "none"))
+	}
+	for _, c := range d.Capabilities {
+		if !c.Held {
+			fmt.Fprintf(out, "  without %s: %s\n", c.Name, c.Gives)
+		}
+	}
 }
 
 func writeFeatures(out *bytes.Buffer, d *probe.Diagnosis) {

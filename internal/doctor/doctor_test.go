@@ -70,7 +70,8 @@ func TestTextOfMemory(t *testing.T) {
 	var got bytes.Buffer
 	require.NoError(t, WriteText(&got, &probe.Diagnosis{
 		Kernel: "6.1", Machine: "x86_64", BTF: "no such file", Bytes: 3 << 20,
-		Maps: []probe.MapMemory{{Name: "connections", Entries: 10, Bytes: 2 << 20}, {Name: "records", Entries: 4096, Bytes: 1 << 20}},
+		Capabilities: []probe.CapabilityDiagnosis{{Name: "CAP_BPF", Held: true, Required: true, Gives: "all"}, {Name: "CAP_SYS_ADMIN", Gives: "more"}},
+		Maps:         []probe.MapMemory{{Name: "connections", Entries: 10, Bytes: 2 << 20}, {Name: "records", Entries: 4096, Bytes: 1 << 20}},
 		Features: []probe.FeatureDiagnosis{
 			{Name: "drop", Gives: "drops", Wanted: true, Impossible: "too old"},
 			{Name: "accept", Gives: "who", Ways: []probe.WayDiagnosis{
@@ -80,6 +81,8 @@ func TestTextOfMemory(t *testing.T) {
 	}))
 	assert.Equal(t, `Linux 6.1 x86_64
 the kernel's BTF can't be read: no such file
+capabilities: CAP_BPF
+  without CAP_SYS_ADMIN: more
 
 FEATURE  HOOK                GIVES
 drop     -                   drops
@@ -109,7 +112,7 @@ func TestReadmeSupportTable(t *testing.T) {
 	require.True(t, found, tableBegin)
 	table, after, found := strings.Cut(rest, tableEnd)
 	require.True(t, found, tableEnd)
-	want := supportTable(golden(t))
+	want := supportTable(t, golden(t))
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(before+tableBegin+want+tableEnd+after), 0o644))
 		return
@@ -117,7 +120,8 @@ func TestReadmeSupportTable(t *testing.T) {
 	assert.Equal(t, want, table, "run the test with -update when this is intended")
 }
 
-func supportTable(kernels []*probe.Diagnosis) string {
+func supportTable(t *testing.T, kernels []*probe.Diagnosis) string {
+	t.Helper()
 	var out strings.Builder
 	out.WriteString("| Feature |")
 	for _, d := range kernels {
@@ -127,6 +131,8 @@ func supportTable(kernels []*probe.Diagnosis) string {
 	for row := range kernels[0].Features {
 		out.WriteString("| " + kernels[0].Features[row].Gives + " |")
 		for _, d := range kernels {
+			require.Len(t, d.Features, len(kernels[0].Features), d.Kernel)
+			require.Equal(t, kernels[0].Features[row].Name, d.Features[row].Name, d.Kernel)
 			cell := "-"
 			if used := d.Features[row].Used(); used != nil {
 				cell = path.Dir(used.Hooks[0])

@@ -24,6 +24,9 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 	if err := d.readKernel(); err != nil {
 		return nil, err
 	}
+	if err := d.readCapabilities(); err != nil {
+		return nil, err
+	}
 	p, err := New(cfg, zap.NewNop())
 	if err != nil {
 		return nil, err
@@ -51,6 +54,19 @@ func (d *Diagnosis) readKernel() error {
 		return fmt.Errorf("ask for the kernel's name: %w", err)
 	}
 	d.Kernel, d.Machine = unix.ByteSliceToString(name.Release[:]), unix.ByteSliceToString(name.Machine[:])
+	return nil
+}
+
+func (d *Diagnosis) readCapabilities() error {
+	held, err := EffectiveCapabilities()
+	if err != nil {
+		return err
+	}
+	for _, use := range CapabilityUses() {
+		d.Capabilities = append(d.Capabilities, CapabilityDiagnosis{
+			Name: use.Capability.String(), Held: held.allows(use.Capability), Required: use.Required, Gives: use.Gives,
+		})
+	}
 	return nil
 }
 

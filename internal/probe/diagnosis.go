@@ -9,11 +9,24 @@ type Diagnosis struct {
 	Kernel  string `json:"kernel"`
 	Machine string `json:"machine"`
 	// BTF is empty when the kernel's type information can be read, else why not.
-	BTF      string             `json:"btf_error,omitempty"`
-	Features []FeatureDiagnosis `json:"features"`
-	Maps     []MapMemory        `json:"maps"`
+	BTF string `json:"btf_error,omitempty"`
+	// Capabilities are those that have a use here.
+	Capabilities []CapabilityDiagnosis `json:"capabilities,omitempty"`
+	Features     []FeatureDiagnosis    `json:"features"`
+	Maps         []MapMemory           `json:"maps"`
 	// Bytes is the sum over Maps.
 	Bytes uint64 `json:"map_bytes"`
+}
+
+// CapabilityDiagnosis is about one capability of this process.
+type CapabilityDiagnosis struct {
+	Name string `json:"name"`
+	// Held: the process has it.
+	Held bool `json:"held"`
+	// Required: nothing useful works without it.
+	Required bool `json:"required"`
+	// Gives is what is lost without it.
+	Gives string `json:"gives"`
 }
 
 // FeatureDiagnosis is about one feature.
