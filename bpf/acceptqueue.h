@@ -34,15 +34,25 @@ static __always_inline void accepted(const struct sock *sk)
 	own_by_current(&connection->owner, OWNER_ACCEPTOR);
 }
 
+/* The current process's table of open files. */
+static __always_inline struct file **current_files(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		const struct task_struct *task = bpf_get_current_task_btf();
+
+		return task->files->fdt->fd;
+	}
+	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt, fd);
+}
+
 /* accept() returned a descriptor of the current process. */
 static __always_inline void accepted_descriptor(long fd)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
 	struct file **files, *file = NULL;
 
 	if (fd < 0)
 		return;
-	files = BPF_CORE_READ(task, files, fdt, fd);
+	files = current_files();
 	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	accepted(file_socket(file));
 }

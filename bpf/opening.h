@@ -76,7 +76,8 @@ static __always_inline bool opened_before(__u64 key, const struct sock *sk, __u6
 
 	if (!known)
 		return !first_look(key);
-	return is_peer(known, sk) && now - known->opened < SECOND_LOOK;
+	return known->flow.remote_port == bpf_ntohs(sk->__sk_common.skc_dport) &&
+	       now - known->opened < SECOND_LOOK;
 }
 
 static __always_inline void opened(struct sock *sk, enum id_space space)
@@ -130,7 +131,7 @@ static __always_inline void opened_late(const struct sock *sk)
 		return;
 	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	connection.ifindex = socket_ifindex(sk);
+	connection.ifindex = socket_ifindex_checked(sk);
 	connection.handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
 	connection.handshake_us = connection.handshake_rtt_us;
 	if (state == TCP_CLOSE_WAIT)

@@ -143,7 +143,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	long error;
 
 	connection->opened = bpf_ktime_get_boot_ns();
-	connection->ifindex = socket_ifindex(sk);
+	connection->ifindex = socket_ifindex_checked(sk);
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) &&
 	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		connection->flags |= CONNECTION_MPTCP;

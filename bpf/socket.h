@@ -62,7 +62,7 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 }
 
 /* The interface that the last segment of the handshake came in by; 0 = unknown. */
-static __always_inline __u32 socket_ifindex(const struct sock *sk)
+static __always_inline __u32 socket_ifindex_checked(const struct sock *sk)
 {
 	/* struct sock has it since 5.16; before, struct inet_sock. */
 	if (bpf_core_field_exists(struct sock, sk_rx_dst_ifindex))
@@ -70,6 +70,14 @@ static __always_inline __u32 socket_ifindex(const struct sock *sk)
 	if (bpf_core_field_exists(struct inet_sock, rx_dst_ifindex))
 		return BPF_CORE_READ((const struct inet_sock *)sk, rx_dst_ifindex);
 	return 0;
+}
+
+/* The same by a direct load. */
+static __always_inline __u32 socket_ifindex(const struct sock *sk)
+{
+	if (bpf_core_field_exists(struct sock, sk_rx_dst_ifindex))
+		return sk->sk_rx_dst_ifindex;
+	return socket_ifindex_checked(sk);
 }
 
 /*
