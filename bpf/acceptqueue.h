@@ -24,13 +24,14 @@ static __always_inline void accepted(const struct sock *sk)
 			ledger_add(LEDGER_LOST_STALE, 1);
 		connection = NULL;
 	}
-	if (!connection) {
+	if (connection) {
+		connection->accepted = bpf_ktime_get_boot_ns();
+	} else {
 		opened_late(sk);
 		connection = bpf_map_lookup_elem(&connections, &key);
+		if (!connection)
+			return;
 	}
-	if (!connection)
-		return;
-	connection->accepted = bpf_ktime_get_boot_ns();
 	own_by_current(&connection->owner, OWNER_ACCEPTOR);
 }
 

@@ -40,7 +40,42 @@ struct {
 	__type(value, struct ids);
 } connection_ids SEC(".maps");
 
-/* CPU and a count per CPU: unique without an atomic fetch, which needs 5.12. */
+/*
+ * When the connections map last had no room, boot clock ns: the absence of a
+ * connection proves nothing soon after. Set by whoever finds no room.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} connections_full SEC(".maps");
+
+/* Longer than nearly any connection waits to be accepted, in nanoseconds. */
+#define FULL_MATTERS 60000000000ULL
+
+static __always_inline void note_full(__u64 now)
+{
+	__u32 zero = 0;
+	__u64 *last = bpf_map_lookup_elem(&connections_full, &zero);
+
+	if (last)
+		*last = now;
+}
+
+static __always_inline bool full_lately(__u64 now)
+{
+	__u32 zero = 0;
+	const __u64 *last = bpf_map_lookup_elem(&connections_full, &zero);
+
+	return last && *last && now - *last < FULL_MATTERS;
+}
+
+/*
+ * CPU and a count per CPU: unique without an atomic fetch, which needs 5.12. Before 6.1
+ * a program can interrupt itself, and two connections that open in the same instant on
+ * one CPU could get one id.
+ */
 static __always_inline __u64 next_id(enum id_space space)
 {
 	__u32 zero = 0;

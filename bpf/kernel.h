@@ -137,6 +137,7 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_received;
 	__u64 bytes_acked;
+	__u64 tcp_mstamp; /* the last packet, microseconds of the monotonic clock */
 	__u32 segs_in;
 	__u32 segs_out;
 	__u32 snd_una;

@@ -70,8 +70,7 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	submit(record);
 }
 
-/* The twin may tell of it again, which user space ignores. */
-static __always_inline void listen_closed(const struct tcp_sock *tp)
+static __always_inline void listen_closed(const struct tcp_sock *tp, enum id_space space)
 {
 	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
 	struct listen_record *record;
@@ -88,6 +87,8 @@ static __always_inline void listen_closed(const struct tcp_sock *tp)
 			listener->port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 		listener->drops = (__u32)sk->sk_drops.counter - listener->drops_before;
 		last = *listener;
+	} else if (space == ID_OPENED_AGAIN) {
+		return; /* told of, or it was not followed and the first look told of it */
 	}
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {

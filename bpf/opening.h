@@ -12,8 +12,9 @@
 
 const volatile bool emit_open;
 const volatile bool track_half_open;
-/* The SYN-ACK retransmit hook is there. */
 const volatile bool track_repeated_handshakes;
+/* When the programs were loaded, microseconds of the monotonic clock. */
+const volatile __u64 loaded_us;
 
 static __always_inline void send_open(const struct connection *connection)
 {
@@ -40,9 +41,6 @@ static __always_inline void forget_half_open(const struct connection *connection
 	bpf_map_delete_elem(&half_open_handshakes, &key);
 }
 
-/* Set when a connection found no room: from then on, absence proves nothing. */
-static bool connections_were_full;
-
 /* Enters a connection into the books and the map; the id is the caller's. */
 static __always_inline void follow(__u64 key, const struct connection *connection)
 {
@@ -56,7 +54,7 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 		if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
 			note_no_room(key);
 			ledger_add(LEDGER_LOST_MAP_FULL, 1);
-			connections_were_full = true;
+			note_full(connection->opened);
 			return;
 		}
 	}
@@ -113,34 +111,51 @@ static __always_inline void opened(struct sock *sk, enum id_space space)
 	follow(key, &connection);
 }
 
+/* Until a connection is established only its SYN-ACK can have been sent again. */
+static __always_inline void late_handshake(const struct tcp_sock *tp, struct connection *connection)
+{
+	if (BPF_CORE_READ(tp, total_retrans))
+		return;
+	connection->handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	connection->handshake_us = connection->handshake_rtt_us;
+}
+
 /*
  * The hook runs before the state is stored: a socket that is ESTABLISHED and not in the
- * map was missed, unless the map has been full.
+ * map was missed, unless the map has been full, or was there before us: its last packet
+ * came before we did, and a network namespace that we may not enter hid it from the
+ * scans. Since when it waited to be accepted is not known.
  */
 static __always_inline void opened_late(const struct sock *sk)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	__u64 now = bpf_ktime_get_boot_ns();
 	struct connection connection = {};
 	__u64 key = (__u64)sk;
 
-	if (connections_were_full || (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT))
+	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) || full_lately(now))
 		return;
 	socket_flow_checked(sk, &connection.flow);
 	if (!flow_selected(&connection.flow))
 		return;
-	connection.opened = bpf_ktime_get_boot_ns();
+	connection.opened = now;
 	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	connection.ifindex = socket_ifindex_checked(sk);
-	connection.handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-	connection.handshake_us = connection.handshake_rtt_us;
+	late_handshake(tp, &connection);
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
+	if (BPF_CORE_READ(tp, tcp_mstamp) < loaded_us)
+		connection.flags |= CONNECTION_ADOPTED;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
 	connection.id = next_id(ID_LATE);
 	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST))
 		return;
+	if (connection.flags & CONNECTION_ADOPTED) {
+		ledger_add(LEDGER_ADOPTED, 1);
+		return;
+	}
 	ledger_add(LEDGER_OPENED, 1);
 	if (emit_open)
 		send_open(&connection);

@@ -159,8 +159,10 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	if (!error && !adopted_flags(sk) && !bpf_map_delete_elem(&connections, &key))
 		return;
 	ledger_add(LEDGER_ADOPTED, 1);
-	if (error)
+	if (error) {
+		note_full(connection->opened);
 		ledger_add(LEDGER_LOST_MAP_FULL, 1);
+	}
 }
 
 SEC("iter/task_file")

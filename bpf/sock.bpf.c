@@ -8,13 +8,13 @@
  *   security_sock_graft, or sys_exit_accept{,4}    -> who accepted, and when
  *   tcp_conn_request, tcp_v4/6_syn_recv_sock       -> overflows of the accept queue
  *
- * Why a twin: the kernel does not run a program inside itself on one CPU, it skips the
- * inner run (recursion_misses), and a softirq may interrupt a process in the middle of
- * the hook. Of two programs that run one after the other only one can be in the middle.
- * So each transition is looked at twice, and each look leaves alone what the other did.
- * With receive packet steering a CPU was seen to run no program on this tracepoint for
- * some hundred microseconds, for reasons unknown: a beginning missed so is found at
- * accept, an end is counted as lost, stale.
+ * Why a twin: since 6.1 (commit 05b24ff9b2cf) the kernel does not run a program inside
+ * itself on one CPU, it skips the inner run (recursion_misses), and a softirq may interrupt a
+ * process in the middle of the hook. Of two programs that run one after the other only one can be
+ * in the middle. So each transition is looked at twice, and each look leaves alone what the other
+ * did. With receive packet steering a CPU was seen to run no program on this tracepoint for some
+ * hundred microseconds, for reasons unknown: a beginning missed so is found at accept, an end is
+ * counted as lost, stale.
  *
  * Why skc_num is never read at CLOSE: tcp_set_state() unhashes the socket before
  * the tracepoint, so the tuple is the one kept from ESTABLISHED.
@@ -72,7 +72,7 @@ static __always_inline int state_changes(struct sock *sk, int oldstate, int news
 		}
 		tp = bpf_skc_to_tcp_sock(sk);
 		if (tp)
-			listen_closed(tp);
+			listen_closed(tp, space);
 		break;
 	case TCP_LISTEN:
 		tp = bpf_skc_to_tcp_sock(sk);

@@ -49,6 +49,7 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		Drops:                c.Metrics.TCPServerDrops.Enabled,
 		Retransmits:          c.Metrics.TCPServerRetransmits.Enabled,
 		Handshakes:           c.Metrics.TCPServerHandshakeDuration.Enabled || c.Events.TCPServerConnectionClose.Enabled,
+		Accepts:              c.Metrics.TCPServerAcceptDuration.Enabled || c.Events.TCPServerConnectionClose.Enabled,
 		Overflows: c.Metrics.TCPServerAcceptQueueOverflows.Enabled ||
 			c.Metrics.TCPServerConnectionFailed.Enabled || c.Events.TCPServerConnectionFailed.Enabled,
 		Process:          c.Attribution.Process || c.Attribution.Container,

@@ -24,5 +24,14 @@ func (c *clock) refresh() error {
 	return nil
 }
 
+// monotonic reads the clock of bpf_ktime_get_ns, which stands still in suspend.
+func monotonic() (time.Duration, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0, fmt.Errorf("read the monotonic clock: %w", err)
+	}
+	return time.Duration(now.Nano()), nil
+}
+
 // unix converts nanoseconds of the boot clock to Unix nanoseconds.
 func (c *clock) unix(boot uint64) int64 { return int64(boot) + c.offset }

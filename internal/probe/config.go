@@ -71,6 +71,8 @@ type Config struct {
 
 	// Handshakes asks for the duration of handshakes whose SYN-ACK was sent again.
 	Handshakes bool
+	// Accepts asks for the time in the accept queue, which Process brings, too.
+	Accepts bool
 	// Overflows asks for the attempts that full accept queues turn away.
 	Overflows bool
 

@@ -207,7 +207,8 @@ func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 		Adopted:      flags&sockConnectionFlagCONNECTION_ADOPTED != 0,
 		MPTCP:        flags&sockConnectionFlagCONNECTION_MPTCP != 0,
 	}
-	if r.Accepted > r.Opened {
+	// Since when an adopted one waited is not known.
+	if r.Accepted > r.Opened && !to.Adopted {
 		to.Accept = int64(r.Accepted - r.Opened)
 	}
 }

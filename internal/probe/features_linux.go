@@ -99,21 +99,17 @@ type function struct {
 	argument      argument
 }
 
-// entries are the ways to the entries of functions, best first: fentry jumps
+// entries are the ways to the entry of a function, best first: fentry jumps
 // straight into the program, kprobe.multi comes in through ftrace, kprobe through a
 // breakpoint or a jump of its own.
-func entries(functions ...function) []way {
+func entries(f function) []way {
 	var ways []way
 	for _, kind := range []hookKind{hookFentry, hookKprobeMulti, hookKprobe} {
 		suffix := "_kprobe"
 		if kind == hookFentry {
 			suffix = "_fentry"
 		}
-		var w way
-		for _, f := range functions {
-			w = append(w, hook{f.program + suffix, kind, f.name, f.argument})
-		}
-		ways = append(ways, w)
+		ways = append(ways, way{{f.program + suffix, kind, f.name, f.argument}})
 	}
 	return ways
 }
@@ -130,7 +126,9 @@ const (
 	refusedFeature    = "refused"
 	packetFeature     = "packet"
 	acceptFeature     = "accept"
-	overflowFeature   = "accept_queue_overflow"
+	overflowAtSYN     = "accept_queue_overflow_syn"
+	overflowAtACK     = "accept_queue_overflow_ack"
+	overflowAtACK6    = "accept_queue_overflow_ack6"
 )
 
 // featureTable lists the features in the order they attach.
@@ -166,17 +164,21 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 			ways: tracepoint(hookRaw, "kfree_skb", "drop"),
 		},
 		{
-			name: acceptFeature, gives: "the accepting process, time in the accept queue", wanted: cfg.Process,
+			name: acceptFeature, gives: "the accepting process, time in the accept queue", wanted: cfg.Process || cfg.Accepts,
 			ways: acceptWays(cfg),
 		},
-		{
-			name: overflowFeature, gives: "attempts that failed because an accept queue was full", wanted: cfg.Overflows,
-			ways: entries(
-				function{"syn", "tcp_conn_request", argument{2, "sock"}},
-				function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}},
-				function{"ack6", "tcp_v6_syn_recv_sock", argument{2, "request_sock"}},
-			),
-		},
+		overflow(cfg, overflowAtSYN, "at the SYN", function{"syn", "tcp_conn_request", argument{2, "sock"}}),
+		overflow(cfg, overflowAtACK, "at the ACK", function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}}),
+		overflow(cfg, overflowAtACK6, "at the ACK, IPv6", function{"ack6", "tcp_v6_syn_recv_sock", argument{2, "request_sock"}}),
+	}
+}
+
+// overflow is one of the places where a full accept queue turns a segment away. Each
+// finds its own way: 6.1 has fentry for all but one, and IPv6 may be a module.
+func overflow(cfg *Config, name, where string, f function) feature {
+	return feature{
+		name: name, gives: "attempts that failed because an accept queue was full, " + where, wanted: cfg.Overflows,
+		ways: entries(f),
 	}
 }
 

@@ -121,10 +121,15 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 	if len(cfg.IncludeClients)+len(cfg.ExcludeClients) == 0 {
 		spec.Maps["client_filter"].MaxEntries = 1
 	}
+	now, err := monotonic()
+	if err != nil {
+		return err
+	}
 	return setConstants(spec, cfg, map[string]any{
 		"emit_open":                 cfg.OpenRecords,
 		"track_half_open":           cfg.HalfOpen,
 		"track_repeated_handshakes": cfg.Handshakes,
+		"loaded_us":                 uint64(now.Microseconds()),
 		"attribute_process":         cfg.Process,
 		"ring_wakeup_bytes":         uint64(cfg.RingBytes / 4),
 		"emit_failed":               cfg.FailedRecords,

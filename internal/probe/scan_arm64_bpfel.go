@@ -19,6 +19,7 @@ const (
 	scanMapClientFilter             = "client_filter"
 	scanMapConnectionIds            = "connection_ids"
 	scanMapConnections              = "connections"
+	scanMapConnectionsFull          = "connections_full"
 	scanMapHalfOpenHandshakes       = "half_open_handshakes"
 	scanMapLedger                   = "ledger"
 	scanMapListeners                = "listeners"
@@ -98,6 +99,7 @@ type scanMapSpecs struct {
 	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
 	ConnectionIds      *ebpf.MapSpec `ebpf:"connection_ids"`
 	Connections        *ebpf.MapSpec `ebpf:"connections"`
+	ConnectionsFull    *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
@@ -145,6 +147,7 @@ type scanMaps struct {
 	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
 	ConnectionIds      *ebpf.Map `ebpf:"connection_ids"`
 	Connections        *ebpf.Map `ebpf:"connections"`
+	ConnectionsFull    *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	Listeners          *ebpf.Map `ebpf:"listeners"`
@@ -162,6 +165,7 @@ func (m *scanMaps) Close() error {
 		m.ClientFilter,
 		m.ConnectionIds,
 		m.Connections,
+		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.Ledger,
 		m.Listeners,

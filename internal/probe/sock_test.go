@@ -452,13 +452,9 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	require.NoError(t, l.Close())
 	k.balance()
 	s, _ := k.snapshot(port)
-	t.Logf("opened %d, closed %d, lost %v", s.Ledger.Opened, len(k.closed), s.Ledger.Lost[ledger.Connection])
-	for _, h := range s.Hooks {
-		if h.Missed > 0 {
-			t.Logf("%s missed %d", h.Name, h.Missed)
-		}
-	}
-	assert.NotEmpty(t, k.closed)
+	assert.EqualValues(t, dialers*each, s.Ledger.Opened)
+	// Seen: 0 to 53 of 10,000, see bpf/sock.bpf.c.
+	assert.Greater(t, len(k.closed), dialers*each*98/100)
 }
 
 // steerLoopback lets receive packet steering hand what arrives to either CPU, by an

@@ -326,6 +326,7 @@ const (
 	sockMapClientFilter             = "client_filter"
 	sockMapConnectionIds            = "connection_ids"
 	sockMapConnections              = "connections"
+	sockMapConnectionsFull          = "connections_full"
 	sockMapHalfOpenHandshakes       = "half_open_handshakes"
 	sockMapLedger                   = "ledger"
 	sockMapListeners                = "listeners"
@@ -362,6 +363,7 @@ const (
 	sockVarFailedPerSecond          = "failed_per_second"
 	sockVarFilterClients            = "filter_clients"
 	sockVarFilterPorts              = "filter_ports"
+	sockVarLoadedUs                 = "loaded_us"
 	sockVarOrdinaryReasons          = "ordinary_reasons"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
 	sockVarSelectedPorts            = "selected_ports"
@@ -437,6 +439,7 @@ type sockMapSpecs struct {
 	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
 	ConnectionIds      *ebpf.MapSpec `ebpf:"connection_ids"`
 	Connections        *ebpf.MapSpec `ebpf:"connections"`
+	ConnectionsFull    *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
@@ -462,6 +465,7 @@ type sockVariableSpecs struct {
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
+	LoadedUs                 *ebpf.VariableSpec `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
@@ -492,6 +496,7 @@ type sockMaps struct {
 	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
 	ConnectionIds      *ebpf.Map `ebpf:"connection_ids"`
 	Connections        *ebpf.Map `ebpf:"connections"`
+	ConnectionsFull    *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	Listeners          *ebpf.Map `ebpf:"listeners"`
@@ -510,6 +515,7 @@ func (m *sockMaps) Close() error {
 		m.ClientFilter,
 		m.ConnectionIds,
 		m.Connections,
+		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.Ledger,
 		m.Listeners,
@@ -536,6 +542,7 @@ type sockVariables struct {
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
+	LoadedUs                 *ebpf.Variable `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
