@@ -53,13 +53,13 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		}
 	}
 	diagnosis, err := receiver.Diagnose(cfg)
-	if err != nil {
+	if diagnosis == nil {
 		return err
 	}
 	if *asJSON {
-		return doctor.WriteJSON(stdout, diagnosis)
+		return errors.Join(doctor.WriteJSON(stdout, diagnosis), err)
 	}
-	return doctor.WriteText(stdout, diagnosis)
+	return errors.Join(doctor.WriteText(stdout, diagnosis), err)
 }
 
 // read fills cfg from the receivers section of a collector's configuration.

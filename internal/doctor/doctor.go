@@ -34,11 +34,11 @@ func WriteJSON(w io.Writer, d *probe.Diagnosis) error {
 func WriteText(w io.Writer, d *probe.Diagnosis) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "Linux %s %s\n", d.Kernel, d.Machine)
-	if d.BTF != "" {
-		fmt.Fprintf(&out, "the kernel's BTF can't be read: %s\n", d.BTF)
-	}
+	fmt.Fprintf(&out, "BTF: %s\n", d.BTF)
 	writeCapabilities(&out, d)
-	fmt.Fprintln(&out)
+	if d.Error != "" {
+		fmt.Fprintf(&out, "\nNothing works here: %s\n", d.Error)
+	}
 	writeFeatures(&out, d)
 	writeRefusals(&out, d)
 	writeMaps(&out, d)
@@ -67,6 +67,10 @@ func writeCapabilities(out *bytes.Buffer, d *probe.Diagnosis) {
 }
 
 func writeFeatures(out *bytes.Buffer, d *probe.Diagnosis) {
+	if len(d.Features) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "FEATURE\tHOOK\tGIVES")
 	for i := range d.Features {

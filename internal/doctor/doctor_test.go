@@ -80,7 +80,7 @@ func TestTextOfMemory(t *testing.T) {
 		},
 	}))
 	assert.Equal(t, `Linux 6.1 x86_64
-the kernel's BTF can't be read: no such file
+BTF: no such file
 capabilities: CAP_BPF
   without CAP_SYS_ADMIN: more
 

@@ -12,27 +12,27 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
 // Diagnose tries every way to every feature, those that the configuration leaves out
 // included, and takes it off again at once. Packet programs are attached for a moment
-// to the interfaces that the configuration selects, as a receiver would.
+// to the interfaces that the configuration selects, as a receiver would. With an error
+// comes what was found out all the same.
 func Diagnose(cfg Config) (*Diagnosis, error) {
-	d := &Diagnosis{}
-	if err := d.readKernel(); err != nil {
-		return nil, err
+	d := &Diagnosis{BTF: "readable"}
+	if err := errors.Join(d.readKernel(), d.readCapabilities()); err != nil {
+		return d, err
 	}
-	if err := d.readCapabilities(); err != nil {
-		return nil, err
+	if _, err := btf.LoadKernelSpec(); err != nil {
+		d.BTF = err.Error()
 	}
 	p, err := New(cfg, zap.NewNop())
 	if err != nil {
-		return nil, err
-	}
-	if _, err := p.objects.hooks.types.Kernel(); err != nil {
-		d.BTF = err.Error()
+		d.Error = err.Error()
+		return d, err
 	}
 	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
 		d.Features = append(d.Features, p.objects.diagnose(f))
@@ -45,6 +45,10 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 		})
 	}
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
+	d.Features = append(d.Features, FeatureDiagnosis{
+		Name: "network_namespaces", Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
+		Ways: []WayDiagnosis{newWayDiagnosis(hint(mayEnterNetNS(), CapSysAdmin), "setns")},
+	})
 	return d, errors.Join(err, p.Close())
 }
 

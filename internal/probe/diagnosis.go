@@ -8,12 +8,14 @@ type Diagnosis struct {
 	// Kernel is the running kernel's release, Machine its architecture.
 	Kernel  string `json:"kernel"`
 	Machine string `json:"machine"`
-	// BTF is empty when the kernel's type information can be read, else why not.
-	BTF string `json:"btf_error,omitempty"`
+	// BTF is "readable", or why the kernel's type information is not.
+	BTF string `json:"btf"`
 	// Capabilities are those that have a use here.
 	Capabilities []CapabilityDiagnosis `json:"capabilities,omitempty"`
-	Features     []FeatureDiagnosis    `json:"features"`
-	Maps         []MapMemory           `json:"maps"`
+	// Error is why nothing at all could be tried; there are no Features then.
+	Error    string             `json:"error,omitempty"`
+	Features []FeatureDiagnosis `json:"features,omitempty"`
+	Maps     []MapMemory        `json:"maps,omitempty"`
 	// Bytes is the sum over Maps.
 	Bytes uint64 `json:"map_bytes"`
 }
