@@ -168,21 +168,19 @@ func TestSockQueuesOfNamespaces(t *testing.T) {
 		}
 		return n
 	}
-	var queues []connection.Queues
-	var dropped uint64
+	var overflows uint64
+	lengths := map[uint32]uint32{}
+	// Clients try again, and a hook counts a little before the kernel.
 	require.Eventually(t, func() bool {
-		dropped = drops()
 		s, _ := k.snapshot(0)
-		queues = s.Queues
-		return drops() == dropped // clients try again
+		overflows = 0
+		for _, q := range s.Queues {
+			lengths[q.AcceptLimit] = q.Accept
+			overflows += q.Overflows
+		}
+		return overflows == drops()
 	}, 10*time.Second, time.Millisecond)
-	lengths, overflows := map[uint32]uint32{}, uint64(0)
-	for _, q := range queues {
-		lengths[q.AcceptLimit] = q.Accept
-		overflows += q.Overflows
-	}
 	assert.Equal(t, map[uint32]uint32{1: 2, 2: 3}, lengths)
-	assert.Equal(t, dropped, overflows)
 	assert.GreaterOrEqual(t, overflows, uint64(2*3))
 }
 

@@ -145,6 +145,15 @@ func startAny(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	return k
 }
 
+// needsResetWithoutSocket skips the test, and says so, where the kernel is too old:
+// the table of kernels lists it as not possible there.
+func (k *kernel) needsResetWithoutSocket() {
+	k.t.Helper()
+	if !k.probe.objects.kernel.resetWithoutSocket {
+		k.t.Skip("tcp_send_reset fires without a socket since 6.10; TC tells instead")
+	}
+}
+
 // until drains until the condition holds; it fails the test after ten seconds.
 func (k *kernel) until(what string, holds func() bool) {
 	k.t.Helper()

@@ -143,6 +143,7 @@ func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
 	enterNetNS(t)
 	other := newPeer(t)
 	k := startProbe(t, testConfig(onlyPort(9)))
+	k.needsResetWithoutSocket()
 	var netns uint32
 	other.in(func() {
 		setLoopback(t, true)

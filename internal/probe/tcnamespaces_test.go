@@ -5,7 +5,6 @@
 package probe
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -143,9 +142,10 @@ func talk(t *testing.T, address string) {
 	require.Equal(t, "hello", string(answer))
 }
 
+// emulated tells whether this is a guest of scripts/kernels, by the name that it has.
 func emulated() bool {
-	cpu, err := os.ReadFile("/proc/cpuinfo")
-	return err == nil && bytes.Contains(cpu, []byte("QEMU"))
+	name, err := os.Hostname()
+	return err == nil && name == "kernel-under-test"
 }
 
 // inNamespaces asks for TC in the namespaces of a folder.
