@@ -32,6 +32,7 @@ for task in "${@:-test}"; do
 		;;
 	kernels)
 		command_from qemu-system-x86_64 qemu-system-x86
+		command_from qemu-system-aarch64 qemu-system-arm
 		command_from busybox busybox-static
 		command_from cpio cpio
 		command_from xz xz-utils

@@ -1,13 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# The kernels of the matrix; sourced. For each: the Debian suites that may hold it,
-# and the package with vmlinuz as an extended regular expression. Several builds may
-# match; the newest that can still be downloaded is taken.
+# The kernels of the matrix; sourced. A name is a version, and for other machines than
+# amd64 the architecture as Debian calls it. For each: the Debian suites that may hold
+# it, and the package with vmlinuz as an extended regular expression. Several builds
+# may match; the newest that can still be downloaded is taken.
 
-kernel_names=(5.10 6.1 6.12 7.2)
+# shellcheck disable=SC2034 # for those that source this
+kernel_names=(5.10 6.1 6.12 7.2 5.10-arm64 6.12-arm64)
 
-# kernel_suites NAME: suites of the main archive, then of the security one.
+kernel_version() { echo "${1%%-*}"; }
+
+kernel_arch() {
+	case $1 in
+	*-*) echo "${1#*-}" ;;
+	*) echo amd64 ;;
+	esac
+}
+
+# kernel_suites VERSION
 kernel_suites() {
 	case $1 in
 	5.10) echo "bullseye bullseye-security" ;;
@@ -18,7 +29,7 @@ kernel_suites() {
 	esac
 }
 
-# kernel_package NAME ARCH
+# kernel_package VERSION ARCH
 kernel_package() {
 	case $1 in
 	5.10 | 6.1) echo "^linux-image-${1//./\\.}\\.0-[0-9]+-cloud-$2-unsigned\$" ;;

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Usage: scripts/kernels/run.sh [NAME…]
-# Runs the privileged tests on emulated kernels (all of kernels.sh, or those named)
-# and on the running one, then prints a table. Needs: qemu-system-x86,
-# busybox-static, cpio, nftables; and root, or sudo, for the running kernel ("here").
+# Runs the privileged tests on the kernels named, as many at a time as there are
+# processors, then prints a table. A name is one of kernels.sh, which are emulated;
+# "here", the running kernel, for which root or sudo is needed; or "emulated", all of
+# kernels.sh. Without names: all of them and here.
 #
+# TESTS                 only the tests that match, as in go test -run
 # EBPF_TCP_KERNELS      where kernels are kept (see fetch.sh)
 # TEST_KERNELS_OUTPUT   keeps what the kernels said, in that folder
 set -euo pipefail
@@ -13,64 +15,155 @@ cd "$(dirname "$0")/../.."
 . scripts/kernels/kernels.sh
 PATH=$PATH:/usr/sbin:/sbin
 
-names=("$@")
-[ ${#names[@]} -gt 0 ] || names=("${kernel_names[@]}" here)
-packages=(internal/probe)
-# Performance is measured on real machines, and tshark's view of the captures is
-# held against the parser by "make test".
-arguments="-test.v -test.timeout 8m -test.skip '^TestTCAgreesWithTshark'"
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-output=${TEST_KERNELS_OUTPUT:-$work/output}
-mkdir -p "$output" "$work/tests"
-go build -o "$work/report" ./scripts/kernels/report
-for package in "${packages[@]}"; do
-	test=$work/tests/${package##*/}
-	CGO_ENABLED=0 go test -tags privileged -ldflags '-s -w' -c -o "$test" "./$package"
-	echo "$arguments" >"$test.args"
-	echo "$package" >"$test.package"
-	mkdir -p "$work/tests/src/$package"
-	for data in testdata "$package/testdata"; do
-		[ ! -d "$data" ] || cp -rT "$data" "$work/tests/src/$data"
-	done
+names=()
+for name in "${@:-emulated}"; do
+	case $name in
+	emulated) names+=("${kernel_names[@]}") ;;
+	*) names+=("$name") ;;
+	esac
 done
+[ $# -gt 0 ] || names+=(here)
+packages=(internal/probe)
+arguments=(
+	-test.v
+	# They take up to four minutes where each guest has a processor.
+	-test.timeout=14m
+	# Holds captures that the guests don't have against tshark: part of "make test".
+	-test.skip='^TestTCAgreesWithTshark'
+	${TESTS:+"-test.run=$TESTS"}
+)
+guest_limit=1200 # seconds
+
+say() { echo "kernels: $*" >&2; }
+work=$(mktemp -d)
+chmod 755 "$work" # tests become other users
+# Each job is a group of processes, so that none outlives this script.
+set -m
+jobs_of=()
+trap 'disown -a; for pid in "${!jobs_of[@]}"; do kill -- "-$pid" 2>/dev/null || true; done; rm -rf "$work"' EXIT
+output=${TEST_KERNELS_OUTPUT:-$work/output}
+mkdir -p "$output" "$work/src"
+
+arch_of() { if [ "$1" = here ]; then go env GOARCH; else kernel_arch "$1"; fi; }
+
+# build ARCH: $work/ARCH, as init wants it in /tests.
+build() {
+	local arch=$1 package test
+	say "building for $arch"
+	mkdir "$work/$arch"
+	ln -s ../src "$work/$arch/src"
+	for package in "${packages[@]}"; do
+		test=$work/$arch/${package##*/}
+		CGO_ENABLED=0 GOOS=linux GOARCH=$arch go test -tags privileged -ldflags '-s -w' -c -o "$test" "./$package"
+		printf '%s\n' "${arguments[@]}" >"$test.args"
+		echo "$package" >"$test.package"
+	done
+}
+
+# fetch_all: ahead of need, one after the other. What fails here is tried, and told, again.
+fetch_all() {
+	local name
+	for name in "${queue[@]}"; do
+		[ "$name" != here ] || continue
+		scripts/kernels/tools.sh "$(kernel_arch "$name")" >/dev/null || true
+		scripts/kernels/fetch.sh "$name" >/dev/null || true
+	done
+}
 
 # The same binaries without an emulator, told in the same words.
 run_here() {
-	local root=() test
+	local root=() test arguments code arch
 	[ "$(id -u)" = 0 ] || root=(sudo --preserve-env=PATH)
+	arch=$(go env GOARCH)
 	echo "=== kernel $(uname -r) $(uname -m)"
-	for test in "$work"/tests/*; do
-		[ -e "$test.args" ] || continue
-		echo "=== binary ${test##*/}"
-		local code=0
-		(cd "$work/tests/src/$(cat "$test.package")" && eval "exec ${root[*]} $test $(cat "$test.args")") 2>&1 || code=$?
+	for test in "$work/$arch"/*.args; do
+		test=${test%.args}
+		echo "=== binary ${test##*/} $(cat "$test.package")"
+		mapfile -t arguments <"$test.args"
+		code=0
+		(cd "$work/src/$(cat "$test.package")" && exec "${root[@]}" "$test" "${arguments[@]}") 2>&1 </dev/null || code=$?
 		echo "=== exit ${test##*/} $code"
 	done
+	echo "=== end"
 }
 
+# fault NAME TEXT: for the table.
+fault() { echo "=== fault $2" >>"$output/$1"; }
+
 run_emulated() {
-	local name=$1 folder
-	folder=$(scripts/kernels/fetch.sh "$name") || return
-	scripts/kernels/initramfs.sh "$folder" "$work/tests" "$work/$name.cpio"
-	scripts/kernels/boot.sh "$folder" "$work/$name.cpio" "$output/$name" || {
-		echo "kernels: $name did not power off; its console's last lines:" >&2
-		tail -n 20 "$output/$name.console" >&2
-	}
+	local name=$1 arch kernel tools code=0 said=$work/$name.fetch
+	arch=$(kernel_arch "$name")
+	if ! { tools=$(scripts/kernels/tools.sh "$arch") && kernel=$(scripts/kernels/fetch.sh "$name"); } 2>"$said"; then
+		cat "$said" >&2
+		fault "$name" "$(tail -n 1 "$said" | sed 's/^kernels: //')"
+		return
+	fi
+	scripts/kernels/initramfs.sh "$kernel" "$tools" "$work/$arch" "$work/$name.cpio"
+	scripts/kernels/boot.sh "$arch" "$kernel" "$work/$name.cpio" "$output/$name" "$guest_limit" || code=$?
+	case $code in
+	0) ;;
+	124) fault "$name" "not done after $guest_limit s" ;;
+	*) fault "$name" "the emulator ended with exit code $code" ;;
+	esac
 	rm -f "$work/$name.cpio"
 }
 
-results=()
-for name in "${names[@]}"; do
-	started=$SECONDS
-	rm -f "$output/$name"
-	if [ "$name" = here ]; then
-		run_here >"$output/$name"
-	else
-		run_emulated "$name" || true
-	fi
-	echo "kernels: $name took $((SECONDS - started)) s" >&2
-	results+=("$name=$output/$name")
+run() {
+	local name=$1 started=$SECONDS
+	rm -f "$output/$name" "$output/$name.console"
+	say "$name: starting"
+	if [ "$name" = here ]; then run_here >"$output/$name"; else run_emulated "$name"; fi
+	touch "$work/$name.ended"
+	say "$name: $(grep -c '^--- PASS' "$output/$name") tests passed," \
+		"$(grep -c '^--- [FS]' "$output/$name") failed or were skipped, in $((SECONDS - started)) s"
+}
+
+# Tells each half minute how far they are.
+progress() {
+	local name
+	while sleep 30; do
+		for name in "${names[@]}"; do
+			[ -e "$work/$name.ended" ] || [ ! -e "$output/$name" ] ||
+				say "$name: $(grep -c '^--- ' "$output/$name") tests done," \
+					"now $(grep -o '^=== RUN.*' "$output/$name" | tail -n 1 | cut -c 11-)"
+		done
+	done
+}
+
+# Those that take longest begin.
+queue=()
+case " ${names[*]} " in
+*" here "*) [ "$(id -u)" = 0 ] || sudo -v ;; # in the background it could not ask
+esac
+for name in "${names[@]}"; do [ "$(arch_of "$name")" = "$(go env GOARCH)" ] || queue+=("$name"); done
+for name in "${names[@]}"; do [ "$(arch_of "$name")" != "$(go env GOARCH)" ] || queue+=("$name"); done
+
+for package in "${packages[@]}"; do
+	mkdir -p "$work/src/$package"
+	for data in testdata "$package/testdata"; do
+		[ ! -d "$data" ] || cp -rT "$data" "$work/src/$data"
+	done
 done
-"$work/report" scripts/kernels/expected.txt "${results[@]}"
+fetch_all &
+jobs_of[$!]=downloads
+for arch in $(for name in "${names[@]}"; do arch_of "$name"; done | sort -u); do build "$arch"; done
+go build -o "$work/report" ./scripts/kernels/report
+progress &
+jobs_of[$!]=progress
+
+running=()
+next() {
+	local ended
+	wait -n -p ended "${!running[@]}" || true
+	unset "running[$ended]" "jobs_of[$ended]"
+}
+for name in "${queue[@]}"; do
+	[ ${#running[@]} -lt "$(nproc)" ] || next
+	run "$name" &
+	running[$!]=$name jobs_of[$!]=$name
+done
+while [ ${#running[@]} -gt 0 ]; do next; done
+
+results=()
+for name in "${names[@]}"; do results+=("$name=$output/$name"); done
+"$work/report" ${TESTS:+-some} scripts/kernels/expected.txt "${results[@]}"

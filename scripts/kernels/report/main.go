@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Report prints the kernel matrix: one row a test, one column a kernel, from what
-// the kernels under test wrote to their second serial port. It exits with 1 when a
-// test ended otherwise than expected, and shows that test's output.
+// the kernels under test wrote to their ports (RESULT, and RESULT.console). It exits
+// with 1 when a test ended otherwise than expected, when a kernel did not come to its
+// end or complained about itself, and shows why.
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
 )
 
 func main() {
-	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: report EXPECTED NAME=RESULT …")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: report [-some] EXPECTED NAME=RESULT …")
+		flag.PrintDefaults()
+	}
+	some := flag.Bool("some", false, "not all tests ran: what is expected of others is no fault")
+	flag.Parse()
+	if flag.NArg() < 2 {
+		flag.Usage()
 		os.Exit(2)
 	}
-	ok, err := run(os.Args[1], os.Args[2:])
+	ok, err := run(flag.Arg(0), flag.Args()[1:], !*some)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kernels:", err)
 	}
@@ -26,7 +34,7 @@ func main() {
 	}
 }
 
-func run(expectedFile string, arguments []string) (bool, error) {
+func run(expectedFile string, arguments []string, complete bool) (bool, error) {
 	text, err := os.ReadFile(expectedFile)
 	if err != nil {
 		return false, fmt.Errorf("read what is expected: %w", err)
@@ -41,12 +49,32 @@ func run(expectedFile string, arguments []string) (bool, error) {
 		if !ok {
 			return false, errors.New("not NAME=RESULT: " + argument)
 		}
-		// A kernel that never came up has no file: its column says so.
-		output, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		output, err := read(path)
+		if err != nil {
 			return false, fmt.Errorf("read the result of %s: %w", name, err)
 		}
-		results = append(results, parseResult(name, string(output)))
+		console, err := read(path + ".console")
+		if err != nil {
+			return false, fmt.Errorf("read the console of %s: %w", name, err)
+		}
+		results = append(results, parseResult(name, output, console))
 	}
-	return newMatrix(results, expected).print(os.Stdout), nil
+	files, err := testFiles(results)
+	if err != nil {
+		return false, err
+	}
+	m := newMatrix(results, expected, files)
+	if complete {
+		m.findStale()
+	}
+	return m.print(os.Stdout), nil
+}
+
+// read: a kernel that never started has no file, and its column says so.
+func read(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	return string(text), nil
 }

@@ -10,91 +10,100 @@ import (
 	"text/tabwriter"
 )
 
-// expectation: a test that can't pass on some kernels, and why.
-type expectation struct {
-	kernels []string
-	test    string
-	reason  string
-}
-
-// parseExpected reads lines of kernels (joined by commas, * for all), the test's
-// name as the table prints it, with "package: " in front, and the reason.
-func parseExpected(text string) ([]expectation, error) {
-	var all []expectation
-	for number, line := range strings.Split(text, "\n") {
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		fields := strings.SplitN(line, "|", 3)
-		if len(fields) != 3 {
-			return nil, fmt.Errorf("line %d: not KERNELS | TEST | REASON", number+1)
-		}
-		all = append(all, expectation{
-			kernels: strings.Split(strings.TrimSpace(fields[0]), ","),
-			test:    strings.TrimSpace(fields[1]),
-			reason:  strings.TrimSpace(fields[2]),
-		})
-	}
-	return all, nil
-}
-
 // matrix holds results against expectations.
 type matrix struct {
 	results  []*result
 	expected []expectation
+	// files has the source of each test
+	files map[string]string
 	// reasons that the table refers to by number
 	reasons []string
-	// unexpected ends, for the list below the table
-	unexpected []string
-
-	passed, failed, impossible int
+	// faults are told in full below the table
+	faults []string
+	// totals by kernel
+	totals map[string]*total
 }
 
-func newMatrix(results []*result, expected []expectation) *matrix {
-	return &matrix{results: results, expected: expected}
+type total struct{ passed, failed, impossible int }
+
+func newMatrix(results []*result, expected []expectation, files map[string]string) *matrix {
+	m := &matrix{results: results, expected: expected, files: files, totals: map[string]*total{}}
+	for _, r := range results {
+		m.totals[r.name] = &total{}
+	}
+	return m
 }
 
-// print writes table, reasons, what went wrong and the totals; true if all is well.
+// findStale makes a fault of each expectation about a test that did not run on a
+// kernel that came to its end.
+func (m *matrix) findStale() {
+	for _, e := range m.expected {
+		for _, r := range m.results {
+			if e.covers(r.name) && len(r.faults) == 0 && r.outcomes[e.test] == absent {
+				m.faults = append(m.faults, fmt.Sprintf("%s: %s is listed as not possible there, but there is no such test", r.name, e.test))
+			}
+		}
+	}
+}
+
+// print writes table, reasons, faults and totals; true if all is well.
 func (m *matrix) print(to io.Writer) bool {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprint(table, "test")
-	for _, r := range m.results {
-		fmt.Fprint(table, "\t", r.name)
-	}
-	fmt.Fprintln(table)
+	m.line(table, "", func(r *result) string { return r.name })
+	file := ""
 	for _, test := range m.rows() {
-		fmt.Fprint(table, test)
-		for _, r := range m.results {
-			fmt.Fprint(table, "\t", m.cell(r, test))
+		if m.files[test] != file {
+			file = m.files[test]
+			m.line(table, file, func(*result) string { return "" })
 		}
-		fmt.Fprintln(table)
+		_, name, _ := strings.Cut(test, ": ")
+		m.line(table, "  "+name, func(r *result) string { return m.cell(r, test) })
 	}
 	fmt.Fprintln(to)
 	_ = table.Flush()
-	fmt.Fprintln(to)
+	if len(m.reasons) > 0 {
+		fmt.Fprintln(to, "\nn/a: not possible there; pass (n): except for a part that is not possible there:")
+	}
 	for i, reason := range m.reasons {
-		fmt.Fprintf(to, "%d: %s\n", i+1, reason)
+		fmt.Fprintf(to, "%4d  %s\n", i+1, reason)
 	}
 	for _, r := range m.results {
-		fmt.Fprintf(to, "%s is %s\n", r.name, r.release)
 		for _, fault := range r.faults {
-			m.unexpected = append(m.unexpected, r.name+": "+fault)
-			m.failed++
+			m.faults = append(m.faults, r.name+": "+fault)
 		}
 	}
-	for _, text := range m.unexpected {
+	for _, text := range m.faults {
 		fmt.Fprintf(to, "\n--- %s\n", text)
 	}
-	fmt.Fprintf(to, "\nkernels: %d passed, %d failed, %d not possible there\n", m.passed, m.failed, m.impossible)
-	return m.failed == 0 && m.passed > 0
+	fmt.Fprintln(to)
+	passed := 0
+	for _, r := range m.results {
+		t := m.totals[r.name]
+		passed += t.passed
+		fmt.Fprintf(to, "%s: %d passed, %d failed, %d not possible; %s\n", r.name, t.passed, t.failed, t.impossible, r.release)
+	}
+	ok := len(m.faults) == 0 && passed > 0
+	fmt.Fprintln(to, "kernels:", map[bool]string{true: "ok", false: "FAIL"}[ok])
+	return ok
+}
+
+// line writes a row: its head, then a cell for each kernel.
+func (m *matrix) line(table io.Writer, head string, cell func(*result) string) {
+	fmt.Fprint(table, head)
+	for _, r := range m.results {
+		fmt.Fprint(table, "\t", cell(r))
+	}
+	fmt.Fprintln(table)
 }
 
 // rows are the tests of any kernel, without subtests, in the order they ran.
 func (m *matrix) rows() []string {
 	var rows []string
+	seen := map[string]bool{}
 	for _, r := range m.results {
 		for _, test := range r.order {
-			if !strings.Contains(test, "/") && !slices.Contains(rows, test) {
+			if !strings.Contains(test, "/") && !seen[test] {
+				seen[test] = true
 				rows = append(rows, test)
 			}
 		}
@@ -108,22 +117,21 @@ func (m *matrix) cell(r *result, test string) string {
 		return "-"
 	}
 	var notes []string
-	wrong, excused := 0, false
-	subtests := m.subtests(r, test)
-	for _, name := range append(subtests, test) {
+	wrong, excused := false, false
+	for _, name := range append(r.subtests(test), test) {
 		reason := m.reason(r.name, name)
 		bad := r.outcomes[name] != passed
 		switch {
 		case bad && reason != "":
 			notes, excused = append(notes, m.note(reason)), true
-		case bad && name == test && (excused || wrong > 0):
+		case bad && name == test && (excused || wrong):
 			// It failed for its subtests.
 		case bad:
-			wrong++
-			m.unexpected = append(m.unexpected, fmt.Sprintf("%s: %s %s\n%s", r.name, name, word(r.outcomes[name]), r.output[name]))
+			wrong = true
+			m.faults = append(m.faults, fmt.Sprintf("%s: %s %s\n%s", r.name, name, word(r.outcomes[name]), r.output[name]))
 		case reason != "":
-			wrong++
-			m.unexpected = append(m.unexpected, fmt.Sprintf("%s: %s passes, but is listed as not possible there: %s", r.name, name, reason))
+			wrong = true
+			m.faults = append(m.faults, fmt.Sprintf("%s: %s passes, but is listed as not possible there: %s", r.name, name, reason))
 		}
 	}
 	slices.Sort(notes)
@@ -131,23 +139,22 @@ func (m *matrix) cell(r *result, test string) string {
 	if notes = slices.Compact(notes); len(notes) > 0 {
 		note = " (" + strings.Join(notes, ",") + ")"
 	}
+	t := m.totals[r.name]
 	switch {
-	case wrong > 0:
-		m.failed++
+	case wrong:
+		t.failed++
 		return "FAIL" + note
 	case excused && m.reason(r.name, test) != "":
-		m.impossible++
+		t.impossible++
 		return "n/a" + note
-	case excused:
-		m.passed++
-		return "pass" + note
 	default:
-		m.passed++
-		return "pass"
+		t.passed++
+		return "pass" + note
 	}
 }
 
-func (m *matrix) subtests(r *result, test string) []string {
+// subtests of a test, in the order they ran.
+func (r *result) subtests(test string) []string {
 	var names []string
 	for _, name := range r.order {
 		if strings.HasPrefix(name, test+"/") {
@@ -159,7 +166,7 @@ func (m *matrix) subtests(r *result, test string) []string {
 
 func (m *matrix) reason(kernel, test string) string {
 	for _, e := range m.expected {
-		if e.test == test && (slices.Contains(e.kernels, kernel) || slices.Contains(e.kernels, "*")) {
+		if e.test == test && e.covers(kernel) {
 			return e.reason
 		}
 	}

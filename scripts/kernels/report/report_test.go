@@ -10,60 +10,70 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// console is what a kernel says whose only binary has the given output.
-func console(code, output string) string {
-	return "=== kernel 6.1.0 x86_64\n=== binary probe\n" + output + "=== exit probe " + code + "\n"
+// said is what a kernel says whose only binary has the given output.
+func said(code, output string) string {
+	return "=== kernel 6.1.0 x86_64\n=== binary probe internal/probe\n" + output +
+		"=== exit probe " + code + "\n=== dmesg\n[    0.00] Linux version 6.1.0\n=== end\n"
 }
 
 func TestMatrix(t *testing.T) {
 	const needs = "6.1 | probe: TestA | needs a newer kernel\n6.1 | probe: TestP/one | one needs more\n"
 	tests := []struct {
-		name, expected, console string
-		ok                      bool
-		want                    string
+		name, expected, said string
+		ok                   bool
+		want                 string
 	}{
 		{
-			"all pass", "", console("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), true,
-			"1 passed, 0 failed, 0 not possible",
+			"all pass", "", said("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), true,
+			"6.1: 1 passed, 0 failed, 0 not possible; 6.1.0 x86_64",
 		},
 		{
-			"a failure", "", console("1", "=== RUN   TestA\n    a_test.go:1: why\n--- FAIL: TestA (0.00s)\n"), false,
+			"a failure", "", said("1", "=== RUN   TestA\n    a_test.go:1: why\n--- FAIL: TestA (0.00s)\n"), false,
 			"a_test.go:1: why",
 		},
 		{
-			"a skip that nobody expects", "", console("0", "=== RUN   TestA\n--- SKIP: TestA (0.00s)\n"), false,
+			"a skip that nobody expects", "", said("0", "=== RUN   TestA\n--- SKIP: TestA (0.00s)\n"), false,
 			"TestA was skipped",
 		},
 		{
-			"an expected failure", needs, console("1", "=== RUN   TestA\n--- FAIL: TestA (0.00s)\n=== RUN   TestB\n--- PASS: TestB (0.00s)\n"), true,
-			"1: needs a newer kernel",
+			"an expected failure", needs, said("1", "=== RUN   TestA\n--- FAIL: TestA (0.00s)\n=== RUN   TestB\n--- PASS: TestB (0.00s)\n"), true,
+			"1  needs a newer kernel",
 		},
 		{
-			"passes though it should not", needs, console("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), false,
+			"passes though it should not", needs, said("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), false,
 			"passes, but is listed",
 		},
 		{
 			"an expected failure of a subtest", needs,
-			console("1", "=== RUN   TestP\n=== RUN   TestP/one\n=== RUN   TestP/two\n--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- PASS: TestP/two (0.00s)\n"),
+			said("1", "=== RUN   TestP\n=== RUN   TestP/one\n=== RUN   TestP/two\n--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- PASS: TestP/two (0.00s)\n"),
 			true, "pass (1)",
 		},
 		{
 			"another subtest fails too", needs,
-			console("1", "=== RUN   TestP\n=== RUN   TestP/one\n=== RUN   TestP/two\n--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- FAIL: TestP/two (0.00s)\n"),
+			said("1", "=== RUN   TestP\n=== RUN   TestP/one\n=== RUN   TestP/two\n--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- FAIL: TestP/two (0.00s)\n"),
 			false, "TestP/two failed",
 		},
 		{"no boot", "", "", false, "did not come up"},
 		{
-			"a hang", "", "=== kernel 6.1.0 x86_64\n=== binary probe\n=== RUN   TestA\n", false,
+			"no download", "", "=== fault can't be downloaded; tried a; b\n", false,
+			"--- 6.1: can't be downloaded; tried a; b\n",
+		},
+		{
+			"a hang", "", "=== kernel 6.1.0 x86_64\n=== binary probe internal/probe\n=== RUN   TestA\n=== fault not done after 9 s\n", false,
 			"TestA did not end",
 		},
 		{
-			"an end that no test explains", "", console("2", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), false,
-			"ended with exit code 2",
+			"an end that no test explains", "", said("2", "goroutine leak\n=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), false,
+			"probe ended with exit code 2\ngoroutine leak\n",
 		},
 		{
-			"a kernel warning", "", console("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n") + "=== dmesg WARNING: CPU: 0\n", false,
-			"kernel: WARNING: CPU: 0",
+			"a kernel warning", "",
+			strings.Replace(said("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), "=== end", "WARNING: CPU: 0\nwhere\n=== end", 1), false,
+			"complains:\nWARNING: CPU: 0\nwhere\n",
+		},
+		{
+			"a line that only looks like a mark", "", said("0", "=== RUN   TestA\n=== what\n--- FAIL: TestA (0.00s)\n"), false,
+			"TestA failed\n=== what\n",
 		},
 	}
 	for _, test := range tests {
@@ -71,7 +81,7 @@ func TestMatrix(t *testing.T) {
 			expected, err := parseExpected(test.expected)
 			require.NoError(t, err)
 			var out strings.Builder
-			ok := newMatrix([]*result{parseResult("6.1", test.console)}, expected).print(&out)
+			ok := newMatrix([]*result{parseResult("6.1", test.said, "")}, expected, nil).print(&out)
 			assert.Equal(t, test.ok, ok, out.String())
 			assert.Contains(t, out.String(), test.want)
 		})
@@ -81,4 +91,61 @@ func TestMatrix(t *testing.T) {
 func TestExpectedMustBeComplete(t *testing.T) {
 	_, err := parseExpected("6.1 TestA")
 	assert.ErrorContains(t, err, "line 1")
+}
+
+func TestKernelThatDied(t *testing.T) {
+	began := "=== kernel 6.1.0 x86_64\n=== binary probe internal/probe\n=== RUN   TestA\n"
+	assert.Equal(t, []string{"the kernel did not come to the end of its tests; the end of its console:\nbooting"},
+		parseResult("6.1", began, "booting\n").faults)
+	assert.Equal(t, []string{
+		"the kernel did not come to the end of its tests",
+		"the kernel complains:\nBUG: soft lockup\nKernel panic",
+	}, parseResult("6.1", began, "booting\nBUG: soft lockup\nKernel panic\n").faults)
+}
+
+func TestTableGroupsByFile(t *testing.T) {
+	a := parseResult("5.10", said("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n=== RUN   TestB\n--- PASS: TestB (0.00s)\n"), "")
+	b := parseResult("6.1", said("1", "=== RUN   TestB\n--- FAIL: TestB (0.00s)\n"), "")
+	expected, err := parseExpected("6.1 | probe: TestB | B is gone")
+	require.NoError(t, err)
+	var out strings.Builder
+	files := map[string]string{"probe: TestA": "probe/a_test.go", "probe: TestB": "probe/b_test.go"}
+	assert.True(t, newMatrix([]*result{a, b}, expected, files).print(&out), out.String())
+	var table []string
+	for line := range strings.Lines(out.String()) {
+		table = append(table, strings.TrimSpace(line))
+	}
+	assert.Equal(t, []string{
+		"", "5.10  6.1", "probe/a_test.go", "TestA          pass  -", "probe/b_test.go", "TestB          pass  n/a (1)",
+		"", "n/a: not possible there; pass (n): except for a part that is not possible there:", "1  B is gone",
+		"", "5.10: 2 passed, 0 failed, 0 not possible; 6.1.0 x86_64",
+		"6.1: 0 passed, 0 failed, 1 not possible; 6.1.0 x86_64", "kernels: ok",
+	}, table)
+}
+
+// What is listed has to be there, on the kernels that came to their end.
+func TestStaleExpectation(t *testing.T) {
+	expected, err := parseExpected("* | probe: TestGone | why\n5.10 | probe: TestOther | why")
+	require.NoError(t, err)
+	lives := parseResult("6.1", said("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), "")
+	died := parseResult("7.2", "", "")
+	m := newMatrix([]*result{lives, died}, expected, nil)
+	m.findStale()
+	assert.Equal(t, []string{"6.1: probe: TestGone is listed as not possible there, but there is no such test"}, m.faults)
+}
+
+func TestTestFiles(t *testing.T) {
+	files, err := testFiles([]*result{{packages: map[string]string{"report": "."}}})
+	require.NoError(t, err)
+	assert.Equal(t, "report_test.go", files["report: TestTestFiles"])
+}
+
+func TestExpectationCovers(t *testing.T) {
+	e := expectation{kernels: []string{"5.10", "6.12-arm64"}}
+	for kernel, covered := range map[string]bool{
+		"5.10": true, "5.10-arm64": true, "6.12": false, "6.12-arm64": true, "here": false,
+	} {
+		assert.Equal(t, covered, e.covers(kernel), kernel)
+	}
+	assert.True(t, expectation{kernels: []string{"*"}}.covers("here"))
 }

@@ -22,64 +22,134 @@ const (
 type result struct {
 	name, release string
 	// tests in the order they began, subtests included, each with its binary's name
-	// in front where that is not the only one.
+	// in front.
 	order    []string
 	outcomes map[string]outcome
 	output   map[string]string
-	// faults are ends of binaries that no test accounts for, and kernel warnings.
+	// packages has the folder of each binary's source.
+	packages map[string]string
+	// faults are what no test accounts for: ends of binaries and of the machine,
+	// and the kernel's complaints.
 	faults []string
 }
 
 var verdict = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
 
-// parseResult reads what scripts/kernels/init makes of the tests' output.
-func parseResult(name, text string) *result {
-	r := &result{name: name, outcomes: map[string]outcome{}, output: map[string]string{}}
-	binary, current, ended := "", "", true
+// parser follows a kernel's output line by line.
+type parser struct {
+	*result
+	// binary that runs, and the test that the next lines belong to
+	binary, current string
+	inLog, ended    bool
+	log             []string
+}
+
+// parseResult reads what scripts/kernels/init makes of the tests' output. The console
+// has the kernel's last words where it did not come to the end.
+func parseResult(name, text, console string) *result {
+	p := &parser{result: &result{
+		name: name, outcomes: map[string]outcome{}, output: map[string]string{}, packages: map[string]string{},
+	}}
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) < 3 || !strings.HasPrefix(strings.TrimLeft(line, " "), "==="):
-			if match := verdict.FindStringSubmatch(line); match != nil {
-				r.outcomes[binary+match[2]] = map[string]outcome{"PASS": passed, "FAIL": failed, "SKIP": skipped}[match[1]]
-			} else {
-				r.output[current] += line + "\n"
-			}
-		case fields[1] == "kernel":
-			r.release = strings.Join(fields[2:], " ")
-		case fields[1] == "binary":
-			binary, current, ended = fields[2]+": ", fields[2], false
-		case fields[1] == "exit":
-			ended = true
-			if code := fields[len(fields)-1]; code != "0" && !r.accountsFor(binary) {
-				r.faults = append(r.faults, strings.TrimSuffix(binary, ": ")+" ended with exit code "+code+"\n"+r.output[fields[2]])
-			}
-		case fields[1] == "dmesg":
-			r.faults = append(r.faults, "kernel: "+strings.Join(fields[2:], " "))
-		case fields[1] == "RUN":
-			current = binary + fields[2]
-			r.order = append(r.order, current)
-			r.outcomes[current] = endless
-		case fields[1] == "NAME" || fields[1] == "CONT":
-			current = binary + fields[2]
-		}
+		p.line(strings.TrimRight(line, "\r\n"))
 	}
+	if !p.ended {
+		p.died(console)
+	}
+	if complaint := complaintIn(p.log); complaint != "" {
+		p.faults = append(p.faults, "the kernel complains:\n"+complaint)
+	}
+	return p.result
+}
+
+func (p *parser) line(line string) {
+	mark, ok := strings.CutPrefix(strings.TrimLeft(line, " "), "=== ")
 	switch {
-	case r.release == "":
-		r.faults = append(r.faults, "the kernel did not come up")
-	case !ended:
-		r.faults = append(r.faults, "the kernel did not come to the end of "+strings.TrimSuffix(binary, ": "))
+	case ok && p.mark(strings.Fields(mark)):
+	case p.inLog:
+		p.log = append(p.log, line)
+	default:
+		if match := verdict.FindStringSubmatch(line); match != nil {
+			p.outcomes[p.binary+": "+match[2]] = map[string]outcome{"PASS": passed, "FAIL": failed, "SKIP": skipped}[match[1]]
+			return
+		}
+		p.output[p.current] += line + "\n"
 	}
-	return r
+}
+
+// mark takes in a line that begins with "===", from init or from package testing;
+// false if it is none of theirs.
+func (p *parser) mark(fields []string) bool {
+	switch {
+	case len(fields) == 1 && fields[0] == "dmesg":
+		p.inLog = true
+	case len(fields) == 1 && fields[0] == "end":
+		p.ended = true
+	case len(fields) < 2:
+		return false
+	case fields[0] == "kernel":
+		p.release = strings.Join(fields[1:], " ")
+	case fields[0] == "binary" && len(fields) == 3:
+		p.binary, p.current = fields[1], fields[1]
+		p.packages[p.binary] = fields[2]
+	case fields[0] == "exit" && len(fields) == 3:
+		if code := fields[2]; code != "0" && !p.accountsFor(p.binary) {
+			p.faults = append(p.faults, p.binary+" ended with exit code "+code+"\n"+p.output[p.binary])
+		}
+	case fields[0] == "fault":
+		p.faults = append(p.faults, strings.Join(fields[1:], " "))
+	case fields[0] == "RUN":
+		p.current = p.binary + ": " + fields[1]
+		p.order = append(p.order, p.current)
+		p.outcomes[p.current] = endless
+	case fields[0] == "NAME" || fields[0] == "CONT":
+		p.current = p.binary + ": " + fields[1]
+	default:
+		return fields[0] == "PAUSE"
+	}
+	return true
+}
+
+// died: the kernel did not come to the end of init. Its last words are shown where
+// they hold no complaint, which is shown anyway.
+func (p *parser) died(console string) {
+	what := "the kernel did not come up"
+	if p.release != "" {
+		what = "the kernel did not come to the end of its tests"
+	}
+	lines := strings.Split(strings.TrimRight(console, "\r\n"), "\n")
+	p.log = append(p.log, lines...)
+	switch {
+	case console == "" && len(p.faults) > 0:
+		return // it never started, and a fault says why
+	case console != "" && complaintIn(lines) == "":
+		what += "; the end of its console:\n" + strings.Join(lines[max(0, len(lines)-20):], "\n")
+	}
+	p.faults = append(p.faults, what)
 }
 
 // accountsFor: some test of the binary failed or did not end.
 func (r *result) accountsFor(binary string) bool {
 	for test, o := range r.outcomes {
-		if strings.HasPrefix(test, binary) && (o == failed || o == endless) {
+		if strings.HasPrefix(test, binary+": ") && (o == failed || o == endless) {
 			return true
 		}
 	}
 	return false
+}
+
+// complaint is how the kernel reports that something is wrong with itself.
+var complaint = regexp.MustCompile(`cut here|\bBUG:|\bWARNING:|\bOops\b|Kernel panic|Unable to handle kernel|` +
+	`general protection fault|detected stall|self-detected stall|soft lockup|blocked for more than|refcount_t:|` +
+	`unregister_netdevice: waiting`)
+
+// complaintIn returns the log from the first complaint on, at most some lines of it.
+func complaintIn(log []string) string {
+	const context = 30
+	for i, line := range log {
+		if complaint.MatchString(line) {
+			return strings.Join(log[i:min(len(log), i+context)], "\n")
+		}
+	}
+	return ""
 }
