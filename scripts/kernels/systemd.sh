@@ -12,7 +12,12 @@ PATH=$PATH:/usr/sbin:/sbin
 collector=$1
 shift
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=("${kernel_names[@]}")
+if [ ${#names[@]} = 0 ]; then
+	# Their programs are this host's.
+	for name in "${kernel_names[@]}"; do
+		[ "$(kernel_arch "$name")" != amd64 ] || names+=("$name")
+	done
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -79,7 +84,7 @@ for name in "${names[@]}"; do
 	rm -rf "$work/root/usr/lib/modules"
 	cp -r "$folder/lib/modules" "$work/root/usr/lib/"
 	(cd "$work/root" && find . -print0 | cpio --null --quiet -o -H newc -R 0:0) >"$work/cpio"
-	scripts/kernels/boot.sh "$folder" "$work/cpio" "$work/result" 240 || true
+	scripts/kernels/boot.sh amd64 "$folder" "$work/cpio" "$work/result" 240 || true
 	echo "=== systemd on $name"
 	if grep -q '^not ok' "$work/result" || ! grep -q '^done' "$work/result"; then
 		cat "$work/result"
