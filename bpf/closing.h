@@ -64,7 +64,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	reason = close_reason(connection, sk, oldstate);
 	/* Such a close sets the state first, and sends its reset when we know it no more. */
 	if (reason == CLOSE_SERVER_RESET && !(connection->flags & CONNECTION_RESET_SENT))
-		count_connection(connection, PORT_RESET_SENT);
+		count_connection(connection, PORT_RESET_SENT, 1);
 
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {

@@ -24,7 +24,7 @@ static __always_inline void attempt_failed(const struct flow *flow, __u32 netns,
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct failed_record *record;
 
-	count_port(&key);
+	count_port(&key, 1);
 	if (!emit_failed)
 		return;
 	ledger_add(LEDGER_PRODUCED_FAILED, 1);

@@ -240,7 +240,13 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+/* In a buffer's cb, while it is TCP's. */
+struct tcp_skb_cb {
+	__u16 tcp_gso_segs;
+};
+
 struct sk_buff {
+	char cb[48];
 	struct net_device *dev;
 	struct sock *sk;
 	__u16 network_header;

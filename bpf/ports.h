@@ -14,25 +14,26 @@ static __always_inline __u8 flow_family(const struct flow *flow)
 	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
 }
 
-static __always_inline void count_port(const struct port_counter_key *key)
+static __always_inline void count_port(const struct port_counter_key *key, __u64 n)
 {
-	__u64 one = 1, *count = bpf_map_lookup_elem(&port_counters, key);
+	__u64 *count = bpf_map_lookup_elem(&port_counters, key);
 
 	if (count) {
-		__sync_fetch_and_add(count, 1);
+		__sync_fetch_and_add(count, n);
 		return;
 	}
 	/* Another CPU may insert between the two; its entry is then ours to add to. */
-	if (!bpf_map_update_elem(&port_counters, key, &one, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&port_counters, key, &n, BPF_NOEXIST))
 		return;
 	count = bpf_map_lookup_elem(&port_counters, key);
 	if (count)
-		__sync_fetch_and_add(count, 1);
+		__sync_fetch_and_add(count, n);
 	else
-		ledger_add(LEDGER_LOST_PORT_COUNTER, 1);
+		ledger_add(LEDGER_LOST_PORT_COUNTER, n);
 }
 
-static __always_inline void count_connection(const struct connection *connection, __u8 count)
+static __always_inline void count_connection(const struct connection *connection, __u8 count,
+					     __u64 n)
 {
 	struct port_counter_key key = {
 		.netns = connection->netns,
@@ -41,7 +42,7 @@ static __always_inline void count_connection(const struct connection *connection
 		.count = count,
 	};
 
-	count_port(&key);
+	count_port(&key, n);
 }
 
 static __always_inline bool listening(__u32 netns, __u16 port)

@@ -274,7 +274,7 @@ struct interface_counters {
 
 /* What a port counter counts. */
 enum port_count {
-	PORT_RETRANSMIT = 0, /* tcp_retransmit_skb */
+	PORT_RETRANSMIT = 0, /* tcp_retransmit_skb, in segments */
 	PORT_SYNACK_RETRANSMIT, /* tcp_retransmit_synack */
 	PORT_RESET_SENT, /* tcp_send_reset */
 	PORT_RESET_RECEIVED, /* tcp_receive_reset */

@@ -102,10 +102,15 @@ SEC("raw_tp/tcp_retransmit_skb")
 int retransmit(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u64 key = ctx->args[0];
+	const struct sk_buff *skb = (void *)ctx->args[1];
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
+	const struct tcp_skb_cb *tcp;
 
-	if (connection)
-		count_connection(connection, PORT_RETRANSMIT);
+	if (!connection)
+		return 0;
+	/* A super-packet is as many segments, and the kernel counts them so. */
+	tcp = (const void *)skb + bpf_core_field_offset(struct sk_buff, cb);
+	count_connection(connection, PORT_RETRANSMIT, BPF_CORE_READ(tcp, tcp_gso_segs));
 	return 0;
 }
 
@@ -123,7 +128,7 @@ int retransmit_synack(struct bpf_raw_tracepoint_args *ctx)
 	key.family = flow_family(&flow);
 	if (!flow_selected(&flow) || !listening(key.netns, key.port))
 		return 0;
-	count_port(&key);
+	count_port(&key, 1);
 	handshake_repeated(request, &flow, key.netns);
 	return 0;
 }
@@ -138,7 +143,7 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 	if (!connection || answers_late_data(sk, BPF_CORE_READ(sk, __sk_common.skc_state)))
 		return 0;
 	connection->flags |= CONNECTION_RESET_RECEIVED;
-	count_connection(connection, PORT_RESET_RECEIVED);
+	count_connection(connection, PORT_RESET_RECEIVED, 1);
 	return 0;
 }
 
@@ -162,7 +167,7 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 
 		if (connection) {
 			connection->flags |= CONNECTION_RESET_SENT;
-			count_connection(connection, PORT_RESET_SENT);
+			count_connection(connection, PORT_RESET_SENT, 1);
 		}
 		return 0;
 	}
@@ -214,7 +219,7 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	key.port = segment.flow.local_port;
 	key.family = flow_family(&segment.flow);
-	count_port(&key);
+	count_port(&key, 1);
 	return 0;
 }
 

@@ -6,6 +6,7 @@ package probe
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"testing"
@@ -68,14 +69,19 @@ func TestSockCountsRetransmits(t *testing.T) {
 	k := startProbe(t, testConfig(onlyPort(port)))
 	client, server := connect(t, l, "127.0.0.1")
 	dropSegments(t, fmt.Sprintf("tcp sport %d", port))
-	_, err := server.Write([]byte("lost"))
+	// More than a segment, though loopback's are large.
+	lost := make([]byte, 300_000)
+	_, err := server.Write(lost)
 	require.NoError(t, err)
-	retransmits := k.counted(port, connection.Retransmits, "")
+	k.counted(port, connection.Retransmits, "")
 	nft(t, "flush ruleset")
+	_, err = io.ReadFull(client, lost)
+	require.NoError(t, err)
 	finish(t, client, server)
 	k.until("close", func() bool { return len(k.closed) == 1 })
-	assert.GreaterOrEqual(t, uint64(k.closed[0].Retransmits), retransmits)
-	assert.EqualValues(t, len("lost"), k.closed[0].TransmittedBytes)
+	assert.EqualValues(t, k.closed[0].Retransmits, k.counted(port, connection.Retransmits, ""))
+	assert.Greater(t, k.closed[0].Retransmits, uint32(1))
+	assert.EqualValues(t, len(lost), k.closed[0].TransmittedBytes)
 }
 
 func TestSockCountsResets(t *testing.T) {
