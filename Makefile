@@ -19,13 +19,13 @@ help: ## list the targets
 # Built as whoever calls, then only the binary is elevated.
 run: $(COLLECTOR) ## watch this host's inbound connections (CONFIG=examples/collector.yaml)
 	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) --config $(CONFIG); \
-	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)"; \
+	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)" >&2; \
 	exec sudo $(COLLECTOR) --config $(CONFIG); fi
 
 doctor: ## what this host can give, and why not more (DOCTOR="--json --config FILE")
 	@CGO_ENABLED=0 go build -o dist/ebpf-tcp-doctor ./cmd/ebpf-tcp-doctor
 	@if [ "$$(id -u)" = 0 ]; then exec dist/ebpf-tcp-doctor $(DOCTOR); \
-	else echo "root is needed to load eBPF programs: sudo dist/ebpf-tcp-doctor"; \
+	else echo "root is needed to load eBPF programs: sudo dist/ebpf-tcp-doctor" >&2; \
 	exec sudo dist/ebpf-tcp-doctor $(DOCTOR); fi
 
 build: $(COLLECTOR) ## build the sample distribution, dist/otelcol-ebpf-tcp

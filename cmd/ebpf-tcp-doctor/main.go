@@ -26,10 +26,9 @@ import (
 )
 
 func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "ebpf-tcp-doctor:", err)
-		}
+	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "ebpf-tcp-doctor:", err)
 		os.Exit(1)
 	}
 }
@@ -53,8 +52,14 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		}
 	}
 	diagnosis, err := receiver.Diagnose(cfg)
+	if err != nil && *config != "" {
+		err = fmt.Errorf("%s: %w", *config, err)
+	}
 	if diagnosis == nil {
 		return err
+	}
+	if err == nil && diagnosis.Error != "" {
+		err = errors.New(diagnosis.Error)
 	}
 	if *asJSON {
 		return errors.Join(doctor.WriteJSON(stdout, diagnosis), err)

@@ -97,13 +97,23 @@ func writeRefusals(out *bytes.Buffer, d *probe.Diagnosis) {
 			title = ""
 		}
 		for _, w := range f.Ways {
-			if w.Works() {
+			if w.Works() || !f.Wanted {
 				continue
 			}
-			fmt.Fprintf(out, "%s  %s: %s\n", title, f.Name, w.Error)
+			fmt.Fprintf(out, "%s  %s: %s\n", title, f.Name, named(&w))
 			title = ""
 		}
 	}
+}
+
+// named is the error with the way's hooks, unless it names one itself.
+func named(w *probe.WayDiagnosis) string {
+	for _, hook := range w.Hooks {
+		if strings.Contains(w.Error, hook) {
+			return w.Error
+		}
+	}
+	return Short(w.Hooks) + ": " + w.Error
 }
 
 func writeMaps(out *bytes.Buffer, d *probe.Diagnosis) {

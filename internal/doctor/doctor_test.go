@@ -70,11 +70,11 @@ func TestTextOfMemory(t *testing.T) {
 	var got bytes.Buffer
 	require.NoError(t, WriteText(&got, &probe.Diagnosis{
 		Kernel: "6.1", Machine: "x86_64", BTF: "no such file", Bytes: 3 << 20,
-		Capabilities: []probe.CapabilityDiagnosis{{Name: "CAP_BPF", Held: true, Required: true, Gives: "all"}, {Name: "CAP_SYS_ADMIN", Gives: "more"}},
+		Capabilities: []probe.CapabilityDiagnosis{{Name: "CAP_BPF", Held: true, Recommended: true, Gives: "all"}, {Name: "CAP_SYS_ADMIN", Gives: "more"}},
 		Maps:         []probe.MapMemory{{Name: "connections", Entries: 10, Bytes: 2 << 20}, {Name: "records", Entries: 4096, Bytes: 1 << 20}},
 		Features: []probe.FeatureDiagnosis{
 			{Name: "drop", Gives: "drops", Wanted: true, Impossible: "too old"},
-			{Name: "accept", Gives: "who", Ways: []probe.WayDiagnosis{
+			{Name: "live", Gives: "now"}, {Name: "accept", Gives: "who", Wanted: true, Ways: []probe.WayDiagnosis{
 				{Hooks: []string{"fentry/a", "fentry/b"}, Error: "refused"}, {Hooks: []string{"kprobe/a", "kprobe/b"}},
 			}},
 		},
@@ -84,13 +84,14 @@ BTF: no such file
 capabilities: CAP_BPF
   without CAP_SYS_ADMIN: more
 
-FEATURE  HOOK                GIVES
-drop     -                   drops
-accept   kprobe/{a,b} (off)  who
+FEATURE  HOOK          GIVES
+drop     -             drops
+live     - (off)       now
+accept   kprobe/{a,b}  who
 
 Refused here:
   drop: too old
-  accept: refused
+  accept: fentry/{a,b}: refused
 
 Kernel memory of the maps: 3.00 MiB
   connections                 10 entries    2.00 MiB
@@ -128,18 +129,29 @@ func supportTable(t *testing.T, kernels []*probe.Diagnosis) string {
 		out.WriteString(" " + strings.NewReplacer("-cloud-amd64", "", "-cloud-arm64", " arm64", "-fc", " without kprobes").Replace(d.Kernel) + " |")
 	}
 	out.WriteString("\n|---|" + strings.Repeat("---|", len(kernels)) + "\n")
-	for row := range kernels[0].Features {
-		out.WriteString("| " + kernels[0].Features[row].Gives + " |")
-		for _, d := range kernels {
-			require.Len(t, d.Features, len(kernels[0].Features), d.Kernel)
-			require.Equal(t, kernels[0].Features[row].Name, d.Features[row].Name, d.Kernel)
-			cell := "-"
-			if used := d.Features[row].Used(); used != nil {
-				cell = path.Dir(used.Hooks[0])
+	var rows []string
+	cells := make(map[string][]string) // by row, then kernel
+	for column, d := range kernels {
+		require.Len(t, d.Features, len(kernels[0].Features), d.Kernel)
+		for i := range d.Features {
+			f := &d.Features[i]
+			require.Equal(t, kernels[0].Features[i].Name, f.Name, d.Kernel)
+			if cells[f.Gives] == nil {
+				rows = append(rows, f.Gives)
+				cells[f.Gives] = make([]string, len(kernels))
 			}
-			out.WriteString(" " + cell + " |")
+			kind := "-"
+			if used := f.Used(); used != nil {
+				kind = path.Dir(used.Hooks[0])
+			}
+			// Several features can give one thing together.
+			if cell := &cells[f.Gives][column]; !strings.Contains(*cell, kind) {
+				*cell = strings.TrimPrefix(*cell+", "+kind, ", ")
+			}
 		}
-		out.WriteString("\n")
+	}
+	for _, row := range rows {
+		out.WriteString("| " + row + " | " + strings.Join(cells[row], " | ") + " |\n")
 	}
 	return out.String()
 }

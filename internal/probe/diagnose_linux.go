@@ -49,6 +49,9 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 		Name: "network_namespaces", Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
 		Ways: []WayDiagnosis{newWayDiagnosis(hint(mayEnterNetNS(), CapSysAdmin), "setns")},
 	})
+	if d.nothing() {
+		d.Error = "no hook of the kernel could be attached"
+	}
 	return d, errors.Join(err, p.Close())
 }
 
@@ -68,7 +71,7 @@ func (d *Diagnosis) readCapabilities() error {
 	}
 	for _, use := range CapabilityUses() {
 		d.Capabilities = append(d.Capabilities, CapabilityDiagnosis{
-			Name: use.Capability.String(), Held: held.allows(use.Capability), Required: use.Required, Gives: use.Gives,
+			Name: use.Capability.String(), Held: held.allows(use.Capability), Recommended: use.Required, Gives: use.Gives,
 		})
 	}
 	return nil

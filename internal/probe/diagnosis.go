@@ -25,8 +25,8 @@ type CapabilityDiagnosis struct {
 	Name string `json:"name"`
 	// Held: the process has it.
 	Held bool `json:"held"`
-	// Required: nothing useful works without it.
-	Required bool `json:"required"`
+	// Recommended: one of those that give all that a host can.
+	Recommended bool `json:"recommended"`
 	// Gives is what is lost without it.
 	Gives string `json:"gives"`
 }
@@ -40,6 +40,16 @@ type FeatureDiagnosis struct {
 	// Impossible is why no way was tried; empty when they were.
 	Impossible string         `json:"impossible,omitempty"`
 	Ways       []WayDiagnosis `json:"ways,omitempty"`
+}
+
+// nothing tells whether no feature that is wanted works.
+func (d *Diagnosis) nothing() bool {
+	for i := range d.Features {
+		if f := &d.Features[i]; f.Wanted && f.Used() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Used is the way that a receiver takes here: the first that works; nil if none.

@@ -167,17 +167,17 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 			name: acceptFeature, gives: "the accepting process, time in the accept queue", wanted: cfg.Process || cfg.Accepts,
 			ways: acceptWays(cfg),
 		},
-		overflow(cfg, overflowAtSYN, "at the SYN", function{"syn", "tcp_conn_request", argument{2, "sock"}}),
-		overflow(cfg, overflowAtACK, "at the ACK", function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}}),
-		overflow(cfg, overflowAtACK6, "at the ACK, IPv6", function{"ack6", "tcp_v6_syn_recv_sock", argument{2, "request_sock"}}),
+		overflow(cfg, overflowAtSYN, function{"syn", "tcp_conn_request", argument{2, "sock"}}),
+		overflow(cfg, overflowAtACK, function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}}),
+		overflow(cfg, overflowAtACK6, function{"ack6", "tcp_v6_syn_recv_sock", argument{2, "request_sock"}}),
 	}
 }
 
 // overflow is one of the places where a full accept queue turns a segment away. Each
 // finds its own way: 6.1 has fentry for all but one, and IPv6 may be a module.
-func overflow(cfg *Config, name, where string, f function) feature {
+func overflow(cfg *Config, name string, f function) feature {
 	return feature{
-		name: name, gives: "attempts that failed because an accept queue was full, " + where, wanted: cfg.Overflows,
+		name: name, gives: "records of attempts that a full accept queue turned away; their exact number", wanted: cfg.Overflows,
 		ways: entries(f),
 	}
 }

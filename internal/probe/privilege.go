@@ -61,7 +61,7 @@ func CapabilityUses() []CapabilityUse {
 		{CapNetAdmin, true, "packets: programs on interfaces"},
 		{CapSysPtrace, false, "with CAP_SYS_ADMIN: connections of other network namespaces that were open before and that no process holds; " +
 			"the executable's path, not only its name, of a process that was seen by its pid alone"},
-		{CapSysAdmin, false, "interfaces::network_namespaces; with CAP_SYS_PTRACE: the same connections; kprobes and syscall " +
+		{CapSysAdmin, false, "interfaces.network_namespaces; with CAP_SYS_PTRACE: the same connections; kprobes and syscall " +
 			"tracepoints where kernel.perf_event_paranoid is 3 or more and the kernel is Debian's"},
 		{CapDACReadSearch, false, "syscall tracepoints as another user than root: their numbers are in tracefs, which is root's"},
 		{CapSysResource, false, "before Linux 5.11: maps beyond RLIMIT_MEMLOCK, where the service manager does not raise it"},

@@ -90,7 +90,7 @@ func explain(err error, needs []Capability, note string) error {
 	case inUserNamespace():
 		return &refusal{why: "the capabilities of a user namespace do not count", err: err}
 	default:
-		why := "refused with " + enumerate(needs) + ": lockdown, a security module or seccomp may forbid it"
+		why := "refused with " + enumerate(needs) + ": lockdown, a security module, seccomp or the kernel's build may forbid it"
 		return &refusal{why: why, err: err}
 	}
 }
