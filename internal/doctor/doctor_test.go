@@ -142,7 +142,7 @@ func supportTable(t *testing.T, kernels []*probe.Diagnosis) string {
 			}
 			kind := "-"
 			if used := f.Used(); used != nil {
-				kind = path.Dir(used.Hooks[0])
+				kind = strings.TrimSuffix(used.Hooks[0], "/"+path.Base(used.Hooks[0]))
 			}
 			// Several features can give one thing together.
 			if cell := &cells[f.Gives][column]; !strings.Contains(*cell, kind) {

@@ -72,7 +72,7 @@ func (p *Probe) Start(h Handler) error {
 	}
 
 	p.attachHooks()
-	p.decoder.overflowsCounted = p.attached(overflowAtSYN) && p.attached(overflowAtACK)
+	p.decoder.overflowsCounted = p.attached(overflowAtSYN) && p.attached(overflowAtACK) && p.attached(overflowAtACK6)
 	if err := p.startTC(netns); err != nil {
 		return err
 	}
