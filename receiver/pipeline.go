@@ -171,6 +171,7 @@ func (p *pipeline) shutdown(ctx context.Context) error {
 		p.logs.abandon()
 	}
 	p.losses.last()
+	logBooks(p.logger, p.losses.books)
 	return p.drain.err
 }
 

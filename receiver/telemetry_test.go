@@ -126,7 +126,7 @@ func TestLossesAreWarnedOfOnce(t *testing.T) {
 
 	lines := messages.FilterMessageSnippet("events were lost").All()
 	require.Len(t, lines, 2, "and one at the end")
-	assert.Equal(t, []any{"12 connection at ring: full"}, lines[0].ContextMap()["lost"])
+	assert.Equal(t, []any{"12 connection at ring: full, raise limits::ring_bytes"}, lines[0].ContextMap()["lost"])
 	assert.Equal(t, []any{"20 connection at consumer: refused"}, lines[1].ContextMap()["lost"])
 	assert.Equal(t, 1, messages.FilterMessageSnippet("log records were dropped").Len(), "%d refusals", refusals)
 }

@@ -58,7 +58,7 @@ func (w *lossWatch) check(now time.Time) {
 		for c := range ledger.Causes {
 			lost := w.books.Lost(e, c)
 			if n := lost - w.known[e][c]; n > 0 {
-				grown = append(grown, fmt.Sprintf("%d %s at %s: %s", n, e, c.Place(), c.Reason()))
+				grown = append(grown, describeLoss(n, e, c))
 			}
 			w.known[e][c] = lost
 		}
@@ -70,8 +70,64 @@ func (w *lossWatch) check(now time.Time) {
 	w.logger.Warn("events were lost since the last such warning", zap.Strings("lost", grown))
 }
 
+// describeLoss says what was lost where and why, and which setting allows more.
+func describeLoss(n int64, e ledger.Event, c ledger.Cause) string {
+	text := fmt.Sprintf("%d %s at %s: %s", n, e, c.Place(), c.Reason())
+	if limit := limitOf(e, c); limit != "" {
+		text += ", raise " + limit
+	}
+	return text
+}
+
+// limitOf is the key of the limit that a loss is due to; "" where none is.
+func limitOf(e ledger.Event, c ledger.Cause) string {
+	switch c {
+	case ledger.MapFull, ledger.TableFull:
+		switch e {
+		case ledger.Connection:
+			return "limits::connections"
+		case ledger.Failed:
+			return "limits::half_open"
+		case ledger.Listener:
+			return "limits::listeners"
+		case ledger.PortCount:
+			return "limits::port_counters"
+		}
+	case ledger.RingFull:
+		return "limits::ring_bytes"
+	case ledger.RateLimited:
+		if e == ledger.Packet {
+			return "packets::max_per_second"
+		}
+		return "limits::failed_per_second"
+	case ledger.QueueFull:
+		return "queue::max_bytes"
+	case ledger.RetryExhausted:
+		return "retry_on_failure::max_elapsed_time"
+	}
+	return ""
+}
+
 // last checks whatever the time.
 func (w *lossWatch) last() {
 	w.next = time.Time{}
 	w.check(time.Now())
+}
+
+// logBooks says in one line what became of all events from Start to Shutdown.
+func logBooks(logger *zap.Logger, books *ledger.Ledger) {
+	var fields []zap.Field
+	for e := range ledger.Listener {
+		b := books.Balance(e)
+		if b == (ledger.Balance{}) {
+			continue
+		}
+		fields = append(fields, zap.Dict(e.String(),
+			zap.Int64("produced", b.Produced),
+			zap.Int64("delivered", b.Delivered),
+			zap.Int64("active", b.Active),
+			zap.Int64("queued", b.Queued),
+			zap.Int64("lost", b.Lost)))
+	}
+	logger.Info("what became of all events until now", fields...)
 }
