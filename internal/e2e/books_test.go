@@ -234,14 +234,17 @@ func TestBooks(t *testing.T) {
 	}
 }
 
+// eventNames are the names of the records by the event that the books count.
+var eventNames = map[string]string{
+	"connection": "tcp.server.connection.close", "failed": "tcp.server.connection.failed",
+	"open": "tcp.server.connection.open", "packet": "tcp.server.packet",
+}
+
 // checkDelivered compares what the books call delivered with what arrived. The host
 // goes on living between the last look and the end, so only more may have arrived.
 func checkDelivered(t *testing.T, out *sink, b books, port int) {
 	t.Helper()
-	for event, name := range map[string]string{
-		"connection": "tcp.server.connection.close", "failed": "tcp.server.connection.failed",
-		"open": "tcp.server.connection.open", "packet": "tcp.server.packet",
-	} {
+	for event, name := range eventNames {
 		arrived := out.records(t, func(r record) bool { return r.event == name })
 		assert.GreaterOrEqual(t, float64(len(arrived)), b.accounts[event].delivered, name)
 	}

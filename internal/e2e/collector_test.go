@@ -31,7 +31,8 @@ type collector struct {
 	// in is where it runs.
 	in  namespace
 	cmd *exec.Cmd
-	log string
+	// config and log are files.
+	config, log string
 	// telemetry is the port of its own metrics on loopback.
 	telemetry int
 	exited    chan error
@@ -53,16 +54,14 @@ func startCollector(t *testing.T, in namespace, name, configuration string) *col
 	t.Helper()
 	dir := t.TempDir()
 	c := &collector{
-		t: t, in: in, log: filepath.Join(dir, name+".log"),
+		t: t, in: in, config: filepath.Join(dir, name+".yaml"), log: filepath.Join(dir, name+".log"),
 		telemetry: freePort(t), exited: make(chan error, 1),
 	}
-	path := filepath.Join(dir, name+".yaml")
-	configuration += fmt.Sprintf(telemetryYAML[1:], c.telemetry)
-	require.NoError(t, os.WriteFile(path, []byte(configuration), 0o600))
+	c.configure(configuration)
 	log, err := os.Create(c.log)
 	require.NoError(t, err)
 	defer log.Close()
-	c.cmd = in.command(os.Getenv(collectorVariable), "--config", path)
+	c.cmd = in.command(os.Getenv(collectorVariable), "--config", c.config)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	require.NoError(t, c.cmd.Start())
 	go func() { c.exited <- c.cmd.Wait() }()
@@ -73,11 +72,21 @@ func startCollector(t *testing.T, in namespace, name, configuration string) *col
 		}
 	})
 	require.Eventually(t, func() bool {
-		return len(c.exited) > 0 || strings.Contains(c.said(), "Everything is ready")
+		return len(c.exited) > 0 || c.starts() > 0
 	}, settle, tick, "%s does not start", name)
 	require.Empty(t, c.exited, "%s ended at start:\n%s", name, c.said())
 	return c
 }
+
+// configure writes the configuration, which lacks only the telemetry section.
+func (c *collector) configure(configuration string) {
+	c.t.Helper()
+	configuration += fmt.Sprintf(telemetryYAML[1:], c.telemetry)
+	require.NoError(c.t, os.WriteFile(c.config, []byte(configuration), 0o600))
+}
+
+// starts counts how often its pipelines began to run.
+func (c *collector) starts() int { return strings.Count(c.said(), "Everything is ready") }
 
 // said is what the collector has logged so far.
 func (c *collector) said() string {

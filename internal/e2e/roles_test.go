@@ -39,6 +39,14 @@ func play(role string, args []string) error {
 		return playCallers(args[0], args[1])
 	case "syn":
 		return playSYN(args[0])
+	case "churn":
+		return playChurn(args[0], args[1:])
+	case "flood":
+		return playFlood(args[0], args[1], args[2])
+	case "scan":
+		return playScan(args[0], args[1])
+	case "listeners":
+		return playListeners(args[0], args[1])
 	default:
 		return errors.New("no such role")
 	}
