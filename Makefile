@@ -4,13 +4,14 @@ include scripts/versions.env
 
 COLLECTOR := dist/otelcol-ebpf-tcp
 CONFIG    ?= examples/collector.yaml
+DURATION  ?= 2m
 # Whatever goes into the binary. BPF objects are committed, so no C.
 SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o \
 	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
 	! -name '*_test.go' -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels test-systemd generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels test-systemd soak generate check-generated \
 	lint fmt bench clean
 
 help: ## list the targets
@@ -55,6 +56,10 @@ test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="6.1 he
 test-systemd: $(COLLECTOR) ## the unit of deploy/systemd on other kernels, in QEMU (KERNELS="5.10 6.1"; a minute each)
 	@scripts/deps.sh kernels systemd
 	@scripts/kernels/systemd.sh $(COLLECTOR) $(KERNELS)
+
+soak: $(COLLECTOR) ## the collector under all loads at once, must stay flat (sudo; DURATION=2m, hours are fine)
+	@scripts/deps.sh test
+	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) EBPF_TCP_SOAK=$(DURATION) scripts/test.sh soak
 
 generate: ## BPF objects and metadata code again, with the pinned compiler only
 	@scripts/check-compiler.sh

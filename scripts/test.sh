@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: scripts/test.sh unprivileged|privileged
+# Usage: scripts/test.sh unprivileged|privileged|soak
 # Runs the tests and prints a summary. Privileged tests carry the build tag of that
 # name and run as root, one package after the other, because they look at what the
-# whole kernel holds.
+# whole kernel holds. The soak test is one of them, for EBPF_TCP_SOAK, such as 10m.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 summary=$(mktemp)
 trap 'rm -f "$summary"' EXIT
 go build -o "$summary" ./scripts/testsummary
+
+root=()
+if [ "$(id -u)" != 0 ]; then
+	root=(-exec "sudo --preserve-env=PATH,EBPF_TCP_COLLECTOR,EBPF_TCP_PCAPS,EBPF_TCP_SOAK")
+fi
 
 case $1 in
 unprivileged)
@@ -24,15 +29,14 @@ privileged)
 		echo "no privileged tests found" >&2
 		exit 1
 	fi
-	root=()
-	if [ "$(id -u)" != 0 ]; then
-		root=(-exec "sudo --preserve-env=PATH,EBPF_TCP_COLLECTOR,EBPF_TCP_PCAPS")
-	fi
 	go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}" "${packages[@]}" |
 		"$summary" "$1"
 	;;
+soak)
+	go test -count=1 -v -timeout 0 -tags privileged,soak "${root[@]}" -run '^TestSoak$' ./internal/e2e
+	;;
 *)
-	echo "usage: $0 unprivileged|privileged" >&2
+	echo "usage: $0 unprivileged|privileged|soak" >&2
 	exit 2
 	;;
 esac
