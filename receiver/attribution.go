@@ -20,11 +20,12 @@ type attribution struct {
 	anonymous map[*owner.Workload]*owner.Process
 }
 
-func newAttribution(cfg AttributionConfig, root fs.FS) *attribution {
+// newAttribution makes one for so many listeners that are followed.
+func newAttribution(cfg AttributionConfig, listeners int, root fs.FS) *attribution {
 	return &attribution{
 		cfg:       cfg,
 		table:     owner.NewTable(owner.Options{FS: root, Container: cfg.Container}),
-		listeners: connection.NewListeners(connection.ListenerOptions{}),
+		listeners: connection.NewListeners(connection.ListenerOptions{Max: tablesPerMap * listeners}),
 		anonymous: make(map[*owner.Workload]*owner.Process),
 	}
 }

@@ -145,12 +145,19 @@ type QueueConfig struct {
 	_ struct{}
 }
 
-// LimitsConfig bounds memory and rates.
+// LimitsConfig bounds memory and rates; docs/limits.md has the arithmetic.
 type LimitsConfig struct {
-	// Connections that can be open at one time.
+	// Connections that can be open at one time; 0 means by the machine's memory.
 	Connections int `mapstructure:"connections"`
-	// RingBytes is the size of the kernel's ring buffer: a power of two, whole pages.
+	// RingBytes is the size of the kernel's ring buffer: a power of two, whole pages; 0
+	// means by the machine's memory.
 	RingBytes int `mapstructure:"ring_bytes"`
+	// Listeners whose queues are followed.
+	Listeners int `mapstructure:"listeners"`
+	// HalfOpen is how many handshakes are tracked at one time, with connections::half_open.
+	HalfOpen int `mapstructure:"half_open"`
+	// PortCounters are one for each port, IP version and kind of count.
+	PortCounters int `mapstructure:"port_counters"`
 	// Series per metric; what comes later is summed up in one overflow series.
 	Series int `mapstructure:"series"`
 	// FailedPerSecond bounds tcp.server.connection.failed records; the metrics of
@@ -179,8 +186,9 @@ func createDefaultConfig() *Config {
 		Queue:              QueueConfig{MaxBytes: 16 << 20},
 		Retry:              retry,
 		Limits: LimitsConfig{
-			Connections:     128 << 10,
-			RingBytes:       8 << 20,
+			Listeners:       16 << 10,
+			HalfOpen:        16 << 10,
+			PortCounters:    8 << 10,
 			Series:          2000,
 			FailedPerSecond: 1000,
 		},

@@ -56,6 +56,9 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		AcceptTracepoint: c.Attribution.AcceptTracepoint,
 		MaxConnections:   uint32(c.Limits.Connections),
 		RingBytes:        uint32(c.Limits.RingBytes),
+		MaxListeners:     uint32(c.Limits.Listeners),
+		MaxHalfOpen:      uint32(c.Limits.HalfOpen),
+		MaxPortCounters:  uint32(c.Limits.PortCounters),
 	}
 	if !c.Events.TCPServerPacket.Enabled {
 		withoutPackets(&cfg)

@@ -46,7 +46,7 @@ func TestConfigCases(t *testing.T) {
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
 			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
-			Process: true, AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
+			Process: true, AcceptTracepoint: true, MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
 		},
 		"ebpf_tcp/all": {
 			IncludePorts:      []probe.PortRange{{First: 80, Last: 80}, {First: 8000, Last: 8100}, {First: 443, Last: 443}},
@@ -57,7 +57,7 @@ func TestConfigCases(t *testing.T) {
 			TCMode: probe.TCClsact, HalfOpen: true, HandshakeTimeout: 3 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
 			OpenRecords: true, FailedRecords: true, FailedPerSecond: 1, Drops: true, Retransmits: true,
 			PacketSampleRate: 1000, PacketClasses: []packet.Class{packet.SYN, packet.Abnormal}, PacketsPerSecond: 5,
-			Process: true, MaxConnections: 64, RingBytes: 4096,
+			Process: true, MaxConnections: 64, RingBytes: 4096, MaxListeners: 128, MaxHalfOpen: 256, MaxPortCounters: 512,
 		},
 		"ebpf_tcp/no_attribution": {
 			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
@@ -65,7 +65,7 @@ func TestConfigCases(t *testing.T) {
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
 			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
-			AcceptTracepoint: true, MaxConnections: 131072, RingBytes: 8388608,
+			AcceptTracepoint: true, MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
 		},
 	}
 	for name, want := range cases {
@@ -182,7 +182,7 @@ func TestInvalid(t *testing.T) {
 		{"handshake", func(c *Config) { c.Connections.HandshakeTimeout = 0 }, `connections::handshake_timeout: 0s is out of range, allowed are 100ms to 1h0m0s`},
 		{"batch age", func(c *Config) { c.Batch.MaxAge = 0 }, `batch::max_age: 0s is out of range, allowed are 1ms to 1m0s`},
 		{"ring odd", func(c *Config) { c.Limits.RingBytes = 12288 }, `limits::ring_bytes: 12288 is not a power of two`},
-		{"connections", func(c *Config) { c.Limits.Connections = -1 }, `limits::connections: -1 is out of range, allowed are 1 to 16777216`},
+		{"connections", func(c *Config) { c.Limits.Connections = -1 }, `limits::connections: -1 is out of range, allowed are 0 to 16777216`},
 		{"half-open without packets", withoutTC(func(c *Config) { c.Connections.HalfOpen = true }), `connections::half_open: needs to see packets, but tc::mode is "off"`},
 		{"sampling without packets", withoutTC(func(c *Config) { c.Packets.SampleRate = 10 }), `packets::sample_rate: needs to see packets, but tc::mode is "off"`},
 		{"flags without packets", withoutTC(func(c *Config) { c.Packets.Flags = []string{"syn"} }), `packets::flags: needs to see packets, but tc::mode is "off"`},

@@ -21,7 +21,8 @@ const (
 	minBatchAge, maxBatchAge           = time.Millisecond, time.Minute
 	minBatchRecords, maxBatchRecords   = 1, 100_000
 	minQueueBytes, maxQueueBytes       = 4 << 10, min(16<<30, math.MaxInt)
-	minConnections, maxConnections     = 1, 16 << 20
+	minConnections, maxConnections     = 0, 16 << 20
+	minEntries, maxEntries             = 1, 1 << 20
 	maxRingBytes                       = 1 << 30
 	minSeries, maxSeries               = 1, 1_000_000
 	minPerSecond, maxPerSecond         = 1, 1_000_000
@@ -113,8 +114,14 @@ func validateRetry(f *faults, r *configretry.BackOffConfig) {
 
 func (l *LimitsConfig) validate(f *faults) {
 	inRange(f, "limits::connections", l.Connections, minConnections, maxConnections)
+	inRange(f, "limits::listeners", l.Listeners, minEntries, maxEntries)
+	inRange(f, "limits::half_open", l.HalfOpen, minEntries, maxEntries)
+	inRange(f, "limits::port_counters", l.PortCounters, minEntries, maxEntries)
 	inRange(f, "limits::series", l.Series, minSeries, maxSeries)
 	inRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
+	if l.RingBytes == 0 {
+		return
+	}
 	page := os.Getpagesize()
 	inRange(f, "limits::ring_bytes", l.RingBytes, page, maxRingBytes)
 	if l.RingBytes > 0 && l.RingBytes&(l.RingBytes-1) != 0 {

@@ -17,7 +17,9 @@ func Diagnose(cfg *Config) (*probe.Diagnosis, error) {
 		return nil, fmt.Errorf("the configuration is not valid: %w", err)
 	}
 	var f faults
-	kernel := cfg.probeConfig(&f)
+	sized := *cfg
+	sized.Limits = cfg.Limits.sized(hostEnvironment().root)
+	kernel := sized.probeConfig(&f)
 	if len(f) > 0 {
 		return nil, errors.Join(f...)
 	}

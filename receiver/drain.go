@@ -27,6 +27,7 @@ type kernel interface {
 	Drain(until time.Time) error
 	Snapshot(visit func(*connection.Live)) (*probe.Snapshot, error)
 	Hooks() []probe.HookState
+	MapBytes() (uint64, error)
 	Detach() error
 	Close() error
 }

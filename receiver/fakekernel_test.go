@@ -135,6 +135,8 @@ func (k *fakeKernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, er
 
 func (k *fakeKernel) Hooks() []probe.HookState { return k.hooks }
 
+func (k *fakeKernel) MapBytes() (uint64, error) { return 36 << 20, nil }
+
 func (k *fakeKernel) Detach() error {
 	defer k.enter()()
 	k.mu.Lock()

@@ -173,8 +173,9 @@ func testHandler(cfg *Config) (*handler, *[]emit.Batch) {
 	var batches []emit.Batch
 	return &handler{
 		books:      &ledger.Ledger{},
-		owners:     newAttribution(cfg.Attribution, fstest.MapFS{}),
+		owners:     newAttribution(cfg.Attribution, cfg.Limits.Listeners, fstest.MapFS{}),
 		tracker:    connection.NewTracker(0),
+		ports:      portDeltas{limit: tablesPerMap * cfg.Limits.PortCounters},
 		logs:       emit.NewLogs(cfg.logsConfig(), emit.LogsOptions{}),
 		metrics:    emit.NewMetrics(cfg.metricsConfig(), emit.MetricsOptions{SeriesLimit: 10}),
 		push:       func(b emit.Batch) { batches = append(batches, b) },

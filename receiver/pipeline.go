@@ -60,7 +60,8 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 	}
 	h := &handler{
 		books:      r.books,
-		owners:     newAttribution(r.cfg.Attribution, r.env.root),
+		owners:     newAttribution(r.cfg.Attribution, r.cfg.Limits.Listeners, r.env.root),
+		ports:      portDeltas{limit: tablesPerMap * r.cfg.Limits.PortCounters},
 		tracker:    connection.NewTracker(r.cfg.Limits.Connections),
 		maxRecords: r.cfg.Batch.MaxRecords,
 		maxBytes:   r.cfg.Queue.MaxBytes / batchesInQueue,

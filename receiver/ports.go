@@ -4,14 +4,12 @@ package receiver
 
 import "github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 
-// maxPortCounters is well above what the kernel side's map holds; it bounds what
-// counters that never become final could take.
-const maxPortCounters = 32768
-
 // portDeltas turns the kernel side's running totals per port into what was added
 // since the snapshot before. A counter may be missing from any number of snapshots:
 // only its final value ends it.
 type portDeltas struct {
+	// limit bounds what counters that never become final could take.
+	limit    int
 	known    map[connection.PortCounter]portTotal
 	snapshot uint64
 }
@@ -34,7 +32,7 @@ func (d *portDeltas) each(counters []connection.PortCounter, add func(connection
 		key := counter
 		key.Value, key.Final = 0, false
 		total, known := d.known[key]
-		if !known && len(d.known) >= maxPortCounters {
+		if !known && len(d.known) >= d.limit {
 			refused++
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 func TestPortDeltas(t *testing.T) {
-	var d portDeltas
+	d := portDeltas{limit: 100}
 	step := func(counters ...connection.PortCounter) map[string]uint64 {
 		got := map[string]uint64{}
 		assert.Zero(t, d.each(counters, func(c connection.PortCounter, delta uint64) { got[c.Detail] += delta }))
@@ -46,12 +46,14 @@ func TestPortDeltas(t *testing.T) {
 }
 
 func TestPortDeltasAreBounded(t *testing.T) {
-	h, _ := testHandler(createDefaultConfig())
-	counters := make([]connection.PortCounter, maxPortCounters+5)
+	cfg := createDefaultConfig()
+	cfg.Limits.PortCounters = 10
+	h, _ := testHandler(cfg)
+	counters := make([]connection.PortCounter, 10*tablesPerMap+5)
 	for i := range counters {
 		counters[i] = connection.PortCounter{NetNS: uint32(i), What: connection.Drops, Value: 1}
 	}
 	h.snapshot(&probe.Snapshot{Ports: counters})
-	assert.Len(t, h.ports.known, maxPortCounters)
+	assert.Len(t, h.ports.known, 10*tablesPerMap)
 	assert.EqualValues(t, 5, h.books.Lost(ledger.PortCount, ledger.TableFull))
 }

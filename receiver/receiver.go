@@ -50,6 +50,7 @@ func hostEnvironment() environment {
 // tcpReceiver is one kernel side and the pipelines that it feeds: logs, metrics or
 // both.
 type tcpReceiver struct {
+	// cfg has every limit decided.
 	cfg *Config
 	set rcvr.Settings
 	env environment
@@ -65,7 +66,9 @@ type tcpReceiver struct {
 }
 
 func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
-	return &tcpReceiver{cfg: cfg, set: set, env: env}
+	sized := *cfg
+	sized.Limits = cfg.Limits.sized(env.root)
+	return &tcpReceiver{cfg: &sized, set: set, env: env}
 }
 
 // Start loads and attaches the kernel side. It fails only when nothing attaches; what
@@ -98,6 +101,7 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 		p.telemetry.Shutdown()
 		return errors.Join(fmt.Errorf("start the kernel side: %w", err), k.Close())
 	}
+	r.cfg.Limits.log(r.set.Logger, k)
 	hooks := k.Hooks()
 	logHooks(r.set.Logger, hooks)
 	reportHooks(host, hooks)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -190,7 +191,10 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestNoKernel(t *testing.T) {
-	env := environment{newKernel: func(probe.Config, *zap.Logger) (kernel, error) { return nil, errors.New("not Linux") }}
+	env := environment{
+		newKernel: func(probe.Config, *zap.Logger) (kernel, error) { return nil, errors.New("not Linux") },
+		root:      fstest.MapFS{},
+	}
 	r, err := newFactory(env).CreateLogs(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
 	require.NoError(t, err)
 	require.ErrorContains(t, r.Start(t.Context(), componenttest.NewNopHost()), "prepare the kernel side: not Linux")

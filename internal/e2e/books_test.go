@@ -137,6 +137,8 @@ func TestBooks(t *testing.T) {
 		held        int
 		// lost is where connections must have been lost; empty when none may be.
 		lost [3]string
+		// raise is the setting that the warning names.
+		raise string
 	}{
 		{name: "nothing is lost", connections: 500},
 		{
@@ -152,12 +154,14 @@ func TestBooks(t *testing.T) {
 			settings:    agentSettings{receiver: "    limits: {ring_bytes: 4096}"},
 			connections: 3000,
 			lost:        [3]string{"connection", "ring", "full"},
+			raise:       "limits::ring_bytes",
 		},
 		{
 			name:        "connection map of 64 entries",
 			settings:    agentSettings{receiver: "    limits: {connections: 64}"},
 			connections: 100, held: 200,
-			lost: [3]string{"connection", "kernel_map", "full"},
+			lost:  [3]string{"connection", "kernel_map", "full"},
+			raise: "limits::connections",
 		},
 		{
 			name: "consumer refuses",
@@ -168,6 +172,7 @@ func TestBooks(t *testing.T) {
 			closedPort:  true,
 			connections: 300,
 			lost:        [3]string{"connection", "consumer", "retry_exhausted"},
+			raise:       "retry_on_failure::max_elapsed_time",
 		},
 		{
 			name: "consumer blocks",
@@ -178,6 +183,7 @@ func TestBooks(t *testing.T) {
 			blackHole:   true,
 			connections: 3000,
 			lost:        [3]string{"connection", "queue", "full"},
+			raise:       "queue::max_bytes",
 		},
 	}
 	for _, test := range tests {
@@ -226,12 +232,27 @@ func TestBooks(t *testing.T) {
 				assert.Empty(t, positive(b.losses), "nothing may be lost")
 			}
 			agent.stop()
+			agent.checkWarnings(test.lost, test.raise)
 			if out != nil {
 				out.stop()
 				checkDelivered(t, out, b, port)
 			}
 		})
 	}
+}
+
+// checkWarnings: losses are warned of, by place and reason and with the setting to
+// raise, but not over and over.
+func (c *collector) checkWarnings(lost [3]string, raise string) {
+	c.t.Helper()
+	assert.Contains(c.t, c.said(), "limits in effect")
+	warnings := strings.Count(c.said(), "events were lost since the last such warning")
+	if raise == "" {
+		assert.Zero(c.t, warnings)
+		return
+	}
+	assert.Contains(c.t, c.said(), fmt.Sprintf("%s at %s: %s, raise %s", lost[0], lost[1], lost[2], raise))
+	assert.LessOrEqual(c.t, warnings, 4, "one when it happens, one every 30 s, and one at the end")
 }
 
 // eventNames are the names of the records by the event that the books count.

@@ -85,8 +85,13 @@ type Config struct {
 
 	// MaxConnections is the size of the connections map.
 	MaxConnections uint32
-	// MaxListeners is the size of the listeners map; 0 means 16384.
+	// MaxListeners is the size of the listeners map, and of the one of their ports; 0
+	// means 16384.
 	MaxListeners uint32
+	// MaxHalfOpen is the size of the map of handshakes in progress; 0 means 16384.
+	MaxHalfOpen uint32
+	// MaxPortCounters is the size of the map of counters per port; 0 means 8192.
+	MaxPortCounters uint32
 	// RingBytes is the size of the ring buffer, a power of two of whole pages.
 	RingBytes uint32
 

@@ -171,6 +171,22 @@ func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
 
 // addMaps adds what a vantage point's own maps take, those in shared left out.
 func (d *Diagnosis) addMaps(vantage string, maps, shared map[string]*ebpf.Map) error {
+	own, err := mapMemory(vantage, maps, shared)
+	if err != nil {
+		return err
+	}
+	d.Maps = append(d.Maps, own...)
+	for i := range own {
+		d.Bytes += own[i].Bytes
+	}
+	slices.SortFunc(d.Maps, func(a, b MapMemory) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
+	})
+	return nil
+}
+
+func mapMemory(vantage string, maps, shared map[string]*ebpf.Map) ([]MapMemory, error) {
+	var all []MapMemory
 	for name, m := range maps {
 		switch {
 		case strings.HasPrefix(name, "."): // a section's, which each object has
@@ -180,14 +196,26 @@ func (d *Diagnosis) addMaps(vantage string, maps, shared map[string]*ebpf.Map) e
 		}
 		info, err := m.Info()
 		if err != nil {
-			return fmt.Errorf("ask what map %s takes: %w", name, err)
+			return nil, fmt.Errorf("ask what map %s takes: %w", name, err)
 		}
 		memory, _ := info.Memlock()
-		d.Maps = append(d.Maps, MapMemory{Name: name, Entries: info.MaxEntries, Bytes: memory})
-		d.Bytes += memory
+		all = append(all, MapMemory{Name: name, Entries: info.MaxEntries, Bytes: memory})
 	}
-	slices.SortFunc(d.Maps, func(a, b MapMemory) int {
-		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
-	})
-	return nil
+	return all, nil
+}
+
+// MapBytes is what the kernel charges for the maps now, those of the packet vantage
+// point in further network namespaces left out.
+func (p *Probe) MapBytes() (uint64, error) {
+	shared := p.objects.maps.Maps
+	all, err := mapMemory("sock", shared, nil)
+	if p.tc != nil && p.tc.own.objects != nil {
+		own, tcErr := mapMemory("tc", p.tc.own.objects.Maps, shared)
+		all, err = append(all, own...), errors.Join(err, tcErr)
+	}
+	var bytes uint64
+	for i := range all {
+		bytes += all[i].Bytes
+	}
+	return bytes, err
 }

@@ -108,8 +108,15 @@ func sharedMaps(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) map[string
 func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
 	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
 	spec.Maps["records"].MaxEntries = cfg.RingBytes
-	if cfg.MaxListeners != 0 {
-		spec.Maps["listeners"].MaxEntries = cfg.MaxListeners
+	for name, size := range map[string]uint32{
+		"listeners":            cfg.MaxListeners,
+		"listening_ports":      cfg.MaxListeners,
+		"half_open_handshakes": cfg.MaxHalfOpen,
+		"port_counters":        cfg.MaxPortCounters,
+	} {
+		if size != 0 {
+			spec.Maps[name].MaxEntries = size
+		}
 	}
 	if len(cfg.NetworkNamespaces) > 0 {
 		spec.Maps["port_tables"].MaxEntries = 1 + cfg.MaxNetworkNamespaces

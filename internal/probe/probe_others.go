@@ -39,6 +39,9 @@ func (*Probe) Snapshot(func(*connection.Live)) (*Snapshot, error) { return nil, 
 // Hooks is empty.
 func (*Probe) Hooks() []HookState { return nil }
 
+// MapBytes fails.
+func (*Probe) MapBytes() (uint64, error) { return 0, errNotHere }
+
 // Detach does nothing.
 func (*Probe) Detach() error { return nil }
 

@@ -4,6 +4,7 @@ package emit
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -132,4 +133,48 @@ func TestClosedAllocates(t *testing.T) {
 		}
 	})
 	require.LessOrEqual(t, ours/benchBatch, bare/benchBatch+0.1)
+}
+
+// BenchmarkSeriesMemory tells what a series takes, by kind: while it is kept, and once
+// more as a data point from a snapshot until the consumer has it.
+func BenchmarkSeriesMemory(b *testing.B) {
+	const limit = 2000
+	for _, kind := range []struct {
+		name string
+		feed func(*Metrics, Series)
+	}{
+		{"counter", func(m *Metrics, s Series) { m.Opened(s, 1) }},
+		{"histogram", func(m *Metrics, s Series) {
+			c := testClosed()
+			c.SmoothedRTT, c.Handshake, c.Accept = 0, 0, 0
+			m.Closed(s, c)
+		}},
+	} {
+		b.Run(kind.name, func(b *testing.B) {
+			var kept, sent uint64
+			for b.Loop() {
+				before := heap()
+				m := NewMetrics(metadata.NewDefaultMetricsBuilderConfig(), MetricsOptions{SeriesLimit: limit})
+				for i := range limit {
+					workload := &owner.Workload{Executable: "server", Container: owner.Container{ID: fmt.Sprint("container", i%100)}}
+					kind.feed(m, Series{Port: uint16(i), Workload: workload})
+				}
+				filled := heap()
+				data := m.Snapshot(time.Unix(0, epoch))
+				kept, sent = kept+filled-before, sent+heap()-filled
+				require.Equal(b, limit, m.SeriesCount())
+				require.Equal(b, limit, data.DataPointCount())
+			}
+			b.ReportMetric(float64(kept)/float64(b.N)/limit, "B/series")
+			b.ReportMetric(float64(sent)/float64(b.N)/limit, "B/point")
+		})
+	}
+}
+
+// heap is what is in use after everything else was collected.
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }

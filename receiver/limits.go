@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"math/bits"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// Memory of the machine for each connection and for each byte of the ring buffer. A
+	// machine of 8 GiB has the greatest sizes, and one with more has no greater ones, so
+	// that the defaults never take more than docs/limits.md says.
+	memoryPerConnection               = 64 << 10
+	leastConnections, mostConnections = 4 << 10, 128 << 10
+	memoryPerRingByte                 = 1 << 10
+	leastRingBytes, mostRingBytes     = 1 << 20, 8 << 20
+
+	// tablesPerMap is how many entries a table of the receiver's own has for each of the
+	// kernel's map: it keeps what has ended in the kernel for a while.
+	tablesPerMap = 4
+)
+
+// sized is the limits with those that go by the machine's memory decided.
+func (l LimitsConfig) sized(root fs.FS) LimitsConfig {
+	memory, err := totalMemory(root)
+	if err != nil {
+		memory = math.MaxUint64 // the greatest sizes
+	}
+	if l.Connections == 0 {
+		l.Connections = share(memory, memoryPerConnection, leastConnections, mostConnections)
+	}
+	if l.RingBytes == 0 {
+		l.RingBytes = share(memory, memoryPerRingByte, leastRingBytes, mostRingBytes)
+	}
+	return l
+}
+
+// share is the greatest power of two that memory has room for, between two others.
+func share(memory, each uint64, least, most int) int {
+	n := memory / each
+	switch {
+	case n <= uint64(least):
+		return least
+	case n >= uint64(most):
+		return most
+	default:
+		return 1 << (bits.Len64(n) - 1)
+	}
+}
+
+// totalMemory is the machine's memory in bytes.
+func totalMemory(root fs.FS) (uint64, error) {
+	file, err := root.Open("proc/meminfo")
+	if err != nil {
+		return 0, fmt.Errorf("look how much memory there is: %w", err)
+	}
+	defer file.Close()
+	var kibibytes uint64
+	if _, err := fmt.Fscanf(file, "MemTotal: %d kB", &kibibytes); err != nil {
+		return 0, fmt.Errorf("read how much memory there is: %w", err)
+	}
+	return kibibytes << 10, nil
+}
+
+// log tells the limits in effect and what the kernel's maps take with them.
+func (l *LimitsConfig) log(logger *zap.Logger, k kernel) {
+	bytes, err := k.MapBytes()
+	if err != nil {
+		logger.Warn("what the kernel's maps take is not known", zap.Error(err))
+	}
+	logger.Info("limits in effect",
+		zap.Int("connections", l.Connections),
+		zap.Int("ring_bytes", l.RingBytes),
+		zap.Int("listeners", l.Listeners),
+		zap.Int("half_open", l.HalfOpen),
+		zap.Int("port_counters", l.PortCounters),
+		zap.Int("series", l.Series),
+		zap.Int("failed_per_second", l.FailedPerSecond),
+		zap.Uint64("kernel_map_bytes", bytes))
+}

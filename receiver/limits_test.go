@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+)
+
+func TestLimitsByMemory(t *testing.T) {
+	tests := []struct {
+		name, meminfo         string
+		connections, ringByte int
+	}{
+		{"128 MiB", "MemTotal:         131072 kB\nMemFree: 1 kB\n", 4096, 1 << 20},
+		{"1 GiB", "MemTotal:        1048576 kB\n", 16384, 1 << 20},
+		{"a bit less than 4 GiB", "MemTotal:        4030000 kB\n", 32768, 2 << 20},
+		{"8 GiB", "MemTotal:        8388608 kB\n", 131072, 8 << 20},
+		{"1 TiB", "MemTotal:     1073741824 kB\n", 131072, 8 << 20},
+		{"unreadable", "nonsense", 131072, 8 << 20},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			root := fstest.MapFS{"proc/meminfo": {Data: []byte(test.meminfo)}}
+			limits := createDefaultConfig().Limits
+			sized := limits.sized(root)
+			assert.Equal(t, test.connections, sized.Connections)
+			assert.Equal(t, test.ringByte, sized.RingBytes)
+			limits.Connections, limits.RingBytes = 7, 4096
+			assert.Equal(t, limits, limits.sized(root), "what is set stays")
+		})
+	}
+	assert.Equal(t, 131072, createDefaultConfig().Limits.sized(fstest.MapFS{}).Connections)
+}
+
+// TestWarningsNameSettings: what a warning says to raise must be a key, and every
+// loss that has a limit must name one.
+func TestWarningsNameSettings(t *testing.T) {
+	keys := map[string]bool{}
+	loadSchema(t).leaves(nil, func(path []string, _ *schema) { keys[strings.Join(path, "::")] = true })
+	without := map[ledger.Cause]bool{
+		ledger.MapStale: true, ledger.Undecodable: true, ledger.Refused: true, ledger.Shutdown: true,
+	}
+	for e := range ledger.Events {
+		for c := range ledger.Causes {
+			if !canLose(e, c) {
+				continue
+			}
+			key := limitOf(e, c)
+			assert.Equal(t, without[c], key == "", "%s at %s: %s", e, c.Place(), c.Reason())
+			if key != "" {
+				assert.True(t, keys[key], "%s is no key", key)
+				assert.Contains(t, describeLoss(3, e, c), "raise "+key)
+			}
+		}
+	}
+}
