@@ -141,7 +141,7 @@ for name in "${names[@]}"; do [ "$(arch_of "$name")" != "$(go env GOARCH)" ] || 
 
 for package in "${packages[@]}"; do
 	mkdir -p "$work/src/$package"
-	for data in testdata "$package/testdata"; do
+	for data in testdata docs "$package/testdata"; do
 		[ ! -d "$data" ] || cp -rT "$data" "$work/src/$data"
 	done
 done
