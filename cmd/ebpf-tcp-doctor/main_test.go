@@ -22,7 +22,7 @@ func TestRead(t *testing.T) {
 	}{
 		{"one", "{ebpf_tcp: {limits: {connections: 2048}}, otlp: }", "", "", 2048},
 		{"by environment", "{ebpf_tcp: {limits: {connections: '${env:EBPF_TCP_TEST_CONNECTIONS}'}}}", "", "", 4096},
-		{"defaults", "{ebpf_tcp: }", "", "", 131072},
+		{"defaults", "{ebpf_tcp: }", "", "", 0},
 		{"chosen", "{ebpf_tcp: , ebpf_tcp/2: {limits: {connections: 1024}}}", "ebpf_tcp/2", "", 1024},
 		{"several", "{ebpf_tcp: , ebpf_tcp/2: }", "", "choose one with --receiver", 0},
 		{"none", "{otlp: }", "", "there is no receiver of type ebpf_tcp", 0},

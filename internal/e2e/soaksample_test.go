@@ -30,17 +30,17 @@ type figure struct {
 	slack   float64
 }
 
-// figures are in the order of sampled. The slack is what one sample can differ from
-// the next by chance: garbage, a namespace that happens to be there, or series of the
-// listeners that come and go.
+// figures are in the order of sampled. The slack is what one third can differ from
+// the next by chance: garbage, a namespace that happens to be there, the way of
+// attaching, or series of the listeners that come and go.
 var figures = [...]figure{
 	{"resident set", "MiB", 1 << 20, 16 << 20},
-	{"descriptors", "", 1, 16},
+	{"descriptors", "", 1, 24},
 	{"threads", "", 1, 4},
 	{"goroutines", "", 1, 10},
 	{"kernel maps", "MiB", 1 << 20, 1 << 20},
 	{"programs", "", 1, 6},
-	{"links", "", 1, 8},
+	{"links", "", 1, 12},
 	{"series", "", 1, 500},
 }
 
