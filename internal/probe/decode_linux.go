@@ -156,16 +156,15 @@ func (d *decoder) listen(r *sockListenRecord) {
 		Owner:   ref(&r.Owner),
 	}
 	// A scan meets a socket once per descriptor: it is missing in the map once.
-	if _, known := d.listeners.sockets[r.Sk]; !known && r.Followed == 0 {
-		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
-	}
-	if err := d.listeners.opened(r.Sk, sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)}); err != nil {
+	_, known := d.listeners.sockets[r.Sk]
+	err := d.listeners.opened(r.Sk, sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)})
+	if err != nil || (!known && r.Followed == 0) {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
 	d.handler.ListenerOpened(&d.listener)
 }
 
-// unlisten may hear of the same end twice: its hook is attached twice.
+// unlisten may hear of the same end twice: its hook has a twin.
 func (d *decoder) unlisten(r *sockListenRecord) {
 	if opened, waits := d.unbound[r.Sk]; waits {
 		delete(d.unbound, r.Sk)
