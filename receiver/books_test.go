@@ -304,6 +304,28 @@ func TestBooksRefusingThroughShutdown(t *testing.T) {
 	assert.EqualValues(t, 50, r.books.Lost(ledger.Connection, ledger.Shutdown))
 }
 
+// Hundreds of interfaces take longer to leave than the consumers are waited for.
+func TestShutdownFlushesHoweverLongDetachingTakes(t *testing.T) {
+	const flushTime, consumes = 250 * time.Millisecond, 10 * time.Millisecond
+	r := newReceiverUnderTest(t, testConfig(), logsFunc{consume: func(ctx context.Context, _ plog.Logs) error {
+		select {
+		case <-time.After(consumes):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}, nil)
+	r.tcpReceiver.env.flushTime = flushTime
+	k := r.start(t)
+	k.detaching = func() {
+		time.Sleep(flushTime + flushTime/2)
+		k.requests(20)
+	}
+	require.NoError(t, r.Shutdown(t.Context()))
+	r.assertBalanced(t)
+	assert.EqualValues(t, 20, r.books.Balance(ledger.Connection).Delivered)
+}
+
 func TestShutdownLeavesADeafConsumerBehind(t *testing.T) {
 	logs, metrics := newBlocker(false), newBlocker(false)
 	r := newReceiverUnderTest(t, testConfig(),

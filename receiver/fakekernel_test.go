@@ -49,6 +49,8 @@ type fakeKernel struct {
 	partErr          error
 	snapshots        int
 	detached, closed bool
+	// detaching runs while the programs are taken off.
+	detaching func()
 }
 
 func newFakeKernel(t testing.TB) *fakeKernel {
@@ -139,6 +141,9 @@ func (k *fakeKernel) MapBytes() (uint64, error) { return 36 << 20, nil }
 
 func (k *fakeKernel) Detach() error {
 	defer k.enter()()
+	if k.detaching != nil {
+		k.detaching()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.detached = true

@@ -152,13 +152,15 @@ func (p *pipeline) start() {
 	}
 }
 
-// shutdown waits for the drain, then for the consumers until ctx is done. A consumer
-// that does not come back even then is left behind.
-func (p *pipeline) shutdown(ctx context.Context) error {
+// shutdown waits for the drain, then for the consumers until the flush time has passed
+// or ctx is done. A consumer that does not come back even then is left behind.
+func (p *pipeline) shutdown(ctx context.Context, flushTime time.Duration) error {
 	defer p.telemetry.Shutdown()
 	defer p.cancel()
 	close(p.stop)
 	<-p.drain.finished
+	ctx, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
 	finished := p.closeSenders()
 	if !wait(ctx.Done(), finished) {
 		p.cancel()

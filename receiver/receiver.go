@@ -22,7 +22,8 @@ import (
 // transport is what the Collector's own metrics of receivers call our way in.
 const transport = "ebpf"
 
-// defaultFlushTime is how long a shutdown waits for consumers.
+// defaultFlushTime is how long a shutdown waits for consumers once all programs are
+// off the kernel, which can take seconds for hundreds of interfaces.
 const defaultFlushTime = 5 * time.Second
 
 // environment is what the receiver takes from outside; tests replace it.
@@ -129,9 +130,7 @@ func (r *tcpReceiver) Shutdown(ctx context.Context) error {
 	if r.pipeline == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.env.flushTime)
-	defer cancel()
-	err := r.pipeline.shutdown(ctx)
+	err := r.pipeline.shutdown(ctx, r.env.flushTime)
 	r.pipeline = nil
 	return err
 }
