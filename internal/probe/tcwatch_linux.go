@@ -16,7 +16,7 @@ import (
 )
 
 // tcWatch tells that something changed about interfaces, addresses or forwarding, or
-// that a qdisc or filter was removed.
+// that a qdisc or filter was removed or replaced.
 // What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
 // can't be wrong for long.
 type tcWatch struct {
@@ -95,16 +95,19 @@ func (w *tcWatch) wait(deadline time.Time) (bool, error) {
 	}
 }
 
-// addsToTC is true for what is of no interest: a filter that is added, as by us,
-// removes none of ours.
+// addsToTC is true for what is of no interest: what is added, as by us, removes
+// nothing of ours. A filter may take the place of another unless who added it forbade
+// it (NLM_F_EXCL); the kernel tells by the flags of the request.
 func addsToTC(message []byte) bool {
-	const typeOffset = 4 // in struct nlmsghdr
+	const typeOffset, flagsOffset = 4, 6 // in struct nlmsghdr
 	if len(message) < unix.SizeofNlMsghdr {
 		return false
 	}
 	switch binary.NativeEndian.Uint16(message[typeOffset:]) {
-	case unix.RTM_NEWTFILTER, unix.RTM_NEWQDISC, unix.RTM_NEWTCLASS, unix.RTM_NEWCHAIN:
+	case unix.RTM_NEWQDISC, unix.RTM_NEWTCLASS, unix.RTM_NEWCHAIN:
 		return true
+	case unix.RTM_NEWTFILTER:
+		return binary.NativeEndian.Uint16(message[flagsOffset:])&unix.NLM_F_EXCL != 0
 	}
 	return false
 }
