@@ -19,7 +19,8 @@ import (
 
 // Diagnose tries every way to every feature, those that the configuration leaves out
 // included, and takes it off again at once. Packet programs are attached for a moment
-// to the interfaces that the configuration selects, as a receiver would. With an error
+// to one of the interfaces that the configuration selects, in both modes, so one may
+// have a clsact qdisc for that time; what dead instances left stays. With an error
 // comes what was found out all the same.
 func Diagnose(cfg Config) (*Diagnosis, error) {
 	d := &Diagnosis{BTF: "readable"}
@@ -122,7 +123,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		}
 		cfg := p.cfg
 		cfg.TCMode = mode
-		v := newTCVantage(&cfg, tcOptions{maps: shared, netns: netns}, zap.NewNop())
+		v := newTCVantage(&cfg, tcOptions{maps: shared, netns: netns, trial: true}, zap.NewNop())
 		way := v.diagnose()
 		packets.Ways = append(packets.Ways, way)
 		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {

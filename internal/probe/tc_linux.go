@@ -7,9 +7,11 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -31,37 +33,53 @@ type tcOptions struct {
 	refusedAtEgress bool
 	// interfaces that have counters of their own; 0 = as bpf/tc.bpf.c has it.
 	interfaces uint32
+	// trial is for a moment: one interface that is selected will do, nothing is
+	// followed, and what dead instances left stays.
+	trial bool
 }
 
 // tcVantage is the packet vantage point in one network namespace: TC programs on its
 // interfaces. A goroutine follows interfaces as they come, go and change their names,
 // from start to detach.
 type tcVantage struct {
-	cfg       *Config
-	options   tcOptions
-	logger    *zap.Logger
-	selection tcSelection
+	cfg     *Config
+	options tcOptions
+	logger  *zap.Logger
+	// stopBy is set to detach: nothing is attached any more, and other instances are
+	// waited for until then.
+	stopBy atomic.Pointer[time.Time]
 
+	// changing serialises what attaches and detaches. It is held while the kernel and
+	// other instances are waited for, which takes seconds where many interfaces come at
+	// once, and guards what only changes need. It is taken before mu.
+	changing  sync.Mutex
+	selection tcSelection
 	// namespace and the netlink sockets keep it alive: they are for as long as it is
 	// followed.
 	namespace *netNS
 	netlink   *netlink.Handle
 	watch     *tcWatch
 	done      chan struct{}
-	objects   *ebpf.Collection
-	// loadErr is why there are no programs.
-	loadErr error
-	sweeper *tcSweeper
-
-	mu        sync.Mutex
 	attacher  *tcAttacher
-	counts    *tcCounters
 	addresses *tcAddressTable
 	// overflowing: the kernel's table does not hold all local addresses.
 	overflowing bool
-	interfaces  map[int]*tcInterface
+	removed     tcRemovals
+	sweeper     *tcSweeper
+
+	// mu guards what counters and hooks read, which the goroutine that drains the ring
+	// calls: nothing waits while it is held. A change writes with both held, so it reads
+	// with either.
+	mu      sync.Mutex
+	objects *ebpf.Collection
+	// loadErr is why there are no programs.
+	loadErr    error
+	mode       TCMode
+	counts     *tcCounters
+	interfaces map[int]*tcInterface
 	// failures are interfaces that could not be attached to, by index.
 	failures map[int]error
+
 	// names of all its interfaces by index; read while a change is under way.
 	names atomic.Pointer[map[uint32]string]
 }
@@ -73,6 +91,7 @@ func newTCVantage(cfg *Config, options tcOptions, logger *zap.Logger) *tcVantage
 		options:    options,
 		logger:     logger,
 		selection:  tcSelection{include: cfg.IncludeInterfaces, exclude: cfg.ExcludeInterfaces},
+		mode:       cfg.TCMode,
 		interfaces: make(map[int]*tcInterface),
 		failures:   make(map[int]error),
 	}
@@ -138,16 +157,19 @@ func (v *tcVantage) open(namespace *netNS) (links map[int]netlink.Link, err erro
 }
 
 func (v *tcVantage) begin() error {
-	v.attacher = newTCAttacher(v.cfg, v.netlink)
+	v.attacher = newTCAttacher(v.cfg, v.netlink, &v.stopBy, v.logger)
+	v.attacher.leaveDead = v.options.trial
 	if err := v.load(); err != nil {
 		return err
 	}
 	err := v.namespace.run(func() error {
 		v.reconcile()
-		v.removeDead()
+		if !v.options.trial {
+			v.removeDead()
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil || v.options.trial {
 		return err
 	}
 	v.done = make(chan struct{})
@@ -236,10 +258,7 @@ func (v *tcVantage) hooks() []HookState {
 	defer v.mu.Unlock()
 	states := make([]HookState, 0, tcDirections)
 	for d := range tcDirections {
-		state := HookState{Feature: packetFeature, Name: "tc/" + d.String(), Gives: tcGives, Err: v.loadErr}
-		if v.attacher != nil {
-			state.Name = v.attacher.hookName(d)
-		}
+		state := HookState{Feature: packetFeature, Name: v.mode.hookName(d), Gives: tcGives, Err: v.loadErr}
 		for _, i := range v.interfaces {
 			state.Attached = state.Attached || i.hooks[d] != nil
 		}
@@ -274,15 +293,17 @@ func (v *tcVantage) attachErrors() error {
 // detach takes the programs off all interfaces, stops following them and lets the
 // namespace go. Counters can still be read.
 func (v *tcVantage) detach() error {
+	v.stop(time.Now().Add(tcLockWait))
 	err := v.unfollow()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, i := range v.interfaces {
-		err = errors.Join(err, i.detach())
-	}
+	v.changing.Lock()
+	defer v.changing.Unlock()
+	err = errors.Join(err, v.detachFrom(slices.Collect(maps.Values(v.interfaces))))
 	v.release()
 	return err
 }
+
+// stop comes before detach, for several vantage points to have one limit.
+func (v *tcVantage) stop(limit time.Time) { v.stopBy.CompareAndSwap(nil, &limit) }
 
 func (v *tcVantage) unfollow() error {
 	var err error
@@ -315,6 +336,8 @@ func (v *tcVantage) release() {
 // close gives up everything. It may be called twice.
 func (v *tcVantage) close() error {
 	err := v.detach()
+	v.changing.Lock()
+	defer v.changing.Unlock()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.counts, v.addresses, v.sweeper = nil, nil, nil

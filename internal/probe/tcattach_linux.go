@@ -6,10 +6,13 @@ package probe
 
 import (
 	"errors"
+	"sync/atomic"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
+	"go.uber.org/zap"
 )
 
 // tcDirection is one of the two places on an interface.
@@ -28,6 +31,14 @@ func (d tcDirection) String() string {
 	return "ingress"
 }
 
+// hookName is the kernel's name of the hook, as far as the mode is decided.
+func (m TCMode) hookName(d tcDirection) string {
+	if m != TCX && m != TCClsact {
+		m = "tc"
+	}
+	return string(m) + "/" + d.String()
+}
+
 // tcHook is a program that is attached to an interface. Detaching from an
 // interface that is gone is no error.
 type tcHook interface {
@@ -39,43 +50,39 @@ type tcHook interface {
 // tcAttacher attaches programs in one network namespace, that of the thread that calls
 // it.
 type tcAttacher struct {
+	// mode is decided with the first program that is attached.
 	mode    TCMode
 	first   bool
 	netlink *netlink.Handle
+	lock    tcLock
 	// instance is there from the first filter on.
 	instance *tcInstance
-	// removed counts the filters of dead instances that were in the way.
+	// leaveDead: the filters of dead instances stay.
+	leaveDead bool
+	// removed counts the filters of dead instances, living has the other instances
+	// whose filters were found.
 	removed int
+	living  map[uint32]bool
 }
 
-func newTCAttacher(cfg *Config, handle *netlink.Handle) *tcAttacher {
-	return &tcAttacher{mode: cfg.TCMode, first: cfg.TCFirst, netlink: handle}
-}
-
-// removeDead removes what dead instances left on all interfaces, whatever the mode:
-// they may have run under another one. It returns how many filters it removed since
-// it was last called, those that attach removed included.
-func (a *tcAttacher) removeDead() (removed int, err error) {
-	removed, err = removeDeadTCFilters(a.netlink)
-	removed += a.removed
-	a.removed = 0
-	return removed, err
+// newTCAttacher does not wait for others after stopBy, which may be set later.
+func newTCAttacher(cfg *Config, handle *netlink.Handle, stopBy *atomic.Pointer[time.Time], logger *zap.Logger) *tcAttacher {
+	return &tcAttacher{
+		mode:    cfg.TCMode,
+		first:   cfg.TCFirst,
+		netlink: handle,
+		lock:    tcLock{logger: logger, stopBy: stopBy},
+		living:  make(map[uint32]bool),
+	}
 }
 
 // close comes after all filters are gone: who finds one without us would remove it.
 func (a *tcAttacher) close() {
+	a.lock.release()
 	if a.instance != nil {
 		a.instance.close()
 		a.instance = nil
 	}
-}
-
-// hookName is the kernel's name of the hook, as far as it is decided.
-func (a *tcAttacher) hookName(d tcDirection) string {
-	if a.mode == TCAuto {
-		return "tc/" + d.String()
-	}
-	return string(a.mode) + "/" + d.String()
 }
 
 // attach falls back to clsact, for good, when the kernel has no TCX.

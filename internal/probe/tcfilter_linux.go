@@ -29,7 +29,7 @@ var errNoEgress = errors.New("the ingress qdisc that is there has no place for e
 
 // tcFilter is a cls_bpf filter in direct-action mode.
 type tcFilter struct {
-	instance *tcInstance
+	attacher *tcAttacher
 	qdisc    *tcQdisc
 	name     tcFilterName
 	filter   netlink.BpfFilter
@@ -42,7 +42,7 @@ func (a *tcAttacher) attachFilter(index int, d tcDirection, prog *ebpf.Program) 
 			return nil, err
 		}
 	}
-	defer lockTC()()
+	a.lock.take()
 	qdisc, err := ensureTCQdisc(a.netlink, index)
 	if err != nil {
 		return nil, err
@@ -50,13 +50,11 @@ func (a *tcAttacher) attachFilter(index int, d tcDirection, prog *ebpf.Program) 
 	if qdisc.kind == qdiscIngress && d == tcEgress {
 		return nil, errNoEgress
 	}
-	removed, err := qdisc.removeDead(a.instance)
-	a.removed += removed
-	if err != nil {
+	if err := a.removeDeadFrom(qdisc); err != nil {
 		return nil, errors.Join(err, qdisc.removeIfUnused())
 	}
 	f := &tcFilter{
-		instance: a.instance,
+		attacher: a,
 		qdisc:    qdisc,
 		name:     tcFilterName{instance: a.instance.id, direction: d, ourQdisc: qdisc.ours},
 	}
@@ -110,9 +108,11 @@ func lastPriority(there []netlink.Filter) uint16 {
 }
 
 // detach leaves the qdisc to the last one in it. On a thread in another network
-// namespace it works, too, but neither is locked nor removes what others left.
+// namespace it works, too, but neither locks nor removes what others left.
 func (f *tcFilter) detach() error {
-	defer lockTC()()
+	if f.attacher.instance.here() {
+		f.attacher.lock.take()
+	}
 	there, err := f.present()
 	if err != nil || !there {
 		// Without our filter the qdisc that is there is not the one that we know.
@@ -121,8 +121,7 @@ func (f *tcFilter) detach() error {
 	if err := f.qdisc.netlink.FilterDel(&f.filter); err != nil && !isGone(err) {
 		return fmt.Errorf("delete filter %s: %w", f.filter.Name, err)
 	}
-	_, err = f.qdisc.removeDead(f.instance)
-	return errors.Join(err, f.qdisc.removeIfUnused())
+	return errors.Join(f.attacher.removeDeadFrom(f.qdisc), f.qdisc.removeIfUnused())
 }
 
 // present looks for our filter by name: somebody may have removed it, and put

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,24 +80,6 @@ func (i *tcInstance) here() bool {
 func claimDead(id uint32) (release func(), dead bool) {
 	socket, err := bindAbstract(instanceName(id))
 	return socket.close, err == nil
-}
-
-const (
-	tcLockName  = tcNamePrefix + "lock"
-	tcLockPause = time.Millisecond
-	tcLockWait  = time.Second
-)
-
-// lockTC keeps other instances from making, judging or removing qdiscs in the
-// thread's network namespace. Who holds the name for long is none of ours, or is
-// stopped: then we go on as if alone.
-func lockTC() (unlock func()) {
-	for deadline := time.Now().Add(tcLockWait); ; time.Sleep(tcLockPause) {
-		socket, err := bindAbstract(tcLockName)
-		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
-			return socket.close
-		}
-	}
 }
 
 // abstractSocket is a descriptor; -1 where there is none.

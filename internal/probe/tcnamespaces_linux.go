@@ -7,7 +7,6 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +21,8 @@ const (
 	tcNamespacePoll = 250 * time.Millisecond
 	// tcNamespaceRetry is the time until one that failed is tried again.
 	tcNamespaceRetry = 10 * time.Second
-	// tcNamespacesAtOnce are entered or left side by side: attaching and detaching
-	// wait for the kernel's grace periods.
+	// tcNamespacesAtOnce are entered or left side by side: each waits for the verifier,
+	// for the kernel's grace periods and for other instances.
 	tcNamespacesAtOnce = 8
 	// tcNamespaceInterfaces have counters of their own in each namespace but ours.
 	tcNamespaceInterfaces = 15
@@ -46,8 +45,9 @@ type tcNamespaces struct {
 
 	stop chan struct{}
 	done chan struct{}
-	// failed are those that could not be entered, and when to try again; they and
-	// the generation are the goroutine's.
+	// failed are those that could not be entered, and when to try again: the
+	// goroutine's, and mu's while namespaces are entered. The generation is the
+	// goroutine's.
 	failed     map[uint32]time.Time
 	generation uint32
 
@@ -129,13 +129,7 @@ func (m *tcNamespaces) reconcile(stop <-chan struct{}) {
 			other.letGo()
 		}
 	}
-	for some := range slices.Chunk(gone, tcNamespacesAtOnce) {
-		var leaving sync.WaitGroup
-		for _, other := range some {
-			leaving.Go(func() { m.leave(other) })
-		}
-		leaving.Wait()
-	}
+	sideBySide(gone, m.leave)
 	for inode := range m.failed {
 		if _, ok := found[inode]; !ok {
 			delete(m.failed, inode)
@@ -155,14 +149,13 @@ func (m *tcNamespaces) reconcile(stop <-chan struct{}) {
 		}
 	}
 	m.tally(over)
-	for some := range slices.Chunk(wanted, tcNamespacesAtOnce) {
+	sideBySide(wanted, func(other *tcOther) {
 		select {
 		case <-stop:
-			return
 		default:
-			m.enter(some)
+			m.enter(other)
 		}
-	}
+	})
 }
 
 // tally warns when there begin to be more than there is room for.
@@ -177,25 +170,18 @@ func (m *tcNamespaces) tally(over int) {
 }
 
 // enter reports a failure once and tries again later.
-func (m *tcNamespaces) enter(wanted []*tcOther) {
-	errs := make([]error, len(wanted))
-	var opening sync.WaitGroup
-	for i, other := range wanted {
-		opening.Go(func() { errs[i] = m.open(other) })
-	}
-	opening.Wait()
+func (m *tcNamespaces) enter(other *tcOther) {
+	err := m.open(other)
+	logger := m.logger.With(zap.String("path", other.path), zap.Uint32("inode", other.inode))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, other := range wanted {
-		logger := m.logger.With(zap.String("path", other.path), zap.Uint32("inode", other.inode))
-		if errs[i] == nil {
-			delete(m.failed, other.inode)
-			m.others[other.inode] = other
-			logger.Debug("looking at packets in a network namespace")
-			continue
-		}
+	if err == nil {
+		delete(m.failed, other.inode)
+		m.others[other.inode] = other
+		logger.Debug("looking at packets in a network namespace")
+	} else {
 		if _, known := m.failed[other.inode]; !known {
-			logger.Warn("packets are not looked at in a network namespace", zap.Error(errs[i]))
+			logger.Warn("packets are not looked at in a network namespace", zap.Error(err))
 		}
 		m.failed[other.inode] = time.Now().Add(tcNamespaceRetry)
 	}
@@ -228,6 +214,7 @@ func (m *tcNamespaces) open(other *tcOther) error {
 // done without netlink: each TCX link waits for the kernel's grace periods, and a
 // namespace that many leave at once would live on as long.
 func (o *tcOther) letGo() {
+	o.stop(time.Now().Add(tcLockWait))
 	if err := o.unfollow(); err != nil {
 		o.logger.Warn("leaving a network namespace", zap.Error(err))
 	}
@@ -357,11 +344,23 @@ func (m *tcNamespaces) detach() error {
 		<-m.done
 		m.stop = nil
 	}
-	var err error
+	all := []*tcVantage{m.own}
 	for _, other := range m.others {
-		err = errors.Join(err, other.detach())
+		all = append(all, other.tcVantage)
 	}
-	return errors.Join(err, m.own.detach())
+	limit := time.Now().Add(tcLockWait)
+	for _, v := range all {
+		v.stop(limit)
+	}
+	var mu sync.Mutex
+	var err error
+	sideBySide(all, func(v *tcVantage) {
+		detachErr := v.detach()
+		mu.Lock()
+		defer mu.Unlock()
+		err = errors.Join(err, detachErr)
+	})
+	return err
 }
 
 // close gives up everything. It may be called twice.
@@ -374,4 +373,18 @@ func (m *tcNamespaces) close() error {
 	}
 	clear(m.others)
 	return errors.Join(err, m.own.close())
+}
+
+// sideBySide calls f for each item, for some of them at a time, and waits for all.
+func sideBySide[T any](items []T, f func(T)) {
+	var running sync.WaitGroup
+	places := make(chan struct{}, tcNamespacesAtOnce)
+	for _, item := range items {
+		places <- struct{}{}
+		running.Go(func() {
+			f(item)
+			<-places
+		})
+	}
+	running.Wait()
 }

@@ -249,7 +249,7 @@ func (b *tcStreetBench) attach(m TCMode, position string, directions []tcDirecti
 	b.t.Helper()
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	require.NoError(b.t, err)
-	a := newTCAttacher(&Config{TCMode: m, TCFirst: position == "first"}, handle)
+	a := newTestAttacher(&Config{TCMode: m, TCFirst: position == "first"}, handle)
 	var hooks []tcHook
 	for d := range tcDirections {
 		prog, err := b.program(d, headersEthernet)
@@ -262,6 +262,7 @@ func (b *tcStreetBench) attach(m TCMode, position string, directions []tcDirecti
 		require.NoError(b.t, err)
 		hooks = append(hooks, hook)
 	}
+	a.lock.release()
 	return func() {
 		b.t.Helper()
 		for _, hook := range hooks {

@@ -98,7 +98,7 @@ func runInstance(config []string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a := newTCAttacher(&Config{TCMode: TCClsact}, handle)
+	a := newTestAttacher(&Config{TCMode: TCClsact}, handle)
 	for _, name := range config[1:] {
 		device, err := handle.LinkByName(name)
 		if err != nil {
@@ -110,6 +110,7 @@ func runInstance(config []string, in io.Reader, out io.Writer) error {
 			}
 		}
 	}
+	a.lock.release()
 	fmt.Fprintln(out, "started")
 	_, err = io.Copy(io.Discard, in)
 	return err

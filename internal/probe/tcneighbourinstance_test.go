@@ -7,12 +7,15 @@ package probe
 import (
 	"errors"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,19 +71,42 @@ func TestTCInstanceLives(t *testing.T) {
 	require.NoError(t, child.Wait())
 }
 
+// newTestAttacher adds filters; who uses it releases the lock after each change.
+func newTestAttacher(cfg *Config, handle *netlink.Handle) *tcAttacher {
+	return newTCAttacher(cfg, handle, new(atomic.Pointer[time.Time]), zap.NewNop())
+}
+
+// A change waits once for who holds the lock, and for a while no other one waits.
 func TestTCLockIsNotForEver(t *testing.T) {
 	enterNetNS(t)
-	unlock := lockTC()
+	var stopBy atomic.Pointer[time.Time]
+	core, logs := observer.New(zap.WarnLevel)
+	l := tcLock{logger: zap.New(core), stopBy: &stopBy}
+	takes := func() time.Duration {
+		begin := time.Now()
+		l.take()
+		l.take()
+		l.release()
+		return time.Since(begin)
+	}
+	l.take()
 	squatter, err := bindAbstract(tcLockName)
 	require.ErrorIs(t, err, unix.EADDRINUSE)
-	squatter.close()
-	begin := time.Now()
-	lockTC()()
-	assert.GreaterOrEqual(t, time.Since(begin), tcLockWait)
-	unlock()
-	begin = time.Now()
-	lockTC()()
-	assert.Less(t, time.Since(begin), tcLockWait)
+	l.release()
+	squatter, err = bindAbstract(tcLockName)
+	require.NoError(t, err)
+	defer squatter.close()
+
+	took := takes()
+	assert.GreaterOrEqual(t, took, tcLockWait)
+	assert.Less(t, took, 2*tcLockWait)
+	assert.Less(t, takes(), tcLockWait/2)
+	assert.Equal(t, 1, logs.Len())
+
+	l.waitAgain = time.Time{}
+	past := time.Now()
+	stopBy.Store(&past)
+	assert.Less(t, takes(), tcLockWait/2, "to stop is not to wait")
 }
 
 // instance attaches the neighbour's programs as if they were ours.
@@ -88,13 +114,14 @@ func (n *neighbour) instance() (detach func()) {
 	n.t.Helper()
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	require.NoError(n.t, err)
-	a := newTCAttacher(&Config{TCMode: TCClsact}, handle)
+	a := newTestAttacher(&Config{TCMode: TCClsact}, handle)
 	var hooks []tcHook
 	for d := range tcDirections {
 		hook, err := a.attach(n.device.Attrs().Index, d, n.program[d])
 		require.NoError(n.t, err)
 		hooks = append(hooks, hook)
 	}
+	a.lock.release()
 	return func() {
 		n.t.Helper()
 		for _, hook := range hooks {
@@ -230,19 +257,21 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 					return err
 				}
 				defer handle.Close()
-				a := newTCAttacher(&Config{TCMode: TCClsact}, handle)
+				a := newTestAttacher(&Config{TCMode: TCClsact}, handle)
 				defer a.close()
 				for range rounds {
 					hook, err := a.attach(n.device.Attrs().Index, tcIngress, n.program[tcIngress])
 					if err != nil {
 						return err
 					}
+					a.lock.release()
 					if there, err := hook.(*tcFilter).present(); err != nil || !there {
 						return errors.Join(err, errors.New("the filter is gone"))
 					}
 					if err := hook.detach(); err != nil {
 						return err
 					}
+					a.lock.release()
 				}
 				return nil
 			})

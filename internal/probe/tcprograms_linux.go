@@ -14,10 +14,13 @@ import (
 // load creates the maps that are not shared, and the programs that nearly every
 // interface needs.
 func (v *tcVantage) load() error {
-	var err error
-	if v.objects, err = v.collection(headersEthernet); err != nil {
+	objects, err := v.collection(headersEthernet)
+	if err != nil {
 		return err
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.objects = objects
 	v.counts = newTCCounters(v.objects.Maps)
 	v.addresses = newTCAddressTable(v.objects.Maps["local_addresses"])
 	v.sweeper = newTCSweeper(v.cfg, v.options.maps)
@@ -70,6 +73,8 @@ func (v *tcVantage) program(d tcDirection, begin headers) (*ebpf.Program, error)
 			return nil, err
 		}
 		defer more.Close()
+		v.mu.Lock()
+		defer v.mu.Unlock()
 		for name := range more.Programs {
 			v.objects.Programs[name] = more.DetachProgram(name)
 		}

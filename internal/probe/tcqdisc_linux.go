@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/vishvananda/netlink"
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +20,7 @@ const (
 )
 
 // tcQdisc is the qdisc of an interface that holds filters. What decides about it is
-// done under lockTC; nothing of the kernel's keeps others out in the meantime.
+// done under tcLock; nothing of the kernel's keeps others out in the meantime.
 type tcQdisc struct {
 	netlink *netlink.Handle
 	index   int
@@ -127,41 +126,6 @@ func ourTCFilter(filter netlink.Filter) (tcFilterName, bool) {
 	return name, ok && bpf.Handle == name.instance
 }
 
-// removeDead removes the filters of instances that are dead, and learns from those of
-// all our instances whether one of them made the qdisc. Filters that others have put
-// into a qdisc of ours when none of ours is left in it make it theirs. On a thread
-// where self is not known nobody can be judged; nil trusts the caller.
-func (q *tcQdisc) removeDead(self *tcInstance) (removed int, err error) {
-	list, err := q.allFilters()
-	if err != nil {
-		return 0, err
-	}
-	judge := self == nil || self.here()
-	for _, filter := range list {
-		name, ok := ourTCFilter(filter)
-		if !ok {
-			continue
-		}
-		q.ours = q.ours || name.ourQdisc
-		if !judge {
-			continue
-		}
-		release, dead := claimDead(name.instance)
-		if !dead {
-			continue
-		}
-		delErr := q.netlink.FilterDel(filter)
-		release()
-		switch {
-		case delErr == nil:
-			removed++
-		case !isGone(delErr):
-			err = errors.Join(err, fmt.Errorf("delete filter %s: %w", name, delErr))
-		}
-	}
-	return removed, err
-}
-
 // removeIfUnused removes a qdisc that is ours and that nobody uses by now. A filter
 // that another agent adds between the look and the removal would go with it: the
 // kernel can't be asked to remove only an empty one.
@@ -180,28 +144,8 @@ func (q *tcQdisc) removeIfUnused() error {
 	return nil
 }
 
-// removeDeadTCFilters removes, from all interfaces of the thread's network namespace,
-// which has to be the handle's, what dead instances left.
-func removeDeadTCFilters(handle *netlink.Handle) (removed int, err error) {
-	defer lockTC()()
-	qdiscs, err := tcQdiscs(handle, nil)
-	if err != nil {
-		return 0, err
-	}
-	for _, q := range qdiscs {
-		n, removeErr := q.removeDead(nil)
-		removed += n
-		if removeErr == nil && n > 0 {
-			removeErr = q.removeIfUnused()
-		}
-		if removeErr != nil {
-			err = errors.Join(err, fmt.Errorf("interface %d: %w", q.index, removeErr))
-		}
-	}
-	return removed, err
-}
-
-// dump reads a list again that changed while it was read.
+// dump reads a list again that changed while it was read; ErrDumpInterrupted when it
+// changed each time.
 func dump[T any](read func() ([]T, error)) (list []T, err error) {
 	for range maxDumps {
 		if list, err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -211,35 +155,20 @@ func dump[T any](read func() ([]T, error)) (list []T, err error) {
 	return list, err
 }
 
+// dumpWatched takes a list that changed each time as it is: it is one whose changes
+// are followed, so it will be read again.
+func dumpWatched[T any](read func() ([]T, error)) ([]T, error) {
+	list, err := dump(read)
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = nil
+	}
+	return list, err
+}
+
+// maxDumps bounds how often a list is read again that changed while it was read.
+const maxDumps = 5
+
 // isGone: the interface, the qdisc or the filter is there no more.
 func isGone(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL)
-}
-
-// removeDead says what it found: somebody has to know that an instance crashed.
-func (v *tcVantage) removeDead() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	removed, err := v.attacher.removeDead()
-	if removed > 0 {
-		v.logger.Info("removed the filters of instances that are dead", zap.Int("filters", removed))
-	}
-	if err != nil {
-		v.logger.Warn("filters of dead instances may be left", zap.Error(err))
-	}
-}
-
-// inPlace is false when somebody removed a program of ours, as with a qdisc that was
-// theirs to remove.
-func (v *tcVantage) inPlace(i *tcInterface) bool {
-	for _, hook := range i.hooks {
-		if hook == nil {
-			continue
-		}
-		if present, err := hook.present(); err == nil && !present {
-			v.logger.Info("somebody removed our filter; attaching again", zap.String("interface", i.name))
-			return false
-		}
-	}
-	return true
 }
