@@ -75,6 +75,19 @@ func (p *peer) veth(t *testing.T, name string) {
 	p.in(func() { setUp(t, "peer-"+name, "192.0.2.7/24") })
 }
 
+// eventuallyUp waits for the carrier, without which frames are dropped: the kernel takes
+// notice of it in its own time.
+func (p *peer) eventuallyUp(t *testing.T, name string) {
+	t.Helper()
+	within(t, soon, func() (up bool) {
+		p.in(func() {
+			device, err := netlink.LinkByName(name)
+			up = err == nil && device.Attrs().OperState == netlink.OperUp
+		})
+		return up
+	}, "%s is up", name)
+}
+
 func setUp(t *testing.T, name, address string) {
 	t.Helper()
 	device, err := netlink.LinkByName(name)
@@ -212,6 +225,7 @@ func TestTCFollowsInterfaces(t *testing.T) {
 			require.NoError(t, netlink.LinkSetName(late, "renamed"))
 			require.NoError(t, netlink.LinkSetUp(late))
 			b.eventuallyAttachedTo("early", "renamed")
+			other.eventuallyUp(t, "peer-late")
 			sendFrames(t, other, "peer-late", nil, ordinary(t), ordinary(t))
 			require.Eventually(t, func() bool { return b.of("renamed", false).Packets[packet.Data] == 2 }, 5*time.Second, time.Millisecond)
 			assert.EqualValues(t, 1, b.of("late", false).Packets[packet.Data], "what was counted keeps its name")

@@ -90,10 +90,10 @@ func TestTCLockIsNotForEver(t *testing.T) {
 		return time.Since(begin)
 	}
 	l.take()
-	squatter, err := bindAbstract(tcLockName)
+	_, err := bindAbstract(tcLockName)
 	require.ErrorIs(t, err, unix.EADDRINUSE)
 	l.release()
-	squatter, err = bindAbstract(tcLockName)
+	squatter, err := bindAbstract(tcLockName)
 	require.NoError(t, err)
 	defer squatter.close()
 
