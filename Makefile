@@ -6,13 +6,17 @@ COLLECTOR := dist/otelcol-ebpf-tcp
 CONFIG    ?= examples/collector.yaml
 DURATION  ?= 2m
 # Whatever goes into the binary. BPF objects are committed, so no C.
-SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o \
+SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o \
 	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
 	! -name '*_test.go' -print)
 
+# Packages whose benchmarks count, and how programs are loaded.
+BENCHMARKED := ./internal/probe ./receiver ./receiver/internal/emit
+AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
+
 .DEFAULT_GOAL := help
 .PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels test-systemd soak generate check-generated \
-	lint fmt bench clean
+	lint fmt bench bench-full bench-build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 20
@@ -75,10 +79,18 @@ fmt: ## format Go and C
 	@go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -w $$(git ls-files -co --exclude-standard '*.go')
 	@clang-format-19 -i bpf/*.c bpf/*.h
 
-bench: ## benchmarks, those that load programs included (sudo)
-	@go test -p 1 -tags privileged -run '^$$' -bench . -benchmem \
-		$$([ "$$(id -u)" = 0 ] || echo "-exec sudo") \
-		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r dirname | sort -u)
+bench: bench-build ## the figures of docs/performance.md that take less than five minutes (sudo)
+	@$(AS_ROOT) dist/bench/bench
+
+bench-full: $(COLLECTOR) bench-build ## all of them, with nginx, wrk and peers; writes docs/performance.md (ONLY=regexp)
+	@$(AS_ROOT) dist/bench/bench -full -only "$(ONLY)"
+	@dist/bench/bench -document docs/performance.md
+
+# Built as whoever calls: root may have no Go.
+bench-build:
+	@scripts/deps.sh bench
+	@CGO_ENABLED=0 go build -o dist/bench/bench ./scripts/bench
+	@CGO_ENABLED=0 go test -c -tags privileged -o dist/bench/ $(BENCHMARKED)
 
 clean: ## remove what was built
 	@rm -rf dist

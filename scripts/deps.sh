@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: scripts/deps.sh [test] [kernels] [systemd] [lint] [generate]
+# Usage: scripts/deps.sh [test] [kernels] [systemd] [bench] [lint] [generate]
 # Prints, then installs, the Debian packages that the named tasks still need.
 # SKIP_DEPS=1 forbids installing: what is missing is listed and the exit code is 1.
 set -euo pipefail
@@ -41,6 +41,16 @@ for task in "${@:-test}"; do
 	systemd)
 		command_from systemd-analyze systemd
 		;;
+	bench)
+		command_from make make
+		command_from nginx nginx-light
+		command_from wrk wrk
+		command_from curl curl
+		command_from ip iproute2
+		command_from ss iproute2
+		command_from tcplife libbpf-tools
+		command_from bpftrace bpftrace
+		;;
 	lint)
 		command_from clang-format-19 clang-format-19
 		;;
@@ -50,7 +60,7 @@ for task in "${@:-test}"; do
 		command_from llvm-strip-19 llvm-19
 		;;
 	*)
-		echo "deps: no task named $task: test, kernels, systemd, lint or generate" >&2
+		echo "deps: no task named $task: test, kernels, systemd, bench, lint or generate" >&2
 		exit 2
 		;;
 	esac

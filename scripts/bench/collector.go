@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Ports on loopback in the server's namespace, where nobody else is.
+const (
+	sinkPort           = 4317
+	sinkTelemetryPort  = 8889
+	agentTelemetryPort = 8888
+)
+
+// collector is a running collector.
+type collector struct {
+	*process
+	in        namespace
+	telemetry int
+	folder    string
+}
+
+// startCollector waits until the pipelines run. configuration lacks only the telemetry
+// section, which comes last.
+func startCollector(ctx context.Context, b *bench, in namespace, configuration string, telemetry int) (*collector, error) {
+	folder, err := os.MkdirTemp("", "ebpf-tcp-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for a configuration: %w", err)
+	}
+	c := &collector{in: in, telemetry: telemetry, folder: folder}
+	configuration += fmt.Sprintf(`
+  telemetry:
+    metrics:
+      level: normal
+      readers:
+        - pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}
+`, telemetry)
+	path := filepath.Join(folder, "config.yaml")
+	log := filepath.Join(folder, "log")
+	output, err := os.Create(log)
+	if err != nil {
+		return nil, fmt.Errorf("make a log: %w", err)
+	}
+	defer output.Close()
+	if err := os.WriteFile(path, []byte(configuration), 0o600); err != nil {
+		return nil, fmt.Errorf("write a configuration: %w", err)
+	}
+	cmd := in.command(b.collector, "--config", path)
+	cmd.Stdout, cmd.Stderr = output, output
+	if c.process, err = start(cmd); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	err = c.wait(ctx, "ready", func() (bool, error) {
+		text, err := os.ReadFile(log)
+		return strings.Contains(string(text), "Everything is ready"), err
+	})
+	if err != nil {
+		text, _ := os.ReadFile(log)
+		return nil, errors.Join(err, errors.New(string(text)), c.close())
+	}
+	return c, nil
+}
+
+// close stops the collector. It may be called again.
+func (c *collector) close() error {
+	return errors.Join(c.stop(syscall.SIGTERM), os.RemoveAll(c.folder))
+}
+
+// startSink runs the collector that the agent sends to; it counts and throws away.
+func startSink(ctx context.Context, b *bench, in namespace) (*collector, error) {
+	return startCollector(ctx, b, in, fmt.Sprintf(`
+receivers:
+  otlp: {protocols: {grpc: {endpoint: "127.0.0.1:%d"}}}
+exporters:
+  debug: {verbosity: basic, sampling_initial: 1, sampling_thereafter: 1000000}
+service:
+  pipelines:
+    logs: {receivers: [otlp], exporters: [debug]}
+    metrics: {receivers: [otlp], exporters: [debug]}
+`, sinkPort), sinkTelemetryPort)
+}
+
+// startAgent runs the receiver with all defaults, but for the given lines, which are
+// indented by four, and sends the signals to the sink.
+func startAgent(ctx context.Context, b *bench, in namespace, receiver string, signals ...string) (*collector, error) {
+	pipelines := ""
+	for _, signal := range signals {
+		pipelines += fmt.Sprintf("    %s: {receivers: [ebpf_tcp], exporters: [otlp_grpc]}\n", signal)
+	}
+	return startCollector(ctx, b, in, fmt.Sprintf(`
+receivers:
+  ebpf_tcp:
+%s
+exporters:
+  otlp_grpc:
+    endpoint: 127.0.0.1:%d
+    tls: {insecure: true}
+    compression: none
+    sending_queue: {block_on_overflow: true, batch: {}}
+service:
+  pipelines:
+%s`, receiver, sinkPort, pipelines), agentTelemetryPort)
+}
+
+// counter adds up the collector's own metrics of that name, and of those only the
+// ones whose labels contain all of the given.
+func (c *collector) counter(name string, labels ...string) (float64, error) {
+	text, err := run(c.in.command("curl", "-sf", fmt.Sprintf("http://127.0.0.1:%d/metrics", c.telemetry)))
+	if err != nil {
+		return 0, err
+	}
+	total, found := 0.0, false
+lines:
+	for line := range strings.Lines(text) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		metric, set, _ := strings.Cut(series, "{")
+		if !ok || strings.TrimSuffix(metric, "_total") != name {
+			continue
+		}
+		for _, label := range labels {
+			if !strings.Contains(set, label) {
+				continue lines
+			}
+		}
+		number, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read %s: %w", name, err)
+		}
+		total, found = total+number, true
+	}
+	if !found {
+		return 0, fmt.Errorf("the collector has no metric %s%v", name, labels)
+	}
+	return total, nil
+}
+
+// lostOf waits until that many connections are accounted for, which is a matter of
+// batch::max_age, and tells how many were lost, or never heard of. The connections of
+// others on this host, and those that ask for these counters, are among them: less
+// than all lost would go unnoticed only while the receiver's own books were wrong,
+// and so the records at the sink are counted too.
+func (c *collector) lostOf(ctx context.Context, connections float64) (float64, error) {
+	const connection = `event="connection"`
+	var delivered, lost float64
+	for deadline := time.Now().Add(settle); ; {
+		var err error
+		if delivered, err = c.counter("otelcol_ebpf_tcp_delivered", connection); err != nil {
+			return 0, err
+		}
+		if lost, err = c.counter("otelcol_ebpf_tcp_lost", connection); err != nil {
+			return 0, err
+		}
+		if delivered+lost >= connections || time.Now().After(deadline) {
+			return lost + max(0, connections-delivered-lost), ctx.Err()
+		}
+		time.Sleep(tick)
+	}
+}

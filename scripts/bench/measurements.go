@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+// measurements are in the order in which they are made.
+func measurements() []measurement {
+	return []measurement{
+		{"packets", true, measurePackets},
+		{"records", true, measureRecords},
+		{"hooks", true, measureHooks},
+		{"systemcall", true, measureSystemCall},
+		{"close-logs", false, measureLogs},
+		{"close-metrics", false, measureMetrics},
+		{"keep-alive", false, measureKeepAlive},
+		{"peers", false, measurePeers},
+	}
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// result is what was measured of one figure.
+type result struct {
+	// Value is the median of the repetitions, Low and High their quartiles.
+	Value, Low, High float64
+	// Samples is how many repetitions there were.
+	Samples int
+	// Note tells what else was seen, for people.
+	Note string `json:",omitempty"`
+	// Missing says why there is no value.
+	Missing string `json:",omitempty"`
+	// Measurement made it, by Command, When.
+	Measurement, Command string
+	When                 time.Time
+}
+
+// plotted is a plot's data.
+type plotted struct {
+	Measurement string
+	Lines       []line
+}
+
+// results are kept between runs, so that one measurement can be made again.
+type results struct {
+	path    string
+	Machine machine
+	Figures map[string]result
+	Plots   map[string]plotted
+}
+
+func loadResults(path string) (*results, error) {
+	r := &results{path: path, Figures: map[string]result{}, Plots: map[string]plotted{}}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read earlier results: %w", err)
+	}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("read earlier results, remove %s to begin anew: %w", path, err)
+	}
+	return r, nil
+}
+
+func (r *results) save() error {
+	r.Machine = thisMachine()
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return fmt.Errorf("encode results: %w", err)
+	}
+	if err := os.WriteFile(r.path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("keep results: %w", err)
+	}
+	return nil
+}
+
+// forget removes what a measurement found earlier, for it is made again.
+func (r *results) forget(measurement string) {
+	for id, one := range r.Figures {
+		if one.Measurement == measurement {
+			delete(r.Figures, id)
+		}
+	}
+	for id, one := range r.Plots {
+		if one.Measurement == measurement {
+			delete(r.Plots, id)
+		}
+	}
+}
+
+// found keeps a figure's value.
+func (b *bench) found(id string, s sample, note string, args ...any) {
+	b.keep(id, result{
+		Value: s.median(), Low: s.quantile(0.25), High: s.quantile(0.75),
+		Samples: len(s), Note: fmt.Sprintf(note, args...),
+	})
+}
+
+// missing keeps why a figure has no value on this host.
+func (b *bench) missing(id string, why error) {
+	b.keep(id, result{Missing: why.Error()})
+}
+
+func (b *bench) keep(id string, r result) {
+	figureOf(id) // it has to be one
+	r.Measurement, r.When = b.current.name, time.Now()
+	r.Command = "make bench-full ONLY=" + b.current.name
+	if b.current.quick {
+		r.Command = "make bench"
+	}
+	b.results.Figures[id] = r
+}
+
+func (b *bench) plot(id string, lines ...line) {
+	b.results.Plots[id] = plotted{Measurement: b.current.name, Lines: lines}
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+const (
+	// pairs is how often the load is run with, and once more without.
+	pairs = 9
+	// loadTime is how long each takes.
+	loadTime = 2 * time.Second
+)
+
+// watcher is what may slow a server down: the receiver, or a peer.
+type watcher interface {
+	// pid of the process that is charged with its CPU.
+	pid() int
+	close() error
+}
+
+// comparison is one series of pairs.
+type comparison struct {
+	// throughput and cpu are ratios, with the watcher to without: of requests per
+	// second, and of CPU time per request, the watcher's own included.
+	throughput, cpu sample
+	// own is the watcher's CPU time, in seconds per 100,000 requests.
+	own sample
+	// rate is requests per second without.
+	rate sample
+	// requests with the watcher, altogether.
+	requests float64
+}
+
+// compare alternates between the load without and with a watcher; each run with one
+// is held against the mean of the runs before and after it. then is called before
+// the watcher is closed.
+func (s *site) compare(ctx context.Context, closing bool, start func() (watcher, error), then func(watcher, load) error) (*comparison, error) {
+	before, err := s.web.loadFor(ctx, loadTime, closing)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{}
+	for range pairs {
+		with, own, err := s.loadWith(ctx, closing, start, then)
+		if err != nil {
+			return nil, err
+		}
+		after, err := s.web.loadFor(ctx, loadTime, closing)
+		if err != nil {
+			return nil, err
+		}
+		c.add(before, with, after, own)
+		before = after
+	}
+	return c, nil
+}
+
+func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher, error), then func(watcher, load) error) (l load, own time.Duration, err error) {
+	w, err := start()
+	if err != nil {
+		return load{}, 0, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	before, err := cpu(w.pid())
+	if err != nil {
+		return load{}, 0, err
+	}
+	if l, err = s.web.loadFor(ctx, loadTime, closing); err != nil {
+		return load{}, 0, err
+	}
+	after, err := cpu(w.pid())
+	if err != nil {
+		return load{}, 0, err
+	}
+	return l, after - before, then(w, l)
+}
+
+func (c *comparison) add(before, with, after load, own time.Duration) {
+	c.rate = append(c.rate, (before.perSecond+after.perSecond)/2)
+	c.throughput = append(c.throughput, with.perSecond/c.rate[len(c.rate)-1])
+	without := (before.cpu + after.cpu).Seconds() / (before.requests + after.requests)
+	c.cpu = append(c.cpu, (with.cpu+own).Seconds()/with.requests/without)
+	c.own = append(c.own, own.Seconds()/with.requests*100_000)
+	c.requests += with.requests
+}
+
+// loss is in percent of the requests per second without.
+func (c *comparison) loss() sample {
+	return c.throughput.each(func(ratio float64) float64 { return (1 - ratio) * 100 })
+}
+
+// more is the CPU time per request beyond that without, in percent.
+func (c *comparison) more() sample {
+	return c.cpu.each(func(ratio float64) float64 { return (ratio - 1) * 100 })
+}
+
+// measureLogs sends one log per connection to a sink, and counts what arrives.
+func measureLogs(ctx context.Context, b *bench) (err error) {
+	s, err := openSite(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	var sinkCPU sample
+	var before time.Duration
+	lost := 0.0
+	c, err := s.compare(ctx, true, func() (watcher, error) {
+		if before, err = cpu(s.sink.pid()); err != nil {
+			return nil, err
+		}
+		return startAgent(ctx, b, s.network.server, "", "logs", "metrics")
+	}, func(w watcher, l load) error {
+		missing, err := w.(*collector).lostOf(ctx, l.requests)
+		if err != nil {
+			return err
+		}
+		lost += missing
+		after, err := cpu(s.sink.pid())
+		sinkCPU = append(sinkCPU, (after-before).Seconds()/l.requests*100_000)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	accepted, err := s.sink.counter("otelcol_receiver_accepted_log_records")
+	if err != nil {
+		return err
+	}
+	b.found("close-logs", c.loss(), "of %.0f connections/s; the sink takes its part", c.rate.median())
+	b.found("close-logs-cpu", c.more(), "the collector's own included, the sink's not")
+	b.found("close-logs-own", c.own, "")
+	b.found("close-logs-sink", sinkCPU, "")
+	lost = max(lost, c.requests-accepted)
+	b.found("close-logs-lost", sample{lost}, "%.0f requests, %.0f records at the sink", c.requests, accepted)
+	return nil
+}
+
+// measureMetrics sends metrics only.
+func measureMetrics(ctx context.Context, b *bench) error {
+	return b.withMetrics(ctx, true, "close-metrics")
+}
+
+// measureKeepAlive keeps connections open for as many requests as go.
+func measureKeepAlive(ctx context.Context, b *bench) error {
+	return b.withMetrics(ctx, false, "keep-alive", "logs")
+}
+
+// withMetrics makes the figures that begin with name.
+func (b *bench) withMetrics(ctx context.Context, closing bool, name string, signals ...string) (err error) {
+	s, err := openSite(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	c, err := s.compare(ctx, closing, func() (watcher, error) {
+		return startAgent(ctx, b, s.network.server, "", append(signals, "metrics")...)
+	}, func(watcher, load) error { return nil })
+	if err != nil {
+		return err
+	}
+	b.found(name, c.loss(), "of %.0f requests/s", c.rate.median())
+	b.found(name+"-cpu", c.more(), "the collector's own included")
+	b.found(name+"-own", c.own, "")
+	return nil
+}
+
+// peer is a tracing tool that runs beside the server.
+type peer struct{ *process }
+
+func (p peer) close() error { return p.stop(syscall.SIGINT) }
+
+// measurePeers runs the same load under tools that also tell of every connection.
+func measurePeers(ctx context.Context, b *bench) (err error) {
+	s, err := openSite(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	const oneLiner = `tracepoint:sock:inet_sock_set_state /args->protocol == 6 && args->newstate == 7/
+{ printf("%s %d %d %d\n", comm, pid, args->sport, args->dport) }`
+	var failed []error
+	for _, tool := range []struct {
+		id   string
+		args []string
+	}{{"tcplife", nil}, {"bpftrace", []string{"-e", oneLiner}}} {
+		c, err := s.compare(ctx, true, func() (watcher, error) {
+			p, err := startPeer(ctx, tool.id, tool.args...)
+			return peer{p}, err
+		}, func(watcher, load) error { return nil })
+		if err != nil {
+			b.missing(tool.id, err)
+			failed = append(failed, fmt.Errorf("%s: %w", tool.id, err))
+			continue
+		}
+		b.found(tool.id, c.loss(), "of %.0f connections/s", c.rate.median())
+		b.found(tool.id+"-own", c.own, "")
+	}
+	return errors.Join(failed...)
+}
