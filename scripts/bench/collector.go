@@ -107,7 +107,7 @@ exporters:
     endpoint: 127.0.0.1:%d
     tls: {insecure: true}
     compression: none
-    sending_queue: {block_on_overflow: true, batch: {}}
+    sending_queue: {block_on_overflow: true, batch: {min_size: 1000, max_size: 2000}}
 service:
   pipelines:
 %s`, receiver, sinkPort, pipelines), agentTelemetryPort)
@@ -123,9 +123,14 @@ func (c *collector) counter(name string, labels ...string) (float64, error) {
 	total, found := 0.0, false
 lines:
 	for line := range strings.Lines(text) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
-		metric, set, _ := strings.Cut(series, "{")
-		if !ok || strings.TrimSuffix(metric, "_total") != name {
+		line = strings.TrimSpace(line)
+		space := strings.LastIndexByte(line, ' ')
+		if space < 0 {
+			continue
+		}
+		value := line[space+1:]
+		metric, set, _ := strings.Cut(line[:space], "{")
+		if strings.TrimSuffix(metric, "_total") != name {
 			continue
 		}
 		for _, label := range labels {

@@ -57,6 +57,10 @@ var figures = []figure{
 	{id: "tcplife-own", name: "the same: tcplife's CPU time per 100k connections", unit: seconds, informs: true},
 	{id: "bpftrace", name: "nginx, Connection: close, under bpftrace: requests/s lost", unit: percent, informs: true},
 	{id: "bpftrace-own", name: "the same: bpftrace's CPU time per 100k connections", unit: seconds, informs: true},
+
+	{id: "snapshot", name: "live snapshot of 100k open connections, CPU time", against: "ss -tinO over the same sockets", unit: times, target: 0.25},
+	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},
+	{id: "maps", name: "kernel memory of all maps", unit: mebi, target: 64},
 }
 
 func figureOf(id string) figure {

@@ -15,5 +15,7 @@ func measurements() []measurement {
 		{"close-metrics", false, measureMetrics},
 		{"keep-alive", false, measureKeepAlive},
 		{"peers", false, measurePeers},
+		{"open", false, measureOpen},
+		{"interfaces", false, measureInterfaces},
 	}
 }

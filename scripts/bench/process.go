@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -29,9 +30,27 @@ const (
 type process struct {
 	name   string
 	cmd    *exec.Cmd
-	output bytes.Buffer
+	output buffer
 	ended  chan struct{}
 	err    error
+}
+
+// buffer takes what a process prints, and may be read meanwhile.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // start runs a program; what it prints is kept in output unless the command already

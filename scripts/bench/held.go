@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+)
+
+const (
+	// heldPerProcess stays below the number of files that hosts allow a process.
+	heldPerProcess = 12_000
+	firstHeldPort  = 9000
+)
+
+// held are connections that stay open, and the processes that hold their ends.
+type held struct {
+	network *network
+	count   int
+	actors  []*actor
+}
+
+// actor is this program in a role.
+type actor struct {
+	*process
+	input io.Closer
+}
+
+// act starts a role in a namespace and waits until it is ready.
+func act(ctx context.Context, ns namespace, role string, args ...string) (*actor, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := ns.command(self, append([]string{role}, args...)...)
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe to %s: %w", role, err)
+	}
+	a := &actor{input: input}
+	if a.process, err = start(cmd); err != nil {
+		return nil, err
+	}
+	a.name = role
+	err = a.wait(ctx, "ready", func() (bool, error) { return strings.Contains(a.output.String(), "ready"), nil })
+	if err != nil {
+		return nil, errors.Join(err, a.stop(syscall.SIGKILL))
+	}
+	return a, nil
+}
+
+// grow opens connections until there are that many.
+func (h *held) grow(ctx context.Context, count int) error {
+	for h.count < count {
+		n := min(count-h.count, heldPerProcess)
+		at := fmt.Sprintf("%s:%d", serverAddress, firstHeldPort+len(h.actors))
+		server, err := act(ctx, h.network.server, "hold-server", at)
+		if err != nil {
+			return err
+		}
+		h.actors = append(h.actors, server)
+		client, err := act(ctx, h.network.client, "hold-client", at, fmt.Sprint(h.count), fmt.Sprint(n))
+		if err != nil {
+			return err
+		}
+		h.actors = append(h.actors, client)
+		h.count += n
+	}
+	return nil
+}
+
+// close lets go of all connections.
+func (h *held) close() error {
+	var failed []error
+	for _, a := range h.actors {
+		failed = append(failed, a.input.Close(), a.stop(syscall.SIGTERM))
+	}
+	return errors.Join(failed...)
+}

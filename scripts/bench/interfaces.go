@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// measureInterfaces finds what more interfaces cost a collector with nothing to do:
+// to start, per minute, and in memory.
+func measureInterfaces(ctx context.Context, b *bench) error {
+	start, idle := line{Name: "start"}, line{Name: "one idle minute"}
+	memory := line{Name: "kernel maps"}
+	for _, count := range []int{1, 8, 64} {
+		seen, err := withInterfaces(ctx, b, count)
+		if err != nil {
+			return err
+		}
+		x := float64(count)
+		start.Points = append(start.Points, point{x, seen.start.Seconds() * 1000})
+		idle.Points = append(idle.Points, point{x, seen.minute.Seconds() * 1000})
+		memory.Points = append(memory.Points, point{x, seen.maps / (1 << 20)})
+	}
+	b.plot("interfaces", start, idle)
+	b.plot("interface-maps", memory)
+	return nil
+}
+
+// burden is what a collector took of the CPU and of the kernel's memory.
+type burden struct {
+	start, minute time.Duration
+	maps          float64
+}
+
+func withInterfaces(ctx context.Context, b *bench, count int) (seen burden, err error) {
+	n, err := newNetwork() // with the first
+	if err != nil {
+		return seen, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	for i := 1; i < count; i++ {
+		err := ip(
+			n.server.ip(fmt.Sprintf("link add eth%d type veth peer name eth%d netns %s", i, i, n.client)),
+			n.server.ip(fmt.Sprintf("addr add 10.213.%d.1/24 dev eth%d", i, i)),
+			n.server.ip(fmt.Sprintf("link set eth%d up", i)),
+			n.client.ip(fmt.Sprintf("link set eth%d up", i)),
+		)
+		if err != nil {
+			return seen, err
+		}
+	}
+	sink, err := startSink(ctx, b, n.server)
+	if err != nil {
+		return seen, err
+	}
+	defer func() { err = errors.Join(err, sink.close()) }()
+	agent, err := startAgent(ctx, b, n.server, "", "logs", "metrics")
+	if err != nil {
+		return seen, err
+	}
+	defer func() { err = errors.Join(err, agent.close()) }()
+	if seen.start, err = cpu(agent.pid()); err != nil {
+		return seen, err
+	}
+	const idle = 10 * time.Second // one default interval
+	select {
+	case <-ctx.Done():
+		return seen, ctx.Err()
+	case <-time.After(idle):
+	}
+	after, err := cpu(agent.pid())
+	if err != nil {
+		return seen, err
+	}
+	seen.minute = (after - seen.start) * (time.Minute / idle)
+	seen.maps, err = mapBytes(agent.pid())
+	return seen, err
+}

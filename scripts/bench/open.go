@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// passes is how many snapshots are taken one after the other.
+	passes = 5
+	// passInterval is the time between two, less than the default so that it takes less time.
+	passInterval = 2 * time.Second
+)
+
+// measureOpen opens more and more connections and finds what the receiver's passes
+// over them cost, against ss over the same sockets, and the memory.
+func measureOpen(ctx context.Context, b *bench) (err error) {
+	n, err := newNetwork()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	sink, err := startSink(ctx, b, n.server)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sink.close()) }()
+	agent, err := startAgent(ctx, b, n.server, fmt.Sprintf("    collection_interval: %s\n", passInterval), "logs", "metrics")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, agent.close()) }()
+	h := &held{network: n}
+	defer func() { err = errors.Join(err, h.close()) }()
+
+	ours, theirs := line{Name: "the collector, one pass"}, line{Name: "ss -tinO, once"}
+	memory := line{Name: "resident set"}
+	for _, count := range []int{1_000, 10_000, 100_000} {
+		if err := h.grow(ctx, count); err != nil {
+			return err
+		}
+		if err := agent.sees(ctx, float64(count)); err != nil {
+			return err
+		}
+		pass, other, err := agent.passAgainstSS(ctx)
+		if err != nil {
+			return err
+		}
+		size, err := resident(agent.pid())
+		if err != nil {
+			return err
+		}
+		x := float64(count)
+		ours.Points = append(ours.Points, point{x, pass.median() * 1000})
+		theirs.Points = append(theirs.Points, point{x, other.median() * 1000})
+		memory.Points = append(memory.Points, point{x, size / (1 << 20)})
+		if count == 100_000 {
+			b.found("snapshot", ratios(pass, other), "%.0f against %.0f ms", pass.median()*1000, other.median()*1000)
+			b.found("resident", sample{size / (1 << 20)}, "from 65,536 addresses")
+		}
+	}
+	b.plot("snapshot", ours, theirs)
+	b.plot("resident", memory)
+	kernel, err := mapBytes(agent.pid())
+	if err != nil {
+		return err
+	}
+	b.found("maps", sample{kernel / (1 << 20)}, "all defaults")
+	return nil
+}
+
+// sees waits until the receiver has found that many connections open.
+func (c *collector) sees(ctx context.Context, connections float64) error {
+	return c.wait(ctx, "aware of all connections", func() (bool, error) {
+		active, err := c.counter("otelcol_ebpf_tcp_connections_active")
+		return active >= connections, err
+	})
+}
+
+// passAgainstSS takes CPU seconds in turns: of the collector during one interval, all
+// that it does included, and of ss over the sockets of the server's namespace.
+func (c *collector) passAgainstSS(ctx context.Context) (pass, ss sample, err error) {
+	for range passes {
+		before, err := cpu(c.pid())
+		if err != nil {
+			return nil, nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(passInterval):
+		}
+		after, err := cpu(c.pid())
+		if err != nil {
+			return nil, nil, err
+		}
+		pass = append(pass, (after - before).Seconds())
+		cmd := c.in.command("ss", "-tinO")
+		if err := cmd.Run(); err != nil { // to /dev/null
+			return nil, nil, fmt.Errorf("run ss: %w", err)
+		}
+		ss = append(ss, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
+	}
+	return pass, ss, nil
+}
