@@ -4,4 +4,94 @@
 
 package main
 
-func writeDocument(path string, r *results) error { return nil }
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+//go:embed performance.md.tmpl
+var page string
+
+// writeDocument makes the Markdown file, and the plots in a folder beside it that has
+// its name.
+func writeDocument(path string, r *results) error {
+	folder := strings.TrimSuffix(path, filepath.Ext(path))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("make a folder for plots: %w", err)
+	}
+	for _, p := range plots {
+		data, ok := r.Plots[p.id]
+		if !ok {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(folder, p.id+".svg"), []byte(p.svg(data.Lines)), 0o644); err != nil {
+			return fmt.Errorf("write a plot: %w", err)
+		}
+	}
+	text, err := r.document(filepath.Base(folder))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write the document: %w", err)
+	}
+	return nil
+}
+
+// document fills in the page; plots are in that folder beside it.
+func (r *results) document(folder string) (string, error) {
+	t, err := template.New("").Funcs(template.FuncMap{"code": code}).Parse(page)
+	if err != nil {
+		return "", fmt.Errorf("read the page: %w", err)
+	}
+	var text strings.Builder
+	err = t.Execute(&text, map[string]any{
+		"Machine": r.Machine, "Targets": r.rows(false), "Others": r.rows(true),
+		"Plots": r.drawn(folder), "Pairs": pairs, "LoadTime": loadTime,
+	})
+	if err != nil {
+		return "", fmt.Errorf("fill in the page: %w", err)
+	}
+	return text.String(), nil
+}
+
+// rows are lines of a Markdown table: of figures with a target, or of the others.
+func (r *results) rows(informs bool) []string {
+	var rows []string
+	for _, f := range figures {
+		one, ok := r.Figures[f.id]
+		if !ok {
+			one = result{Missing: "not measured yet"}
+		}
+		if f.informs != informs {
+			continue
+		}
+		cells := row(f, one)
+		made := ""
+		if one.Command != "" {
+			made = code(one.Command) + ", " + one.When.UTC().Format("2006-01-02")
+		}
+		if informs { // neither target nor verdict
+			cells = []string{cells[0], cells[1], cells[4], cells[5]}
+		}
+		rows = append(rows, "| "+strings.Join(append(cells, made), " | ")+" |")
+	}
+	return rows
+}
+
+// drawn are the plots that there are, as Markdown.
+func (r *results) drawn(folder string) []string {
+	var drawn []string
+	for _, p := range plots {
+		if _, ok := r.Plots[p.id]; ok {
+			drawn = append(drawn, fmt.Sprintf("![%s](%s/%s.svg)", p.title, folder, p.id))
+		}
+	}
+	return drawn
+}
+
+func code(text string) string { return "`" + text + "`" }

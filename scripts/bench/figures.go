@@ -12,9 +12,9 @@ type figure struct {
 	// name says what it is, against what it is measured against.
 	name, against string
 	unit          unit
-	// target is the most that holds; 0 with only is a figure to compare with.
+	// target is the most that holds.
 	target float64
-	// informs marks figures without a target.
+	// informs marks figures without a target, to compare with.
 	informs bool
 }
 
@@ -27,40 +27,45 @@ const (
 	mebi    unit = "MiB"
 	records unit = "records"
 	seconds unit = "s"
-	micros  unit = "µs"
+
+	allocations unit = "allocations"
 )
 
 // figures are in the order of the table.
 var figures = []figure{
 	{id: "tc-data", name: "TC ingress, packet of no interest", against: "an empty TC program", unit: times, target: 1.3},
-	{id: "tc-syn-hit", name: "TC ingress, SYN of a known source, all accounting", against: "parse, clock and one LRU update", unit: times, target: 1.3},
-	{id: "tc-syn-miss", name: "TC ingress, SYN of a new source, all accounting", against: "parse, clock and one LRU insert", unit: times, target: 1.3},
-	{id: "tc-syn-half-open", name: "the same, half-open tracking on", against: "the same and one insert more", unit: times, target: 1.3},
+	{id: "tc-syn-hit", name: "TC ingress, SYN of a known source", against: "parse, clock and one LRU update", unit: times, target: 1.3},
+	{id: "tc-syn-miss", name: "TC ingress, SYN of a new source", against: "parse, clock and one LRU insert", unit: times, target: 1.3},
+	{id: "tc-syn-half-open", name: "TC ingress, SYN, half-open tracked", against: "the same and one insert more", unit: times, target: 1.3},
 	{id: "hooks", name: "all socket hooks, kernel time of a connection", against: "one record of tcplife", unit: times, target: 0.15},
-	{id: "record", name: "drain to record, one log a connection", against: "the same record built of constants", unit: times, target: 1.25},
-	{id: "record-allocations", name: "the same, allocations beyond the bare record's", against: "the same record built of constants", unit: "allocations", target: 0.1},
-	{id: "record-metrics", name: "drain to metrics, no logs", against: "a record built of constants", unit: times, target: 0.25},
-	{id: "system-call", name: "a system call of any process, accept_tracepoint on", against: "off", unit: times, informs: true},
+	{id: "record", name: "ring buffer to consumer, one log", against: "the same record of constants", unit: times, target: 1.25},
+	{id: "record-allocations", name: "ring buffer to consumer, one log: allocations more than the record of constants", unit: allocations, target: 0.1},
+	{id: "record-metrics", name: "ring buffer to consumer, metrics only", against: "a record of constants", unit: times, target: 0.25},
+	{id: "record-both", name: "ring buffer to consumer, log and metrics", against: "a record of constants", unit: times, informs: true},
+	{id: "pass", name: "one pass over 100k open connections, CPU time", against: "ss -tinO", unit: times, target: 0.25},
+	{id: "system-call", name: "a system call, accept_tracepoint on", against: "off", unit: times, informs: true},
 
-	{id: "close-logs", name: "nginx, Connection: close, a log each over OTLP: requests/s lost", against: "", unit: percent, target: 8},
-	{id: "close-logs-lost", name: "the same: records lost", unit: records, target: 0},
-	{id: "close-logs-cpu", name: "the same: more CPU time per request", unit: percent, informs: true},
-	{id: "close-logs-own", name: "the same: the collector's CPU time per 100k connections", unit: seconds, informs: true},
-	{id: "close-logs-sink", name: "the same: the sink's CPU time per 100k connections", unit: seconds, informs: true},
-	{id: "close-metrics", name: "nginx, Connection: close, metrics only: requests/s lost", unit: percent, target: 3},
-	{id: "close-metrics-cpu", name: "the same: more CPU time per request", unit: percent, informs: true},
-	{id: "close-metrics-own", name: "the same: the collector's CPU time per 100k connections", unit: seconds, informs: true},
-	{id: "keep-alive", name: "nginx, keep-alive, all defaults: requests/s lost", unit: percent, informs: true},
-	{id: "keep-alive-cpu", name: "the same: more CPU time per request", unit: percent, target: 1},
-	{id: "keep-alive-own", name: "the same: the collector's CPU time per 100k requests", unit: seconds, informs: true},
-	{id: "tcplife", name: "nginx, Connection: close, under tcplife: requests/s lost", unit: percent, informs: true},
-	{id: "tcplife-own", name: "the same: tcplife's CPU time per 100k connections", unit: seconds, informs: true},
-	{id: "bpftrace", name: "nginx, Connection: close, under bpftrace: requests/s lost", unit: percent, informs: true},
-	{id: "bpftrace-own", name: "the same: bpftrace's CPU time per 100k connections", unit: seconds, informs: true},
+	{id: "close-logs", name: "a log per connection: requests/s lost", unit: percent, target: 8},
+	{id: "close-logs-lost", name: "a log per connection: records lost", unit: records, target: 0},
+	{id: "close-logs-cpu", name: "a log per connection: more CPU time per request", unit: percent, informs: true},
+	{id: "close-logs-own", name: "a log per connection: collector's CPU time per 100k connections", unit: seconds, informs: true},
+	{id: "close-logs-sink", name: "a log per connection: sink's CPU time per 100k connections", unit: seconds, informs: true},
+	{id: "close-metrics", name: "metrics only: requests/s lost", unit: percent, target: 3},
+	{id: "close-metrics-cpu", name: "metrics only: more CPU time per request", unit: percent, informs: true},
+	{id: "close-metrics-own", name: "metrics only: collector's CPU time per 100k connections", unit: seconds, informs: true},
+	{id: "tcplife", name: "tcplife: requests/s lost", unit: percent, informs: true},
+	{id: "tcplife-cpu", name: "tcplife: more CPU time per request", unit: percent, informs: true},
+	{id: "tcplife-own", name: "tcplife: its CPU time per 100k connections", unit: seconds, informs: true},
+	{id: "bpftrace", name: "bpftrace: requests/s lost", unit: percent, informs: true},
+	{id: "bpftrace-cpu", name: "bpftrace: more CPU time per request", unit: percent, informs: true},
+	{id: "bpftrace-own", name: "bpftrace: its CPU time per 100k connections", unit: seconds, informs: true},
+	{id: "keep-alive", name: "keep-alive: requests/s lost", unit: percent, target: 1},
+	{id: "keep-alive-cpu", name: "keep-alive: more CPU time per request", unit: percent, target: 1},
+	{id: "keep-alive-own", name: "keep-alive: collector's CPU time per 100k requests", unit: seconds, informs: true},
 
-	{id: "snapshot", name: "live snapshot of 100k open connections, CPU time", against: "ss -tinO over the same sockets", unit: times, target: 0.25},
+	{id: "collector-pass", name: "whole collector during one pass over 100k, CPU time", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},
-	{id: "maps", name: "kernel memory of all maps", unit: mebi, target: 64},
+	{id: "maps", name: "kernel memory of all maps, defaults", unit: mebi, target: 64},
 }
 
 func figureOf(id string) figure {
@@ -72,25 +77,38 @@ func figureOf(id string) figure {
 	panic("no figure named " + id)
 }
 
-// verdict says whether the target was reached.
+// title names the figure in tables.
+func (f figure) title() string {
+	if f.against == "" {
+		return f.name
+	}
+	return f.name + " ÷ " + f.against
+}
+
+// verdict says whether the target was reached, and whether half of the repetitions
+// around the median agree on it.
 func (f figure) verdict(r result) string {
+	said := "falls short"
+	if r.Value <= f.target {
+		said = "holds"
+	}
 	switch {
 	case r.Missing != "":
 		return "not measured"
 	case f.informs:
 		return ""
-	case r.Value <= f.target:
-		return "holds"
+	case r.Low <= f.target && r.High > f.target:
+		return said + ", uncertain"
 	default:
-		return "falls short"
+		return said
 	}
 }
 
 func (f figure) write(value float64) string {
 	switch f.unit {
-	case times, micros, "allocations":
+	case times, seconds, allocations:
 		return fmt.Sprintf("%.2f %s", value, f.unit)
-	case percent, mebi, seconds:
+	case percent, mebi:
 		return fmt.Sprintf("%.1f %s", value, f.unit)
 	default:
 		return fmt.Sprintf("%.0f %s", value, f.unit)

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -77,4 +78,57 @@ func (o outcome) metric(name, metric string) (sample, error) {
 		return s, nil
 	}
 	return nil, fmt.Errorf("%s does not report %s", name, metric)
+}
+
+// fromBenchmark is a figure that a benchmark reports as one of its metrics.
+type fromBenchmark struct {
+	id, benchmark, metric string
+	// minus is a metric to subtract, or nothing.
+	minus string
+	// seen are other metrics of it that the note tells.
+	seen []string
+}
+
+// figure is what the benchmark reports for it.
+func (o outcome) figure(w fromBenchmark) (sample, error) {
+	s, err := o.metric(w.benchmark, w.metric)
+	if err != nil || w.minus == "" {
+		return s, err
+	}
+	less, err := o.metric(w.benchmark, w.minus)
+	if err != nil {
+		return nil, err
+	}
+	difference := make(sample, min(len(s), len(less)))
+	for i := range difference {
+		difference[i] = s[i] - less[i]
+	}
+	return difference, nil
+}
+
+// take runs benchmarks and keeps the figures that they report. One that is not
+// reported is missing, and an error.
+func (b *bench) take(ctx context.Context, g goBenchmark, wanted ...fromBenchmark) error {
+	found, err := g.run(ctx, b)
+	if err != nil {
+		for _, w := range wanted {
+			b.missing(w.id, err)
+		}
+		return err
+	}
+	var failed []error
+	for _, w := range wanted {
+		s, err := found.figure(w)
+		if err != nil {
+			b.missing(w.id, err)
+			failed = append(failed, err)
+			continue
+		}
+		var notes []string
+		for _, metric := range w.seen {
+			notes = append(notes, short(found[w.benchmark][metric].median())+" "+metric)
+		}
+		b.found(w.id, s, "%s", strings.Join(notes, ", "))
+	}
+	return errors.Join(failed...)
 }

@@ -27,7 +27,7 @@ func measureHooks(ctx context.Context, b *bench) error {
 	}
 	defer stats.Close()
 	var ours, theirs, runs sample
-	for range rounds {
+	for range 7 {
 		kernel, count, record, err := hooksAgainstTcplife(ctx, b)
 		if errors.Is(err, exec.ErrNotFound) {
 			b.missing("hooks", err)
@@ -52,7 +52,7 @@ func hooksAgainstTcplife(ctx context.Context, b *bench) (ours, runs, theirs floa
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	found, err := goBenchmark{"internal/probe", "^BenchmarkConnection$", 2000, 1}.run(ctx, b)
+	found, err := goBenchmark{folder: "internal/probe", pattern: "^BenchmarkConnection$", times: 2000, count: 1}.run(ctx, b)
 	if err != nil {
 		return 0, 0, 0, err
 	}

@@ -8,8 +8,9 @@ package main
 func measurements() []measurement {
 	return []measurement{
 		{"packets", true, measurePackets},
-		{"records", true, measureRecords},
+		{"path", true, measurePath},
 		{"hooks", true, measureHooks},
+		{"pass", true, measurePass},
 		{"systemcall", true, measureSystemCall},
 		{"close-logs", false, measureLogs},
 		{"close-metrics", false, measureMetrics},

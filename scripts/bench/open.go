@@ -61,11 +61,11 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 		theirs.Points = append(theirs.Points, point{x, other.median() * 1000})
 		memory.Points = append(memory.Points, point{x, size / (1 << 20)})
 		if count == 100_000 {
-			b.found("snapshot", ratios(pass, other), "%.0f against %.0f ms", pass.median()*1000, other.median()*1000)
+			b.found("collector-pass", ratios(pass, other), "%.0f against %.0f ms", pass.median()*1000, other.median()*1000)
 			b.found("resident", sample{size / (1 << 20)}, "from 65,536 addresses")
 		}
 	}
-	b.plot("snapshot", ours, theirs)
+	b.plot("pass", ours, theirs)
 	b.plot("resident", memory)
 	kernel, err := mapBytes(agent.pid())
 	if err != nil {

@@ -4,32 +4,14 @@
 
 package main
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // measurePackets has the kernel run the TC program over and over on one packet.
 func measurePackets(ctx context.Context, b *bench) error {
-	found, err := goBenchmark{"internal/probe", "^BenchmarkTC$", 20, 5}.run(ctx, b)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, f := range []struct{ id, benchmark, metric string }{
-		{"tc-data", "data", "x-empty"},
-		{"tc-syn-hit", "SYN", "x-bare"},
-		{"tc-syn-miss", "SYN,_new_source", "x-bare"},
-		{"tc-syn-half-open", "SYN,_half-open_tracked", "x-bare"},
-	} {
-		name := "BenchmarkTC/" + f.benchmark
-		s, err := found.metric(name, f.metric)
-		if err != nil {
-			failed = append(failed, err)
-			b.missing(f.id, err)
-			continue
-		}
-		b.found(f.id, s, "%.0f ns", found[name]["ns/packet"].median())
-	}
-	return errors.Join(failed...)
+	seen := []string{"ns/packet"}
+	return b.take(ctx, goBenchmark{folder: "internal/probe", pattern: "^BenchmarkTC$", times: 20, count: 5},
+		fromBenchmark{id: "tc-data", benchmark: "BenchmarkTC/data", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "tc-syn-hit", benchmark: "BenchmarkTC/SYN", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "tc-syn-miss", benchmark: "BenchmarkTC/SYN,_new_source", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "tc-syn-half-open", benchmark: "BenchmarkTC/SYN,_half-open_tracked", metric: "x-bare", seen: seen})
 }

@@ -10,8 +10,8 @@ import "context"
 // of the host.
 func measureSystemCall(ctx context.Context, b *bench) error {
 	var with, without sample
-	for range rounds {
-		found, err := goBenchmark{"internal/probe", "^BenchmarkSystemCall$", 500_000, 1}.run(ctx, b)
+	for range 7 {
+		found, err := goBenchmark{folder: "internal/probe", pattern: "^BenchmarkSystemCall$", times: 500_000, count: 1}.run(ctx, b)
 		if err != nil {
 			return err
 		}

@@ -26,10 +26,7 @@ func printTable(w io.Writer, r *results, measurements map[string]bool) {
 
 // row is a figure's line: what it is, measured, target, verdict, spread, note.
 func row(f figure, r result) []string {
-	name := f.name + " ÷ " + f.against
-	if f.against == "" {
-		name = f.name
-	}
+	name := f.title()
 	target := "≤ " + f.write(f.target)
 	if f.informs {
 		target = ""

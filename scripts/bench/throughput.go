@@ -201,6 +201,7 @@ func measurePeers(ctx context.Context, b *bench) (err error) {
 			continue
 		}
 		b.found(tool.id, c.loss(), "of %.0f connections/s", c.rate.median())
+		b.found(tool.id+"-cpu", c.more(), "its own included")
 		b.found(tool.id+"-own", c.own, "")
 	}
 	return errors.Join(failed...)

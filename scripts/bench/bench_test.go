@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestQuantile(t *testing.T) {
+	assert.Zero(t, sample{}.median())
+	assert.Equal(t, 7.0, sample{7}.quantile(0.25))
+	assert.Equal(t, 2.0, sample{3, 1, 2}.median())
+	assert.Equal(t, 2.5, sample{4, 1, 3, 2}.median())
+	assert.Equal(t, 1.75, sample{4, 1, 3, 2}.quantile(0.25))
+	assert.Equal(t, 4.0, sample{4, 1, 3, 2}.quantile(1))
+}
+
+func TestRatiosLeaveOutZeroDivisors(t *testing.T) {
+	assert.Equal(t, sample{2, 3}, ratios(sample{4, 1, 9}, sample{2, 0, 3}))
+}
+
+func TestParseBenchmarks(t *testing.T) {
+	found := parseBenchmarks(`goos: linux
+BenchmarkTC/SYN,_half-open_tracked-2   	      20	   1000 ns/op	         1.250 x-bare
+BenchmarkTC/SYN,_half-open_tracked-2   	      20	   1200 ns/op	         1.350 x-bare
+BenchmarkConnection             	    2000	     64000 ns/op	      3042 kernel-ns/op	   12 allocs/op
+PASS
+`)
+	s, err := found.figure(fromBenchmark{benchmark: "BenchmarkTC/SYN,_half-open_tracked", metric: "x-bare"})
+	require.NoError(t, err)
+	assert.Equal(t, sample{1.25, 1.35}, s)
+	s, err = found.figure(fromBenchmark{benchmark: "BenchmarkConnection", metric: "ns/op", minus: "kernel-ns/op"})
+	require.NoError(t, err)
+	assert.Equal(t, sample{60958}, s)
+	_, err = found.metric("BenchmarkConnection", "x-bare")
+	assert.EqualError(t, err, "BenchmarkConnection does not report x-bare")
+}
+
+func TestVerdict(t *testing.T) {
+	f := figure{target: 1}
+	for want, r := range map[string]result{
+		"holds":                  {Value: 1, Low: 0.9, High: 1},
+		"holds, uncertain":       {Value: 0.9, Low: 0.8, High: 1.1},
+		"falls short":            {Value: 1.3, Low: 1.2, High: 1.4},
+		"falls short, uncertain": {Value: 1.1, Low: 0.9, High: 1.4},
+		"not measured":           {Missing: "no such tool"},
+	} {
+		assert.Equal(t, want, f.verdict(r))
+	}
+}
+
+func TestResultsAreKeptAndMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.json")
+	r, err := loadResults(path)
+	require.NoError(t, err)
+	b := &bench{results: r, current: &measurement{name: "open"}}
+	b.found("maps", sample{1, 2, 3}, "seen")
+	b.plot("pass", line{"ours", []point{{1, 1}}})
+	b.current = &measurement{name: "hooks", quick: true}
+	b.missing("hooks", errors.New("no tcplife"))
+	require.NoError(t, r.save())
+
+	again, err := loadResults(path)
+	require.NoError(t, err)
+	assert.Equal(t, 2.0, again.Figures["maps"].Value)
+	assert.Equal(t, "make bench", again.Figures["hooks"].Command)
+	again.forget("open")
+	assert.NotContains(t, again.Figures, "maps")
+	assert.NotContains(t, again.Plots, "pass")
+	assert.Contains(t, again.Figures, "hooks")
+}
+
+// TestDocument: each figure has one row, and a plot is well-formed whatever its values.
+func TestDocument(t *testing.T) {
+	b := &bench{results: &results{Figures: map[string]result{}, Plots: map[string]plotted{}}, current: &measurement{name: "open"}}
+	b.found("maps", sample{35.6}, "seen")
+	text, err := b.results.document("performance")
+	require.NoError(t, err)
+	for _, f := range figures {
+		assert.Equal(t, 1, strings.Count(text, "| "+f.title()+" |"), f.id)
+	}
+	assert.Contains(t, text, "| 35.6 MiB | ≤ 64.0 MiB | holds | 35.6 MiB–35.6 MiB, n=1 | seen | `make bench-full ONLY=open`")
+
+	for _, lines := range [][]line{
+		{{"one", []point{{1, 1}}}},
+		{{"flat <", []point{{1, 35}, {8, 35}, {64, 35}}}, {"steep", []point{{1, 0.01}, {64, 99_999}}}},
+	} {
+		drawn := plots[0].svg(lines)
+		assert.NotContains(t, drawn, "NaN")
+		decoder := xml.NewDecoder(strings.NewReader(drawn))
+		for err = nil; err == nil; {
+			_, err = decoder.Token()
+		}
+		assert.ErrorIs(t, err, io.EOF)
+	}
+}
+
+// TestShort: labels of plots have three digits at most.
+func TestShort(t *testing.T) {
+	for want, value := range map[string]float64{"1": 1, "35.6": 35.59, "100k": 100_000, "1.83k": 1830, "0.234": 0.2341} {
+		assert.Equal(t, want, short(value))
+	}
+}

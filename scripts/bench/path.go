@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import "context"
+
+// measurePath compares what user space does for a connection, from the ring buffer's
+// bytes to the consumer, with building the same record of constants.
+func measurePath(ctx context.Context, b *bench) error {
+	seen := []string{"ns/record", "bare-ns/record", "allocs/record", "bare-allocs/record"}
+	return b.take(ctx, goBenchmark{folder: "receiver", pattern: "^BenchmarkPath$", times: 20, count: 5},
+		fromBenchmark{id: "record", benchmark: "BenchmarkPath/logs", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "record-allocations", benchmark: "BenchmarkPath/logs", metric: "allocs/record", minus: "bare-allocs/record"},
+		fromBenchmark{id: "record-metrics", benchmark: "BenchmarkPath/metrics", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "record-both", benchmark: "BenchmarkPath/logs_and_metrics", metric: "x-bare", seen: seen})
+}
+
+// measurePass compares one pass over open connections with ss over the same.
+func measurePass(ctx context.Context, b *bench) error {
+	return b.take(ctx, goBenchmark{folder: "receiver", pattern: "^BenchmarkSnapshot$/^100000$", times: 7, count: 1},
+		fromBenchmark{id: "pass", benchmark: "BenchmarkSnapshot/100000", metric: "x-ss", seen: []string{"ns/connection", "ss-ns/connection"}})
+}
