@@ -145,23 +145,34 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 
 // measureMetrics sends metrics only.
 func measureMetrics(ctx context.Context, b *bench) error {
-	return b.withMetrics(ctx, true, "close-metrics")
+	return b.withMetrics(ctx, true, "close-metrics", "")
 }
 
 // measureKeepAlive keeps connections open for as many requests as go.
 func measureKeepAlive(ctx context.Context, b *bench) error {
-	return b.withMetrics(ctx, false, "keep-alive", "logs")
+	return b.withMetrics(ctx, false, "keep-alive", "", "logs")
 }
 
-// withMetrics makes the figures that begin with name.
-func (b *bench) withMetrics(ctx context.Context, closing bool, name string, signals ...string) (err error) {
+// measureParts leaves out one part of the receiver after the other, which tells what
+// each adds.
+func measureParts(ctx context.Context, b *bench) error {
+	const noTC, noAccept = "    tc: {mode: off}\n", "    attribution: {accept_tracepoint: false}\n"
+	return errors.Join(
+		b.withMetrics(ctx, true, "no-tc", noTC),
+		b.withMetrics(ctx, true, "no-accept", noAccept),
+		b.withMetrics(ctx, true, "neither", noTC+noAccept))
+}
+
+// withMetrics makes the figures that begin with name; receiver are lines of its
+// configuration.
+func (b *bench) withMetrics(ctx context.Context, closing bool, name, receiver string, signals ...string) (err error) {
 	s, err := openSite(ctx, b)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	c, err := s.compare(ctx, closing, func() (watcher, error) {
-		return startAgent(ctx, b, s.network.server, "", append(signals, "metrics")...)
+		return startAgent(ctx, b, s.network.server, receiver, append(signals, "metrics")...)
 	}, func(watcher, load) error { return nil })
 	if err != nil {
 		return err
