@@ -47,6 +47,8 @@ PASS
 }
 
 func TestVerdict(t *testing.T) {
+	noisy := result{Value: -20, Low: -40, High: -10}
+	assert.Equal(t, "holds, uncertain", figure{target: 1, unit: percent}.verdict(noisy))
 	f := figure{target: 1}
 	for want, r := range map[string]result{
 		"holds":                  {Value: 1, Low: 0.9, High: 1},

@@ -94,8 +94,9 @@ func (f figure) title() string {
 	return f.name + " ÷ " + f.against
 }
 
-// verdict says whether the target was reached, and whether half of the repetitions
-// around the median agree on it.
+// verdict says whether the target was reached, and whether the repetitions leave doubt:
+// the middle half of them don't agree, or has gains larger than the target, which are
+// noise, for nothing gets faster by being watched.
 func (f figure) verdict(r result) string {
 	said := "falls short"
 	if r.Value <= f.target {
@@ -106,7 +107,7 @@ func (f figure) verdict(r result) string {
 		return "not measured"
 	case f.informs:
 		return ""
-	case r.Low <= f.target && r.High > f.target:
+	case r.Low <= f.target && r.High > f.target, f.unit == percent && r.Low < -f.target:
 		return said + ", uncertain"
 	default:
 		return said
