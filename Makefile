@@ -83,8 +83,8 @@ bench: bench-build ## the figures of docs/performance.md that take less than fiv
 	@$(AS_ROOT) dist/bench/bench
 
 bench-full: $(COLLECTOR) bench-build ## all of them, with nginx, wrk and peers; writes docs/performance.md (ONLY=regexp)
-	@$(AS_ROOT) dist/bench/bench -full -only "$(ONLY)"
-	@dist/bench/bench -document docs/performance.md
+	@$(AS_ROOT) dist/bench/bench -full -only "$(ONLY)"; status=$$?; \
+	dist/bench/bench -document docs/performance.md && exit $$status
 
 # Built as whoever calls: root may have no Go.
 bench-build:
