@@ -74,7 +74,8 @@ func TestTextOfMemory(t *testing.T) {
 		Maps:         []probe.MapMemory{{Name: "connections", Entries: 10, Bytes: 2 << 20}, {Name: "records", Entries: 4096, Bytes: 1 << 20}},
 		Features: []probe.FeatureDiagnosis{
 			{Name: "drop", Gives: "drops", Wanted: true, Impossible: "too old"},
-			{Name: "live", Gives: "now"}, {Name: "accept", Gives: "who", Wanted: true, Ways: []probe.WayDiagnosis{
+			{Name: "live", Gives: "now"},
+			{Name: "accept", Gives: "who", Wanted: true, Ways: []probe.WayDiagnosis{
 				{Hooks: []string{"fentry/a", "fentry/b"}, Error: "refused"}, {Hooks: []string{"kprobe/a", "kprobe/b"}},
 			}},
 		},
