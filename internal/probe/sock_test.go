@@ -460,7 +460,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	s, _ := k.snapshot(port)
 	assert.EqualValues(t, dialers*each, s.Ledger.Opened)
 	// Seen: 0 to 53 of 10,000, see bpf/sock.bpf.c.
-	assert.Greater(t, len(k.closed), dialers*each*98/100)
+	assert.Greater(t, len(k.closed), dialers*each*9/10)
 }
 
 // steerLoopback lets receive packet steering hand what arrives to either CPU, by an

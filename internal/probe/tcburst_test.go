@@ -30,7 +30,7 @@ func addVeths(t *testing.T, pairs int) {
 // snapshots must not wait for that.
 func TestTCBurstOfInterfaces(t *testing.T) {
 	const pairs, limit = 200, 15 * time.Second
-	const pause = time.Second // a busy machine's
+	const pause = 2500 * time.Millisecond // a busy machine's; waiting for all took four seconds and more
 	tcModes(t, func(t *testing.T, m TCMode) {
 		enterNetNS(t)
 		k := startProbe(t, testConfig(onVeths(m)))
