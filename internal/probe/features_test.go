@@ -87,6 +87,8 @@ func TestSockAcceptWays(t *testing.T) {
 		for i, address := range []string{"127.0.0.1", "::1"} {
 			client, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(int(portOf(l.Addr())))))
 			require.NoError(t, err)
+			// The client's ACK may be on its way still when connect() returns.
+			k.until("open", func() bool { return len(k.opened) == i+1 })
 			time.Sleep(waited) // in the accept queue
 			before := time.Now()
 			server, err := l.AcceptTCP()
