@@ -279,9 +279,10 @@ func TestSockAcceptOfWhatTheScansMissed(t *testing.T) {
 		assert.Equal(t, adopted, k.closed[0].Adopted)
 		assert.Zero(t, k.closed[0].Accept, "since when it waited is not known")
 		assert.Equal(t, owner.ByAcceptor, k.closed[0].Owner.Source)
-		k.closed = nil
+		k.opened, k.closed = nil, nil
 		client, err = net.Dial("tcp4", l.Addr().String())
 		require.NoError(t, err)
+		k.until("open", func() bool { return len(k.opened) == 1 })
 	}
 	s, _ := k.snapshot(port)
 	assert.EqualValues(t, 2+1, s.Ledger.Opened, "two after the start, one of them twice")
