@@ -43,33 +43,34 @@ struct {
 	__type(value, __u32);
 } listening_ports SEC(".maps");
 
-#define PORT_LISTENING 1 /* somebody listens on it */
-
+/*
+ * Local ports that are looked at: not 0 = somebody listens, and the configuration
+ * selects it. By the port in network byte order, as packets have it. A byte each,
+ * because atomic bit operations need 5.12.
+ */
 struct port_table {
-	__u8 flags[65536];
+	__u8 listening[65536];
 };
 
 /*
- * The same per packet: one table of 65,536 port flags per attached network
- * namespace, in the slot that the TC program was loaded with. The state hook sets
- * PORT_LISTENING for namespaces found in namespace_slots, user space sets and
- * clears. A byte a port, because atomic bit operations need 5.12. Never full.
+ * The same per packet: the port table of each attached network namespace, by its
+ * inode. TC programs have their namespace's as a variable. User space inserts and
+ * deletes tables; in them the state hook sets ports, user space sets and clears.
+ * Never full, for user space attaches to no more namespaces than it has room for.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
 	__uint(max_entries, 1); /* our own namespace; with others, set at load */
-	__uint(map_flags, BPF_F_MMAPABLE); /* user space writes single bytes */
 	__type(key, __u32);
-	__type(value, struct port_table);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_ARRAY);
+			__uint(max_entries, 1);
+			__uint(map_flags, BPF_F_MMAPABLE); /* user space writes single bytes */
+			__uint(key_size, sizeof(__u32));
+			__uint(value_size, sizeof(struct port_table));
+		});
 } port_tables SEC(".maps");
-
-/* Inode of an attached network namespace to its slot; user space inserts and deletes. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__type(key, __u32);
-	__type(value, __u32);
-} namespace_slots SEC(".maps");
 
 /*
  * Counts per namespace, port and kind. Any hook inserts and adds; user space reads

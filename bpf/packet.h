@@ -42,7 +42,6 @@
 /* More than any sender that means well has use for. */
 #define EXTENSION_HEADERS 8
 
-#define IP_DONT_FRAGMENT 0x4000
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_FRAGMENT_OFFSET 0x1fff
 #define IPV6_FRAGMENT_OFFSET 0xfff8
@@ -58,6 +57,7 @@
 #define TCP_OPTION_NOP 1
 /* NOP NOP TIMESTAMP 10: the options of nearly every segment after the handshake. */
 #define TCP_TIMESTAMP_ONLY 0x0101080a
+#define TCP_TIMESTAMP_LEN 12
 
 struct ipv4_start {
 	__u8 version_length;
@@ -96,9 +96,13 @@ struct tcp_start {
 };
 
 #define IPV4_HEADER_LEN 20
+#define IPV4_LENGTH 2
+#define IPV4_FRAGMENT 6
 #define IPV4_SOURCE 12
 #define IPV4_DESTINATION 16
 #define IPV6_HEADER_LEN 40
+#define IPV6_LENGTH 4
+#define IPV6_NEXT_HEADER 6
 #define IPV6_SOURCE 8
 #define IPV6_DESTINATION 24
 
@@ -370,7 +374,7 @@ static __always_inline bool options_malformed(struct __sk_buff *skb, const struc
 
 	if (!parsed->options_len)
 		return false;
-	if (parsed->options_len == 12 && read_header(skb, offset, &start) &&
+	if (parsed->options_len == TCP_TIMESTAMP_LEN && read_header(skb, offset, &start) &&
 	    start == bpf_htonl(TCP_TIMESTAMP_ONLY))
 		return false;
 	return check_options(skb, offset, offset + parsed->options_len) != 0;
@@ -406,10 +410,10 @@ static __always_inline bool flags_malformed(__u8 flags)
 static __always_inline void count_segments(struct __sk_buff *skb, struct parsed *parsed,
 					   __u32 header_end)
 {
-	__u32 segments = skb->gso_segs, size = skb->gso_size;
+	__u32 size = skb->gso_size, segments = size ? skb->gso_segs : 1;
 
 	/* Devices and senders that are not trusted leave the count to whoever segments. */
-	if (!segments && size)
+	if (!segments)
 		segments = (parsed->payload + size - 1) / size;
 	parsed->segments = segments ? segments : 1;
 	/* A tag in the metadata is on the wire, but not in the length. */

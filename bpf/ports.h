@@ -4,6 +4,7 @@
 #define EBPF_TCP_PORTS_H
 
 #include "emit.h"
+#include "filter.h"
 
 #include <bpf/bpf_endian.h>
 
@@ -55,15 +56,16 @@ static __always_inline bool listening(__u32 netns, __u16 port)
 static __always_inline void mark_listening(__u32 netns, __u16 port)
 {
 	struct port_key key = { .netns = netns, .port = port };
-	__u32 one = 1, *slot;
+	__u32 one = 1, first = 0;
+	void *array;
 
 	bpf_map_update_elem(&listening_ports, &key, &one, BPF_ANY);
-	slot = bpf_map_lookup_elem(&namespace_slots, &netns);
-	if (slot) {
-		struct port_table *table = bpf_map_lookup_elem(&port_tables, slot);
+	array = bpf_map_lookup_elem(&port_tables, &netns);
+	if (array) {
+		struct port_table *table = bpf_map_lookup_elem(array, &first);
 
-		if (table)
-			table->flags[port] |= PORT_LISTENING;
+		if (table && port_selected(port))
+			table->listening[bpf_htons(port)] = 1;
 	}
 }
 

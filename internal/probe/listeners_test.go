@@ -6,6 +6,7 @@ package probe
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"os"
 	"testing"
@@ -142,12 +143,13 @@ func (k *kernel) listening(port uint16) bool {
 // marked looks at the table that packets are looked up in.
 func (k *kernel) marked(port uint16) bool {
 	k.t.Helper()
-	memory, err := k.probe.objects.maps.Maps["port_tables"].Memory()
+	table := k.probe.decoder.listeners.attached[k.netns]
+	memory, err := table.Memory()
 	require.NoError(k.t, err)
 	var flag [1]byte
-	_, err = memory.ReadAt(flag[:], int64(port))
+	_, err = memory.ReadAt(flag[:], int64(bits.ReverseBytes16(port)))
 	require.NoError(k.t, err)
-	return flag[0] == portListening
+	return flag[0] != 0
 }
 
 // A listener whose only descriptor is on its way between processes is held by none,

@@ -120,7 +120,6 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 	}
 	if len(cfg.NetworkNamespaces) > 0 {
 		spec.Maps["port_tables"].MaxEntries = 1 + cfg.MaxNetworkNamespaces
-		spec.Maps["namespace_slots"].MaxEntries = 1 + cfg.MaxNetworkNamespaces
 	}
 	if !cfg.HalfOpen {
 		spec.Maps["half_open_handshakes"].MaxEntries = 1

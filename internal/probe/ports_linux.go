@@ -7,41 +7,40 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // listeners counts listening sockets per namespace and port, to clear the kernel's
 // port tables when the last is gone. The kernel side only ever sets. It also hands the
 // tables out to the namespaces that packets are looked at in.
 type listeners struct {
-	ports, tables, slots *ebpf.Map
+	ports, tables *ebpf.Map
+	// selected ports of the configuration are not 0; nil = all. Only they are in
+	// port tables.
+	selected *[portTableSize]uint8
 	// sockets belong to the goroutine that is told of listeners.
 	sockets map[uint64]sockPortKey
 
 	// mu guards the rest: namespaces come and go by themselves.
 	mu    sync.Mutex
 	count map[sockPortKey]int
-	// attached are the tables by namespace; free is a queue, so that a table rests
-	// as long as possible: a hook may still be about to write to it.
-	attached map[uint32]uint32
-	free     []uint32
+	// attached are the tables by namespace.
+	attached map[uint32]*ebpf.Map
 }
 
-func newListeners(maps map[string]*ebpf.Map) *listeners {
-	l := &listeners{
+func newListeners(maps map[string]*ebpf.Map, selected *[portTableSize]uint8) *listeners {
+	return &listeners{
 		ports:    maps["listening_ports"],
 		tables:   maps["port_tables"],
-		slots:    maps["namespace_slots"],
+		selected: selected,
 		sockets:  make(map[uint64]sockPortKey),
 		count:    make(map[sockPortKey]int),
-		attached: make(map[uint32]uint32),
+		attached: make(map[uint32]*ebpf.Map),
 	}
-	for slot := range l.tables.MaxEntries() {
-		l.free = append(l.free, slot)
-	}
-	return l
 }
 
 // opened may be told of the same socket twice: by the scan and by the hook.
@@ -100,73 +99,114 @@ func (l *listeners) mark(key sockPortKey, on bool) error {
 	if err != nil {
 		return fmt.Errorf("note that port %d listens (%t): %w", key.Port, on, err)
 	}
-	if slot, ok := l.attached[key.Netns]; ok {
-		return l.markTable(slot, key.Port, on)
+	if table := l.attached[key.Netns]; table != nil && l.selects(key.Port) {
+		return markPort(table, key.Port, on)
 	}
 	return nil // no packets are looked at in that namespace
 }
 
-const portTableSize = 65536
+func (l *listeners) selects(port uint32) bool { return l.selected == nil || l.selected[port] != 0 }
 
 // enter gives a namespace a port table, with the listeners that are known by now.
-func (l *listeners) enter(netns uint32) (slot uint32, err error) {
+func (l *listeners) enter(netns uint32) (*ebpf.Map, error) {
+	table, err := newPortTable()
+	if err == nil {
+		err = l.attach(netns, table)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("give namespace %d a port table: %w", netns, err)
+	}
+	return table, nil
+}
+
+func (l *listeners) attach(netns uint32, table *ebpf.Map) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.free) == 0 {
-		return 0, fmt.Errorf("give namespace %d a port table: all %d are taken", netns, l.tables.MaxEntries())
-	}
-	slot = l.free[0]
-	if err := l.write(slot, 0, make([]byte, portTableSize)); err != nil {
-		return 0, err
-	}
-	if err := l.slots.Put(netns, slot); err != nil {
-		return 0, fmt.Errorf("give namespace %d a port table: %w", netns, err)
-	}
-	l.free = l.free[1:]
-	l.attached[netns] = slot
+	l.attached[netns] = table
+	var err error
 	for key := range l.count {
-		if key.Netns == netns {
-			err = errors.Join(err, l.markTable(slot, key.Port, true))
+		if key.Netns == netns && l.selects(key.Port) {
+			err = errors.Join(err, markPort(table, key.Port, true))
 		}
 	}
-	return slot, err
+	l.mu.Unlock()
+	if err == nil {
+		// Not under the lock: the kernel waits for a grace period. What begins to
+		// listen meanwhile is marked when its record arrives.
+		err = l.tables.Put(netns, table)
+	}
+	if err != nil {
+		return errors.Join(err, l.detach(netns, table))
+	}
+	return nil
 }
 
-// leave takes the table back, when no program uses it any more.
+// leave takes the table back, when no packets are looked at in the namespace any more.
 func (l *listeners) leave(netns uint32) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	slot, ok := l.attached[netns]
-	if !ok {
+	table := l.attached[netns]
+	l.mu.Unlock()
+	if table == nil {
 		return nil
 	}
-	if err := l.slots.Delete(netns); err != nil {
+	err := l.tables.Delete(netns)
+	if err = errors.Join(err, l.detach(netns, table)); err != nil {
 		return fmt.Errorf("take the port table of namespace %d back: %w", netns, err)
 	}
+	return nil
+}
+
+// detach closes a table that the kernel's hooks have no longer.
+func (l *listeners) detach(netns uint32, table *ebpf.Map) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.attached, netns)
-	l.free = append(l.free, slot)
-	return nil
+	return table.Close()
 }
 
-func (l *listeners) markTable(slot uint32, port uint32, on bool) error {
-	var flag [1]byte
+// close gives all tables up, after the hooks.
+func (l *listeners) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	for _, table := range l.attached {
+		err = errors.Join(err, table.Close())
+	}
+	clear(l.attached)
+	return err
+}
+
+const portTableSize = 65536
+
+// newPortTable makes an empty table, of the kind that port_tables of bpf/maps.h holds.
+func newPortTable() (*ebpf.Map, error) {
+	return ebpf.NewMap(&ebpf.MapSpec{
+		Name:       "port_table",
+		Type:       ebpf.Array,
+		KeySize:    4,
+		ValueSize:  portTableSize,
+		MaxEntries: 1,
+		Flags:      unix.BPF_F_MMAPABLE,
+	})
+}
+
+// markPort changes one byte of a port table, which goes by network byte order.
+func markPort(table *ebpf.Map, port uint32, on bool) error {
+	var listening [1]byte
 	if on {
-		flag[0] = portListening
+		listening[0] = 1
 	}
-	return l.write(slot, port, flag[:])
-}
-
-// write changes flags of a mapped port table.
-func (l *listeners) write(slot uint32, port uint32, flags []byte) error {
-	memory, err := l.tables.Memory()
-	if err != nil {
-		return fmt.Errorf("map the port tables: %w", err)
-	}
-	if _, err := memory.WriteAt(flags, int64(slot)*portTableSize+int64(port)); err != nil {
-		return fmt.Errorf("write port %d of port table %d: %w", port, slot, err)
+	if err := writeTable(table, int64(bits.ReverseBytes16(uint16(port))), listening[:]); err != nil {
+		return fmt.Errorf("write port %d of a port table: %w", port, err)
 	}
 	return nil
 }
 
-// portListening is PORT_LISTENING of bpf/maps.h.
-const portListening = 1
+// writeTable changes a part of a map of one value, while programs read it.
+func writeTable(table *ebpf.Map, offset int64, part []byte) error {
+	memory, err := table.Memory()
+	if err != nil {
+		return fmt.Errorf("map %s: %w", table, err)
+	}
+	_, err = memory.WriteAt(part, offset)
+	return err
+}

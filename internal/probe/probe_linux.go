@@ -64,12 +64,12 @@ func (p *Probe) Start(h Handler) error {
 		return err
 	}
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
-	p.decoder.listeners = newListeners(p.objects.maps.Maps)
 	p.decoder.unbound = make(map[uint64]sockListenRecord)
 	if len(p.cfg.IncludePorts)+len(p.cfg.ExcludePorts) > 0 {
 		selected := selectedPorts(&p.cfg)
 		p.decoder.selectedPorts = &selected
 	}
+	p.decoder.listeners = newListeners(p.objects.maps.Maps, p.decoder.selectedPorts)
 
 	p.attachHooks()
 	p.decoder.overflowsCounted = p.attached(overflowAtSYN) && p.attached(overflowAtACK) && p.attached(overflowAtACK6)
@@ -193,6 +193,9 @@ func (p *Probe) Close() error {
 	if p.reader != nil {
 		err = errors.Join(err, p.reader.Close())
 		p.reader = nil
+	}
+	if p.decoder.listeners != nil {
+		err = errors.Join(err, p.decoder.listeners.close())
 	}
 	if p.objects != nil {
 		p.objects.close()

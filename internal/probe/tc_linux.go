@@ -27,8 +27,10 @@ const tcGives = "tcp.server.packets, malformed headers, selected packets, half-o
 type tcOptions struct {
 	// maps are shared with the socket vantage point, by name.
 	maps map[string]*ebpf.Map
-	// netns is the inode of our network namespace, slot its place in port_tables.
-	netns, slot uint32
+	// netns is the inode of our network namespace, ports its table of those with a
+	// listener.
+	netns uint32
+	ports *ebpf.Map
 	// refusedAtEgress: no tracepoint tells of refused connections.
 	refusedAtEgress bool
 	// interfaces that have counters of their own; 0 = as bpf/tc.bpf.c has it.

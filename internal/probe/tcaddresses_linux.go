@@ -19,6 +19,8 @@ const (
 	tcAddressMixer  = 0x85ebca6b
 )
 
+const tcAddressSize = 16
+
 // tcAddressTable mirrors the kernel's table of local addresses.
 type tcAddressTable struct {
 	table  *ebpf.Map
@@ -26,7 +28,7 @@ type tcAddressTable struct {
 }
 
 func newTCAddressTable(table *ebpf.Map) *tcAddressTable {
-	return &tcAddressTable{table: table, places: make([]netip.Addr, table.MaxEntries())}
+	return &tcAddressTable{table: table, places: make([]netip.Addr, table.ValueSize()/tcAddressSize)}
 }
 
 // set makes the table hold exactly these addresses. It returns how many of them
@@ -70,11 +72,11 @@ func (t *tcAddressTable) enter(address netip.Addr) (bool, error) {
 }
 
 func (t *tcAddressTable) write(place int, address netip.Addr) error {
-	var raw [16]byte
+	var raw [tcAddressSize]byte
 	if address.IsValid() {
 		raw = address.As16()
 	}
-	if err := t.table.Put(uint32(place), raw[:]); err != nil {
+	if err := writeTable(t.table, int64(place)*tcAddressSize, raw[:]); err != nil {
 		return fmt.Errorf("write the table of local addresses: %w", err)
 	}
 	t.places[place] = address

@@ -63,7 +63,6 @@ func must[T any](value T, err error) T {
 
 func TestTCForwardedCountsApart(t *testing.T) {
 	b := newTCBench(t, tcConfig())
-	check := b.objects.Variables["check_local_address"]
 	set := func(addresses ...netip.Addr) {
 		all := make(map[netip.Addr]bool)
 		for _, address := range addresses {
@@ -77,7 +76,7 @@ func TestTCForwardedCountsApart(t *testing.T) {
 	b.run("tc_ingress_eth", ordinary(t))
 	require.NotNil(t, b.packet(), "nobody forwards: the address is not looked at")
 
-	require.NoError(t, check.Set(uint32(1)))
+	require.NoError(t, b.setLookFurther(true))
 	b.run("tc_ingress_eth", ordinary(t))
 	b.run("tc_ingress_eth", frame6)
 	b.run("tc_egress_eth", egressOf(ordinary(t)), gsoContext(3, 40))
@@ -325,7 +324,7 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	require.NotNil(t, b.packet(), "the port listens: an ordinary packet of class RST")
 	assert.Nil(t, b.failed())
 	b.listen(9, false)
-	require.NoError(t, b.objects.Variables["check_local_address"].Set(uint32(1)))
+	require.NoError(t, b.setLookFurther(true))
 	b.run("tc_egress_eth", answer())
 	assert.Nil(t, b.failed(), "another host's refusal, forwarded")
 

@@ -53,7 +53,7 @@ func BenchmarkTC(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			tc := newTCBench(b, bench.cfg)
 			if bench.check {
-				require.NoError(b, tc.objects.Variables["check_local_address"].Set(uint32(1)))
+				require.NoError(b, tc.setLookFurther(true))
 			}
 			prog := tc.objects.Programs["tc_ingress_eth"]
 			var base, cost []float64

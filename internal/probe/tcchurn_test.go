@@ -64,9 +64,9 @@ func (k *kernel) holdings() holdings {
 			ours[uint32(id)] = true
 		}
 		h.slots += int(v.counts.values.MaxEntries())/int(tcDirections) - len(v.counts.free)
-		var entry tcInterfaceSlot
-		for place := range v.counts.slots.MaxEntries() {
-			require.NoError(k.t, v.counts.slots.Lookup(place, &entry))
+		entries := make([]tcInterfaceSlot, len(v.counts.places))
+		require.NoError(k.t, v.counts.table.Lookup(uint32(0), entries))
+		for _, entry := range entries {
 			if entry.Ifindex != 0 {
 				h.entries++
 			}
@@ -74,7 +74,7 @@ func (k *kernel) holdings() holdings {
 		v.mu.Unlock()
 	}
 	h.links = linksOf(k.t, ours)
-	h.tables = mapFill(k.probe.objects.maps.Maps["namespace_slots"], "").Entries
+	h.tables = mapFill(k.probe.objects.maps.Maps["port_tables"], "").Entries
 	return h
 }
 

@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -41,6 +42,9 @@ func (t *tcTotals) each(other *tcTotals, apply func(*uint64, uint64)) {
 // slots, or two whose indexes collide. It is reported under this name.
 const otherInterfaces = "_other"
 
+// tcInterfaceSize is that of an entry of the kernel's table of interfaces.
+const tcInterfaceSize = 8
+
 // maxGoneInterfaces bounds the names whose totals outlive the interface; those of
 // further ones are added to otherInterfaces.
 const maxGoneInterfaces = 128
@@ -48,13 +52,16 @@ const maxGoneInterfaces = 128
 // tcCounters hands out slots of the kernel's counters and keeps, by name, the
 // totals of interfaces that are gone, so that no total ever falls.
 type tcCounters struct {
-	slots, values *ebpf.Map
+	// places are which interfaces have a slot, as the kernel's table has it.
+	places        []int
+	table, values *ebpf.Map
 	free          []uint32
 	gone          map[string]*tcTotals
 }
 
 func newTCCounters(maps map[string]*ebpf.Map) *tcCounters {
-	c := &tcCounters{slots: maps["interface_slots"], values: maps["packet_counters"], gone: make(map[string]*tcTotals)}
+	c := &tcCounters{table: maps[tcInterfaces], values: maps["packet_counters"], gone: make(map[string]*tcTotals)}
+	c.places = make([]int, c.table.ValueSize()/tcInterfaceSize)
 	for slot := c.values.MaxEntries()/uint32(tcDirections) - 1; slot > 0; slot-- {
 		c.free = append(c.free, slot)
 	}
@@ -64,12 +71,7 @@ func newTCCounters(maps map[string]*ebpf.Map) *tcCounters {
 // assign zeroes a slot and enters it for the interface; 0 when none is left or the
 // place of its index is taken.
 func (c *tcCounters) assign(index int) (uint32, error) {
-	place := uint32(index) % c.slots.MaxEntries()
-	var entry tcInterfaceSlot
-	if err := c.slots.Lookup(place, &entry); err != nil {
-		return 0, fmt.Errorf("look up an interface's slot: %w", err)
-	}
-	if entry.Ifindex != 0 || len(c.free) == 0 {
+	if c.places[index%len(c.places)] != 0 || len(c.free) == 0 {
 		return 0, nil
 	}
 	slot := c.free[len(c.free)-1]
@@ -79,10 +81,10 @@ func (c *tcCounters) assign(index int) (uint32, error) {
 			return 0, fmt.Errorf("zero an interface's counters: %w", err)
 		}
 	}
-	entry = tcInterfaceSlot{Ifindex: uint32(index), Slot: slot}
-	if err := c.slots.Put(place, &entry); err != nil {
-		return 0, fmt.Errorf("enter an interface's slot: %w", err)
+	if err := c.enter(index, tcInterfaceSlot{Ifindex: uint32(index), Counters: slotKey(slot, tcIngress)}); err != nil {
+		return 0, err
 	}
+	c.places[index%len(c.places)] = index
 	c.free = c.free[:len(c.free)-1]
 	return slot, nil
 }
@@ -93,8 +95,23 @@ func (c *tcCounters) release(index int, slot uint32) error {
 		return nil
 	}
 	c.free = append(c.free, slot)
-	if err := c.slots.Put(uint32(index)%c.slots.MaxEntries(), &tcInterfaceSlot{}); err != nil {
-		return fmt.Errorf("clear an interface's slot: %w", err)
+	c.places[index%len(c.places)] = 0
+	return c.enter(index, tcInterfaceSlot{})
+}
+
+// enter writes an entry of the kernel's table, the counters before the index that
+// makes them valid.
+func (c *tcCounters) enter(index int, entry tcInterfaceSlot) error {
+	var raw [tcInterfaceSize]byte
+	binary.NativeEndian.PutUint32(raw[0:], entry.Ifindex)
+	binary.NativeEndian.PutUint32(raw[4:], entry.Counters)
+	at := int64(index%len(c.places)) * tcInterfaceSize
+	err := writeTable(c.table, at+4, raw[4:])
+	if err == nil {
+		err = writeTable(c.table, at, raw[:4])
+	}
+	if err != nil {
+		return fmt.Errorf("write the table of interfaces: %w", err)
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type tcBench struct {
 	*tcVantage
 	t      testing.TB
 	maps   map[string]*ebpf.Map
+	ports  *listeners
 	reader *ringbuf.Reader
 }
 
@@ -69,11 +70,20 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	shared, err := newObjects(&cfg, zaptest.NewLogger(t))
 	require.NoError(t, err)
 	t.Cleanup(shared.close)
-	o := tcOptions{maps: shared.maps.Maps, netns: tcTestNetNS}
+	var selected *[portTableSize]uint8
+	if len(cfg.IncludePorts)+len(cfg.ExcludePorts) > 0 {
+		all := selectedPorts(&cfg)
+		selected = &all
+	}
+	ports := newListeners(shared.maps.Maps, selected)
+	t.Cleanup(func() { require.NoError(t, ports.close()) })
+	table, err := ports.enter(tcTestNetNS)
+	require.NoError(t, err)
+	o := tcOptions{maps: shared.maps.Maps, netns: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}
-	b := &tcBench{tcVantage: newTCVantage(&cfg, o, zaptest.NewLogger(t)), t: t, maps: o.maps}
+	b := &tcBench{tcVantage: newTCVantage(&cfg, o, zaptest.NewLogger(t)), t: t, maps: o.maps, ports: ports}
 	require.NoError(t, b.load())
 	_, err = b.program(tcIngress, headersNone)
 	require.NoError(t, err)
@@ -90,8 +100,14 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 
 func (b *tcBench) listen(port uint16, on bool) {
 	b.t.Helper()
-	tables := listeners{tables: b.maps["port_tables"]}
-	require.NoError(b.t, tables.markTable(0, uint32(port), on))
+	require.NoError(b.t, b.ports.mark(sockPortKey{Netns: tcTestNetNS, Port: uint32(port)}, on))
+}
+
+func (b *tcBench) looksAtAddresses() bool {
+	b.t.Helper()
+	var further uint32
+	require.NoError(b.t, b.objects.Variables["look_further"].Get(&further))
+	return further&tcLookAtAddress != 0
 }
 
 // run puts one frame through a program.

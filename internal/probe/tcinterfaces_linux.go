@@ -70,11 +70,8 @@ func (v *tcVantage) updateAddresses(links map[int]netlink.Link, list []netlink.A
 		}
 		v.overflowing = left > 0
 	}
-	check := uint32(0)
-	if err == nil && !v.overflowing && foreignPackets(links) {
-		check = 1
-	}
-	if err = errors.Join(err, v.objects.Variables["check_local_address"].Set(check)); err != nil {
+	check := err == nil && !v.overflowing && foreignPackets(links)
+	if err = errors.Join(err, v.setLookFurther(check)); err != nil {
 		v.logger.Warn("forwarded packets count as this host's", zap.Error(err))
 	}
 }

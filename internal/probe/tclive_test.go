@@ -446,9 +446,7 @@ func TestTCOnDevicesWithoutLinkHeader(t *testing.T) {
 	// The programs of one namespace are told the same.
 	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644))
 	require.Eventually(t, func() bool {
-		var check uint32
-		require.NoError(t, b.objects.Variables["check_local_address"].Get(&check))
-		return check == 1
+		return b.looksAtAddresses()
 	}, 5*time.Second, time.Millisecond)
 	foreign := ipv4(func(ip *layers.IPv4) { ip.DstIP = tcClient4.AsSlice() })
 	_, err := tun.Fds[0].Write(build(t, ethernet(layers.EthernetTypeIPv4), foreign, tcpSegment())[14:])

@@ -199,7 +199,7 @@ func (m *tcNamespaces) open(other *tcOther) error {
 	}
 	options := m.options
 	options.netns, options.interfaces = other.inode, tcNamespaceInterfaces
-	if options.slot, err = m.ports.enter(other.inode); err != nil {
+	if options.ports, err = m.ports.enter(other.inode); err != nil {
 		namespace.close()
 		return err
 	}

@@ -375,7 +375,7 @@ func TestTCNamespacesWithoutTheCapability(t *testing.T) {
 	b := newTCBench(t, cfg)
 	require.NoError(t, b.close())
 	core, logs := observer.New(zapcore.WarnLevel)
-	m := newTCNamespaces(&cfg, b.options, newListeners(b.maps), zap.New(core))
+	m := newTCNamespaces(&cfg, b.options, b.ports, zap.New(core))
 	defer func() { require.NoError(t, m.close()) }()
 
 	setCapability(t, unix.CAP_SYS_ADMIN, false)

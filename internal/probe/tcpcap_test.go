@@ -59,8 +59,7 @@ func TestTCAgreesWithTshark(t *testing.T) {
 			frames := readCapture(t, capture)
 			require.Len(t, wants, len(frames))
 			b := newTCBench(t, tcConfig())
-			_, err := must(b.maps["port_tables"].Memory()).WriteAt(bytes.Repeat([]byte{1}, 65535), 1)
-			require.NoError(t, err)
+			require.NoError(t, writeTable(b.options.ports, 1, bytes.Repeat([]byte{1}, portTableSize-1)))
 			segments := 0
 			for n, frame := range frames {
 				b.run("tc_ingress_eth", frame)

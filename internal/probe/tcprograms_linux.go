@@ -7,8 +7,11 @@ package probe
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
 // load creates the maps that are not shared, and the programs that nearly every
@@ -22,10 +25,23 @@ func (v *tcVantage) load() error {
 	defer v.mu.Unlock()
 	v.objects = objects
 	v.counts = newTCCounters(v.objects.Maps)
-	v.addresses = newTCAddressTable(v.objects.Maps["local_addresses"])
+	v.addresses = newTCAddressTable(v.objects.Maps[tcAddresses])
 	v.sweeper = newTCSweeper(v.cfg, v.options.maps)
-	return nil
+	return v.setLookFurther(false)
 }
+
+// Tables that are variables of the programs, see TABLE in bpf/tc.bpf.c.
+const (
+	tcPorts      = ".data.ports"
+	tcInterfaces = ".data.interfaces"
+	tcAddresses  = ".data.addresses"
+)
+
+// What look_further of bpf/tc.bpf.c asks for.
+const (
+	tcLookAtAddress uint32 = 1 << iota
+	tcLookAtAll
+)
 
 // collection has the programs for one kind of interface; the verifier takes its time
 // for each, in each namespace. Further ones use the maps of the first.
@@ -46,8 +62,11 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 	replacements := sharedMaps(spec, v.options.maps)
 	if v.objects != nil {
 		replacements = sharedMaps(spec, v.objects.Maps)
-		replacements[".bss"] = v.objects.Maps[".bss"] // check_local_address
+		for _, name := range []string{".bss", tcInterfaces, tcAddresses} {
+			replacements[name] = v.objects.Maps[name]
+		}
 	}
+	replacements[tcPorts] = v.options.ports
 	objects, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
 	if err != nil {
 		return nil, fmt.Errorf("load the packet programs: %w", hint(err, CapBPF, CapPerfmon, CapNetAdmin))
@@ -82,6 +101,27 @@ func (v *tcVantage) program(d tcDirection, begin headers) (*ebpf.Program, error)
 	return v.objects.Programs[name], nil
 }
 
+// looksAtAll: any packet may be selected, or its client excluded.
+func (v *tcVantage) looksAtAll() bool {
+	ordinary := slices.Contains(v.cfg.PacketClasses, packet.Data) || slices.Contains(v.cfg.PacketClasses, packet.ACK)
+	return ordinary || v.cfg.PacketSampleRate > 0 || len(v.cfg.IncludeClients)+len(v.cfg.ExcludeClients) > 0
+}
+
+// setLookFurther tells the programs what else to look at than ports and flags.
+func (v *tcVantage) setLookFurther(atAddress bool) error {
+	further := uint32(0)
+	if atAddress {
+		further |= tcLookAtAddress
+	}
+	if v.looksAtAll() {
+		further |= tcLookAtAll
+	}
+	if err := v.objects.Variables["look_further"].Set(further); err != nil {
+		return fmt.Errorf("tell the packet programs what to look at: %w", err)
+	}
+	return nil
+}
+
 func (v *tcVantage) constants() map[string]any {
 	var classes uint32
 	for _, class := range v.cfg.PacketClasses {
@@ -89,7 +129,6 @@ func (v *tcVantage) constants() map[string]any {
 	}
 	return map[string]any{
 		"netns":              v.options.netns,
-		"namespace_slot":     v.options.slot,
 		"sample_rate":        v.cfg.PacketSampleRate,
 		"class_mask":         classes,
 		"packets_per_second": v.cfg.PacketsPerSecond,

@@ -7,14 +7,14 @@ package probe
 // startTC starts the packet vantage point in our network namespace, and in those of
 // the configuration. It fails for interfaces that are named but do not exist.
 func (p *Probe) startTC(netns uint32) error {
-	slot, err := p.decoder.listeners.enter(netns)
+	ports, err := p.decoder.listeners.enter(netns)
 	if err != nil || p.cfg.TCMode == TCOff {
 		return err
 	}
 	p.tc = newTCNamespaces(&p.cfg, tcOptions{
 		maps:            p.objects.maps.Maps,
 		netns:           netns,
-		slot:            slot,
+		ports:           ports,
 		refusedAtEgress: !p.tracepointTellsRefused(),
 	}, p.decoder.listeners, p.logger)
 	p.decoder.otherNames = p.tc.interfaceName
