@@ -24,7 +24,6 @@ const (
 	scanMapLedger                   = "ledger"
 	scanMapListeners                = "listeners"
 	scanMapListeningPorts           = "listening_ports"
-	scanMapNamespaceSlots           = "namespace_slots"
 	scanMapPortCounters             = "port_counters"
 	scanMapPortTables               = "port_tables"
 	scanMapProcesses                = "processes"
@@ -104,7 +103,6 @@ type scanMapSpecs struct {
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	NamespaceSlots     *ebpf.MapSpec `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
 	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
 	Processes          *ebpf.MapSpec `ebpf:"processes"`
@@ -152,7 +150,6 @@ type scanMaps struct {
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	Listeners          *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	NamespaceSlots     *ebpf.Map `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
 	PortTables         *ebpf.Map `ebpf:"port_tables"`
 	Processes          *ebpf.Map `ebpf:"processes"`
@@ -170,7 +167,6 @@ func (m *scanMaps) Close() error {
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
-		m.NamespaceSlots,
 		m.PortCounters,
 		m.PortTables,
 		m.Processes,

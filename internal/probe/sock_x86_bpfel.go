@@ -264,11 +264,6 @@ type sockPortKey struct {
 	Port  uint32
 }
 
-type sockPortTable struct {
-	_     structs.HostLayout
-	Flags [65536]uint8
-}
-
 type sockProcessKey struct {
 	_     structs.HostLayout
 	Start uint64
@@ -331,7 +326,6 @@ const (
 	sockMapLedger                   = "ledger"
 	sockMapListeners                = "listeners"
 	sockMapListeningPorts           = "listening_ports"
-	sockMapNamespaceSlots           = "namespace_slots"
 	sockMapPortCounters             = "port_counters"
 	sockMapPortTables               = "port_tables"
 	sockMapProcesses                = "processes"
@@ -444,7 +438,6 @@ type sockMapSpecs struct {
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	NamespaceSlots     *ebpf.MapSpec `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
 	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
 	Processes          *ebpf.MapSpec `ebpf:"processes"`
@@ -501,7 +494,6 @@ type sockMaps struct {
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	Listeners          *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	NamespaceSlots     *ebpf.Map `ebpf:"namespace_slots"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
 	PortTables         *ebpf.Map `ebpf:"port_tables"`
 	Processes          *ebpf.Map `ebpf:"processes"`
@@ -520,7 +512,6 @@ func (m *sockMaps) Close() error {
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
-		m.NamespaceSlots,
 		m.PortCounters,
 		m.PortTables,
 		m.Processes,

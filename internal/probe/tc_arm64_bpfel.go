@@ -14,8 +14,8 @@ import (
 )
 
 type tcAddress struct {
-	_     structs.HostLayout
-	Words [4]uint32
+	_      structs.HostLayout
+	Halves [2]uint64
 }
 
 type tcClientKey struct {
@@ -53,9 +53,9 @@ type tcInterfaceCounters struct {
 }
 
 type tcInterfaceSlot struct {
-	_       structs.HostLayout
-	Ifindex uint32
-	Slot    uint32
+	_        structs.HostLayout
+	Ifindex  uint32
+	Counters uint32
 }
 
 type tcPortCounterKey struct {
@@ -74,8 +74,8 @@ type tcPortKey struct {
 }
 
 type tcPortTable struct {
-	_     structs.HostLayout
-	Flags [65536]uint8
+	_         structs.HostLayout
+	Listening [65536]uint8
 }
 
 type tcRate struct {
@@ -91,11 +91,8 @@ type tcRate struct {
 const (
 	tcMapClientFilter             = "client_filter"
 	tcMapHalfOpenHandshakes       = "half_open_handshakes"
-	tcMapInterfaceSlots           = "interface_slots"
 	tcMapLedger                   = "ledger"
 	tcMapListeningPorts           = "listening_ports"
-	tcMapLocalAddresses           = "local_addresses"
-	tcMapNamespaceSlots           = "namespace_slots"
 	tcMapPacketCounters           = "packet_counters"
 	tcMapPortCounters             = "port_counters"
 	tcMapPortTables               = "port_tables"
@@ -105,16 +102,18 @@ const (
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
 	tcProgTcIngressL3             = "tc_ingress_l3"
-	tcVarCheckLocalAddress        = "check_local_address"
 	tcVarClassMask                = "class_mask"
 	tcVarClientsIncludedByDefault = "clients_included_by_default"
 	tcVarEmitFailed               = "emit_failed"
 	tcVarFailedPerSecond          = "failed_per_second"
 	tcVarFilterClients            = "filter_clients"
 	tcVarFilterPorts              = "filter_ports"
-	tcVarNamespaceSlot            = "namespace_slot"
+	tcVarInterfaces               = "interfaces"
+	tcVarLocalAddresses           = "local_addresses"
+	tcVarLookFurther              = "look_further"
 	tcVarNetns                    = "netns"
 	tcVarPacketsPerSecond         = "packets_per_second"
+	tcVarPorts                    = "ports"
 	tcVarRefusedAtEgress          = "refused_at_egress"
 	tcVarRingWakeupBytes          = "ring_wakeup_bytes"
 	tcVarSampleRate               = "sample_rate"
@@ -176,11 +175,8 @@ type tcProgramSpecs struct {
 type tcMapSpecs struct {
 	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
-	InterfaceSlots     *ebpf.MapSpec `ebpf:"interface_slots"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	LocalAddresses     *ebpf.MapSpec `ebpf:"local_addresses"`
-	NamespaceSlots     *ebpf.MapSpec `ebpf:"namespace_slots"`
 	PacketCounters     *ebpf.MapSpec `ebpf:"packet_counters"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
 	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
@@ -192,16 +188,18 @@ type tcMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcVariableSpecs struct {
-	CheckLocalAddress        *ebpf.VariableSpec `ebpf:"check_local_address"`
 	ClassMask                *ebpf.VariableSpec `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
 	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
-	NamespaceSlot            *ebpf.VariableSpec `ebpf:"namespace_slot"`
+	Interfaces               *ebpf.VariableSpec `ebpf:"interfaces"`
+	LocalAddresses           *ebpf.VariableSpec `ebpf:"local_addresses"`
+	LookFurther              *ebpf.VariableSpec `ebpf:"look_further"`
 	Netns                    *ebpf.VariableSpec `ebpf:"netns"`
 	PacketsPerSecond         *ebpf.VariableSpec `ebpf:"packets_per_second"`
+	Ports                    *ebpf.VariableSpec `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.VariableSpec `ebpf:"refused_at_egress"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	SampleRate               *ebpf.VariableSpec `ebpf:"sample_rate"`
@@ -231,11 +229,8 @@ func (o *tcObjects) Close() error {
 type tcMaps struct {
 	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
-	InterfaceSlots     *ebpf.Map `ebpf:"interface_slots"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	LocalAddresses     *ebpf.Map `ebpf:"local_addresses"`
-	NamespaceSlots     *ebpf.Map `ebpf:"namespace_slots"`
 	PacketCounters     *ebpf.Map `ebpf:"packet_counters"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
 	PortTables         *ebpf.Map `ebpf:"port_tables"`
@@ -247,11 +242,8 @@ func (m *tcMaps) Close() error {
 	return _TcClose(
 		m.ClientFilter,
 		m.HalfOpenHandshakes,
-		m.InterfaceSlots,
 		m.Ledger,
 		m.ListeningPorts,
-		m.LocalAddresses,
-		m.NamespaceSlots,
 		m.PacketCounters,
 		m.PortCounters,
 		m.PortTables,
@@ -264,16 +256,18 @@ func (m *tcMaps) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcVariables struct {
-	CheckLocalAddress        *ebpf.Variable `ebpf:"check_local_address"`
 	ClassMask                *ebpf.Variable `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
 	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
-	NamespaceSlot            *ebpf.Variable `ebpf:"namespace_slot"`
+	Interfaces               *ebpf.Variable `ebpf:"interfaces"`
+	LocalAddresses           *ebpf.Variable `ebpf:"local_addresses"`
+	LookFurther              *ebpf.Variable `ebpf:"look_further"`
 	Netns                    *ebpf.Variable `ebpf:"netns"`
 	PacketsPerSecond         *ebpf.Variable `ebpf:"packets_per_second"`
+	Ports                    *ebpf.Variable `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.Variable `ebpf:"refused_at_egress"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	SampleRate               *ebpf.Variable `ebpf:"sample_rate"`
