@@ -53,6 +53,16 @@ static __always_inline bool listening(__u32 netns, __u16 port)
 	return bpf_map_lookup_elem(&listening_ports, &key) != NULL;
 }
 
+/* Where a port is in a table. */
+static __always_inline __u32 port_place(__u16 port)
+{
+	__u32 place = bpf_htons(port);
+
+	/* Verifiers of the 6.1 class: see port_selected. */
+	asm volatile("%0 &= 0xffff" : "+r"(place));
+	return place;
+}
+
 static __always_inline void mark_listening(__u32 netns, __u16 port)
 {
 	struct port_key key = { .netns = netns, .port = port };
@@ -65,7 +75,7 @@ static __always_inline void mark_listening(__u32 netns, __u16 port)
 		struct port_table *table = bpf_map_lookup_elem(array, &first);
 
 		if (table && port_selected(port))
-			table->listening[bpf_htons(port)] = 1;
+			table->listening[port_place(port)] = 1;
 	}
 }
 

@@ -152,6 +152,37 @@ func (k *kernel) marked(port uint16) bool {
 	return flag[0] != 0
 }
 
+// What the configuration leaves out is no port to packets, whoever finds it listening:
+// the scan, or the hook, which is done when listen(2) returns.
+func TestSockMarksSelectedPorts(t *testing.T) {
+	for _, selected := range []bool{true, false} {
+		t.Run(fmt.Sprintf("selected %t", selected), func(t *testing.T) {
+			enterNetNS(t)
+			before, after := listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0")
+			ports := []uint16{portOf(before.Addr()), portOf(after.Addr())}
+			require.NoError(t, after.Close())
+			ranges := []PortRange{{ports[0], ports[0]}, {ports[1], ports[1]}}
+			k := startProbe(t, testConfig(func(c *Config) {
+				if selected {
+					c.IncludePorts = ranges
+				} else {
+					c.ExcludePorts = ranges
+				}
+			}))
+			assert.Equal(t, selected, k.marked(ports[0]))
+			again := listen(t, "tcp4", after.Addr().String())
+			assert.Equal(t, selected, k.marked(ports[1]))
+			for _, port := range ports {
+				assert.True(t, k.listening(port))
+			}
+			require.NoError(t, before.Close())
+			require.NoError(t, again.Close())
+			k.until("ends of the listeners", func() bool { return !k.listening(ports[0]) && !k.listening(ports[1]) })
+			assert.False(t, k.marked(ports[0]) || k.marked(ports[1]))
+		})
+	}
+}
+
 // A listener whose only descriptor is on its way between processes is held by none,
 // as the kernel's own are.
 func TestSockListenerThatNoProcessHolds(t *testing.T) {

@@ -54,13 +54,6 @@ func TestTCServerSideOnly(t *testing.T) {
 	assert.Nil(t, b.packet(), "the listener is gone")
 }
 
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
-}
-
 func TestTCForwardedCountsApart(t *testing.T) {
 	b := newTCBench(t, tcConfig())
 	set := func(addresses ...netip.Addr) {
