@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What the packet programs are measured against: the least that a program does that
+ * parses a TCP packet and keeps something. Only BenchmarkTC loads them. They take an
+ * Ethernet frame with an IPv4 header without options, and count no super-packets, tags,
+ * malformed headers, interfaces or directions.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "packet.h"
+#include "records.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define NEXT (-1)
+
+struct headers {
+	__u8 ethernet[ETHERNET_HEADER_LEN];
+	struct ipv4_start ipv4;
+	__be32 source;
+	__be32 destination;
+	struct tcp_start tcp;
+} __attribute__((packed));
+
+struct count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct count);
+} counters SEC(".maps");
+
+struct source {
+	__u64 last;
+	__u64 attempts;
+};
+
+/* An entry per client. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __be32);
+	__type(value, struct source);
+} sources SEC(".maps");
+
+/* An entry per attempt, like half_open_handshakes; the benchmark empties it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct half_open_key);
+	__type(value, struct half_open);
+} attempts SEC(".maps");
+
+/* Where vary goes on: the program that is measured. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} measured SEC(".maps");
+
+static __always_inline const struct headers *parse(struct __sk_buff *skb)
+{
+	const struct headers *headers = (void *)(long)skb->data;
+
+	if ((void *)(headers + 1) > (void *)(long)skb->data_end ||
+	    *(__be16 *)(headers->ethernet + 12) != bpf_htons(ETHERTYPE_IPV4) ||
+	    headers->ipv4.version_length != 0x45 || headers->ipv4.protocol != IPPROTO_TCP)
+		return NULL;
+	return headers;
+}
+
+/* Packets and bytes, with or without payload. */
+SEC("tc")
+int count_packet(struct __sk_buff *skb)
+{
+	const struct headers *headers = parse(skb);
+	__u32 first = 0;
+	struct count *count;
+
+	if (!headers || headers->tcp.flags & TCP_SYN)
+		return NEXT;
+	count = bpf_map_lookup_elem(&counters, &first);
+	if (count) {
+		count->packets++;
+		count->bytes += skb->len;
+	}
+	return NEXT;
+}
+
+static __always_inline const struct headers *update_source(struct __sk_buff *skb)
+{
+	const struct headers *headers = parse(skb);
+	struct source *source, fresh = { .attempts = 1 };
+	__be32 client;
+
+	if (!headers || !(headers->tcp.flags & TCP_SYN))
+		return NULL;
+	client = headers->source;
+	fresh.last = bpf_ktime_get_boot_ns();
+	source = bpf_map_lookup_elem(&sources, &client);
+	if (source) {
+		source->last = fresh.last;
+		source->attempts++;
+	} else {
+		bpf_map_update_elem(&sources, &client, &fresh, BPF_ANY);
+	}
+	return headers;
+}
+
+/* A clock read and one update of an LRU map. */
+SEC("tc")
+int count_syn(struct __sk_buff *skb)
+{
+	update_source(skb);
+	return NEXT;
+}
+
+/* The same and one insert. */
+SEC("tc")
+int track_syn(struct __sk_buff *skb)
+{
+	const struct headers *headers = update_source(skb);
+	struct half_open_key key = {};
+	struct half_open value = {};
+
+	if (!headers)
+		return NEXT;
+	*(__be32 *)&key.flow.local[12] = headers->destination;
+	*(__be32 *)&key.flow.remote[12] = headers->source;
+	key.flow.local_port = headers->tcp.destination;
+	key.flow.remote_port = headers->tcp.source;
+	bpf_map_update_elem(&attempts, &key, &value, BPF_NOEXIST);
+	return NEXT;
+}
+
+__u32 clients;
+
+/* Gives each packet another client, then goes on with the program that is measured. */
+SEC("tc")
+int vary(struct __sk_buff *skb)
+{
+	struct headers *headers = (void *)(long)skb->data;
+
+	if ((void *)(headers + 1) > (void *)(long)skb->data_end)
+		return NEXT;
+	headers->source = clients++;
+	bpf_tail_call(skb, &measured, 0);
+	return NEXT;
+}

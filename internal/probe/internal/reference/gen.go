@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package reference has the programs that the packet programs are measured against, for
+// benchmarks only.
+package reference
+
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -go-package reference -tags linux -target amd64,arm64 -no-global-types Programs ../../../../bpf/reference.bpf.c -- -O2 -g -Wall -Wextra -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu -fdebug-compilation-dir=. -ffile-prefix-map=../../../../=
