@@ -115,6 +115,11 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 	if err != nil {
 		return err
 	}
+	ports, err := newPortTable()
+	if err != nil {
+		return fmt.Errorf("create a port table: %w", err)
+	}
+	defer ports.Close()
 	packets := FeatureDiagnosis{Name: packetFeature, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
 	shared := p.objects.maps.Maps
 	for _, mode := range []TCMode{TCX, TCClsact} {
@@ -123,7 +128,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		}
 		cfg := p.cfg
 		cfg.TCMode = mode
-		v := newTCVantage(&cfg, tcOptions{maps: shared, netns: netns, trial: true}, zap.NewNop())
+		v := newTCVantage(&cfg, tcOptions{maps: shared, netns: netns, ports: ports, trial: true}, zap.NewNop())
 		way := v.diagnose()
 		packets.Ways = append(packets.Ways, way)
 		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {
