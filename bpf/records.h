@@ -142,7 +142,8 @@ struct close_record {
 struct live_record {
 	__u64 sk; /* the entry's key */
 	struct connection connection;
-	struct counters counters;
+	__u64 rx_bytes; /* as in struct counters */
+	__u64 tx_bytes;
 };
 
 /* Filled by the socketless-reset hook, TC, or user space's half-open sweep. */

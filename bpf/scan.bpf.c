@@ -228,17 +228,14 @@ int snapshot(struct bpf_iter__bpf_map_elem *ctx)
 	struct live_record live = {};
 	__u64 *key = ctx->key;
 	struct tcp_sock *tp;
-	struct flow now;
 
 	if (!key || !connection)
 		return 0;
 	live.sk = *key;
 	live.connection = *connection;
 	tp = (struct tcp_sock *)live.sk;
-	socket_counters_checked(tp, live.connection.flags & CONNECTION_FIN_SENT, &live.counters);
-	socket_flow_checked((struct sock *)tp, &now);
-	if (now.remote_port != live.connection.flow.remote_port ||
-	    now.local_port != live.connection.flow.local_port)
+	socket_bytes_checked(tp, live.connection.flags, &live);
+	if (!has_ports((struct sock *)tp, &live.connection.flow))
 		live.connection.flags |= CONNECTION_GONE;
 	if (connection->id != live.connection.id)
 		return 0;

@@ -85,13 +85,13 @@ static __always_inline __u32 socket_ifindex(const struct sock *sk)
  * sequence numbers. rx: SOCK_DONE says that a FIN was taken in. tx: everything
  * sent is acknowledged, the FIN with it.
  */
-static __always_inline void discount_fins(struct counters *to, unsigned long sk_flags,
+static __always_inline void discount_fins(__u64 *rx_bytes, __u64 *tx_bytes, unsigned long sk_flags,
 					  bool fin_acknowledged)
 {
-	if ((sk_flags & (1UL << SOCK_DONE)) && to->rx_bytes)
-		to->rx_bytes--;
-	if (fin_acknowledged && to->tx_bytes)
-		to->tx_bytes--;
+	if ((sk_flags & (1UL << SOCK_DONE)) && *rx_bytes)
+		--*rx_bytes;
+	if (fin_acknowledged && *tx_bytes)
+		--*tx_bytes;
 }
 
 /* Direct loads, for the state hook. */
@@ -109,26 +109,35 @@ static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_
 	/* ~0 is the kernel's "no sample yet". */
 	if (to->min_rtt_us == ~0U)
 		to->min_rtt_us = 0;
-	discount_fins(to, tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags,
+	discount_fins(&to->rx_bytes, &to->tx_bytes,
+		      tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags,
 		      fin_sent && tp->snd_una == tp->write_seq);
 }
 
-/* Checked loads, for sockets that are not held still while we look. */
-static __always_inline void socket_counters_checked(const struct tcp_sock *tp, bool fin_sent,
-						    struct counters *to)
+/*
+ * For sockets that are not held still while we look: every load is checked, and each of
+ * another cache line. So only what grows is read, and what FINs add only after one.
+ */
+static __always_inline void socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
+						 struct live_record *to)
 {
 	to->rx_bytes = BPF_CORE_READ(tp, bytes_received);
 	to->tx_bytes = BPF_CORE_READ(tp, bytes_acked);
-	to->rx_segments = BPF_CORE_READ(tp, segs_in);
-	to->tx_segments = BPF_CORE_READ(tp, segs_out);
-	to->retransmits = BPF_CORE_READ(tp, total_retrans);
-	to->out_of_order = BPF_CORE_READ(tp, rcv_ooopack);
-	to->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-	to->min_rtt_us = BPF_CORE_READ(tp, rtt_min.s[0].v);
-	if (to->min_rtt_us == ~0U)
-		to->min_rtt_us = 0;
-	discount_fins(to, BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
-		      fin_sent && BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq));
+	if (flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN))
+		discount_fins(&to->rx_bytes, &to->tx_bytes,
+			      BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
+			      (flags & CONNECTION_FIN_SENT) &&
+				      BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq));
+}
+
+/* Whether the socket still has the flow's ports, which are one load. */
+static __always_inline bool has_ports(const struct sock *sk, const struct flow *flow)
+{
+	__u32 pair = BPF_CORE_READ(sk, __sk_common.skc_portpair);
+	__be16 ports[2];
+
+	__builtin_memcpy(ports, &pair, sizeof(pair));
+	return bpf_ntohs(ports[0]) == flow->remote_port && ports[1] == flow->local_port;
 }
 
 /* The TCP socket that a process's socket stands for; NULL for anything else. */

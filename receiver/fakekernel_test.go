@@ -221,7 +221,9 @@ func (k *fakeKernel) close(c connection.Connection) {
 	delete(k.live, c.ID)
 	k.mu.Unlock()
 	closed := &connection.Closed{
-		Connection: c, Counters: live.Counters,
+		Connection: c, Counters: connection.Counters{
+			ReceivedBytes: live.ReceivedBytes, TransmittedBytes: live.TransmittedBytes,
+		},
 		Time: time.Now().UnixNano(), Reason: connection.CloseClientFIN,
 	}
 	k.produce(func(h probe.Handler) { h.ConnectionClosed(closed) })

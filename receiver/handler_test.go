@@ -57,7 +57,7 @@ func TestMetricsOfConnections(t *testing.T) {
 			Flow: connection.Flow{Client: testClient, Server: testServer},
 		}
 		k.account.Adopted = 1
-		k.live[adopted.ID] = connection.Live{Connection: adopted, Counters: connection.Counters{ReceivedBytes: 1000}}
+		k.live[adopted.ID] = connection.Live{Connection: adopted, ReceivedBytes: 1000}
 	}
 	k := r.start(t)
 	c := k.open()

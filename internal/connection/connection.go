@@ -80,7 +80,8 @@ func (c *Closed) Duration() int64 { return max(0, c.Time-c.Opened) }
 // Live is one look at a connection that is open.
 type Live struct {
 	Connection
-	Counters
+	// ReceivedBytes and TransmittedBytes are as in Counters, so far.
+	ReceivedBytes, TransmittedBytes uint64
 }
 
 // Failed is an attempt that never became a connection.

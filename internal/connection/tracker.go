@@ -103,7 +103,7 @@ func (t *Tracker) Live(l *Live) Delta {
 	if !known || last.pass != t.pass {
 		t.seen++
 	}
-	delta := last.delta(&l.Counters)
+	delta := last.delta(l.ReceivedBytes, l.TransmittedBytes)
 	delta.First = !known
 	t.open[l.ID] = tracked{
 		received:    max(last.received, l.ReceivedBytes),
@@ -127,7 +127,7 @@ func (t *Tracker) Closed(c *Closed) Delta {
 			t.closedFull = true
 		}
 	}
-	delta := last.delta(&c.Counters)
+	delta := last.delta(c.ReceivedBytes, c.TransmittedBytes)
 	delta.First = !known
 	return delta
 }
@@ -139,9 +139,9 @@ func (t *Tracker) forgetClosed() {
 
 // delta never goes below zero: the kernel counts a FIN as one byte, and the close
 // takes it back.
-func (t tracked) delta(c *Counters) Delta {
+func (t tracked) delta(received, transmitted uint64) Delta {
 	return Delta{
-		Received:    c.ReceivedBytes - min(c.ReceivedBytes, t.received),
-		Transmitted: c.TransmittedBytes - min(c.TransmittedBytes, t.transmitted),
+		Received:    received - min(received, t.received),
+		Transmitted: transmitted - min(transmitted, t.transmitted),
 	}
 }

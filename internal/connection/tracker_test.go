@@ -9,8 +9,8 @@ import (
 
 func live(id, received, transmitted uint64) *Live {
 	return &Live{
-		Connection: Connection{ID: id},
-		Counters:   Counters{ReceivedBytes: received, TransmittedBytes: transmitted},
+		Connection:    Connection{ID: id},
+		ReceivedBytes: received, TransmittedBytes: transmitted,
 	}
 }
 

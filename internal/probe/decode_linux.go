@@ -188,7 +188,7 @@ func (d *decoder) unlisten(r *sockListenRecord) {
 
 func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
 	d.connection(&d.live.Connection, &r.Connection)
-	counters(&d.live.Counters, &r.Counters)
+	d.live.ReceivedBytes, d.live.TransmittedBytes = r.RxBytes, r.TxBytes
 	return &d.live
 }
 

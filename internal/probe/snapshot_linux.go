@@ -64,7 +64,7 @@ func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
 			}
 			gone[r.Connection.Id] = true
 			// What was read is another socket's.
-			r.Counters = sockCounters{}
+			r.RxBytes, r.TxBytes = 0, 0
 		}
 		active++
 		visit(p.decoder.lookedAt(r))
