@@ -191,7 +191,8 @@ type sockLiveRecord struct {
 	_          structs.HostLayout
 	Sk         uint64
 	Connection sockConnection
-	Counters   sockCounters
+	RxBytes    uint64
+	TxBytes    uint64
 }
 
 type sockOpenRecord struct {
