@@ -5,7 +5,6 @@
 package probe
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -111,17 +110,38 @@ func each[T any](s *scan, hand func(*T)) error {
 		return fmt.Errorf("open %s: %w", s.point, err)
 	}
 	defer stream.Close()
+	if err := eachRecord(stream, hand); err != nil {
+		return fmt.Errorf("read %s: %w", s.point, err)
+	}
+	return nil
+}
+
+// streamBytes is what the kernel hands over at most per call: eight pages, see
+// bpf_seq_read().
+const streamBytes = 8 * 4096
+
+// eachRecord hands every record of the stream to hand, which may change it. Records are
+// multiples of 8 bytes, and so is where they lie in the buffer.
+func eachRecord[T any](stream io.Reader, hand func(*T)) error {
 	var record T
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&record)), unsafe.Sizeof(record))
-	reader := bufio.NewReaderSize(stream, 1<<16)
-	for {
-		switch _, err := io.ReadFull(reader, raw); {
+	size := int(unsafe.Sizeof(record))
+	buffer := make([]byte, streamBytes+size)
+	for filled := 0; ; {
+		n, err := stream.Read(buffer[filled:])
+		filled += n
+		whole := filled - filled%size
+		for at := 0; at < whole; at += size {
+			hand((*T)(unsafe.Pointer(&buffer[at])))
+		}
+		filled = copy(buffer, buffer[whole:filled])
+		switch {
+		case err == io.EOF && filled > 0:
+			return io.ErrUnexpectedEOF
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("read %s: %w", s.point, err)
+			return err
 		}
-		hand(&record)
 	}
 }
 
