@@ -33,5 +33,8 @@ func monotonic() (time.Duration, error) {
 	return time.Duration(now.Nano()), nil
 }
 
+// boot is the boot clock's time.
+func (c *clock) boot() uint64 { return uint64(time.Now().UnixNano() - c.offset) }
+
 // unix converts nanoseconds of the boot clock to Unix nanoseconds.
 func (c *clock) unix(boot uint64) int64 { return int64(boot) + c.offset }

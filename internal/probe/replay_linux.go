@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+)
+
+// Replay is close records in memory in the place of a ring buffer. It is there for
+// benchmarks of the way that a record takes after this package.
+type Replay struct {
+	decoder decoder
+	records []sockCloseRecord
+	sample  []byte
+	// ids counts the connections, so that each round brings new ones.
+	ids uint64
+}
+
+// NewReplay makes n records, each of another client, that the given processes have
+// accepted. Their times are before now, as those of a ring buffer are when it is read.
+func NewReplay(h Handler, n int, processes []owner.Key) (*Replay, error) {
+	r := &Replay{
+		decoder: decoder{handler: h, ownNetNS: 1},
+		records: make([]sockCloseRecord, n),
+		sample:  make([]byte, 0, unsafe.Sizeof(sockCloseRecord{})),
+	}
+	if err := r.decoder.clock.refresh(); err != nil {
+		return nil, err
+	}
+	const lasted, apart = 12_345_678, 1000
+	now := r.decoder.clock.boot()
+	for i := range r.records {
+		closed := now - uint64(n-i)*apart
+		// In no order, as clients come.
+		process := processes[i*7919%len(processes)]
+		r.records[i] = sockCloseRecord{
+			Head: sockRecordHead{Kind: uint32(sockRecordKindRECORD_CLOSE), Netns: 1, Time: closed},
+			Connection: sockConnection{
+				Opened:   closed - lasted,
+				Accepted: closed - lasted + 40_000,
+				Owner: sockOwner{
+					Process: sockProcessKey{Start: process.Start, Pid: process.PID},
+					Source:  uint32(owner.ByAcceptor),
+				},
+				Flow:           replayedFlow(uint32(i)),
+				Netns:          1,
+				Ifindex:        1,
+				HandshakeRttUs: 310,
+				HandshakeUs:    310,
+			},
+			Counters: sockCounters{
+				RxBytes: 73 + uint64(i%1000), TxBytes: 850 + uint64(i%100_000), RxSegments: 6, TxSegments: 5,
+				SrttUs: 305 + uint32(i%1000), MinRttUs: 290,
+			},
+			Reason: uint32(sockCloseReasonCLOSE_CLIENT_FIN),
+		}
+	}
+	return r, nil
+}
+
+func replayedFlow(client uint32) sockFlow {
+	mapped := func(a, b byte, c uint16) (address [16]uint8) {
+		copy(address[10:], []byte{0xff, 0xff, a, b})
+		binary.BigEndian.PutUint16(address[14:], c)
+		return address
+	}
+	return sockFlow{
+		Local: mapped(192, 0, 0x0201), LocalPort: 443,
+		Remote: mapped(198, 18+byte(client>>16&1), uint16(client)), RemotePort: 1024 + uint16(client*31%60000),
+	}
+}
+
+// Drain hands all records over once more, each copied out as from a ring buffer.
+func (r *Replay) Drain() {
+	for i := range r.records {
+		record := &r.records[i]
+		r.ids++
+		record.Connection.Id = r.ids
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(record)), unsafe.Sizeof(*record))
+		r.sample = append(r.sample[:0], raw...)
+		r.decoder.ring(r.sample)
+	}
+}
