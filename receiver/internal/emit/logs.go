@@ -42,6 +42,8 @@ type Logs struct {
 	bytes    int
 	observed int64
 
+	// row is of the record that is being made.
+	row  row
 	text text
 	// line is where a body is written before it is cut out of text.
 	line []byte
@@ -131,10 +133,9 @@ func (l *Logs) add(container owner.Container, head header) (plog.LogRecord, bool
 		record.SetSeverityNumber(plog.SeverityNumberInfo)
 		record.SetSeverityText("INFO")
 	}
-	record.Attributes().EnsureCapacity(head.attributes)
 	l.counts[head.account]++
 	l.length++
-	l.bytes += recordBytes + attributeBytes*head.attributes
+	l.bytes += recordBytes
 	return record, true
 }
 
@@ -143,10 +144,8 @@ type header struct {
 	event string
 	time  int64
 	// failed makes it a warning.
-	failed bool
-	// attributes is how many there may be.
-	attributes int
-	account    ledger.Event
+	failed  bool
+	account ledger.Event
 }
 
 func (l *Logs) place(container owner.Container) *place {
@@ -167,6 +166,13 @@ func (l *Logs) place(container owner.Container) *place {
 	p.records = scope.LogRecords()
 	l.bytes += resourceBytes
 	return p
+}
+
+// finish gives the record its attributes, which it returns.
+func (l *Logs) finish(record plog.LogRecord) pcommon.Map {
+	l.bytes += attributeBytes * l.row.len()
+	l.row.write(record.Attributes())
+	return record.Attributes()
 }
 
 // body sets the record's body to the line, and returns it for the strings within.

@@ -54,7 +54,7 @@ func TestLogsTakeHandsOver(t *testing.T) {
 	other.Flow = testFlow6()
 	l.Closed(other, nil, owner.None)
 	require.Equal(t, body, single(t, first).Body().Str(), "a later record must not change it")
-	require.Equal(t, "2001:db8::2", single(t, l.Take()).Attributes().AsRaw()[keyClientAddress])
+	require.Equal(t, "2001:db8::2", single(t, l.Take()).Attributes().AsRaw()["client.address"])
 	require.Zero(t, l.Take().Logs.ResourceLogs().Len())
 }
 

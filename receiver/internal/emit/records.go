@@ -13,14 +13,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
-// How many attributes each record has at most.
-const (
-	openAttributes   = 15
-	closeAttributes  = 27
-	failedAttributes = 9
-	packetAttributes = 20
-)
-
 // Opened appends a record of an established connection and reports whether it did.
 // The process may be nil.
 func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Source) bool {
@@ -28,7 +20,7 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 		return false
 	}
 	record, ok := l.add(container(p), header{
-		event: eventOpen, time: c.Opened, attributes: openAttributes, account: ledger.Open,
+		event: eventOpen, time: c.Opened, account: ledger.Open,
 	})
 	if !ok {
 		return false
@@ -36,10 +28,11 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 	line, at := l.begin(eventOpen, &c.Flow)
 	body := l.body(record, appendProcess(line, p))
 
-	attributes := record.Attributes()
-	putFlow(attributes, &c.Flow, at, body, c.Interface)
-	putOwner(attributes, p, source)
-	putConnection(attributes, &c.Connection)
+	row := &l.row
+	putFlow(row, &c.Flow, at, body, c.Interface)
+	putOwner(row, p, source)
+	putConnection(row, &c.Connection)
+	l.finish(record)
 	return true
 }
 
@@ -50,8 +43,7 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 		return false
 	}
 	record, ok := l.add(container(p), header{
-		event: eventClose, time: c.Time, failed: !c.Reason.Orderly(),
-		attributes: closeAttributes, account: ledger.Connection,
+		event: eventClose, time: c.Time, failed: !c.Reason.Orderly(), account: ledger.Connection,
 	})
 	if !ok {
 		return false
@@ -64,19 +56,20 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	line = appendBytes(line, "tx", c.TransmittedBytes)
 	body := l.body(record, line)
 
-	attributes := record.Attributes()
-	putFlow(attributes, &c.Flow, at, body, c.Interface)
-	putOwner(attributes, p, source)
-	putConnection(attributes, &c.Connection)
-	putCounters(attributes, &c.Counters)
-	attributes.PutDouble(keyDuration, seconds(c.Duration()))
+	row := &l.row
+	putFlow(row, &c.Flow, at, body, c.Interface)
+	putOwner(row, p, source)
+	putConnection(row, &c.Connection)
+	putCounters(row, &c.Counters)
+	row.double(attrDuration, seconds(c.Duration()))
 	if c.Accept > 0 {
-		attributes.PutDouble(keyAcceptDuration, seconds(c.Accept))
+		row.double(attrAcceptDuration, seconds(c.Accept))
 	}
-	attributes.PutStr(keyCloseReason, reason)
+	row.str(attrCloseReason, reason)
 	if errorType := closeError(c.Reason); errorType != "" {
-		attributes.PutStr(keyErrorType, errorType)
+		row.str(attrErrorType, errorType)
 	}
+	l.finish(record)
 	return true
 }
 
@@ -86,8 +79,7 @@ func (l *Logs) Failed(f *connection.Failed) bool {
 		return false
 	}
 	record, ok := l.add(owner.Container{}, header{
-		event: eventFailed, time: f.Time, failed: true,
-		attributes: failedAttributes, account: ledger.Failed,
+		event: eventFailed, time: f.Time, failed: true, account: ledger.Failed,
 	})
 	if !ok {
 		return false
@@ -96,10 +88,11 @@ func (l *Logs) Failed(f *connection.Failed) bool {
 	line, at := l.begin(eventFailed, &f.Flow)
 	body := l.body(record, append(append(line, ' '), errorType...))
 
-	attributes := record.Attributes()
-	putFlow(attributes, &f.Flow, at, body, f.Interface)
-	attributes.PutInt(keyNetNS, int64(f.NetNS))
-	attributes.PutStr(keyErrorType, errorType)
+	row := &l.row
+	putFlow(row, &f.Flow, at, body, f.Interface)
+	row.int(attrNetNS, int64(f.NetNS))
+	row.str(attrErrorType, errorType)
+	l.finish(record)
 	return true
 }
 
@@ -111,8 +104,7 @@ func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Sou
 	}
 	malformed := p.Malformed.String()
 	record, ok := l.add(container(process), header{
-		event: eventPacket, time: p.Time, failed: malformed != "",
-		attributes: packetAttributes, account: ledger.Packet,
+		event: eventPacket, time: p.Time, failed: malformed != "", account: ledger.Packet,
 	})
 	if !ok {
 		return false
@@ -121,21 +113,24 @@ func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Sou
 	line, at := l.begin(eventPacket, &p.Flow)
 	body := l.body(record, appendPacket(line, p, flags, malformed))
 
-	attributes := record.Attributes()
-	putFlow(attributes, &p.Flow, at, body, p.Interface)
-	putOwner(attributes, process, source)
-	attributes.PutStr(keyIODirection, ioDirection(p.Egress))
-	attributes.PutInt(keyNetNS, int64(p.NetNS))
-	attributes.PutInt(keySequence, int64(p.Sequence))
-	attributes.PutInt(keyAcknowledgment, int64(p.Acknowledgment))
-	attributes.PutInt(keyWindow, int64(p.Window))
-	attributes.PutInt(keyPacketSize, int64(p.Length))
-	attributes.PutInt(keyPayloadSize, int64(p.Payload))
+	row := &l.row
+	putFlow(row, &p.Flow, at, body, p.Interface)
+	putOwner(row, process, source)
+	row.str(attrIODirection, ioDirection(p.Egress))
+	row.int(attrNetNS, int64(p.NetNS))
+	row.int(attrSequence, int64(p.Sequence))
+	row.int(attrAcknowledgment, int64(p.Acknowledgment))
+	row.int(attrWindow, int64(p.Window))
+	row.int(attrPacketSize, int64(p.Length))
+	row.int(attrPayloadSize, int64(p.Payload))
 	if malformed != "" {
-		attributes.PutStr(keyMalformed, malformed)
+		row.str(attrMalformed, malformed)
 	}
+	record.Attributes().EnsureCapacity(l.row.len() + 2) // what follows has room
+	attributes := l.finish(record)
 	names := attributes.PutEmptySlice(keyFlags)
 	names.EnsureCapacity(len(flags))
+	l.bytes += attributeBytes * (2 + len(flags))
 	for _, name := range flags {
 		names.AppendEmpty().SetStr(name)
 	}
@@ -195,66 +190,66 @@ func appendPacket(line []byte, p *packet.Packet, flags []string, malformed strin
 	return line
 }
 
-func putFlow(attributes pcommon.Map, flow *connection.Flow, at endpoints, body, name string) {
+func putFlow(row *row, flow *connection.Flow, at endpoints, body, name string) {
 	if flow.Client.IsValid() {
-		attributes.PutStr(keyClientAddress, at.client.of(body))
-		attributes.PutInt(keyClientPort, int64(flow.Client.Port()))
+		row.str(attrClientAddress, at.client.of(body))
+		row.int(attrClientPort, int64(flow.Client.Port()))
 	}
 	if flow.Server.IsValid() {
-		attributes.PutStr(keyServerAddress, at.server.of(body))
-		attributes.PutInt(keyServerPort, int64(flow.Server.Port()))
-		attributes.PutStr(keyNetworkType, networkType(flow.IPv4()))
+		row.str(attrServerAddress, at.server.of(body))
+		row.int(attrServerPort, int64(flow.Server.Port()))
+		row.str(attrNetworkType, networkType(flow.IPv4()))
 	}
-	attributes.PutStr(keyTransport, transportTCP)
+	row.str(attrTransport, transportTCP)
 	if name != "" {
-		attributes.PutStr(keyInterface, name)
+		row.str(attrInterface, name)
 	}
 }
 
-func putOwner(attributes pcommon.Map, p *owner.Process, source owner.Source) {
+func putOwner(row *row, p *owner.Process, source owner.Source) {
 	if p == nil {
 		return
 	}
 	// Without attribution::process only the container is known.
 	if p.PID != 0 {
-		attributes.PutInt(keyPID, int64(p.PID))
+		row.int(attrPID, int64(p.PID))
 	}
 	if name := executable(p); name != "" {
-		attributes.PutStr(keyExecutable, name)
+		row.str(attrExecutable, name)
 	}
 	if name := source.String(); name != "" {
-		attributes.PutStr(keyOwnerSource, name)
+		row.str(attrOwnerSource, name)
 	}
 }
 
-func putConnection(attributes pcommon.Map, c *connection.Connection) {
-	attributes.PutInt(keyConnectionID, int64(c.ID))
-	attributes.PutInt(keyNetNS, int64(c.NetNS))
-	putMicroseconds(attributes, keyHandshakeDuration, c.Handshake)
-	putMicroseconds(attributes, keyHandshakeRTT, c.HandshakeRTT)
+func putConnection(row *row, c *connection.Connection) {
+	row.int(attrConnectionID, int64(c.ID))
+	row.int(attrNetNS, int64(c.NetNS))
+	putMicroseconds(row, attrHandshakeDuration, c.Handshake)
+	putMicroseconds(row, attrHandshakeRTT, c.HandshakeRTT)
 	if c.Adopted {
-		attributes.PutBool(keyAdopted, true)
+		row.yes(attrAdopted)
 	}
 	if c.MPTCP {
-		attributes.PutBool(keyMPTCP, true)
+		row.yes(attrMPTCP)
 	}
 }
 
-func putCounters(attributes pcommon.Map, c *connection.Counters) {
-	attributes.PutInt(keyReceivedSize, int64(c.ReceivedBytes))
-	attributes.PutInt(keyTransmitSize, int64(c.TransmittedBytes))
-	attributes.PutInt(keyReceivedSegments, int64(c.ReceivedSegments))
-	attributes.PutInt(keyTransmitSegments, int64(c.TransmittedSegments))
-	attributes.PutInt(keyRetransmits, int64(c.Retransmits))
-	attributes.PutInt(keyOutOfOrder, int64(c.OutOfOrder))
-	putMicroseconds(attributes, keySmoothedRTT, c.SmoothedRTT)
-	putMicroseconds(attributes, keyMinRTT, c.MinRTT)
+func putCounters(row *row, c *connection.Counters) {
+	row.int(attrReceivedSize, int64(c.ReceivedBytes))
+	row.int(attrTransmitSize, int64(c.TransmittedBytes))
+	row.int(attrReceivedSegments, int64(c.ReceivedSegments))
+	row.int(attrTransmitSegments, int64(c.TransmittedSegments))
+	row.int(attrRetransmits, int64(c.Retransmits))
+	row.int(attrOutOfOrder, int64(c.OutOfOrder))
+	putMicroseconds(row, attrSmoothedRTT, c.SmoothedRTT)
+	putMicroseconds(row, attrMinRTT, c.MinRTT)
 }
 
 // putMicroseconds writes seconds, and nothing for 0, which means not measured.
-func putMicroseconds(attributes pcommon.Map, key string, microseconds uint32) {
+func putMicroseconds(row *row, a attribute, microseconds uint32) {
 	if microseconds > 0 {
-		attributes.PutDouble(key, float64(microseconds)/1e6)
+		row.double(a, float64(microseconds)/1e6)
 	}
 }
 
