@@ -192,24 +192,25 @@ func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
 	return &d.live
 }
 
+// connection sets every field: a composite literal would be made elsewhere and copied,
+// a third more for all of the decoding.
 func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 	flags := sockConnectionFlag(r.Flags)
-	*to = connection.Connection{
-		ID:           r.Id,
-		Flow:         flow(&r.Flow),
-		NetNS:        r.Netns,
-		Interface:    d.interfaceName(r.Netns, r.Ifindex),
-		Owner:        ref(&r.Owner),
-		Opened:       d.clock.unix(r.Opened),
-		HandshakeRTT: r.HandshakeRttUs,
-		Handshake:    r.HandshakeUs,
-		Adopted:      flags&sockConnectionFlagCONNECTION_ADOPTED != 0,
-		MPTCP:        flags&sockConnectionFlagCONNECTION_MPTCP != 0,
-	}
+	to.ID = r.Id
+	to.Flow = flow(&r.Flow)
+	to.NetNS = r.Netns
+	to.Interface = d.interfaceName(r.Netns, r.Ifindex)
+	to.Owner = ref(&r.Owner)
+	to.Opened = d.clock.unix(r.Opened)
+	to.Accept = 0
 	// Since when an adopted one waited is not known.
-	if r.Accepted > r.Opened && !to.Adopted {
+	if r.Accepted > r.Opened && flags&sockConnectionFlagCONNECTION_ADOPTED == 0 {
 		to.Accept = int64(r.Accepted - r.Opened)
 	}
+	to.HandshakeRTT = r.HandshakeRttUs
+	to.Handshake = r.HandshakeUs
+	to.Adopted = flags&sockConnectionFlagCONNECTION_ADOPTED != 0
+	to.MPTCP = flags&sockConnectionFlagCONNECTION_MPTCP != 0
 }
 
 func (d *decoder) interfaceName(netns, index uint32) string {
