@@ -132,7 +132,8 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		way := v.diagnose()
 		packets.Ways = append(packets.Ways, way)
 		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {
-			err = d.addMaps("tc", v.objects.Maps, shared)
+			err = errors.Join(d.addMaps("tc", v.objects.Maps, shared),
+				d.addMaps("tc", map[string]*ebpf.Map{"port_table": ports}, nil))
 		}
 		if err = errors.Join(err, v.close()); err != nil || mode == p.cfg.TCMode {
 			break
@@ -217,7 +218,8 @@ func (p *Probe) MapBytes() (uint64, error) {
 	all, err := mapMemory("sock", shared, nil)
 	if p.tc != nil && p.tc.own.objects != nil {
 		own, tcErr := mapMemory("tc", p.tc.own.objects.Maps, shared)
-		all, err = append(all, own...), errors.Join(err, tcErr)
+		table, tableErr := p.decoder.listeners.memory(p.decoder.ownNetNS)
+		all, err = slices.Concat(all, own, table), errors.Join(err, tcErr, tableErr)
 	}
 	var bytes uint64
 	for i := range all {

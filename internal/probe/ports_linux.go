@@ -163,6 +163,17 @@ func (l *listeners) detach(netns uint32, table *ebpf.Map) error {
 	return table.Close()
 }
 
+// memory is what a namespace's table takes.
+func (l *listeners) memory(netns uint32) ([]MapMemory, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	table := l.attached[netns]
+	if table == nil {
+		return nil, nil
+	}
+	return mapMemory("tc", map[string]*ebpf.Map{"port_table": table}, nil)
+}
+
 // close gives all tables up, after the hooks.
 func (l *listeners) close() error {
 	l.mu.Lock()
