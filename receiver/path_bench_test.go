@@ -98,7 +98,7 @@ func newWay(b *testing.B) *way {
 	sender := newLogSender(r, report, nil)
 	h := &handler{
 		books:      books,
-		owners:     newAttribution(cfg.Attribution, root),
+		owners:     newAttribution(cfg.Attribution, cfg.Limits.Listeners, root),
 		tracker:    connection.NewTracker(cfg.Limits.Connections),
 		logs:       emit.NewLogs(cfg.logsConfig(), emit.LogsOptions{HostName: "web-1"}),
 		metrics:    emit.NewMetrics(cfg.metricsConfig(), emit.MetricsOptions{SeriesLimit: cfg.Limits.Series}),
