@@ -108,12 +108,23 @@ func (m *tcNamespaces) follow(stop <-chan struct{}, done chan<- struct{}) {
 	defer close(done)
 	ticker := time.NewTicker(tcNamespacePoll)
 	defer ticker.Stop()
+	m.tellUnmatched()
 	for {
 		m.reconcile(stop)
 		select {
 		case <-stop:
 			return
 		case <-ticker.C:
+		}
+	}
+}
+
+// tellUnmatched names patterns that match nothing at start: containers may come later,
+// but a pattern that is wrong would never say so.
+func (m *tcNamespaces) tellUnmatched() {
+	for _, pattern := range m.cfg.NetworkNamespaces {
+		if len(findNetNS([]string{pattern})) == 0 {
+			m.logger.Info("no network namespace matches interfaces::network_namespaces yet", zap.String("pattern", pattern))
 		}
 	}
 }

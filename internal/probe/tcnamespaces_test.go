@@ -328,6 +328,22 @@ func TestTCNamespacesOfOtherFiles(t *testing.T) {
 	assert.Equal(t, filepath.Join(folder, "uts"), logs.All()[0].ContextMap()["path"])
 }
 
+// A pattern that matches nothing may be wrong, or early.
+func TestTCNamespacesThatAreNotThereYet(t *testing.T) {
+	enterNetNS(t)
+	folder := t.TempDir()
+	newContainer(t, filepath.Join(folder, "first"))
+	wrong := filepath.Join(t.TempDir(), "*")
+	core, logs := observer.New(zapcore.InfoLevel)
+	k := startProbe(t, testConfig(inNamespaces(TCAuto, folder), func(c *Config) {
+		c.NetworkNamespaces = append(c.NetworkNamespaces, wrong)
+	}), zap.New(core))
+	k.attachedIn(1)
+	said := logs.FilterMessage("no network namespace matches interfaces::network_namespaces yet").All()
+	require.Len(t, said, 1)
+	assert.Equal(t, wrong, said[0].ContextMap()["pattern"])
+}
+
 func TestTCNamespacesOverTheLimit(t *testing.T) {
 	enterNetNS(t)
 	folder := t.TempDir()
