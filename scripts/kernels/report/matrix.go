@@ -18,13 +18,16 @@ type matrix struct {
 	files map[string]string
 	// reasons that the table refers to by number
 	reasons []string
+	// flakes are the first failures of tests that passed when run again
+	flakes []string
 	// faults are told in full below the table
 	faults []string
 	// totals by kernel
 	totals map[string]*total
 }
 
-type total struct{ passed, failed, impossible int }
+// total of tests; again are those of the passed that did so when run again.
+type total struct{ passed, again, failed, impossible int }
 
 func newMatrix(results []*result, expected []expectation, files map[string]string) *matrix {
 	m := &matrix{results: results, expected: expected, files: files, totals: map[string]*total{}}
@@ -39,14 +42,14 @@ func newMatrix(results []*result, expected []expectation, files map[string]strin
 func (m *matrix) findStale() {
 	for _, e := range m.expected {
 		for _, r := range m.results {
-			if e.covers(r.name) && len(r.faults) == 0 && r.outcomes[e.test] == absent {
+			if e.covers(r.name) && len(r.faults) == 0 && r.first.outcomes[e.test] == absent && r.again.outcomes[e.test] == absent {
 				m.faults = append(m.faults, fmt.Sprintf("%s: %s is listed as not possible there, but there is no such test", r.name, e.test))
 			}
 		}
 	}
 }
 
-// print writes table, reasons, faults and totals; true if all is well.
+// print writes table, reasons, flakes, faults and totals; true if all is well.
 func (m *matrix) print(to io.Writer) bool {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	m.line(table, "", func(r *result) string { return r.name })
@@ -67,6 +70,12 @@ func (m *matrix) print(to io.Writer) bool {
 	for i, reason := range m.reasons {
 		fmt.Fprintf(to, "%4d  %s\n", i+1, reason)
 	}
+	if len(m.flakes) > 0 {
+		fmt.Fprintln(to, "\nPassed only when run again (2nd), and how they failed at first:")
+	}
+	for _, text := range m.flakes {
+		fmt.Fprintln(to, "  "+text)
+	}
 	for _, r := range m.results {
 		for _, fault := range r.faults {
 			m.faults = append(m.faults, r.name+": "+fault)
@@ -80,11 +89,19 @@ func (m *matrix) print(to io.Writer) bool {
 	for _, r := range m.results {
 		t := m.totals[r.name]
 		passed += t.passed
-		fmt.Fprintf(to, "%s: %d passed, %d failed, %d not possible; %s\n", r.name, t.passed, t.failed, t.impossible, r.release)
+		fmt.Fprintf(to, "%s: %s; %s\n", r.name, t, r.release)
 	}
 	ok := len(m.faults) == 0 && passed > 0
 	fmt.Fprintln(to, "kernels:", map[bool]string{true: "ok", false: "FAIL"}[ok])
 	return ok
+}
+
+func (t *total) String() string {
+	again := ""
+	if t.again > 0 {
+		again = fmt.Sprintf(", %d of them when run again", t.again)
+	}
+	return fmt.Sprintf("%d passed%s, %d failed, %d not possible", t.passed, again, t.failed, t.impossible)
 }
 
 // line writes a row: its head, then a cell for each kernel.
@@ -101,7 +118,7 @@ func (m *matrix) rows() []string {
 	var rows []string
 	seen := map[string]bool{}
 	for _, r := range m.results {
-		for _, test := range r.order {
+		for _, test := range r.first.order {
 			if !strings.Contains(test, "/") && !seen[test] {
 				seen[test] = true
 				rows = append(rows, test)
@@ -111,57 +128,37 @@ func (m *matrix) rows() []string {
 	return rows
 }
 
-// cell judges a test with its subtests.
+// cell tells how a test with its subtests ended.
 func (m *matrix) cell(r *result, test string) string {
-	if r.outcomes[test] == absent {
+	if r.first.outcomes[test] == absent {
 		return "-"
 	}
+	t := m.totals[r.name]
+	j, again := m.settle(r, test)
 	var notes []string
-	wrong, excused := false, false
-	for _, name := range append(r.subtests(test), test) {
-		reason := m.reason(r.name, name)
-		bad := r.outcomes[name] != passed
-		switch {
-		case bad && reason != "":
-			notes, excused = append(notes, m.note(reason)), true
-		case bad && name == test && (excused || wrong):
-			// It failed for its subtests.
-		case bad:
-			wrong = true
-			m.faults = append(m.faults, fmt.Sprintf("%s: %s %s\n%s", r.name, name, word(r.outcomes[name]), r.output[name]))
-		case reason != "":
-			wrong = true
-			m.faults = append(m.faults, fmt.Sprintf("%s: %s passes, but is listed as not possible there: %s", r.name, name, reason))
-		}
+	if again {
+		t.again++
+		notes = append(notes, "2nd")
 	}
-	slices.Sort(notes)
+	for _, f := range j.faults {
+		m.faults = append(m.faults, f.on(r.name, f.output))
+	}
+	notes = append(notes, m.notes(j.reasons)...)
 	note := ""
-	if notes = slices.Compact(notes); len(notes) > 0 {
+	if len(notes) > 0 {
 		note = " (" + strings.Join(notes, ",") + ")"
 	}
-	t := m.totals[r.name]
 	switch {
-	case wrong:
+	case j.wrong():
 		t.failed++
 		return "FAIL" + note
-	case excused && m.reason(r.name, test) != "":
+	case len(j.reasons) > 0 && m.reason(r.name, test) != "":
 		t.impossible++
 		return "n/a" + note
 	default:
 		t.passed++
 		return "pass" + note
 	}
-}
-
-// subtests of a test, in the order they ran.
-func (r *result) subtests(test string) []string {
-	var names []string
-	for _, name := range r.order {
-		if strings.HasPrefix(name, test+"/") {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 func (m *matrix) reason(kernel, test string) string {
@@ -173,23 +170,17 @@ func (m *matrix) reason(kernel, test string) string {
 	return ""
 }
 
-// note is the number under which a reason is printed.
-func (m *matrix) note(reason string) string {
-	at := slices.Index(m.reasons, reason)
-	if at < 0 {
-		at = len(m.reasons)
-		m.reasons = append(m.reasons, reason)
+// notes are the numbers under which reasons are printed.
+func (m *matrix) notes(reasons []string) []string {
+	var notes []string
+	for _, reason := range reasons {
+		at := slices.Index(m.reasons, reason)
+		if at < 0 {
+			at = len(m.reasons)
+			m.reasons = append(m.reasons, reason)
+		}
+		notes = append(notes, fmt.Sprint(at+1))
 	}
-	return fmt.Sprint(at + 1)
-}
-
-func word(o outcome) string {
-	switch o {
-	case failed:
-		return "failed"
-	case skipped:
-		return "was skipped"
-	default:
-		return "did not end"
-	}
+	slices.Sort(notes)
+	return slices.Compact(notes)
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestMatrix(t *testing.T) {
 		},
 		{
 			"a failure", "", said("1", "=== RUN   TestA\n    a_test.go:1: why\n--- FAIL: TestA (0.00s)\n"), false,
-			"a_test.go:1: why",
+			"a_test.go:1: why\n\n\n6.1: 0 passed",
 		},
 		{
 			"a skip that nobody expects", "", said("0", "=== RUN   TestA\n--- SKIP: TestA (0.00s)\n"), false,
@@ -88,6 +89,98 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// saidTwice is what a kernel says whose binary failed and was run again.
+func saidTwice(first, code, second string) string {
+	return strings.Replace(said("1", first), "=== dmesg", "=== again probe\n"+second+"=== exit probe "+code+"\n=== dmesg", 1)
+}
+
+func TestSecondRun(t *testing.T) {
+	const (
+		needs  = "6.1 | probe: TestP/one | one needs more\n"
+		begun  = "=== RUN   TestP\n=== RUN   TestP/one\n    p_test.go:1: old\n=== RUN   TestP/two\n    p_test.go:2: late\n"
+		failed = begun + "--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- FAIL: TestP/two (0.00s)\n"
+	)
+	tests := []struct {
+		name, second, code string
+		ok                 bool
+		cell, total        string
+		want               []string
+	}{
+		{
+			"passes", "=== RUN   TestP\n=== RUN   TestP/one\n=== RUN   TestP/two\n" +
+				"--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- PASS: TestP/two (0.00s)\n",
+			"1", true, "pass (2nd,1)", "2 passed, 1 of them when run again, 0 failed, 0 not possible",
+			[]string{"\nPassed only when run again (2nd), and how they failed at first:\n" +
+				"  6.1: probe: TestP/two failed\n    p_test.go:2: late\n"},
+		},
+		{
+			"fails twice", strings.Replace(failed, "late", "wrong", 1), "1", false, "FAIL (1)", "1 passed, 1 failed, 0 not possible",
+			[]string{
+				"--- 6.1: probe: TestP/two failed\n    p_test.go:2: late\n",
+				"--- 6.1: probe: TestP/two failed when run again\n    p_test.go:2: wrong\n",
+			},
+		},
+		{
+			"hangs", begun, "2", false, "FAIL (1)", "1 passed, 1 failed, 0 not possible",
+			[]string{"--- 6.1: probe: TestP/two did not end when run again"},
+		},
+		{
+			"is skipped", "=== RUN   TestP\n--- SKIP: TestP (0.00s)\n", "0", false, "FAIL (1)", "1 passed, 1 failed, 0 not possible",
+			[]string{"--- 6.1: probe: TestP was skipped when run again"},
+		},
+		{
+			"does not run", "", "1", false, "FAIL (1)", "1 passed, 1 failed, 0 not possible",
+			[]string{"--- 6.1: probe ended with exit code 1 when run again"},
+		},
+		{
+			"passes, but the binary fails", "leak\n=== RUN   TestP\n--- PASS: TestP (0.00s)\n", "1", false,
+			"pass (2nd)", "2 passed, 1 of them when run again, 0 failed, 0 not possible",
+			[]string{"--- 6.1: probe ended with exit code 1 when run again\nleak\n"},
+		},
+	}
+	expected, err := parseExpected(needs)
+	require.NoError(t, err)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := parseResult("6.1", saidTwice("=== RUN   TestA\n--- PASS: TestA (0.00s)\n"+failed, test.code, test.second), "")
+			var out strings.Builder
+			assert.Equal(t, test.ok, newMatrix([]*result{r}, expected, nil).print(&out), out.String())
+			assert.Regexp(t, `(?m)^  TestA +pass$`, out.String())
+			assert.Regexp(t, `(?m)^  TestP +`+regexp.QuoteMeta(test.cell)+"$", out.String())
+			assert.Contains(t, out.String(), "\n6.1: "+test.total+"; 6.1.0 x86_64\n")
+			for _, want := range test.want {
+				assert.Contains(t, out.String(), want)
+			}
+		})
+	}
+}
+
+func TestAgain(t *testing.T) {
+	const failed = "=== RUN   TestA\n--- FAIL: TestA (0.00s)\n=== RUN   TestB\n--- PASS: TestB (0.00s)\n" +
+		"=== RUN   TestC\n=== RUN   TestC/one\n--- FAIL: TestC (0.00s)\n    --- FAIL: TestC/one (0.00s)\n" +
+		"=== RUN   TestD\n--- SKIP: TestD (0.00s)\n"
+	for _, test := range []struct{ name, expected, said, want string }{
+		{"those that failed", "", said("1", failed), "^(TestA|TestC)$"},
+		{"not those that are expected to", "6.1 | probe: TestA | why\n6.1 | probe: TestC/one | why", said("1", failed), ""},
+		{"not as expected on another kernel", "5.10 | probe: TestA | why\n* | probe: TestC/one | why", said("1", failed), "^(TestA)$"},
+		{"none after a time-out or a crash", "", said("2", failed+"=== RUN   TestE\npanic: test timed out\n"), ""},
+		{"none where the kernel died", "", "=== binary probe internal/probe\n" + failed, ""},
+		{"none if only the binary fails", "", said("1", "leak\n=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), ""},
+		{"none if all pass", "", said("0", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n"), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			expected, err := parseExpected(test.expected)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, newMatrix([]*result{parseResult("6.1", test.said, "")}, expected, nil).again())
+		})
+	}
+}
+
+func TestLastLines(t *testing.T) {
+	assert.Equal(t, "one\ntwo", lastLines("one\ntwo\n"))
+	assert.Equal(t, strings.Repeat("x\n", 11)+"last", lastLines(strings.Repeat("x\n", 20)+"last\n"))
+}
+
 func TestExpectedMustBeComplete(t *testing.T) {
 	_, err := parseExpected("6.1 TestA")
 	assert.ErrorContains(t, err, "line 1")
@@ -132,6 +225,19 @@ func TestStaleExpectation(t *testing.T) {
 	m := newMatrix([]*result{lives, died}, expected, nil)
 	m.findStale()
 	assert.Equal(t, []string{"6.1: probe: TestGone is listed as not possible there, but there is no such test"}, m.faults)
+}
+
+// A test that fails early at first comes to its subtests when run again.
+func TestSubtestsOfTheSecondRunAreNotStale(t *testing.T) {
+	expected, err := parseExpected("6.1 | probe: TestA/one | why")
+	require.NoError(t, err)
+	r := parseResult("6.1", saidTwice("=== RUN   TestA\n--- FAIL: TestA (0.00s)\n", "1",
+		"=== RUN   TestA\n=== RUN   TestA/one\n--- FAIL: TestA (0.00s)\n    --- FAIL: TestA/one (0.00s)\n"), "")
+	m := newMatrix([]*result{r}, expected, nil)
+	m.findStale()
+	var out strings.Builder
+	assert.True(t, m.print(&out), out.String())
+	assert.Contains(t, out.String(), "pass (2nd,1)")
 }
 
 func TestTestFiles(t *testing.T) {

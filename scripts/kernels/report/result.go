@@ -18,16 +18,28 @@ const (
 	skipped
 )
 
-// result is what one kernel said.
-type result struct {
-	name, release string
+// attempt is one run of the binaries' tests.
+type attempt struct {
 	// tests in the order they began, subtests included, each with its binary's name
 	// in front.
 	order    []string
 	outcomes map[string]outcome
 	output   map[string]string
+}
+
+func newAttempt() *attempt {
+	return &attempt{outcomes: map[string]outcome{}, output: map[string]string{}}
+}
+
+// result is what one kernel said.
+type result struct {
+	name, release string
+	// first has all tests, again those that failed and were run a second time.
+	first, again *attempt
 	// packages has the folder of each binary's source.
 	packages map[string]string
+	// codes has the exit code of each binary's first run.
+	codes map[string]string
 	// faults are what no test accounts for: ends of binaries and of the machine,
 	// and the kernel's complaints.
 	faults []string
@@ -38,6 +50,8 @@ var verdict = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
 // parser follows a kernel's output line by line.
 type parser struct {
 	*result
+	// attempt that the lines belong to
+	attempt *attempt
 	// binary that runs, and the test that the next lines belong to
 	binary, current string
 	inLog, ended    bool
@@ -48,8 +62,9 @@ type parser struct {
 // has the kernel's last words where it did not come to the end.
 func parseResult(name, text, console string) *result {
 	p := &parser{result: &result{
-		name: name, outcomes: map[string]outcome{}, output: map[string]string{}, packages: map[string]string{},
+		name: name, first: newAttempt(), again: newAttempt(), packages: map[string]string{}, codes: map[string]string{},
 	}}
+	p.attempt = p.first
 	for line := range strings.Lines(text) {
 		p.line(strings.TrimRight(line, "\r\n"))
 	}
@@ -70,10 +85,10 @@ func (p *parser) line(line string) {
 		p.log = append(p.log, line)
 	default:
 		if match := verdict.FindStringSubmatch(line); match != nil {
-			p.outcomes[p.binary+": "+match[2]] = map[string]outcome{"PASS": passed, "FAIL": failed, "SKIP": skipped}[match[1]]
+			p.attempt.outcomes[p.binary+": "+match[2]] = map[string]outcome{"PASS": passed, "FAIL": failed, "SKIP": skipped}[match[1]]
 			return
 		}
-		p.output[p.current] += line + "\n"
+		p.attempt.output[p.current] += line + "\n"
 	}
 }
 
@@ -90,24 +105,36 @@ func (p *parser) mark(fields []string) bool {
 	case fields[0] == "kernel":
 		p.release = strings.Join(fields[1:], " ")
 	case fields[0] == "binary" && len(fields) == 3:
-		p.binary, p.current = fields[1], fields[1]
+		p.attempt, p.binary, p.current = p.first, fields[1], fields[1]
 		p.packages[p.binary] = fields[2]
+	case fields[0] == "again" && len(fields) == 2:
+		p.attempt, p.binary, p.current = p.again, fields[1], fields[1]
 	case fields[0] == "exit" && len(fields) == 3:
-		if code := fields[2]; code != "0" && !p.accountsFor(p.binary) {
-			p.faults = append(p.faults, p.binary+" ended with exit code "+code+"\n"+p.output[p.binary])
-		}
+		p.exit(fields[2])
 	case fields[0] == "fault":
 		p.faults = append(p.faults, strings.Join(fields[1:], " "))
 	case fields[0] == "RUN":
 		p.current = p.binary + ": " + fields[1]
-		p.order = append(p.order, p.current)
-		p.outcomes[p.current] = endless
+		p.attempt.order = append(p.attempt.order, p.current)
+		p.attempt.outcomes[p.current] = endless
 	case fields[0] == "NAME" || fields[0] == "CONT":
 		p.current = p.binary + ": " + fields[1]
 	default:
 		return fields[0] == "PAUSE"
 	}
 	return true
+}
+
+// exit of the binary, which is a fault where no test explains it.
+func (p *parser) exit(code string) {
+	when := " when run again"
+	if p.attempt == p.first {
+		p.codes[p.binary] = code
+		when = ""
+	}
+	if code != "0" && !p.attempt.accountsFor(p.binary) {
+		p.faults = append(p.faults, p.binary+" ended with exit code "+code+when+"\n"+p.attempt.output[p.binary])
+	}
 }
 
 // died: the kernel did not come to the end of init. Its last words are shown where
@@ -129,13 +156,24 @@ func (p *parser) died(console string) {
 }
 
 // accountsFor: some test of the binary failed or did not end.
-func (r *result) accountsFor(binary string) bool {
-	for test, o := range r.outcomes {
+func (a *attempt) accountsFor(binary string) bool {
+	for test, o := range a.outcomes {
 		if strings.HasPrefix(test, binary+": ") && (o == failed || o == endless) {
 			return true
 		}
 	}
 	return false
+}
+
+// subtests of a test, in the order they ran.
+func (a *attempt) subtests(test string) []string {
+	var names []string
+	for _, name := range a.order {
+		if strings.HasPrefix(name, test+"/") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // complaint is how the kernel reports that something is wrong with itself.
