@@ -5,6 +5,7 @@ package receiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -96,14 +97,18 @@ func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, 
 	}
 	stopping := s.stopping
 	for {
-		err := s.next.ConsumeLogs(ctx, s.attempt(logs))
-		if err == nil {
+		kept, err := s.keep(logs)
+		if err != nil {
+			return ledger.Refused, err
+		}
+		if err = s.next.ConsumeLogs(ctx, logs); err == nil {
 			return 0, nil
 		}
 		var partial consumererror.Logs
 		if errors.As(err, &partial) {
 			logs = partial.Data()
 			s.delivered(countEvents(logs))
+			kept = nil
 		}
 		switch {
 		case consumererror.IsPermanent(err), !s.retry.Enabled:
@@ -127,18 +132,39 @@ func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, 
 			return ledger.Shutdown, err
 		}
 		timer.Stop()
+		if logs, err = kept.restore(logs); err != nil {
+			return ledger.Refused, err
+		}
 	}
 }
 
-// attempt is what is handed to the consumer. One that changes what it gets must not
-// change what it may get again.
-func (s *logSender) attempt(logs plog.Logs) plog.Logs {
+// keptLogs are the OTLP bytes of records that a consumer may change, or nil.
+type keptLogs []byte
+
+// keep prepares for a retry: a consumer that changes what it gets must not change what
+// it may get again. Bytes, because they take a quarter of what a copy of all the
+// structures does, and most are never read.
+func (s *logSender) keep(logs plog.Logs) (keptLogs, error) {
 	if !s.retry.Enabled || !s.next.Capabilities().MutatesData {
-		return logs
+		return nil, nil
 	}
-	clone := plog.NewLogs()
-	logs.CopyTo(clone)
-	return clone
+	kept, err := (&plog.ProtoMarshaler{}).MarshalLogs(logs)
+	if err != nil {
+		return nil, fmt.Errorf("keep records for a retry: %w", err)
+	}
+	return kept, nil
+}
+
+// restore returns the records as they were.
+func (k keptLogs) restore(logs plog.Logs) (plog.Logs, error) {
+	if k == nil {
+		return logs, nil
+	}
+	logs, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(k)
+	if err != nil {
+		return logs, fmt.Errorf("restore records for a retry: %w", err)
+	}
+	return logs, nil
 }
 
 func (s *logSender) newBackOff() *backoff.ExponentialBackOff {
