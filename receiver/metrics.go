@@ -18,7 +18,7 @@ import (
 type metricSender struct {
 	next   consumer.Metrics
 	report *receiverhelper.ObsReport
-	latest *queue.Slot[pmetric.Metrics]
+	latest *queue.Slot[[]pmetric.Metrics]
 	warn   *limitedWarning
 	// finished is closed when run returns.
 	finished chan struct{}
@@ -28,19 +28,25 @@ type metricSender struct {
 func (s *metricSender) run(ctx context.Context) {
 	defer close(s.finished)
 	for {
-		metrics, ok := s.latest.Take()
+		snapshot, ok := s.latest.Take()
 		if !ok {
 			return
 		}
-		points := metrics.DataPointCount()
-		if points == 0 || ctx.Err() != nil {
-			continue
+		for _, message := range snapshot {
+			s.send(ctx, message)
 		}
-		op := s.report.StartMetricsOp(ctx)
-		err := s.next.ConsumeMetrics(op, metrics)
-		s.report.EndMetricsOp(op, transport, points, err)
-		if err != nil {
-			s.warn.log("a metric snapshot was refused; the next one replaces it", zap.Error(err))
-		}
+	}
+}
+
+func (s *metricSender) send(ctx context.Context, metrics pmetric.Metrics) {
+	if ctx.Err() != nil {
+		return
+	}
+	points := metrics.DataPointCount()
+	op := s.report.StartMetricsOp(ctx)
+	err := s.next.ConsumeMetrics(op, metrics)
+	s.report.EndMetricsOp(op, transport, points, err)
+	if err != nil {
+		s.warn.log("a metric snapshot was refused; the next one replaces it", zap.Error(err))
 	}
 }

@@ -135,7 +135,7 @@ func newMetricSender(r *tcpReceiver, report *receiverhelper.ObsReport) *metricSe
 	return &metricSender{
 		next:     r.metrics,
 		report:   report,
-		latest:   queue.NewSlot[pmetric.Metrics](),
+		latest:   queue.NewSlot[[]pmetric.Metrics](),
 		warn:     &limitedWarning{logger: r.set.Logger},
 		finished: make(chan struct{}),
 	}

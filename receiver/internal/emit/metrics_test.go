@@ -41,10 +41,17 @@ func newRig(options MetricsOptions, change ...func(*metadata.MetricsBuilderConfi
 	return r
 }
 
-// pass lets time go by and takes a snapshot.
+// pass lets time go by and takes a snapshot, of one message at most.
 func (r *rig) pass(d time.Duration) pmetric.Metrics {
 	r.now = r.now.Add(d)
-	return r.Snapshot(r.now)
+	switch messages := r.Snapshot(r.now); len(messages) {
+	case 0:
+		return pmetric.NewMetrics()
+	case 1:
+		return messages[0]
+	default:
+		panic(fmt.Sprintf("a snapshot of %d messages", len(messages)))
+	}
 }
 
 // seenPoint is a data point as tests compare it.

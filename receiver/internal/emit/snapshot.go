@@ -17,46 +17,70 @@ type entry struct {
 	*cell
 }
 
+// maxPoints are the data points of one message at most: a point takes up to 500 bytes
+// and gRPC servers refuse messages of more than 4 MiB by default.
+const maxPoints = 4000
+
 // Snapshot makes a data point of each series as it is now, and forgets series without
-// news. Metrics keeps nothing of what it returns.
-func (m *Metrics) Snapshot(now time.Time) pmetric.Metrics {
+// news. There are as many messages as it takes for each to have 4,000 points at most.
+// Metrics keeps nothing of what it returns.
+func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
 	m.forgetInterfaces()
 	m.store.expire(now.UnixNano(), m.options.Expiry)
 
-	data := pmetric.NewMetrics()
-	data.ResourceMetrics().EnsureCapacity(len(m.store.groups))
+	s := snapshot{version: m.options.Version}
 	for _, g := range m.store.groups {
 		if g.allowed {
-			m.fillGroup(data, g, pcommon.NewTimestampFromTime(now))
+			m.fillGroup(&s, g, pcommon.NewTimestampFromTime(now))
 		}
 	}
-	return data
+	return s.messages
 }
 
-func (m *Metrics) fillGroup(data pmetric.Metrics, g *group, now pcommon.Timestamp) {
+// snapshot is one in the making.
+type snapshot struct {
+	version  string
+	messages []pmetric.Metrics
+	// group, scope and points are of the last message: whose metrics come last, where
+	// they are, and how many points it has.
+	group  *group
+	scope  pmetric.ScopeMetrics
+	points int
+}
+
+// metric begins one of a group, in a message with room for at least one point.
+func (s *snapshot) metric(g *group) pmetric.Metric {
+	if s.points == maxPoints || len(s.messages) == 0 {
+		s.messages = append(s.messages, pmetric.NewMetrics())
+		s.group, s.points = nil, 0
+	}
+	if s.group != g {
+		resource := s.messages[len(s.messages)-1].ResourceMetrics().AppendEmpty()
+		g.resource.CopyTo(resource.Resource())
+		s.group, s.scope = g, resource.ScopeMetrics().AppendEmpty()
+		s.scope.Scope().SetName(metadata.ScopeName)
+		s.scope.Scope().SetVersion(s.version)
+	}
+	return s.scope.Metrics().AppendEmpty()
+}
+
+func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 	var entries [metrics][]entry
-	used := 0
 	for _, b := range g.bundles {
 		for _, c := range b.cells {
 			if entries[c.metric] == nil {
 				entries[c.metric] = make([]entry, 0, len(g.bundles))
-				used++
 			}
 			entries[c.metric] = append(entries[c.metric], entry{b, c})
 		}
 	}
-	if used == 0 {
-		return
-	}
-	resource := data.ResourceMetrics().AppendEmpty()
-	g.resource.CopyTo(resource.Resource())
-	scope := resource.ScopeMetrics().AppendEmpty()
-	scope.Scope().SetName(metadata.ScopeName)
-	scope.Scope().SetVersion(m.options.Version)
-	scope.Metrics().EnsureCapacity(used)
 	for id, of := range entries {
-		if len(of) > 0 {
-			m.fill(scope.Metrics().AppendEmpty(), definitions[id], of, now)
+		for len(of) > 0 {
+			metric := s.metric(g)
+			n := min(len(of), maxPoints-s.points)
+			m.fill(metric, definitions[id], of[:n], now)
+			s.points += n
+			of = of[n:]
 		}
 	}
 }
