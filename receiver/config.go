@@ -121,9 +121,9 @@ type AttributionConfig struct {
 	Process   bool `mapstructure:"process"`
 	Container bool `mapstructure:"container"`
 	// AcceptTracepoint watches, where fentry and kprobes are missing, the exits of
-	// accept(2), which tell which process of a
-	// forking server took the connection and how long it waited for that. It slows
-	// every system call of the host a little: see the README for how much.
+	// accept(2), which tell which process of a forking server took the connection and
+	// how long it waited for that. It slows every system call of the host: see
+	// docs/performance.md for how much.
 	AcceptTracepoint bool `mapstructure:"accept_tracepoint"`
 
 	_ struct{}
@@ -181,7 +181,7 @@ func createDefaultConfig() *Config {
 		TC:                 TCConfig{Mode: string(probe.TCAuto), Position: positionFirst},
 		Connections:        ConnectionsConfig{HandshakeTimeout: 10 * time.Second},
 		Packets:            PacketsConfig{MaxPerSecond: 100},
-		Attribution:        AttributionConfig{Process: true, Container: true, AcceptTracepoint: true},
+		Attribution:        AttributionConfig{Process: true, Container: true},
 		Batch:              BatchConfig{MaxRecords: 1000, MaxAge: 200 * time.Millisecond},
 		Queue:              QueueConfig{MaxBytes: 16 << 20},
 		Retry:              retry,

@@ -46,7 +46,7 @@ func TestConfigCases(t *testing.T) {
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
 			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
-			Process: true, AcceptTracepoint: true, MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
+			Process: true, MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
 		},
 		"ebpf_tcp/all": {
 			IncludePorts:      []probe.PortRange{{First: 80, Last: 80}, {First: 8000, Last: 8100}, {First: 443, Last: 443}},
@@ -57,7 +57,7 @@ func TestConfigCases(t *testing.T) {
 			TCMode: probe.TCClsact, HalfOpen: true, HandshakeTimeout: 3 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
 			OpenRecords: true, FailedRecords: true, FailedPerSecond: 1, Drops: true, Retransmits: true,
 			PacketSampleRate: 1000, PacketClasses: []packet.Class{packet.SYN, packet.Abnormal}, PacketsPerSecond: 5,
-			Process: true, MaxConnections: 64, RingBytes: 4096, MaxListeners: 128, MaxHalfOpen: 256, MaxPortCounters: 512,
+			Process: true, AcceptTracepoint: true, MaxConnections: 64, RingBytes: 4096, MaxListeners: 128, MaxHalfOpen: 256, MaxPortCounters: 512,
 		},
 		"ebpf_tcp/no_attribution": {
 			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
@@ -65,7 +65,7 @@ func TestConfigCases(t *testing.T) {
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
 			FailedRecords: true, FailedPerSecond: 1000, Drops: true, Retransmits: true, PacketClasses: []packet.Class{}, PacketsPerSecond: 100,
-			AcceptTracepoint: true, MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
+			MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
 		},
 	}
 	for name, want := range cases {

@@ -27,10 +27,12 @@ import (
 var knownKernel = regexp.MustCompile(`^(\d+\.\d+)\..*-(cloud-amd64|cloud-arm64|fc)\b`)
 
 // TestKernel holds the diagnosis of a known kernel to its golden file, and that of any
-// other to what must work everywhere.
+// other to what must work everywhere, with every way that a configuration can allow.
 func TestKernel(t *testing.T) {
 	enterNetNS(t)
-	diagnosis, err := receiver.Diagnose(receiver.NewFactory().CreateDefaultConfig().(*receiver.Config))
+	cfg := receiver.NewFactory().CreateDefaultConfig().(*receiver.Config)
+	cfg.Attribution.AcceptTracepoint = true
+	diagnosis, err := receiver.Diagnose(cfg)
 	require.NoError(t, err)
 	// The least ring alone takes more than the one; the other bounds the defaults.
 	assert.Greater(t, diagnosis.Bytes, uint64(1<<20))

@@ -37,6 +37,8 @@ type hook struct {
 	at   string
 	// argument is what the program takes for granted about a kernel function.
 	argument argument
+	// off is why the configuration leaves it out.
+	off error
 }
 
 // point is the hook's name in the kernel's own words.
@@ -109,7 +111,7 @@ func entries(f function) []way {
 		if kind == hookFentry {
 			suffix = "_fentry"
 		}
-		ways = append(ways, way{{f.program + suffix, kind, f.name, f.argument}})
+		ways = append(ways, way{{program: f.program + suffix, kind: kind, at: f.name, argument: f.argument}})
 	}
 	return ways
 }
@@ -182,14 +184,15 @@ func overflow(cfg *Config, name string, f function) feature {
 	}
 }
 
-// acceptWays end with the system calls' exits, which cost every system call a little.
+// acceptWays end with the system calls' exits, which cost every system call of the host:
+// a tracepoint on one has all of them leave, and enter, the long way.
 func acceptWays(cfg *Config) []way {
-	ways := entries(function{"graft", "security_sock_graft", argument{0, "sock"}})
-	if cfg.AcceptTracepoint {
-		ways = append(ways, way{
-			{program: "accept", kind: hookSyscall, at: "sys_exit_accept"},
-			{program: "accept4", kind: hookSyscall, at: "sys_exit_accept4"},
-		})
+	var off error
+	if !cfg.AcceptTracepoint {
+		off = errors.New("attribution::accept_tracepoint is off")
 	}
-	return ways
+	return append(entries(function{"graft", "security_sock_graft", argument{0, "sock"}}), way{
+		{program: "accept", kind: hookSyscall, at: "sys_exit_accept", off: off},
+		{program: "accept4", kind: hookSyscall, at: "sys_exit_accept4", off: off},
+	})
 }

@@ -107,6 +107,23 @@ func TestSockAcceptWays(t *testing.T) {
 	})
 }
 
+// TestSockAcceptTracepointOff has nothing attached to system calls unless it is asked
+// for, and says which setting that is.
+func TestSockAcceptTracepointOff(t *testing.T) {
+	enterNetNS(t)
+	k := startWith(t, testConfig(func(c *Config) {
+		c.AcceptTracepoint = false
+		c.onlyWay = map[string]string{acceptFeature: string(hookSyscall)}
+	}), []string{acceptFeature})
+	require.False(t, k.probe.attached(acceptFeature))
+	k.explains(acceptFeature, hookSyscall)
+	for _, hook := range k.probe.Hooks() {
+		if hook.Feature == acceptFeature {
+			assert.ErrorContains(t, hook.Err, "attribution::accept_tracepoint is off")
+		}
+	}
+}
+
 // listenBacklog listens with a queue that the kernel calls full at backlog+1.
 func listenBacklog(t *testing.T, address string, backlog int) *net.TCPListener {
 	t.Helper()

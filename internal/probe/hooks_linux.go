@@ -78,7 +78,7 @@ func (o *objects) attachAll(w way) ([]attachedHook, error) {
 
 func (o *objects) attachHook(h hook) (attachedHook, error) {
 	attached := attachedHook{hook: h}
-	if err := errors.Join(h.kind.missing(), o.hooks.checkArgument(&h)); err != nil {
+	if err := errors.Join(h.off, h.kind.missing(), o.hooks.checkArgument(&h)); err != nil {
 		return attached, fmt.Errorf("attach %s: %w", h.point(), err)
 	}
 	var err error
