@@ -12,8 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const webPort = 8080
@@ -59,10 +62,14 @@ func (s *site) close() error {
 }
 
 // webServer is nginx as one process, so that it and one thread of wrk fill two CPUs.
+// Each has one of its own: left to the scheduler they share one in some runs, where a
+// connection takes two thirds of the CPU time.
 type webServer struct {
 	*process
 	in     *network
 	folder string
+	// clientCPU is wrk's.
+	clientCPU string
 }
 
 const nginxConfiguration = `
@@ -87,17 +94,21 @@ http {
 `
 
 func startNginx(ctx context.Context, n *network) (*webServer, error) {
+	serverCPU, clientCPU, err := twoCPUs()
+	if err != nil {
+		return nil, err
+	}
 	folder, err := os.MkdirTemp("", "ebpf-tcp-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for nginx: %w", err)
 	}
-	w := &webServer{in: n, folder: folder}
+	w := &webServer{in: n, folder: folder, clientCPU: clientCPU}
 	path := filepath.Join(folder, "nginx.conf")
 	text := fmt.Sprintf(nginxConfiguration, folder, serverAddress, webPort)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("configure nginx: %w", err)
 	}
-	if w.process, err = start(n.server.command("nginx", "-p", folder, "-c", path, "-e", "stderr")); err != nil {
+	if w.process, err = start(n.server.command("taskset", "-c", serverCPU, "nginx", "-p", folder, "-c", path, "-e", "stderr")); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	err = w.wait(ctx, "listening", func() (bool, error) {
@@ -107,6 +118,25 @@ func startNginx(ctx context.Context, n *network) (*webServer, error) {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// twoCPUs are the first two that this process may use; the same one twice where there is
+// but one.
+func twoCPUs() (first, second string, err error) {
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return "", "", fmt.Errorf("ask for the CPUs to use: %w", err)
+	}
+	for cpu := range len(allowed) * strconv.IntSize {
+		switch {
+		case !allowed.IsSet(cpu):
+		case first == "":
+			first, second = strconv.Itoa(cpu), strconv.Itoa(cpu)
+		default:
+			return first, strconv.Itoa(cpu), nil
+		}
+	}
+	return first, second, nil
 }
 
 func (w *webServer) close() error {
@@ -127,7 +157,8 @@ type load struct {
 // loadFor has wrk fetch the page over 32 connections at a time, each for one request
 // only or for as many as go.
 func (w *webServer) loadFor(ctx context.Context, duration time.Duration, closing bool) (load, error) {
-	args := []string{"netns", "exec", string(w.in.client), "wrk", "-t1", "-c32", "-d" + duration.String()}
+	args := []string{"netns", "exec", string(w.in.client), "taskset", "-c", w.clientCPU}
+	args = append(args, "wrk", "-t1", "-c32", "-d"+duration.String())
 	if closing {
 		args = append(args, "-H", "Connection: close")
 	}
