@@ -14,6 +14,7 @@ func measurements() []measurement {
 		{"systemcall", true, measureSystemCall},
 		{"close-logs", false, measureLogs},
 		{"close-metrics", false, measureMetrics},
+		{"floor", false, measureFloor},
 		{"parts", false, measureParts},
 		{"keep-alive", false, measureKeepAlive},
 		{"peers", false, measurePeers},

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Addresses of a network; the client answers for all of clientPool.
@@ -74,4 +77,24 @@ func (ns namespace) ip(line string) string { return "-n " + string(ns) + " " + l
 // command prepares a program that runs inside, with the process id that it starts with.
 func (ns namespace) command(name string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", string(ns), name}, args...)...)
+}
+
+// do calls a function on a thread in the namespace.
+func (ns namespace) do(f func() error) error {
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		failed <- func() error {
+			fd, err := unix.Open("/run/netns/"+string(ns), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return fmt.Errorf("open namespace %s: %w", ns, err)
+			}
+			defer unix.Close(fd)
+			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter namespace %s: %w", ns, err)
+			}
+			return f()
+		}()
+	}()
+	return <-failed
 }
