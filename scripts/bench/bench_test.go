@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 )
 
 func TestQuantile(t *testing.T) {
@@ -44,6 +46,23 @@ PASS
 	assert.Equal(t, sample{60958}, s)
 	_, err = found.metric("BenchmarkConnection", "x-bare")
 	assert.EqualError(t, err, "BenchmarkConnection does not report x-bare")
+}
+
+func TestCountRecords(t *testing.T) {
+	logs := plog.NewLogs()
+	for range 2 {
+		scope := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
+		for range 3 {
+			scope.LogRecords().AppendEmpty().Attributes().PutStr("key", "value")
+		}
+	}
+	request, err := plogotlp.NewExportRequestFromLogs(logs).MarshalProto()
+	require.NoError(t, err)
+	n, err := countRecords(request)
+	require.NoError(t, err)
+	assert.EqualValues(t, 6, n)
+	_, err = countRecords(request[:len(request)-1])
+	assert.Error(t, err)
 }
 
 func TestVerdict(t *testing.T) {

@@ -23,7 +23,7 @@ const (
 	agentTelemetryPort = 8888
 )
 
-// collector is a running collector.
+// collector is a running collector, or what stands for one.
 type collector struct {
 	*process
 	in        namespace
@@ -77,18 +77,13 @@ func (c *collector) close() error {
 	return errors.Join(c.stop(syscall.SIGTERM), os.RemoveAll(c.folder))
 }
 
-// startSink runs the collector that the agent sends to; it counts and throws away.
-func startSink(ctx context.Context, b *bench, in namespace) (*collector, error) {
-	return startCollector(ctx, b, in, fmt.Sprintf(`
-receivers:
-  otlp: {protocols: {grpc: {endpoint: "127.0.0.1:%d"}}}
-exporters:
-  debug: {verbosity: basic, sampling_initial: 1, sampling_thereafter: 1000000}
-service:
-  pipelines:
-    logs: {receivers: [otlp], exporters: [debug]}
-    metrics: {receivers: [otlp], exporters: [debug]}
-`, sinkPort), sinkTelemetryPort)
+// startSink runs what the agent sends to.
+func startSink(ctx context.Context, _ *bench, in namespace) (*collector, error) {
+	a, err := act(ctx, in, "sink")
+	if err != nil {
+		return nil, err
+	}
+	return &collector{process: a.process, in: in, telemetry: sinkTelemetryPort}, nil
 }
 
 // startAgent runs the receiver with all defaults, but for the given lines, which are

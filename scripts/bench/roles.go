@@ -21,6 +21,7 @@ import (
 var roles = map[string]func([]string) error{
 	"hold-server": holdServer,
 	"hold-client": holdClient,
+	"sink":        runSink,
 }
 
 // holdServer accepts connections at an address and port until its input ends.

@@ -130,7 +130,7 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	accepted, err := s.sink.counter("otelcol_receiver_accepted_log_records")
+	accepted, err := s.sink.counter(acceptedRecords)
 	if err != nil {
 		return err
 	}
