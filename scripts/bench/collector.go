@@ -102,7 +102,7 @@ exporters:
     endpoint: 127.0.0.1:%d
     tls: {insecure: true}
     compression: none
-    sending_queue: {block_on_overflow: true, batch: {min_size: 1000, max_size: 2000}}
+    sending_queue: {block_on_overflow: true}
 service:
   pipelines:
 %s`, receiver, sinkPort, pipelines), agentTelemetryPort)

@@ -17,6 +17,9 @@ const (
 	pairs = 9
 	// loadTime is how long each takes.
 	loadTime = 2 * time.Second
+	// warmUp is the load before the one that counts: a watcher that has just begun
+	// takes memory that it will have later.
+	warmUp = time.Second
 )
 
 // watcher is what may slow a server down: the receiver, or a peer.
@@ -69,6 +72,10 @@ func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher
 		return load{}, 0, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
+	warm, err := s.web.loadFor(ctx, warmUp, closing)
+	if err != nil {
+		return load{}, 0, err
+	}
 	before, err := cpu(w.pid())
 	if err != nil {
 		return load{}, 0, err
@@ -80,6 +87,7 @@ func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher
 	if err != nil {
 		return load{}, 0, err
 	}
+	l.all = warm.requests + l.requests
 	return l, after - before, then(w, l)
 }
 
@@ -89,7 +97,7 @@ func (c *comparison) add(before, with, after load, own time.Duration) {
 	without := (before.cpu + after.cpu).Seconds() / (before.requests + after.requests)
 	c.cpu = append(c.cpu, (with.cpu+own).Seconds()/with.requests/without)
 	c.own = append(c.own, own.Seconds()/with.requests*100_000)
-	c.requests += with.requests
+	c.requests += with.all
 }
 
 // loss is in percent of the requests per second without.
@@ -118,13 +126,13 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 		}
 		return startAgent(ctx, b, s.network.server, "", "logs", "metrics")
 	}, func(w watcher, l load) error {
-		missing, err := w.(*collector).lostOf(ctx, l.requests)
+		missing, err := w.(*collector).lostOf(ctx, l.all)
 		if err != nil {
 			return err
 		}
 		lost += missing
 		after, err := cpu(s.sink.pid())
-		sinkCPU = append(sinkCPU, (after-before).Seconds()/l.requests*100_000)
+		sinkCPU = append(sinkCPU, (after-before).Seconds()/l.all*100_000)
 		return err
 	})
 	if err != nil {
