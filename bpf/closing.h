@@ -19,6 +19,9 @@ static __always_inline bool answers_late_data(const struct sock *sk, int state)
 	       BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
 }
 
+/* The state before CLOSE when that transition was missed. */
+#define STATE_UNKNOWN 0
+
 /* The order is design.md's: what was seen happening comes before what is inferred. */
 static __always_inline __u32 close_reason(const struct connection *connection,
 					  const struct sock *sk, int oldstate)
@@ -61,6 +64,9 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	/* Only a process that closes by reset is current here; a packet's victim is not. */
 	if ((oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT) && !sk->sk_err)
 		own_by_current(&connection->owner, OWNER_CLOSER);
+	/* The server's FIN tells enough of a state that was missed: what comes now comes late. */
+	if (oldstate == STATE_UNKNOWN && connection->flags & CONNECTION_SERVER_FIN)
+		oldstate = TCP_FIN_WAIT2;
 	reason = close_reason(connection, sk, oldstate);
 	/* Such a close sets the state first, and sends its reset when we know it no more. */
 	if (reason == CLOSE_SERVER_RESET && !(connection->flags & CONNECTION_RESET_SENT))

@@ -7,9 +7,9 @@
 
 /*
  * Inbound connections by socket address. The state hook inserts at ESTABLISHED and
- * deletes at CLOSE, the scans insert what was open before us, user space deletes
- * entries whose socket the live iterator finds gone. Full: the connection is
- * counted as lost and not followed. Size set at load.
+ * deletes at CLOSE, accept inserts and destroy deletes what it missed, the scans insert
+ * what was open before us, user space deletes entries whose socket the live iterator
+ * finds gone. Full: the connection is counted as lost and not followed. Size set at load.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -21,7 +21,6 @@ struct {
 /* One for each program that gives out ids, for each can be interrupted by another. */
 enum id_space {
 	ID_OPENED = 0, /* the state hook */
-	ID_OPENED_AGAIN, /* its twin */
 	ID_ADOPTED, /* the scans */
 	ID_LATE, /* accept */
 	ID_SPACES,
@@ -29,10 +28,9 @@ enum id_space {
 
 struct ids {
 	__u64 next[ID_SPACES];
-	__u64 without_room; /* the last socket that a map had no room for; see first_look */
 };
 
-/* Connection ids given out per CPU; see next_id and first_look. */
+/* Connection ids given out per CPU; see next_id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -84,35 +82,6 @@ static __always_inline __u64 next_id(enum id_space space)
 	if (!ids)
 		return 0;
 	return (__u64)bpf_get_smp_processor_id() << 48 | (__u64)space << 46 | ++ids->next[space];
-}
-
-/* How long after the first look of the two the second can be, in nanoseconds. */
-#define SECOND_LOOK 1000000000ULL
-
-/*
- * The state hook and its twin look at each transition one after the other, and what
- * the first did the second finds in the map. What had no room is not there: noted
- * here, so that it is counted once. A note that the second never saw, for it was
- * skipped, hides one look at a later socket of the same address, not both.
- */
-static __always_inline bool first_look(__u64 key)
-{
-	__u32 zero = 0;
-	struct ids *ids = bpf_map_lookup_elem(&connection_ids, &zero);
-
-	if (!ids || ids->without_room != key)
-		return true;
-	ids->without_room = 0;
-	return false;
-}
-
-static __always_inline void note_no_room(__u64 key)
-{
-	__u32 zero = 0;
-	struct ids *ids = bpf_map_lookup_elem(&connection_ids, &zero);
-
-	if (ids)
-		ids->without_room = key;
 }
 
 #endif

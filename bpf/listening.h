@@ -35,14 +35,10 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	struct listener listener = {};
 	struct listen_record *record;
 	struct owner owner = {};
-	const struct listener *known;
 	__u64 key = (__u64)sk;
 	bool followed;
 
 	listener.since = bpf_ktime_get_boot_ns();
-	known = bpf_map_lookup_elem(&listeners, &key);
-	if (known ? listener.since - known->since < SECOND_LOOK : !first_look(key))
-		return;
 	listener.netns = common->skc_net.net->ns.inum;
 	listener.port = common->skc_num;
 	listener.drops_before = sk->sk_drops.counter;
@@ -52,11 +48,9 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 	if (listener.port)
 		mark_listening(listener.netns, listener.port);
-	if (known)
+	if (bpf_map_lookup_elem(&listeners, &key))
 		ledger_add(LEDGER_LOST_STALE_LISTENER, 1);
 	followed = follow_listener(key, &listener, BPF_ANY);
-	if (!followed)
-		note_no_room(key);
 
 	own_by_current(&owner, OWNER_LISTENER);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
@@ -70,7 +64,7 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	submit(record);
 }
 
-static __always_inline void listen_closed(const struct tcp_sock *tp, enum id_space space)
+static __always_inline void listen_closed(const struct tcp_sock *tp)
 {
 	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
 	struct listen_record *record;
@@ -80,15 +74,11 @@ static __always_inline void listen_closed(const struct tcp_sock *tp, enum id_spa
 
 	listener = bpf_map_lookup_elem(&listeners, &key);
 	if (listener) {
-		if (listener->ended)
-			return;
 		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
 		if (!listener->port)
 			listener->port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 		listener->drops = (__u32)sk->sk_drops.counter - listener->drops_before;
 		last = *listener;
-	} else if (space == ID_OPENED_AGAIN) {
-		return; /* told of, or it was not followed and the first look told of it */
 	}
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {

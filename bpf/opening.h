@@ -48,11 +48,10 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 	if (track_half_open)
 		forget_half_open(connection);
 	if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
-		/* The key stands there when a CLOSE was missed, or the map is full. */
+		/* The key stands there when an end was missed, or the map is full. */
 		if (bpf_map_delete_elem(&connections, &key) == 0)
 			ledger_add(LEDGER_LOST_STALE, 1);
 		if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
-			note_no_room(key);
 			ledger_add(LEDGER_LOST_MAP_FULL, 1);
 			note_full(connection->opened);
 			return;
@@ -67,26 +66,11 @@ static __always_inline bool is_peer(const struct connection *connection, const s
 	return connection->flow.remote_port == bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
-/* The twin was here: the entry is this connection's, and not one whose CLOSE was missed. */
-static __always_inline bool opened_before(__u64 key, const struct sock *sk, __u64 now)
+static __always_inline void opened(struct sock *sk)
 {
-	const struct connection *known = bpf_map_lookup_elem(&connections, &key);
-
-	if (!known)
-		return !first_look(key);
-	return known->flow.remote_port == bpf_ntohs(sk->__sk_common.skc_dport) &&
-	       now - known->opened < SECOND_LOOK;
-}
-
-static __always_inline void opened(struct sock *sk, enum id_space space)
-{
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct connection connection = {};
-	__u64 key = (__u64)sk;
 	struct tcp_sock *tp;
 
-	if (opened_before(key, sk, now))
-		return;
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
@@ -94,7 +78,7 @@ static __always_inline void opened(struct sock *sk, enum id_space space)
 	socket_flow(sk, &connection.flow);
 	if (!flow_selected(&connection.flow))
 		return;
-	connection.opened = now;
+	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
 	connection.ifindex = socket_ifindex(sk);
 	/* Until now only the SYN-ACK can have been sent again. */
@@ -107,8 +91,8 @@ static __always_inline void opened(struct sock *sk, enum id_space space)
 	}
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(space);
-	follow(key, &connection);
+	connection.id = next_id(ID_OPENED);
+	follow((__u64)sk, &connection);
 }
 
 /* Until a connection is established only its SYN-ACK can have been sent again. */

@@ -138,11 +138,11 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 	return []feature{
 		{
 			name: connectionFeature, gives: "connections: beginning, end, counters and reason; new listeners", wanted: true,
-			// A program and its twin, see bpf/sock.bpf.c.
-			ways: []way{{
-				{program: "state", kind: hookBTF, at: "inet_sock_set_state"},
-				{program: "state_again", kind: hookBTF, at: "inet_sock_set_state"},
-			}},
+			ways: tracepoint(hookBTF, "inet_sock_set_state", "state"),
+		},
+		{
+			name: "missed_end", gives: "ends of connections that an interrupt hid", wanted: true,
+			ways: tracepoint(hookBTF, "tcp_destroy_sock", "destroy"),
 		},
 		{
 			name: "reset_received", gives: "resets by clients", wanted: true,

@@ -418,9 +418,65 @@ func TestSockLateDataIsNoClientReset(t *testing.T) {
 	}
 }
 
+// An end that the state hook misses is told when the socket goes, with the reason that
+// what was seen before proves.
+func TestSockEndThatTheStateHookMissed(t *testing.T) {
+	tests := []struct {
+		reason        connection.CloseReason
+		before, after func(t *testing.T, client, server *net.TCPConn)
+	}{
+		{
+			connection.CloseClientReset,
+			func(*testing.T, *net.TCPConn, *net.TCPConn) {},
+			func(t *testing.T, client, server *net.TCPConn) {
+				require.NoError(t, client.SetLinger(0))
+				require.NoError(t, client.Close())
+				_, err := server.Read(make([]byte, 1))
+				require.ErrorIs(t, err, unix.ECONNRESET)
+			},
+		},
+		{
+			connection.CloseServerFIN,
+			func(t *testing.T, client, server *net.TCPConn) {
+				require.NoError(t, server.CloseWrite())
+				_, err := client.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+			},
+			func(t *testing.T, client, _ *net.TCPConn) { require.NoError(t, client.Close()) },
+		},
+		{
+			connection.CloseUnknown,
+			func(*testing.T, *net.TCPConn, *net.TCPConn) {},
+			func(t *testing.T, client, server *net.TCPConn) { finish(t, client, server) },
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason.String(), func(t *testing.T) {
+			enterNetNS(t)
+			l := listen(t, "tcp4", "127.0.0.1:0")
+			k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
+			client, server := connect(t, l, "127.0.0.1")
+			send(t, client, server, 10)
+			test.before(t, client, server)
+			for _, a := range k.probe.attachments {
+				if a.name == connectionFeature {
+					require.NoError(t, a.detach())
+				}
+			}
+			test.after(t, client, server)
+			_ = server.Close()
+			k.until("close", func() bool { return len(k.closed) == 1 })
+			assert.Equal(t, test.reason.String(), k.closed[0].Reason.String())
+			assert.EqualValues(t, 10, k.closed[0].ReceivedBytes)
+			k.balance()
+		})
+	}
+}
+
 // Interrupts make the kernel skip runs of a hook. What is missed at the beginning is
-// found at accept, the end has a second hook, and what is missed all the same is in
-// the books: every connection that was told open is told closed or lost.
+// found at accept, what is missed at the end when the socket goes, and what the kernel
+// hides altogether is in the books: every connection that was told open is told closed
+// or lost.
 func TestSockBalancesUnderInterrupts(t *testing.T) {
 	enterNetNS(t)
 	steerLoopback(t)
@@ -460,8 +516,18 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	k.balance()
 	s, _ := k.snapshot(port)
 	assert.EqualValues(t, dialers*each, s.Ledger.Opened)
-	// Seen: 0 to 53 of 10,000, see bpf/sock.bpf.c.
-	assert.Greater(t, len(k.closed), dialers*each*9/10)
+	for _, hook := range s.Hooks {
+		if hook.Missed > 0 {
+			t.Logf("%s missed %d of %d runs", hook.Name, hook.Missed, hook.Missed+hook.Runs)
+		}
+	}
+	t.Logf("%d of %d ends seen", len(k.closed), dialers*each)
+	if emulated() {
+		assert.Len(t, k.closed, dialers*each)
+		return
+	}
+	// Seen on a kernel that hides a process: 1 to 63 of 10,000, see bpf/sock.bpf.c.
+	assert.Greater(t, len(k.closed), dialers*each*98/100)
 }
 
 // steerLoopback lets receive packet steering hand what arrives to either CPU, by an
