@@ -120,9 +120,8 @@ type sockHalfOpenKey struct {
 }
 
 type sockIds struct {
-	_           structs.HostLayout
-	Next        [4]uint64
-	WithoutRoom uint64
+	_    structs.HostLayout
+	Next [3]uint64
 }
 
 type sockLedgerEntry uint32
@@ -339,6 +338,7 @@ const (
 	sockProgAck4Kprobe              = "ack4_kprobe"
 	sockProgAck6Fentry              = "ack6_fentry"
 	sockProgAck6Kprobe              = "ack6_kprobe"
+	sockProgDestroy                 = "destroy"
 	sockProgDrop                    = "drop"
 	sockProgGraftFentry             = "graft_fentry"
 	sockProgGraftKprobe             = "graft_kprobe"
@@ -347,7 +347,6 @@ const (
 	sockProgRetransmitSynack        = "retransmit_synack"
 	sockProgSendReset               = "send_reset"
 	sockProgState                   = "state"
-	sockProgStateAgain              = "state_again"
 	sockProgSynFentry               = "syn_fentry"
 	sockProgSynKprobe               = "syn_kprobe"
 	sockVarAttributeProcess         = "attribute_process"
@@ -414,6 +413,7 @@ type sockProgramSpecs struct {
 	Ack4Kprobe       *ebpf.ProgramSpec `ebpf:"ack4_kprobe"`
 	Ack6Fentry       *ebpf.ProgramSpec `ebpf:"ack6_fentry"`
 	Ack6Kprobe       *ebpf.ProgramSpec `ebpf:"ack6_kprobe"`
+	Destroy          *ebpf.ProgramSpec `ebpf:"destroy"`
 	Drop             *ebpf.ProgramSpec `ebpf:"drop"`
 	GraftFentry      *ebpf.ProgramSpec `ebpf:"graft_fentry"`
 	GraftKprobe      *ebpf.ProgramSpec `ebpf:"graft_kprobe"`
@@ -422,7 +422,6 @@ type sockProgramSpecs struct {
 	RetransmitSynack *ebpf.ProgramSpec `ebpf:"retransmit_synack"`
 	SendReset        *ebpf.ProgramSpec `ebpf:"send_reset"`
 	State            *ebpf.ProgramSpec `ebpf:"state"`
-	StateAgain       *ebpf.ProgramSpec `ebpf:"state_again"`
 	SynFentry        *ebpf.ProgramSpec `ebpf:"syn_fentry"`
 	SynKprobe        *ebpf.ProgramSpec `ebpf:"syn_kprobe"`
 }
@@ -552,6 +551,7 @@ type sockPrograms struct {
 	Ack4Kprobe       *ebpf.Program `ebpf:"ack4_kprobe"`
 	Ack6Fentry       *ebpf.Program `ebpf:"ack6_fentry"`
 	Ack6Kprobe       *ebpf.Program `ebpf:"ack6_kprobe"`
+	Destroy          *ebpf.Program `ebpf:"destroy"`
 	Drop             *ebpf.Program `ebpf:"drop"`
 	GraftFentry      *ebpf.Program `ebpf:"graft_fentry"`
 	GraftKprobe      *ebpf.Program `ebpf:"graft_kprobe"`
@@ -560,7 +560,6 @@ type sockPrograms struct {
 	RetransmitSynack *ebpf.Program `ebpf:"retransmit_synack"`
 	SendReset        *ebpf.Program `ebpf:"send_reset"`
 	State            *ebpf.Program `ebpf:"state"`
-	StateAgain       *ebpf.Program `ebpf:"state_again"`
 	SynFentry        *ebpf.Program `ebpf:"syn_fentry"`
 	SynKprobe        *ebpf.Program `ebpf:"syn_kprobe"`
 }
@@ -573,6 +572,7 @@ func (p *sockPrograms) Close() error {
 		p.Ack4Kprobe,
 		p.Ack6Fentry,
 		p.Ack6Kprobe,
+		p.Destroy,
 		p.Drop,
 		p.GraftFentry,
 		p.GraftKprobe,
@@ -581,7 +581,6 @@ func (p *sockPrograms) Close() error {
 		p.RetransmitSynack,
 		p.SendReset,
 		p.State,
-		p.StateAgain,
 		p.SynFentry,
 		p.SynKprobe,
 	)
