@@ -48,6 +48,13 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	return CLOSE_UNKNOWN;
 }
 
+/* A close that resets sets the state first, and sends its reset when we know it no more. */
+static __noinline void count_late_reset(const struct connection *connection)
+{
+	if (!(connection->flags & CONNECTION_RESET_SENT))
+		count_connection(connection, PORT_RESET_SENT, 1);
+}
+
 static __always_inline void closed(struct sock *sk, int oldstate)
 {
 	__u64 key = (__u64)sk;
@@ -68,9 +75,8 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	if (oldstate == STATE_UNKNOWN && connection->flags & CONNECTION_SERVER_FIN)
 		oldstate = TCP_FIN_WAIT2;
 	reason = close_reason(connection, sk, oldstate);
-	/* Such a close sets the state first, and sends its reset when we know it no more. */
-	if (reason == CLOSE_SERVER_RESET && !(connection->flags & CONNECTION_RESET_SENT))
-		count_connection(connection, PORT_RESET_SENT, 1);
+	if (reason == CLOSE_SERVER_RESET)
+		count_late_reset(connection);
 
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {

@@ -28,9 +28,8 @@ static __always_inline void describe_listen(struct listen_record *record, __u32 
  * inet_csk_listen_start() announces LISTEN before get_port() has run: the port of a
  * socket that bind() gave none is 0 here. look_at_listeners finds it later.
  */
-static __always_inline void listen_opened(const struct tcp_sock *tp)
+static __noinline void listen_opened(struct sock *sk)
 {
-	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
 	const struct sock_common *common = &sk->__sk_common;
 	struct listener listener = {};
 	struct listen_record *record;
@@ -38,6 +37,9 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	__u64 key = (__u64)sk;
 	bool followed;
 
+	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
+	if (!bpf_skc_to_tcp_sock(sk))
+		return;
 	listener.since = bpf_ktime_get_boot_ns();
 	listener.netns = common->skc_net.net->ns.inum;
 	listener.port = common->skc_num;
@@ -64,14 +66,16 @@ static __always_inline void listen_opened(const struct tcp_sock *tp)
 	submit(record);
 }
 
-static __always_inline void listen_closed(const struct tcp_sock *tp)
+static __noinline void listen_closed(struct sock *sk)
 {
-	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct listen_record *record;
 	struct listener *listener;
 	struct listener last = {};
 	__u64 key = (__u64)sk;
 
+	if (!tp)
+		return;
 	listener = bpf_map_lookup_elem(&listeners, &key);
 	if (listener) {
 		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */

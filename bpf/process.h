@@ -74,21 +74,18 @@ static __always_inline void describe_process(struct task_struct *task,
 	BPF_CORE_READ_STR_INTO(&record->comm, task, group_leader, comm);
 }
 
-/* Tells user space of a process unless it was told before. */
-static __always_inline void announce_process(struct task_struct *task,
-					     const struct process_key *key)
+/* Tells user space of the current process. Rare, so out of the hooks' line of code. */
+static __noinline void announce_process(const struct process_key *key)
 {
 	struct process_record *record;
 	__u8 told = 1;
 
-	if (bpf_map_lookup_elem(&processes, key))
-		return;
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		ledger_add(LEDGER_LOST_RING_PROCESS, 1);
 		return;
 	}
-	describe_process(task, key, record);
+	describe_process((void *)bpf_get_current_task(), key, record);
 	submit(record);
 	bpf_map_update_elem(&processes, key, &told, BPF_ANY);
 }
@@ -124,7 +121,8 @@ static __always_inline void own_by_current(struct owner *owner, __u32 source)
 	if (!attribute_process || owner->source >= source || !current_key(&owner->process))
 		return;
 	owner->source = source;
-	announce_process((void *)bpf_get_current_task(), &owner->process);
+	if (!bpf_map_lookup_elem(&processes, &owner->process))
+		announce_process(&owner->process);
 }
 
 #endif

@@ -53,34 +53,23 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
-	struct tcp_sock *tp;
-
+	/* A TCP Fast Open child may leave it by a FIN, the client's or ours. */
+	if (oldstate == TCP_SYN_RECV && newstate != TCP_CLOSE)
+		opened(sk);
 	switch (newstate) {
-	case TCP_ESTABLISHED:
-		if (oldstate == TCP_SYN_RECV)
-			opened(sk);
-		break;
 	case TCP_CLOSE_WAIT:
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
-		/* A TCP Fast Open child may leave SYN_RECV by a FIN, the client's or ours. */
-		if (oldstate == TCP_SYN_RECV)
-			opened(sk);
 		fin(sk, newstate);
 		break;
 	case TCP_CLOSE:
-		if (oldstate != TCP_LISTEN) {
+		if (oldstate == TCP_LISTEN)
+			listen_closed(sk);
+		else
 			closed(sk, oldstate);
-			break;
-		}
-		tp = bpf_skc_to_tcp_sock(sk);
-		if (tp)
-			listen_closed(tp);
 		break;
 	case TCP_LISTEN:
-		tp = bpf_skc_to_tcp_sock(sk);
-		if (tp)
-			listen_opened(tp);
+		listen_opened(sk);
 		break;
 	}
 	return 0;
