@@ -16,7 +16,7 @@
 static __always_inline bool answers_late_data(const struct sock *sk, int state)
 {
 	return (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) &&
-	       BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN;
+	       READ_AS(struct sock, sk, sk_shutdown) & RCV_SHUTDOWN;
 }
 
 /* The state before CLOSE when that transition was missed. */

@@ -63,7 +63,8 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 
 static __always_inline bool is_peer(const struct connection *connection, const struct sock *sk)
 {
-	return connection->flow.remote_port == bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	return connection->flow.remote_port ==
+	       bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
 }
 
 static __always_inline void opened(struct sock *sk)

@@ -11,6 +11,18 @@
 
 #include "records.h"
 
+extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
+
+/*
+ * A member of what a number points to. Where the kernel takes our word for the type
+ * (6.2, commit a35b9af4ec2c) this is one load, which gives 0 where nothing is mapped;
+ * before, a call.
+ */
+#define READ_AS(type, pointer, member)                                                             \
+	(bpf_rdonly_cast                                                                           \
+		 ? ((type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))->member       \
+		 : BPF_CORE_READ((type *)(pointer), member))
+
 static __always_inline void map_ipv4(__u8 to[16], __be32 address)
 {
 	__u32 *words = (__u32 *)to;
@@ -50,15 +62,15 @@ static __always_inline void socket_flow(const struct sock *sk, struct flow *flow
 /* The same for a pointer that came as a number: every load is checked. */
 static __always_inline void socket_flow_checked(const struct sock *sk, struct flow *flow)
 {
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET) {
-		map_ipv4(flow->local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-		map_ipv4(flow->remote, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	if (READ_AS(struct sock, sk, __sk_common.skc_family) == AF_INET) {
+		map_ipv4(flow->local, READ_AS(struct sock, sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(flow->remote, READ_AS(struct sock, sk, __sk_common.skc_daddr));
 	} else {
 		BPF_CORE_READ_INTO(&flow->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
 		BPF_CORE_READ_INTO(&flow->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
 	}
-	flow->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	flow->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	flow->local_port = READ_AS(struct sock, sk, __sk_common.skc_num);
+	flow->remote_port = bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
 }
 
 /* The interface that the last segment of the handshake came in by; 0 = unknown. */
@@ -66,7 +78,7 @@ static __always_inline __u32 socket_ifindex_checked(const struct sock *sk)
 {
 	/* struct sock has it since 5.16; before, struct inet_sock. */
 	if (bpf_core_field_exists(struct sock, sk_rx_dst_ifindex))
-		return BPF_CORE_READ(sk, sk_rx_dst_ifindex);
+		return READ_AS(struct sock, sk, sk_rx_dst_ifindex);
 	if (bpf_core_field_exists(struct inet_sock, rx_dst_ifindex))
 		return BPF_CORE_READ((const struct inet_sock *)sk, rx_dst_ifindex);
 	return 0;
@@ -121,19 +133,21 @@ static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_
 static __always_inline void socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
 						 struct live_record *to)
 {
-	to->rx_bytes = BPF_CORE_READ(tp, bytes_received);
-	to->tx_bytes = BPF_CORE_READ(tp, bytes_acked);
+	to->rx_bytes = READ_AS(struct tcp_sock, tp, bytes_received);
+	to->tx_bytes = READ_AS(struct tcp_sock, tp, bytes_acked);
 	if (flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN))
-		discount_fins(&to->rx_bytes, &to->tx_bytes,
-			      BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
-			      (flags & CONNECTION_FIN_SENT) &&
-				      BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq));
+		discount_fins(
+			&to->rx_bytes, &to->tx_bytes,
+			READ_AS(struct tcp_sock, tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
+			(flags & CONNECTION_FIN_SENT) &&
+				READ_AS(struct tcp_sock, tp, snd_una) ==
+					READ_AS(struct tcp_sock, tp, write_seq));
 }
 
 /* Whether the socket still has the flow's ports, which are one load. */
 static __always_inline bool has_ports(const struct sock *sk, const struct flow *flow)
 {
-	__u32 pair = BPF_CORE_READ(sk, __sk_common.skc_portpair);
+	__u32 pair = READ_AS(struct sock, sk, __sk_common.skc_portpair);
 	__be16 ports[2];
 
 	__builtin_memcpy(ports, &pair, sizeof(pair));
@@ -143,22 +157,26 @@ static __always_inline bool has_ports(const struct sock *sk, const struct flow *
 /* The TCP socket that a process's socket stands for; NULL for anything else. */
 static __always_inline struct sock *tcp_socket(struct sock *sk)
 {
+	__u16 protocol = READ_AS(struct sock, sk, sk_protocol);
+
 	/* The counters are the first subflow's, which an MPTCP parent points to. */
-	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP &&
-	    bpf_core_type_exists(struct mptcp_sock))
-		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP ? sk : NULL;
+	if (protocol == IPPROTO_MPTCP && bpf_core_type_exists(struct mptcp_sock)) {
+		sk = READ_AS(struct mptcp_sock, sk, first);
+		protocol = READ_AS(struct sock, sk, sk_protocol);
+	}
+	return protocol == IPPROTO_TCP ? sk : NULL;
 }
 
 /* The TCP socket behind an open file; NULL for anything else. */
 static __always_inline struct sock *file_socket(struct file *file)
 {
 	struct socket *socket;
+	struct inode *inode = READ_AS(struct file, file, f_inode);
 
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	if ((READ_AS(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	return tcp_socket(BPF_CORE_READ(socket, sk));
+	socket = READ_AS(struct file, file, private_data);
+	return tcp_socket(READ_AS(struct socket, socket, sk));
 }
 
 #endif
