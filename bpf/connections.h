@@ -10,6 +10,10 @@
  * deletes at CLOSE, accept inserts and destroy deletes what it missed, the scans insert
  * what was open before us, user space deletes entries whose socket the live iterator
  * finds gone. Full: the connection is counted as lost and not followed. Size set at load.
+ *
+ * Not SK_STORAGE, which tracing programs have since 5.11: to create and delete an entry of
+ * this size took 5.3 times as long as to insert and delete one here (460 against 87 ns on
+ * 6.18), and each of the four lookups of a connection saves but 4 ns.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
