@@ -5,6 +5,7 @@
 
 #include "connections.h"
 #include "emit.h"
+#include "opening.h"
 #include "ports.h"
 #include "process.h"
 #include "socket.h"
@@ -96,13 +97,19 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 }
 
 /* The state says whose FIN it is; LAST_ACK also proves that the client's came first. */
-static __always_inline void fin(const struct sock *sk, int newstate)
+static __always_inline void fin(struct sock *sk, int newstate)
 {
 	__u64 key = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
-	if (!connection)
-		return;
+	if (!connection) {
+		if (newstate == TCP_CLOSE_WAIT)
+			return;
+		opened_unseen(sk);
+		connection = bpf_map_lookup_elem(&connections, &key);
+		if (!connection)
+			return;
+	}
 	if (!(connection->flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN)))
 		connection->flags |=
 			newstate == TCP_FIN_WAIT1 ? CONNECTION_SERVER_FIN : CONNECTION_CLIENT_FIN;

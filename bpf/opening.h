@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The beginning of a connection: entered when established, or late, at accept. */
+/* The beginning of a connection: entered when established, or late, at accept or a FIN. */
 #ifndef EBPF_TCP_OPENING_H
 #define EBPF_TCP_OPENING_H
 
@@ -106,12 +106,12 @@ static __always_inline void late_handshake(const struct tcp_sock *tp, struct con
 }
 
 /*
- * The hook runs before the state is stored: a socket that is ESTABLISHED and not in the
+ * The state hook runs before the state is stored: a socket that is ESTABLISHED and not in the
  * map was missed, unless the map has been full, or was there before us: its last packet
  * came before we did, and a network namespace that we may not enter hid it from the
  * scans. Since when it waited to be accepted is not known.
  */
-static __always_inline void opened_late(const struct sock *sk)
+static __always_inline void opened_late(const struct sock *sk, bool long_ago)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
@@ -130,7 +130,7 @@ static __always_inline void opened_late(const struct sock *sk)
 	late_handshake(tp, &connection);
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
-	if (BPF_CORE_READ(tp, tcp_mstamp) < loaded_us)
+	if (long_ago || BPF_CORE_READ(tp, tcp_mstamp) < loaded_us)
 		connection.flags |= CONNECTION_ADOPTED;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
@@ -144,6 +144,19 @@ static __always_inline void opened_late(const struct sock *sk)
 	ledger_add(LEDGER_OPENED, 1);
 	if (emit_open)
 		send_open(&connection);
+}
+
+/*
+ * A connection that nobody knows and whose server closes it now: where no hook of accept
+ * is to be had, this is where a beginning that was missed is found. Inbound: the backlog
+ * is a listener's, from which sk_clone() copies it, and nothing ever changes it (0 is a
+ * listener's that asked for 0: its connections are not found). It is adopted, for
+ * nobody knows since when it was open.
+ */
+static __noinline void opened_unseen(struct sock *sk)
+{
+	if (sk->sk_max_ack_backlog && bpf_skc_to_tcp_sock(sk))
+		opened_late(sk, true);
 }
 
 #endif

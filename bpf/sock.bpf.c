@@ -11,10 +11,11 @@
  *
  * Why destroy: since 6.1 (commit 05b24ff9b2cf) the kernel does not run a program inside
  * itself on one CPU, it skips the inner run (recursion_misses), and a softirq may interrupt a
- * process in the middle of the state hook. Of the programs only that one is skipped then: a
- * beginning is found at accept, an end when the socket goes. What a process does with its own
- * socket is never the inner run, so no listener and no FIN of ours is missed. A connection whose
- * beginning was missed and that nobody accepts stays unknown, and is not counted.
+ * process in the middle of the state hook. Of the programs only that one is skipped then: an end
+ * is found when the socket goes, a beginning at accept or when the server closes. What a process
+ * does with its own socket is never the inner run, so no listener and no FIN of ours is missed. A
+ * connection whose beginning was missed and that is reset before anybody accepts it, or before
+ * the server closes where accept has no hook, stays unknown, and is not counted.
  *
  * One kernel, 6.18-fc, was seen to run no program of this object while process 1 is current, not
  * even in a softirq on top of it. An end that falls there is counted as lost, stale.
