@@ -6,12 +6,15 @@ package main
 
 import "context"
 
-// measurePackets has the kernel run the TC program over and over on one packet.
+// measurePackets has the kernel run the TC program over and over on one packet, or on
+// one that is from another client each time.
 func measurePackets(ctx context.Context, b *bench) error {
-	seen := []string{"ns/packet"}
-	return b.take(ctx, goBenchmark{folder: "internal/probe", pattern: "^BenchmarkTC$", times: 20, count: 5},
+	seen := []string{"ns/packet", "empty-ns"}
+	seenSYN := []string{"ns/packet", "reference-ns"}
+	return b.take(ctx, goBenchmark{folder: "internal/probe", pattern: "^BenchmarkTC$", times: 20, count: 3},
 		fromBenchmark{id: "tc-data", benchmark: "BenchmarkTC/data", metric: "x-empty", seen: seen},
-		fromBenchmark{id: "tc-syn-hit", benchmark: "BenchmarkTC/SYN", metric: "x-bare", seen: seen},
-		fromBenchmark{id: "tc-syn-miss", benchmark: "BenchmarkTC/SYN,_new_source", metric: "x-bare", seen: seen},
-		fromBenchmark{id: "tc-syn-half-open", benchmark: "BenchmarkTC/SYN,_half-open_tracked", metric: "x-bare", seen: seen})
+		fromBenchmark{id: "tc-syn-hit", benchmark: "BenchmarkTC/SYN", metric: "x-reference", seen: seenSYN},
+		fromBenchmark{id: "tc-syn-miss", benchmark: "BenchmarkTC/SYN,_new_clients", metric: "x-reference", seen: seenSYN},
+		fromBenchmark{id: "tc-syn-half-open-hit", benchmark: "BenchmarkTC/SYN,_half-open_tracked", metric: "x-reference", seen: seenSYN},
+		fromBenchmark{id: "tc-syn-half-open-miss", benchmark: "BenchmarkTC/SYN,_half-open_tracked,_new_clients", metric: "x-reference", seen: seenSYN})
 }
