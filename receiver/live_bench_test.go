@@ -38,6 +38,7 @@ func benchmarkSnapshot(b *testing.B, n int) {
 	cfg := createDefaultConfig()
 	cfg.TC.Mode = string(probe.TCOff)
 	cfg.Ports.Include = []any{int(server.port)}
+	cfg.Limits.Connections, cfg.Limits.RingBytes = mostConnections, mostRingBytes // on any machine
 	w := newWay(b)
 	w.handler.logs = nil
 	k := startKernel(b, cfg, w.handler)
