@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -106,43 +105,6 @@ exporters:
 service:
   pipelines:
 %s`, receiver, sinkPort, pipelines), agentTelemetryPort)
-}
-
-// counter adds up the collector's own metrics of that name, and of those only the
-// ones whose labels contain all of the given.
-func (c *collector) counter(name string, labels ...string) (float64, error) {
-	text, err := run(c.in.command("curl", "-sf", fmt.Sprintf("http://127.0.0.1:%d/metrics", c.telemetry)))
-	if err != nil {
-		return 0, err
-	}
-	total, found := 0.0, false
-lines:
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		space := strings.LastIndexByte(line, ' ')
-		if space < 0 {
-			continue
-		}
-		value := line[space+1:]
-		metric, set, _ := strings.Cut(line[:space], "{")
-		if strings.TrimSuffix(metric, "_total") != name {
-			continue
-		}
-		for _, label := range labels {
-			if !strings.Contains(set, label) {
-				continue lines
-			}
-		}
-		number, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read %s: %w", name, err)
-		}
-		total, found = total+number, true
-	}
-	if !found {
-		return 0, fmt.Errorf("the collector has no metric %s%v", name, labels)
-	}
-	return total, nil
 }
 
 // lostOf waits until that many connections are accounted for, which is a matter of

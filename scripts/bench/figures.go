@@ -76,6 +76,8 @@ var figures = []figure{
 
 	{id: "collector-pass", name: "whole collector during one pass over 100k, CPU time", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},
+	{id: "burst-logs", name: "100k connections reset at once, a log each: closes lost", unit: records, target: 0},
+	{id: "burst-metrics", name: "100k connections reset at once, metrics only: closes lost", unit: records, target: 0},
 	{id: "maps", name: "kernel memory of all maps, defaults", unit: mebi, target: 64},
 }
 

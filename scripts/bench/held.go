@@ -76,11 +76,33 @@ func (h *held) grow(ctx context.Context, count int) error {
 	return nil
 }
 
+// reset ends all connections at once: the servers are killed, and a socket that is
+// closed without linger time resets its connection.
+func (h *held) reset() error {
+	for _, a := range h.actors {
+		if a.name != "hold-server" {
+			continue
+		}
+		if err := a.cmd.Process.Kill(); err != nil {
+			return fmt.Errorf("kill %s: %w", a.name, err)
+		}
+	}
+	for _, a := range h.actors {
+		if a.name == "hold-server" {
+			<-a.ended
+		}
+	}
+	return nil
+}
+
 // close lets go of all connections.
 func (h *held) close() error {
 	var failed []error
 	for _, a := range h.actors {
-		failed = append(failed, a.input.Close(), a.stop(syscall.SIGTERM))
+		if err := a.input.Close(); !errors.Is(err, os.ErrClosed) { // as it is when the actor has ended
+			failed = append(failed, err)
+		}
+		failed = append(failed, a.stop(syscall.SIGTERM))
 	}
 	return errors.Join(failed...)
 }

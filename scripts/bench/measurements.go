@@ -19,6 +19,7 @@ func measurements() []measurement {
 		{"keep-alive", false, measureKeepAlive},
 		{"peers", false, measurePeers},
 		{"open", false, measureOpen},
+		{"burst", false, measureBurst},
 		{"interfaces", false, measureInterfaces},
 	}
 }

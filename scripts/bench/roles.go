@@ -40,6 +40,10 @@ func holdServer(args []string) error {
 	if err := unix.Bind(listener, socketAddress(at)); err != nil {
 		return fmt.Errorf("bind to %s: %w", at, err)
 	}
+	// Those that it accepts inherit it: they end by a reset, and leave nothing behind.
+	if err := unix.SetsockoptLinger(listener, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return fmt.Errorf("have connections end by reset: %w", err)
+	}
 	if err := unix.Listen(listener, unix.SOMAXCONN); err != nil {
 		return fmt.Errorf("listen at %s: %w", at, err)
 	}
