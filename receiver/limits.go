@@ -17,8 +17,8 @@ const (
 	// that the defaults never take more than docs/limits.md says.
 	memoryPerConnection               = 64 << 10
 	leastConnections, mostConnections = 4 << 10, 128 << 10
-	memoryPerRingByte                 = 1 << 10
-	leastRingBytes, mostRingBytes     = 1 << 20, 8 << 20
+	memoryPerRingByte                 = 512
+	leastRingBytes, mostRingBytes     = 1 << 20, 16 << 20
 
 	// tablesPerMap is how many entries a table of the receiver's own has for each of the
 	// kernel's map: it keeps what has ended in the kernel for a while.

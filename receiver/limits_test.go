@@ -18,11 +18,11 @@ func TestLimitsByMemory(t *testing.T) {
 		connections, ringByte int
 	}{
 		{"128 MiB", "MemTotal:         131072 kB\nMemFree: 1 kB\n", 4096, 1 << 20},
-		{"1 GiB", "MemTotal:        1048576 kB\n", 16384, 1 << 20},
-		{"a bit less than 4 GiB", "MemTotal:        4030000 kB\n", 32768, 2 << 20},
-		{"8 GiB", "MemTotal:        8388608 kB\n", 131072, 8 << 20},
-		{"1 TiB", "MemTotal:     1073741824 kB\n", 131072, 8 << 20},
-		{"unreadable", "nonsense", 131072, 8 << 20},
+		{"1 GiB", "MemTotal:        1048576 kB\n", 16384, 2 << 20},
+		{"a bit less than 4 GiB", "MemTotal:        4030000 kB\n", 32768, 4 << 20},
+		{"8 GiB", "MemTotal:        8388608 kB\n", 131072, 16 << 20},
+		{"1 TiB", "MemTotal:     1073741824 kB\n", 131072, 16 << 20},
+		{"unreadable", "nonsense", 131072, 16 << 20},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

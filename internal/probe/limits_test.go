@@ -59,7 +59,7 @@ func TestMapsTakeWhatIsDocumented(t *testing.T) {
 	enterNetNS(t)
 	d, err := Diagnose(testConfig(func(c *Config) {
 		c.HalfOpen, c.TCMode = true, TCAuto
-		c.MaxConnections, c.RingBytes = 128<<10, 8<<20
+		c.MaxConnections, c.RingBytes = 128<<10, 16<<20
 		c.IncludePorts = []PortRange{{80, 80}}
 	}))
 	require.NoError(t, err)
