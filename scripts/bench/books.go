@@ -20,8 +20,11 @@ type metric struct {
 }
 
 // metrics are the collector's own.
-func (c *collector) metrics() ([]metric, error) {
-	text, err := run(c.in.command("curl", "-sf", fmt.Sprintf("http://127.0.0.1:%d/metrics", c.telemetry)))
+func (c *collector) metrics() ([]metric, error) { return c.in.scrape(c.telemetry) }
+
+// scrape reads metrics in Prometheus' format from a port of loopback.
+func (ns namespace) scrape(port int) ([]metric, error) {
+	text, err := run(ns.command("curl", "-sf", fmt.Sprintf("http://127.0.0.1:%d/metrics", port)))
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +37,7 @@ func (c *collector) metrics() ([]metric, error) {
 		}
 		value, err := strconv.ParseFloat(line[space+1:], 64)
 		if err != nil {
-			return nil, fmt.Errorf("read the collector's metrics: %w", err)
+			return nil, fmt.Errorf("read the metrics at port %d: %w", port, err)
 		}
 		name, labels, _ := strings.Cut(line[:space], "{")
 		all = append(all, metric{strings.TrimSuffix(name, "_total"), labels, value})
@@ -79,6 +82,20 @@ type account struct {
 // difference is what the account does not explain; 0 at rest.
 func (a account) difference() float64 {
 	return a.produced - a.delivered - a.active - a.queued - a.lost
+}
+
+// since is what has come since an earlier look.
+func (a account) since(before account) account {
+	a.produced -= before.produced
+	a.delivered -= before.delivered
+	a.lost -= before.lost
+	a.losses = maps.Clone(a.losses)
+	for place, n := range before.losses {
+		if a.losses[place] -= n; a.losses[place] == 0 {
+			delete(a.losses, place)
+		}
+	}
+	return a
 }
 
 // lostWhere tells the losses by place and reason, the greatest first.

@@ -20,6 +20,7 @@ const (
 	sinkPort           = 4317
 	sinkTelemetryPort  = 8889
 	agentTelemetryPort = 8888
+	servedMetricsPort  = 9464
 )
 
 // collector is a running collector, or what stands for one.
@@ -88,15 +89,30 @@ func startSink(ctx context.Context, _ *bench, in namespace) (*collector, error) 
 // startAgent runs the receiver with all defaults, but for the given lines, which are
 // indented by four, and sends the signals to the sink.
 func startAgent(ctx context.Context, b *bench, in namespace, receiver string, signals ...string) (*collector, error) {
+	return startAgentTo(ctx, b, in, receiver, "otlp_grpc", signals...)
+}
+
+// startServingAgent runs the receiver likewise, and has its metrics at servedMetricsPort
+// of loopback, too.
+func startServingAgent(ctx context.Context, b *bench, in namespace, receiver string) (*collector, error) {
+	return startAgentTo(ctx, b, in, receiver, "otlp_grpc, prometheus", "logs", "metrics")
+}
+
+func startAgentTo(ctx context.Context, b *bench, in namespace, receiver, exporters string, signals ...string) (*collector, error) {
 	pipelines := ""
 	for _, signal := range signals {
-		pipelines += fmt.Sprintf("    %s: {receivers: [ebpf_tcp], exporters: [otlp_grpc]}\n", signal)
+		to := exporters
+		if signal == "logs" {
+			to = "otlp_grpc"
+		}
+		pipelines += fmt.Sprintf("    %s: {receivers: [ebpf_tcp], exporters: [%s]}\n", signal, to)
 	}
 	return startCollector(ctx, b, in, fmt.Sprintf(`
 receivers:
   ebpf_tcp:
 %s
 exporters:
+  prometheus: {endpoint: "127.0.0.1:%d"}
   otlp_grpc:
     endpoint: 127.0.0.1:%d
     tls: {insecure: true}
@@ -104,7 +120,7 @@ exporters:
     sending_queue: {block_on_overflow: true}
 service:
   pipelines:
-%s`, receiver, sinkPort, pipelines), agentTelemetryPort)
+%s`, receiver, servedMetricsPort, sinkPort, pipelines), agentTelemetryPort)
 }
 
 // lostOf waits until that many connections are accounted for, which is a matter of

@@ -78,6 +78,12 @@ var figures = []figure{
 	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},
 	{id: "burst-logs", name: "100k connections reset at once, a log each: closes lost", unit: records, target: 0},
 	{id: "burst-metrics", name: "100k connections reset at once, metrics only: closes lost", unit: records, target: 0},
+	{id: "floods-resident", name: "1M SYNs of as many sources, 1M to all ports, connections as fast as they go: resident set, more than with a tenth of the SYNs", unit: mebi, target: 8},
+	{id: "floods-maps", name: "the same: kernel memory of all maps, more than before", unit: mebi, target: 0},
+	{id: "floods-difference", name: "the same: attempts without account", unit: records, target: 0},
+	{id: "floods-half-open-resident", name: "the same, half-open tracked: resident set, more than with a tenth of the SYNs", unit: mebi, target: 8},
+	{id: "floods-half-open-maps", name: "the same, half-open tracked: kernel memory of all maps, more than before", unit: mebi, target: 0},
+	{id: "floods-half-open-difference", name: "the same, half-open tracked: attempts without account", unit: records, target: 0},
 	{id: "maps", name: "kernel memory of all maps, defaults", unit: mebi, target: 64},
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 )
@@ -33,13 +34,21 @@ type actor struct {
 	input io.Closer
 }
 
-// act starts a role in a namespace and waits until it is ready.
-func act(ctx context.Context, ns namespace, role string, args ...string) (*actor, error) {
-	self, err := os.Executable()
+// self prepares this program in a role.
+func (ns namespace) self(role string, args ...string) (*exec.Cmd, error) {
+	path, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	cmd := ns.command(self, append([]string{role}, args...)...)
+	return ns.command(path, append([]string{role}, args...)...), nil
+}
+
+// act starts a role in a namespace and waits until it is ready.
+func act(ctx context.Context, ns namespace, role string, args ...string) (*actor, error) {
+	cmd, err := ns.self(role, args...)
+	if err != nil {
+		return nil, err
+	}
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe to %s: %w", role, err)

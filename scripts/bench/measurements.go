@@ -20,6 +20,7 @@ func measurements() []measurement {
 		{"peers", false, measurePeers},
 		{"open", false, measureOpen},
 		{"burst", false, measureBurst},
+		{"floods", false, measureFloods},
 		{"interfaces", false, measureInterfaces},
 	}
 }

@@ -22,6 +22,7 @@ var roles = map[string]func([]string) error{
 	"hold-server": holdServer,
 	"hold-client": holdClient,
 	"sink":        runSink,
+	"flood":       floodRole,
 }
 
 // holdServer accepts connections at an address and port until its input ends.

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// floodSYNs is how many sources send a SYN, and how many go to closed ports.
+	floodSYNs = 1_000_000
+	// floodChurn is how long connections come and go as fast as they can.
+	floodChurn = 3 * time.Second
+	// warmUpPart is the part of the SYNs that is sent first, with as much churn: the process
+	// has then what it needs for such traffic, whatever its amount.
+	warmUpPart = 10
+	// floodInterval is shorter than the defaults, so that rest is found sooner.
+	floodInterval = 2 * time.Second
+)
+
+// measureFloods floods a server with SYNs and with connections, and finds out whether
+// the collector needs more memory for more of them, and accounts for every one.
+func measureFloods(ctx context.Context, b *bench) error {
+	return errors.Join(
+		b.floods(ctx, "floods", false),
+		b.floods(ctx, "floods-half-open", true))
+}
+
+// floods makes the figures that begin with name. Clients that are none of ours are left
+// out, so that counts are exact; but for the intervals the rest is default.
+func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err error) {
+	s, err := openSite(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	// Answers go to the client, which forwards nothing.
+	if err := ip(s.network.server.ip("route add " + floodPool + " via " + clientAddress)); err != nil {
+		return err
+	}
+	f := flooded{site: s, tracked: halfOpen}
+	f.agent, err = startServingAgent(ctx, b, s.network.server, fmt.Sprintf(`
+    collection_interval: %[1]s
+    clients: {include: [%[2]s, %[3]s]}
+    connections: {half_open: %[4]t, handshake_timeout: %[1]s}
+`, floodInterval, floodPool, clientAddress, halfOpen))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.agent.close()) }()
+	idle, err := f.agent.memory()
+	if err != nil {
+		return err
+	}
+	warm, err := f.all(ctx, warmUpPart)
+	if err != nil {
+		return err
+	}
+	full, err := f.all(ctx, 1)
+	if err != nil {
+		return err
+	}
+	after, err := f.agent.memory()
+	if err != nil {
+		return err
+	}
+	const mib = 1 << 20
+	b.found(name+"-resident", sample{(max(full.most.resident, after.resident) - warm.most.resident) / mib},
+		"%.0f MiB idle, at most %.0f during a tenth and %.0f during all, %.0f after",
+		idle.resident/mib, warm.most.resident/mib, full.most.resident/mib, after.resident/mib)
+	b.found(name+"-maps", sample{(max(full.most.maps, after.maps) - idle.maps) / mib}, "%.1f MiB", after.maps/mib)
+	b.found(name+"-difference", sample{warm.difference + full.difference}, "%s", strings.Join(full.seen, "; "))
+	return nil
+}
+
+// memory is what a collector takes at one time, in bytes.
+type memory struct{ resident, maps float64 }
+
+func (c *collector) memory() (m memory, err error) {
+	if m.resident, err = resident(c.pid()); err != nil {
+		return m, err
+	}
+	m.maps, err = mapBytes(c.pid())
+	return m, err
+}
+
+// most watches the memory until the function returns, and tells the greatest.
+func (c *collector) most(do func() error) (most memory, err error) {
+	done := make(chan error)
+	go func() { done <- do() }()
+	for {
+		now, err := c.memory()
+		if err != nil {
+			return most, errors.Join(err, <-done)
+		}
+		most.resident, most.maps = max(most.resident, now.resident), max(most.maps, now.maps)
+		select {
+		case err := <-done:
+			return most, err
+		case <-time.After(2 * tick):
+		}
+	}
+}
+
+// flooded is a site under floods.
+type flooded struct {
+	*site
+	agent *collector
+	// tracked is set where attempts that never complete are failed ones.
+	tracked bool
+	// sources is how many have sent a SYN, so that each sends only one.
+	sources int
+}
+
+// inundation is what all floods, one after the other, did to a collector.
+type inundation struct {
+	most memory
+	// difference is how many attempts were sent, but not accounted for, or the reverse.
+	difference float64
+	// seen says what was sent, and what became of it.
+	seen []string
+}
+
+// all makes the floods, of SYNs only a part.
+func (f *flooded) all(ctx context.Context, part int) (in inundation, err error) {
+	in.most, err = f.agent.most(func() error {
+		return errors.Join(f.bySources(ctx, &in, part), f.byPorts(ctx, &in, part), f.churn(ctx, &in))
+	})
+	return in, err
+}
+
+// bySources sends one SYN to the web server from each of a million sources. They have to
+// be among the packets, and those that were tracked among the failed attempts.
+func (f *flooded) bySources(ctx context.Context, in *inundation, part int) error {
+	before, err := f.counted(ctx)
+	if err != nil {
+		return err
+	}
+	sent, rate, err := f.flood(ctx, "sources", f.sources, floodSYNs/part)
+	if err != nil {
+		return err
+	}
+	f.sources += floodSYNs / part
+	after, err := f.until(ctx, func(now count) bool {
+		return now.syns >= before.syns+sent && (!f.tracked || now.failed.produced >= before.failed.produced+sent)
+	})
+	if err != nil {
+		return err
+	}
+	in.add(sent, after.syns-before.syns, "%.0f SYNs of as many sources at %.0fk/s", sent, rate)
+	if f.tracked {
+		in.account(sent, after.failed.since(before.failed), "as many half-open attempts")
+	}
+	return nil
+}
+
+// byPorts sends as many SYNs to closed ports. Each is refused, which is an event.
+func (f *flooded) byPorts(ctx context.Context, in *inundation, part int) error {
+	before, err := f.counted(ctx)
+	if err != nil {
+		return err
+	}
+	sent, rate, err := f.flood(ctx, "ports", 0, floodSYNs/part)
+	if err != nil {
+		return err
+	}
+	after, err := f.until(ctx, func(now count) bool { return now.failed.produced >= before.failed.produced+sent })
+	if err != nil {
+		return err
+	}
+	in.account(sent, after.failed.since(before.failed), "%.0f SYNs to %d ports at %.0fk/s", sent, closedPorts, rate)
+	return nil
+}
+
+// churn has wrk make connections for one request each.
+func (f *flooded) churn(ctx context.Context, in *inundation) error {
+	before, err := f.counted(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := f.web.loadFor(ctx, floodChurn, true); err != nil {
+		return err
+	}
+	after, err := f.until(ctx, func(now count) bool {
+		return now.connections.produced-before.connections.produced >= now.opened-before.opened
+	})
+	if err != nil {
+		return err
+	}
+	opened := after.opened - before.opened
+	in.account(opened, after.connections.since(before.connections), "%.0f connections at %.0fk/s",
+		opened, opened/floodChurn.Seconds()/1000)
+	return nil
+}
+
+func (in *inundation) add(sent, accounted float64, seen string, args ...any) {
+	in.difference += max(sent-accounted, accounted-sent)
+	in.seen = append(in.seen, fmt.Sprintf(seen, args...))
+}
+
+// account compares what was sent with what was produced of it, and tells the losses.
+func (in *inundation) account(sent float64, a account, seen string, args ...any) {
+	in.add(sent, a.produced, seen+" (lost: %s)", append(args, a.lostWhere())...)
+}
+
+// flood sends SYNs and returns how many, and thousands per second.
+func (f *flooded) flood(ctx context.Context, kind string, first, syns int) (sent, rate float64, err error) {
+	to := netip.AddrPortFrom(netip.MustParseAddr(serverAddress), webPort)
+	a, err := f.network.client.self("flood", to.String(), kind, fmt.Sprint(first), fmt.Sprint(syns))
+	if err != nil {
+		return 0, 0, err
+	}
+	text, err := run(a)
+	if err != nil {
+		return 0, 0, err
+	}
+	sent, err1 := numberAfter(text, "sent ")
+	within, err2 := numberAfter(text, "within ")
+	return sent, sent / within / 1000, errors.Join(err1, err2, ctx.Err())
+}
+
+// count is what the collector has counted, and the kernel on its own.
+type count struct {
+	// syns arrived at the server, says the receiver's metric of packets.
+	syns                float64
+	failed, connections account
+	// opened is how many connections the client made, says its kernel.
+	opened float64
+}
+
+// counted waits until the books are at rest, and nothing more comes of what was sent.
+func (f *flooded) counted(ctx context.Context) (count, error) {
+	var last count
+	return f.until(ctx, func(now count) bool {
+		rests := now.failed.produced == last.failed.produced && now.syns == last.syns && now.connections.active == 0
+		last = now
+		return rests
+	})
+}
+
+// until waits until the books balance and the counts fit a condition.
+func (f *flooded) until(ctx context.Context, condition func(count) bool) (now count, err error) {
+	_, err = f.agent.atRest(ctx, func(b books) bool {
+		if now, err = f.count(b); err != nil {
+			return true
+		}
+		return condition(now)
+	})
+	return now, err
+}
+
+// count reads what is beside the books.
+func (f *flooded) count(b books) (count, error) {
+	c := count{failed: b["failed"], connections: b["connection"]}
+	served, err := f.agent.in.scrape(servedMetricsPort)
+	if err != nil {
+		return c, err
+	}
+	for _, m := range served {
+		if m.name == "tcp_server_packets" && m.label("network_io_direction") == "receive" && m.label("tcp_packet_class") == "syn" {
+			c.syns += m.value
+		}
+	}
+	c.opened, err = f.network.client.opened()
+	return c, err
+}
+
+// opened is how many connections were opened from a namespace, and established.
+func (ns namespace) opened() (float64, error) {
+	text, err := run(ns.command("cat", "/proc/net/snmp"))
+	if err != nil {
+		return 0, err
+	}
+	var names []string
+	counts := map[string]float64{}
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] != "Tcp:" {
+			continue
+		}
+		if names == nil {
+			names = fields
+			continue
+		}
+		for i := 1; i < min(len(names), len(fields)); i++ {
+			if counts[names[i]], err = strconv.ParseFloat(fields[i], 64); err != nil {
+				return 0, fmt.Errorf("read the kernel's counters: %w", err)
+			}
+		}
+	}
+	return counts["ActiveOpens"] - counts["AttemptFails"], nil
+}
