@@ -85,8 +85,8 @@ struct {
 
 /*
  * Handshakes in progress, when asked for. TC inserts at SYN (BPF_NOEXIST keeps the
- * first) and deletes at RST and at an ACK, the state hook at ESTABLISHED, user space
- * deletes what is too old. Full: counted in the ledger.
+ * first) and deletes at RST and at an ACK, the hooks of sockets at ESTABLISHED and where
+ * the host refuses, user space deletes what is too old. Full: counted in the ledger.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -33,11 +33,12 @@ static __always_inline void send_open(const struct connection *connection)
 	submit(record);
 }
 
-static __always_inline void forget_half_open(const struct connection *connection)
+/* The attempt has an end of its own. */
+static __always_inline void forget_half_open(const struct flow *flow, __u32 netns)
 {
-	struct half_open_key key = { .netns = connection->netns };
+	struct half_open_key key = { .netns = netns };
 
-	key.flow = connection->flow;
+	key.flow = *flow;
 	bpf_map_delete_elem(&half_open_handshakes, &key);
 }
 
@@ -46,7 +47,7 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 {
 	ledger_add(LEDGER_OPENED, 1);
 	if (track_half_open)
-		forget_half_open(connection);
+		forget_half_open(&connection->flow, connection->netns);
 	if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
 		/* The key stands there when an end was missed, or the map is full. */
 		if (bpf_map_delete_elem(&connections, &key) == 0)

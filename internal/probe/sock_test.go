@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -224,6 +225,27 @@ func TestSockRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSockRefusedIsNotHalfOpen: an attempt at an address where nobody listens on a port
+// that has a listener elsewhere. TC has begun to track it.
+func TestSockRefusedIsNotHalfOpen(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig(func(c *Config) { c.HalfOpen = true }))
+	k.needsResetWithoutSocket()
+	netns, err := currentNetNS()
+	require.NoError(t, err)
+	client := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001}
+	key := tcHalfOpenKey{Netns: netns}
+	key.Flow.Local = netip.MustParseAddr("127.0.0.1").As16()
+	key.Flow.Remote, key.Flow.LocalPort, key.Flow.RemotePort = key.Flow.Local, 9, uint16(client.Port)
+	handshakes := k.probe.objects.maps.Maps["half_open_handshakes"]
+	require.NoError(t, handshakes.Put(&key, &tcHalfOpen{First: 1}))
+
+	_, err = (&net.Dialer{LocalAddr: &client}).Dial("tcp", "127.0.0.1:9")
+	require.ErrorIs(t, err, unix.ECONNREFUSED)
+	k.until("refusal", func() bool { return len(k.failed) == 1 })
+	assert.ErrorIs(t, handshakes.Lookup(&key, new(tcHalfOpen)), ebpf.ErrKeyNotExist)
 }
 
 func TestSockRefusalsOverTheRateAreCountedAsLost(t *testing.T) {
