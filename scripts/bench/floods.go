@@ -22,6 +22,8 @@ const (
 	// warmUpPart is the part of the SYNs that is sent first, with as much churn: the process
 	// has then what it needs for such traffic, whatever its amount.
 	warmUpPart = 10
+	// floodPatience is how long what was sent may take to be counted.
+	floodPatience = 10 * time.Second
 	// floodInterval is shorter than the defaults, so that rest is found sooner.
 	floodInterval = 2 * time.Second
 )
@@ -202,8 +204,12 @@ func (f *flooded) churn(ctx context.Context, in *inundation) error {
 }
 
 func (in *inundation) add(sent, accounted float64, seen string, args ...any) {
-	in.difference += max(sent-accounted, accounted-sent)
-	in.seen = append(in.seen, fmt.Sprintf(seen, args...))
+	seen = fmt.Sprintf(seen, args...)
+	if sent != accounted {
+		in.difference += max(sent-accounted, accounted-sent)
+		seen += fmt.Sprintf(", but counted are %.0f", accounted)
+	}
+	in.seen = append(in.seen, seen)
 }
 
 // account compares what was sent with what was produced of it, and tells the losses.
@@ -211,10 +217,14 @@ func (in *inundation) account(sent float64, a account, seen string, args ...any)
 	in.add(sent, a.produced, seen+" (lost: %s)", append(args, a.lostWhere())...)
 }
 
-// flood sends SYNs and returns how many, and thousands per second.
+// flood sends SYNs and returns how many arrived, and thousands sent per second.
 func (f *flooded) flood(ctx context.Context, kind string, first, syns int) (sent, rate float64, err error) {
 	to := netip.AddrPortFrom(netip.MustParseAddr(serverAddress), webPort)
 	a, err := f.network.client.self("flood", to.String(), kind, fmt.Sprint(first), fmt.Sprint(syns))
+	if err != nil {
+		return 0, 0, err
+	}
+	before, err := f.network.client.dropped()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -224,7 +234,21 @@ func (f *flooded) flood(ctx context.Context, kind string, first, syns int) (sent
 	}
 	sent, err1 := numberAfter(text, "sent ")
 	within, err2 := numberAfter(text, "within ")
-	return sent, sent / within / 1000, errors.Join(err1, err2, ctx.Err())
+	after, err3 := f.network.client.dropped()
+	return sent - (after - before), sent / within / 1000, errors.Join(err1, err2, err3, ctx.Err())
+}
+
+// dropped is how many packets the other end of the pair had no room for.
+func (ns namespace) dropped() (float64, error) {
+	text, err := run(ns.command("cat", "/sys/class/net/eth0/statistics/tx_dropped"))
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		return 0, fmt.Errorf("read how many packets were dropped: %w", err)
+	}
+	return n, nil
 }
 
 // count is what the collector has counted, and the kernel on its own.
@@ -232,7 +256,7 @@ type count struct {
 	// syns arrived at the server, says the receiver's metric of packets.
 	syns                float64
 	failed, connections account
-	// opened is how many connections the client made, says its kernel.
+	// opened is how many connections the client made, says the kernel.
 	opened float64
 }
 
@@ -246,13 +270,15 @@ func (f *flooded) counted(ctx context.Context) (count, error) {
 	})
 }
 
-// until waits until the books balance and the counts fit a condition.
+// until waits until the books balance and the counts fit a condition, or have had the
+// time for it.
 func (f *flooded) until(ctx context.Context, condition func(count) bool) (now count, err error) {
+	deadline := time.Now().Add(floodPatience)
 	_, err = f.agent.atRest(ctx, func(b books) bool {
 		if now, err = f.count(b); err != nil {
 			return true
 		}
-		return condition(now)
+		return condition(now) || time.Now().After(deadline)
 	})
 	return now, err
 }
@@ -269,11 +295,12 @@ func (f *flooded) count(b books) (count, error) {
 			c.syns += m.value
 		}
 	}
-	c.opened, err = f.network.client.opened()
+	c.opened, err = f.network.server.opened()
 	return c, err
 }
 
-// opened is how many connections were opened from a namespace, and established.
+// opened is how many connections others have opened to a namespace. Those within it, as
+// that to the sink, are opened on both sides there.
 func (ns namespace) opened() (float64, error) {
 	text, err := run(ns.command("cat", "/proc/net/snmp"))
 	if err != nil {
@@ -296,5 +323,5 @@ func (ns namespace) opened() (float64, error) {
 			}
 		}
 	}
-	return counts["ActiveOpens"] - counts["AttemptFails"], nil
+	return counts["PassiveOpens"] - counts["ActiveOpens"], nil
 }
