@@ -164,7 +164,7 @@ func (d *decoder) listen(r *sockListenRecord) {
 	d.handler.ListenerOpened(&d.listener)
 }
 
-// unlisten may hear of the same end twice: its hook has a twin.
+// unlisten may hear of a listener that is not known, as the record of its beginning was lost.
 func (d *decoder) unlisten(r *sockListenRecord) {
 	if opened, waits := d.unbound[r.Sk]; waits {
 		delete(d.unbound, r.Sk)
