@@ -267,26 +267,29 @@ static __noinline int follow_half_open(struct __sk_buff *skb, const struct parse
 }
 
 /*
- * What the kernel answers to a SYN for a port without a listener: a reset that
- * acknowledges, with sequence number and window 0. A listener's own resets have the
+ * What the kernel answers to a SYN that nobody listens for: a reset that acknowledges,
+ * with sequence number and window 0. A listener's own resets, and a connection's, have the
  * number that the client expects.
  */
 static __noinline int find_refused(struct __sk_buff *skb, const struct parsed *parsed)
 {
+	struct half_open_key key __attribute__((aligned(8))) = { .netns = netns };
 	struct tcp_start tcp;
-	struct flow flow __attribute__((aligned(8)));
 	struct address *local;
 
 	if ((parsed->flags & TCP_SIX_FLAGS) != (TCP_RST | TCP_ACK))
 		return 0;
 	if (!read_header(skb, parsed->transport, &tcp) || tcp.sequence || tcp.window)
 		return 0;
-	packet_flow(skb, parsed, true, &flow);
-	local = (struct address *)flow.local;
+	packet_flow(skb, parsed, true, &key.flow);
+	local = (struct address *)key.flow.local;
 	if (look_further & LOOK_AT_ADDRESS && !is_local(local->halves[0], local->halves[1]))
 		return 0;
-	if (flow_selected(&flow))
-		attempt_failed(&flow, netns, 0, skb->ifindex, FAILURE_REFUSED);
+	if (!flow_selected(&key.flow))
+		return 0;
+	if (track_half_open)
+		bpf_map_delete_elem(&half_open_handshakes, &key);
+	attempt_failed(&key.flow, netns, 0, skb->ifindex, FAILURE_REFUSED);
 	return 0;
 }
 
@@ -341,12 +344,12 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 	if (result != PARSE_SEGMENT)
 		return NEXT;
 
+	/* Also from a port that listens, though it be at another address. */
+	if (egress && refused_at_egress && parsed.class == PACKET_RST)
+		find_refused(skb, &parsed);
 	port = egress ? parsed.source : parsed.destination;
-	if (!ports.listening[port_place(port)]) {
-		if (egress && refused_at_egress && parsed.class == PACKET_RST)
-			find_refused(skb, &parsed);
+	if (!ports.listening[port_place(port)])
 		return NEXT;
-	}
 	if (filter_clients && !client_is_selected(skb, &parsed, egress))
 		return NEXT;
 	counters = counters_of(skb->ifindex, egress);

@@ -233,6 +233,24 @@ func TestTCHalfOpen(t *testing.T) {
 	assert.Nil(t, b.failed(), "a reset of what is not half-open")
 }
 
+// TestTCRefusedIsNotHalfOpen: an attempt at an address where nobody listens on a port
+// that has a listener elsewhere.
+func TestTCRefusedIsNotHalfOpen(t *testing.T) {
+	b := newTCBench(t, tcConfig(trackHalfOpen), func(o *tcOptions) { o.refusedAtEgress = true })
+	key := tcHalfOpenKey{Netns: tcTestNetNS}
+	key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
+	key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, tcClientPort
+	handshakes := b.maps["half_open_handshakes"]
+
+	b.run("tc_ingress_eth", ordinary(t, onlySYN))
+	require.NoError(t, handshakes.Lookup(&key, new(tcHalfOpen)))
+	b.run("tc_egress_eth", egressOf(ordinary(t, reset, func(tcp *layers.TCP) { tcp.ACK, tcp.Seq, tcp.Window = true, 0, 0 })))
+	failed := b.failed()
+	require.NotNil(t, failed)
+	assert.EqualValues(t, sockFailureFAILURE_REFUSED, failed.Failure)
+	assert.ErrorIs(t, handshakes.Lookup(&key, new(tcHalfOpen)), ebpf.ErrKeyNotExist)
+}
+
 func TestTCHalfOpenMapFull(t *testing.T) {
 	b := newTCBench(t, tcConfig(trackHalfOpen))
 	capacity := int(b.maps["half_open_handshakes"].MaxEntries())
@@ -314,8 +332,8 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	assert.Nil(t, b.failed(), "at ingress")
 	b.listen(9, true)
 	b.run("tc_egress_eth", answer())
-	require.NotNil(t, b.packet(), "the port listens: an ordinary packet of class RST")
-	assert.Nil(t, b.failed())
+	require.NotNil(t, b.failed(), "somebody listens at another address only")
+	require.NotNil(t, b.packet(), "of a port that listens")
 	b.listen(9, false)
 	require.NoError(t, b.setLookFurther(true))
 	b.run("tc_egress_eth", answer())
