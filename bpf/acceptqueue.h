@@ -27,7 +27,7 @@ static __always_inline void accepted(const struct sock *sk)
 	if (connection) {
 		connection->accepted = bpf_ktime_get_boot_ns();
 	} else {
-		opened_late(sk, false);
+		opened_late(sk, ID_LATE);
 		connection = bpf_map_lookup_elem(&connections, &key);
 		if (!connection)
 			return;

@@ -7,7 +7,8 @@
 
 /*
  * Inbound connections by socket address. The state hook inserts at ESTABLISHED and
- * deletes at CLOSE, accept inserts and destroy deletes what it missed, the scans insert
+ * deletes at CLOSE; what it missed accept inserts, or the state hook itself at the server's
+ * FIN, and destroy deletes; the scans insert
  * what was open before us, user space deletes entries whose socket the live iterator
  * finds gone. Full: the connection is counted as lost and not followed. Size set at load.
  *
@@ -22,11 +23,12 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* One for each program that gives out ids, for each can be interrupted by another. */
+/* One for each place that gives out ids, for each can be interrupted by another. */
 enum id_space {
-	ID_OPENED = 0, /* the state hook */
+	ID_OPENED = 0, /* the state hook, by a softirq */
 	ID_ADOPTED, /* the scans */
 	ID_LATE, /* accept */
+	ID_UNSEEN, /* the state hook, by a process that closes */
 	ID_SPACES,
 };
 
@@ -43,8 +45,8 @@ struct {
 } connection_ids SEC(".maps");
 
 /*
- * When the connections map last had no room, boot clock ns: the absence of a
- * connection proves nothing soon after. Set by whoever finds no room.
+ * When the connections map last had no room, boot clock ns; 0 = never: the absence of a
+ * connection proves nothing afterwards. Set by whoever finds no room.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -65,12 +67,19 @@ static __always_inline void note_full(__u64 now)
 		*last = now;
 }
 
-static __always_inline bool full_lately(__u64 now)
+static __always_inline __u64 last_full(void)
 {
 	__u32 zero = 0;
 	const __u64 *last = bpf_map_lookup_elem(&connections_full, &zero);
 
-	return last && *last && now - *last < FULL_MATTERS;
+	return last ? *last : 0;
+}
+
+static __always_inline bool full_lately(__u64 now)
+{
+	__u64 last = last_full();
+
+	return last && now - last < FULL_MATTERS;
 }
 
 /*

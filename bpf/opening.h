@@ -7,6 +7,7 @@
 #include "emit.h"
 #include "filter.h"
 #include "handshake.h"
+#include "ports.h"
 #include "process.h"
 #include "socket.h"
 
@@ -110,9 +111,10 @@ static __always_inline void late_handshake(const struct tcp_sock *tp, struct con
  * The state hook runs before the state is stored: a socket that is ESTABLISHED and not in the
  * map was missed, unless the map has been full, or was there before us: its last packet
  * came before we did, and a network namespace that we may not enter hid it from the
- * scans. Since when it waited to be accepted is not known.
+ * scans. Since when it waited to be accepted is not known; at a FIN neither since when it
+ * was open, and so it is adopted.
  */
-static __always_inline void opened_late(const struct sock *sk, bool long_ago)
+static __always_inline void opened_late(const struct sock *sk, enum id_space where)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
@@ -128,14 +130,15 @@ static __always_inline void opened_late(const struct sock *sk, bool long_ago)
 	connection.opened = now;
 	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	connection.ifindex = socket_ifindex_checked(sk);
-	late_handshake(tp, &connection);
+	if (where == ID_LATE)
+		late_handshake(tp, &connection);
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
-	if (long_ago || BPF_CORE_READ(tp, tcp_mstamp) < loaded_us)
+	if (where == ID_UNSEEN || BPF_CORE_READ(tp, tcp_mstamp) < loaded_us)
 		connection.flags |= CONNECTION_ADOPTED;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(ID_LATE);
+	connection.id = next_id(where);
 	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST))
 		return;
 	if (connection.flags & CONNECTION_ADOPTED) {
@@ -149,15 +152,16 @@ static __always_inline void opened_late(const struct sock *sk, bool long_ago)
 
 /*
  * A connection that nobody knows and whose server closes it now: where no hook of accept
- * is to be had, this is where a beginning that was missed is found. Inbound: the backlog
- * is a listener's, from which sk_clone() copies it, and nothing ever changes it (0 is a
- * listener's that asked for 0: its connections are not found). It is adopted, for
- * nobody knows since when it was open.
+ * is to be had, this is where a beginning that was missed is found. Inbound: the port
+ * listens, and the backlog is the listener's, which sk_clone() copies and a client's socket
+ * does not have (a listener's that asked for 0 is none, and its connections are not found).
+ * Once the map was full, that a connection is not there proves nothing, however old it is.
  */
 static __noinline void opened_unseen(struct sock *sk)
 {
-	if (sk->sk_max_ack_backlog && bpf_skc_to_tcp_sock(sk))
-		opened_late(sk, true);
+	if (sk->sk_max_ack_backlog && !last_full() && bpf_skc_to_tcp_sock(sk) &&
+	    listening(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num))
+		opened_late(sk, ID_UNSEEN);
 }
 
 #endif

@@ -56,7 +56,7 @@ enum owner_source {
 };
 
 enum connection_flag {
-	CONNECTION_ADOPTED = 1 << 0, /* was open before the probe started */
+	CONNECTION_ADOPTED = 1 << 0, /* its beginning was not seen */
 	CONNECTION_MPTCP = 1 << 1, /* an MPTCP subflow */
 	CONNECTION_CLIENT_FIN = 1 << 2, /* the client's FIN came first */
 	CONNECTION_SERVER_FIN = 1 << 3, /* the server's FIN went first */
@@ -316,7 +316,7 @@ struct half_open {
  */
 enum ledger_entry {
 	LEDGER_OPENED = 0, /* passive opens, counted before the map insert */
-	LEDGER_ADOPTED, /* open before start, or found again by a later scan */
+	LEDGER_ADOPTED, /* their beginning was not seen: found by a scan, or late */
 	LEDGER_LOST_MAP_FULL, /* connections map had no room */
 	LEDGER_LOST_STALE, /* entry overwritten: its CLOSE was never seen */
 	LEDGER_LOST_RING_CLOSE,

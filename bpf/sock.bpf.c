@@ -17,8 +17,9 @@
  * connection whose beginning was missed and that is reset before anybody accepts it, or before
  * the server closes where accept has no hook, stays unknown, and is not counted.
  *
- * One kernel, 6.18-fc, was seen to run no program of this object while process 1 is current, not
- * even in a softirq on top of it. An end that falls there is counted as lost, stale.
+ * One kernel, a 6.18 without kprobes and fentry, was seen to run no program of this object while
+ * process 1 is current, not even in a softirq on top of it. An end that falls there is counted as
+ * lost, stale.
  *
  * Why skc_num is never read at CLOSE: tcp_set_state() unhashes the socket before
  * the tracepoint, so the tuple is the one kept from ESTABLISHED.

@@ -20,8 +20,31 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
+
+// A connection that had no room is lost, and not found again when it closes much later.
+func TestSockWhatHadNoRoomIsNotFoundLater(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr())), func(c *Config) { c.MaxConnections = 1 }))
+	first, server := connect(t, l, "127.0.0.1")
+	second, other := connect(t, l, "127.0.0.1")
+	full := k.probe.objects.maps.Maps["connections_full"]
+	var last uint64
+	require.NoError(t, full.Lookup(uint32(0), &last))
+	require.NotZero(t, last)
+	require.NoError(t, full.Put(uint32(0), uint64(1)), "as if it were long ago")
+	finish(t, first, server)
+	finish(t, second, other)
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	k.balance()
+	s, _ := k.snapshot(0)
+	assert.EqualValues(t, 2, s.Ledger.Opened)
+	assert.Zero(t, s.Ledger.Adopted)
+	assert.EqualValues(t, 1, s.Ledger.Lost[ledger.Connection][ledger.MapFull])
+}
 
 // A beginning that the state hook misses is found when the server closes, where no hook
 // is at accept. A client is none of ours, though its port be one that listens.
@@ -66,6 +89,8 @@ func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 			assert.Equal(t, reason.String(), k.closed[0].Reason.String())
 			assert.Equal(t, l.Addr().String(), k.closed[0].Server.String())
 			assert.True(t, k.closed[0].Adopted, "since when it was open nobody knows")
+			assert.Zero(t, k.closed[0].Handshake)
+			assert.Zero(t, k.closed[0].HandshakeRTT)
 			assert.Equal(t, owner.ByCloser, k.closed[0].Owner.Source)
 			assert.EqualValues(t, 10, k.closed[0].ReceivedBytes)
 			s, _ := k.snapshot(0)
@@ -170,6 +195,9 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	}
 	dialing.Wait()
 	require.NoError(t, l.Close())
+	if emulated() {
+		k.until("closes", func() bool { return len(k.closed) == dialers*each })
+	}
 	k.balance()
 	s, _ := k.snapshot(port)
 	assert.EqualValues(t, dialers*each, s.Ledger.Opened)
@@ -179,11 +207,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d ends seen", len(k.closed), dialers*each)
-	if emulated() {
-		assert.Len(t, k.closed, dialers*each)
-		return
-	}
-	// Seen on a kernel that hides a process: 1 to 63 of 10,000, see bpf/sock.bpf.c.
+	// Seen on a kernel that hides a process: 0 to 63 of 10,000, see bpf/sock.bpf.c.
 	assert.Greater(t, len(k.closed), dialers*each*98/100)
 }
 

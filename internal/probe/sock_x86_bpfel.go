@@ -121,7 +121,7 @@ type sockHalfOpenKey struct {
 
 type sockIds struct {
 	_    structs.HostLayout
-	Next [3]uint64
+	Next [4]uint64
 }
 
 type sockLedgerEntry uint32
