@@ -51,6 +51,9 @@ const (
 	attributes
 )
 
+// row has a bit for each attribute: a 65th does not compile.
+const _ = uint(64 - attributes)
+
 // attributeKeys are their names, as metadata.yaml declares them.
 var attributeKeys = [attributes]string{
 	attrClientAddress:     "client.address",
@@ -103,7 +106,8 @@ type row struct {
 	layouts map[uint64]pcommon.Map
 }
 
-// maxLayouts is more than records have: what is optional comes and goes together.
+// maxLayouts bounds the layouts, for each optional attribute comes and goes by itself.
+// Few combinations occur; where more do, the layouts are made anew.
 const maxLayouts = 256
 
 // value is a string, or the bits of a number.
