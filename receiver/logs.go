@@ -142,8 +142,8 @@ func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, 
 type keptLogs []byte
 
 // keep prepares for a retry: a consumer that changes what it gets must not change what
-// it may get again. Bytes, because they take a quarter of what a copy of all the
-// structures does, and most are never read.
+// it may get again. Bytes, because they are one allocation, where a copy of the structures
+// is one for each value, and most are never read.
 func (s *logSender) keep(logs plog.Logs) (keptLogs, error) {
 	if !s.retry.Enabled || !s.next.Capabilities().MutatesData {
 		return nil, nil
