@@ -3,7 +3,11 @@
 package emit
 
 import (
+	"os"
+	"regexp"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -208,5 +212,33 @@ func TestLogsBytes(t *testing.T) {
 			require.InEpsilon(t, held, float64(batch.Bytes), 0.25)
 			runtime.KeepAlive(batch)
 		})
+	}
+}
+
+// TestClosedTakesWhatIsDocumented holds docs/limits.md to what the queue charges for the
+// close of a connection that began while the collector ran.
+func TestClosedTakesWhatIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/limits.md")
+	require.NoError(t, err)
+	documented := regexp.MustCompile(`A close record takes ([\d,]+) to\s+([\d,]+) bytes`).FindSubmatch(text)
+	require.NotNil(t, documented)
+	const records = 1000
+	takes := func(change func(*connection.Closed)) float64 {
+		l := testLogs(metadata.DefaultLogsBuilderConfig())
+		c := testClosed()
+		c.Adopted, c.MPTCP = false, false
+		change(c)
+		for range records {
+			require.True(t, l.Closed(c, testProcess(), owner.ByAcceptor))
+		}
+		return float64(l.Bytes()) / records
+	}
+	for i, bytes := range []float64{
+		takes(func(c *connection.Closed) { c.Reason, c.Accept = connection.CloseClientFIN, 0 }),
+		takes(func(c *connection.Closed) { c.Reason, c.Flow = connection.CloseServerReset, testFlow6() }),
+	} {
+		want, err := strconv.ParseFloat(strings.ReplaceAll(string(documented[1+i]), ",", ""), 64)
+		require.NoError(t, err)
+		require.InEpsilon(t, want, bytes, 0.01)
 	}
 }
