@@ -38,8 +38,8 @@ type Config struct {
 	// NetworkNamespaces are absolute paths or globs of files of further network
 	// namespaces that the packet vantage point works in while they are there.
 	NetworkNamespaces []string
-	// MaxNetworkNamespaces bounds these; what is over it is left out. Each takes 64 KiB
-	// from the start.
+	// MaxNetworkNamespaces bounds these; what is over it is left out. Each takes some
+	// 270 KiB of the kernel's memory while it is there: docs/limits.md.
 	MaxNetworkNamespaces uint32
 
 	TCMode TCMode
@@ -79,8 +79,8 @@ type Config struct {
 	// Process takes the owning process in the kernel.
 	Process bool
 	// AcceptTracepoint allows the syscall exit tracepoints of accept and accept4 where
-	// no better way leads to who accepted. They slow every system call of the host a
-	// little.
+	// no better way leads to who accepted. They slow every system call of the host:
+	// docs/performance.md has how much.
 	AcceptTracepoint bool
 
 	// MaxConnections is the size of the connections map.
