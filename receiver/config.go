@@ -131,6 +131,7 @@ type AttributionConfig struct {
 
 // BatchConfig says when a batch of log records is closed: at whichever comes first.
 type BatchConfig struct {
+	// MaxRecords above some 4,000 exceed what gRPC servers take in one message.
 	MaxRecords int           `mapstructure:"max_records"`
 	MaxAge     time.Duration `mapstructure:"max_age"`
 
