@@ -274,13 +274,12 @@ func (f *flooded) counted(ctx context.Context) (count, error) {
 // time for it.
 func (f *flooded) until(ctx context.Context, condition func(count) bool) (now count, err error) {
 	deadline := time.Now().Add(floodPatience)
+	var countErr error
 	_, err = f.agent.atRest(ctx, func(b books) bool {
-		if now, err = f.count(b); err != nil {
-			return true
-		}
-		return condition(now) || time.Now().After(deadline)
+		now, countErr = f.count(b)
+		return countErr != nil || condition(now) || time.Now().After(deadline)
 	})
-	return now, err
+	return now, errors.Join(countErr, err)
 }
 
 // count reads what is beside the books.
