@@ -71,7 +71,7 @@ func TestCountRecords(t *testing.T) {
 // port of the server.
 func TestSYNs(t *testing.T) {
 	to := netip.MustParseAddrPort("10.213.0.1:8080")
-	distinct := func(f flood, n int, field func(*[40]byte) uint32) map[uint32]bool {
+	distinct := func(f synFlood, n int, field func(*[40]byte) uint32) map[uint32]bool {
 		seen := map[uint32]bool{}
 		var packet [40]byte
 		for i := range n {
@@ -82,13 +82,13 @@ func TestSYNs(t *testing.T) {
 	}
 	source := func(p *[40]byte) uint32 { return binary.BigEndian.Uint32(p[12:]) }
 	port := func(p *[40]byte) uint32 { return uint32(binary.BigEndian.Uint16(p[22:])) }
-	assert.Len(t, distinct(flood{to: to}, 100_000, source), 100_000)
-	assert.Equal(t, map[uint32]bool{8080: true}, distinct(flood{to: to}, 100, port))
-	ports := distinct(flood{to: to, scan: true}, closedPorts, port)
+	assert.Len(t, distinct(synFlood{to: to}, 100_000, source), 100_000)
+	assert.Equal(t, map[uint32]bool{8080: true}, distinct(synFlood{to: to}, 100, port))
+	ports := distinct(synFlood{to: to, scan: true}, closedPorts, port)
 	assert.Len(t, ports, closedPorts)
 	assert.NotContains(t, ports, uint32(8080))
 	assert.NotContains(t, ports, uint32(0))
-	assert.Len(t, distinct(flood{to: to, scan: true}, closedPorts, source), 1)
+	assert.Len(t, distinct(synFlood{to: to, scan: true}, closedPorts, source), 1)
 }
 
 func TestAccount(t *testing.T) {

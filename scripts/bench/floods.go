@@ -48,7 +48,7 @@ func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err err
 	if err := ip(s.network.server.ip("route add " + floodPool + " via " + clientAddress)); err != nil {
 		return err
 	}
-	f := flooded{site: s, tracked: halfOpen}
+	f := floodSite{site: s, tracked: halfOpen}
 	f.agent, err = startServingAgent(ctx, b, s.network.server, fmt.Sprintf(`
     collection_interval: %[1]s
     clients: {include: [%[2]s, %[3]s]}
@@ -112,8 +112,8 @@ func (c *collector) most(do func() error) (most memory, err error) {
 	}
 }
 
-// flooded is a site under floods.
-type flooded struct {
+// floodSite is a site under floods.
+type floodSite struct {
 	*site
 	agent *collector
 	// tracked is set where attempts that never complete are failed ones.
@@ -122,8 +122,8 @@ type flooded struct {
 	sources int
 }
 
-// inundation is what all floods, one after the other, did to a collector.
-type inundation struct {
+// floodResult is what all floods, one after the other, did to a collector.
+type floodResult struct {
 	most memory
 	// difference is how many attempts were sent, but not accounted for, or the reverse.
 	difference float64
@@ -132,21 +132,21 @@ type inundation struct {
 }
 
 // all makes the floods, of SYNs only a part.
-func (f *flooded) all(ctx context.Context, part int) (in inundation, err error) {
-	in.most, err = f.agent.most(func() error {
-		return errors.Join(f.bySources(ctx, &in, part), f.byPorts(ctx, &in, part), f.churn(ctx, &in))
+func (f *floodSite) all(ctx context.Context, part int) (r floodResult, err error) {
+	r.most, err = f.agent.most(func() error {
+		return errors.Join(f.bySources(ctx, &r, part), f.byPorts(ctx, &r, part), f.churn(ctx, &r))
 	})
-	return in, err
+	return r, err
 }
 
 // bySources sends one SYN to the web server from each of a million sources. They have to
 // be among the packets, and those that were tracked among the failed attempts.
-func (f *flooded) bySources(ctx context.Context, in *inundation, part int) error {
+func (f *floodSite) bySources(ctx context.Context, r *floodResult, part int) error {
 	before, err := f.counted(ctx)
 	if err != nil {
 		return err
 	}
-	sent, rate, err := f.flood(ctx, "sources", f.sources, floodSYNs/part)
+	sent, rate, err := f.send(ctx, "sources", f.sources, floodSYNs/part)
 	if err != nil {
 		return err
 	}
@@ -157,20 +157,20 @@ func (f *flooded) bySources(ctx context.Context, in *inundation, part int) error
 	if err != nil {
 		return err
 	}
-	in.add(sent, after.syns-before.syns, "%.0f SYNs of as many sources at %.0fk/s", sent, rate)
+	r.add(sent, after.syns-before.syns, "%.0f SYNs of as many sources at %.0fk/s", sent, rate)
 	if f.tracked {
-		in.account(sent, after.failed.since(before.failed), "as many half-open attempts")
+		r.account(sent, after.failed.since(before.failed), "as many half-open attempts")
 	}
 	return nil
 }
 
 // byPorts sends as many SYNs to closed ports. Each is refused, which is an event.
-func (f *flooded) byPorts(ctx context.Context, in *inundation, part int) error {
+func (f *floodSite) byPorts(ctx context.Context, r *floodResult, part int) error {
 	before, err := f.counted(ctx)
 	if err != nil {
 		return err
 	}
-	sent, rate, err := f.flood(ctx, "ports", 0, floodSYNs/part)
+	sent, rate, err := f.send(ctx, "ports", 0, floodSYNs/part)
 	if err != nil {
 		return err
 	}
@@ -178,12 +178,12 @@ func (f *flooded) byPorts(ctx context.Context, in *inundation, part int) error {
 	if err != nil {
 		return err
 	}
-	in.account(sent, after.failed.since(before.failed), "%.0f SYNs to %d ports at %.0fk/s", sent, closedPorts, rate)
+	r.account(sent, after.failed.since(before.failed), "%.0f SYNs to %d ports at %.0fk/s", sent, closedPorts, rate)
 	return nil
 }
 
 // churn has wrk make connections for one request each.
-func (f *flooded) churn(ctx context.Context, in *inundation) error {
+func (f *floodSite) churn(ctx context.Context, r *floodResult) error {
 	before, err := f.counted(ctx)
 	if err != nil {
 		return err
@@ -198,27 +198,28 @@ func (f *flooded) churn(ctx context.Context, in *inundation) error {
 		return err
 	}
 	opened := after.opened - before.opened
-	in.account(opened, after.connections.since(before.connections), "%.0f connections at %.0fk/s",
+	r.account(opened, after.connections.since(before.connections), "%.0f connections at %.0fk/s",
 		opened, opened/floodChurn.Seconds()/1000)
 	return nil
 }
 
-func (in *inundation) add(sent, accounted float64, seen string, args ...any) {
+func (r *floodResult) add(sent, accounted float64, seen string, args ...any) {
 	seen = fmt.Sprintf(seen, args...)
 	if sent != accounted {
-		in.difference += max(sent-accounted, accounted-sent)
+		r.difference += max(sent-accounted, accounted-sent)
 		seen += fmt.Sprintf(", but counted are %.0f", accounted)
 	}
-	in.seen = append(in.seen, seen)
+	r.seen = append(r.seen, seen)
 }
 
 // account compares what was sent with what was produced of it, and tells the losses.
-func (in *inundation) account(sent float64, a account, seen string, args ...any) {
-	in.add(sent, a.produced, seen+" (lost: %s)", append(args, a.lostWhere())...)
+func (r *floodResult) account(sent float64, a account, seen string, args ...any) {
+	r.add(sent, a.produced, seen+" (lost: %s)", append(args, a.lostWhere())...)
 }
 
-// flood sends SYNs and returns how many arrived, and thousands sent per second.
-func (f *flooded) flood(ctx context.Context, kind string, first, syns int) (sent, rate float64, err error) {
+// send has another process send SYNs, and returns how many arrived, and thousands sent
+// per second.
+func (f *floodSite) send(ctx context.Context, kind string, first, syns int) (sent, rate float64, err error) {
 	to := netip.AddrPortFrom(netip.MustParseAddr(serverAddress), webPort)
 	a, err := f.network.client.self("flood", to.String(), kind, fmt.Sprint(first), fmt.Sprint(syns))
 	if err != nil {
@@ -261,7 +262,7 @@ type count struct {
 }
 
 // counted waits until the books are at rest, and nothing more comes of what was sent.
-func (f *flooded) counted(ctx context.Context) (count, error) {
+func (f *floodSite) counted(ctx context.Context) (count, error) {
 	var last count
 	return f.until(ctx, func(now count) bool {
 		rests := now.failed.produced == last.failed.produced && now.syns == last.syns && now.connections.active == 0
@@ -272,7 +273,7 @@ func (f *flooded) counted(ctx context.Context) (count, error) {
 
 // until waits until the books balance and the counts fit a condition, or have had the
 // time for it.
-func (f *flooded) until(ctx context.Context, condition func(count) bool) (now count, err error) {
+func (f *floodSite) until(ctx context.Context, condition func(count) bool) (now count, err error) {
 	deadline := time.Now().Add(floodPatience)
 	var countErr error
 	_, err = f.agent.atRest(ctx, func(b books) bool {
@@ -283,7 +284,7 @@ func (f *flooded) until(ctx context.Context, condition func(count) bool) (now co
 }
 
 // count reads what is beside the books.
-func (f *flooded) count(b books) (count, error) {
+func (f *floodSite) count(b books) (count, error) {
 	c := count{failed: b["failed"], connections: b["connection"]}
 	served, err := f.agent.in.scrape(servedMetricsPort)
 	if err != nil {

@@ -16,13 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roles are what this program does as a process of its own beside a measurement. Each
-// prints "ready" when it is and ends with its standard input.
+// roles are what this program does as a process of its own beside a measurement. Those
+// that serve or hold something print "ready" when they do, and end with their standard
+// input; flood ends when it has sent what it was asked for.
 var roles = map[string]func([]string) error{
 	"hold-server": holdServer,
 	"hold-client": holdClient,
 	"sink":        runSink,
-	"flood":       floodRole,
+	"flood":       runFlood,
 }
 
 // holdServer accepts connections at an address and port until its input ends.

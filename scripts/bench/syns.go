@@ -21,16 +21,16 @@ const floodPool = "100.64.0.0/10"
 // closedPorts are all but the one that the server listens on.
 const closedPorts = 65534
 
-// flood is one flood of SYNs, each of another source or to another port.
-type flood struct {
+// synFlood is one flood of SYNs, each of another source or to another port.
+type synFlood struct {
 	to netip.AddrPort
 	// scan sends to all ports but that of to, from one source after the other.
 	scan bool
 }
 
-// floodRole sends as many SYNs as asked for, as fast as it can, and prints how many
+// runFlood sends as many SYNs as asked for, as fast as it can, and prints how many
 // were sent within how many seconds. No socket stands behind them.
-func floodRole(args []string) error {
+func runFlood(args []string) error {
 	if len(args) != 4 {
 		return errors.New("usage: flood ADDRESS:PORT sources|ports FIRST COUNT")
 	}
@@ -46,7 +46,7 @@ func floodRole(args []string) error {
 		return fmt.Errorf("open a raw socket: %w", err)
 	}
 	defer unix.Close(fd)
-	f := flood{to, args[1] == "ports"}
+	f := synFlood{to, args[1] == "ports"}
 	address := socketAddress(netip.AddrPortFrom(to.Addr(), 0))
 	var packet [40]byte
 	start := time.Now()
@@ -61,7 +61,7 @@ func floodRole(args []string) error {
 }
 
 // put writes the IPv4 and TCP headers of the SYN with that number.
-func (f flood) put(packet *[40]byte, i int) {
+func (f synFlood) put(packet *[40]byte, i int) {
 	source, destination := i, f.to.Port()
 	if f.scan {
 		source = i / closedPorts
