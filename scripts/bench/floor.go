@@ -37,7 +37,9 @@ func (f *floor) close() error {
 }
 
 // openFloor attaches where the receiver attaches by default and a connection in good
-// order comes by: once per change of state, buffer that is thrown away, and packet.
+// order comes by: once per change of state, socket that is destroyed, buffer that is
+// thrown away, and packet. The entry of a function (fentry), where accept has a hook on
+// kernels that allow it, is left out.
 func openFloor(in namespace) (_ *floor, err error) {
 	f := &floor{}
 	defer func() {
@@ -45,7 +47,7 @@ func openFloor(in namespace) (_ *floor, err error) {
 			err = errors.Join(err, f.close())
 		}
 	}()
-	for _, tracepoint := range []string{"inet_sock_set_state", "kfree_skb"} {
+	for _, tracepoint := range []string{"inet_sock_set_state", "tcp_destroy_sock", "kfree_skb"} {
 		prog, err := f.load(&ebpf.ProgramSpec{Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: tracepoint})
 		if err != nil {
 			return f, err
