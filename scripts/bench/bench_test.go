@@ -50,20 +50,33 @@ PASS
 	assert.EqualError(t, err, "BenchmarkConnection does not report x-bare")
 }
 
-func TestCountRecords(t *testing.T) {
+// TestCountCloses leaves out what is no close, and what is of another server, even if the
+// client has the address.
+func TestCountCloses(t *testing.T) {
+	const server = "10.213.0.1"
 	logs := plog.NewLogs()
 	for range 2 {
 		scope := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
-		for range 3 {
-			scope.LogRecords().AppendEmpty().Attributes().PutStr("key", "value")
+		for _, one := range []struct{ event, client, server string }{
+			{"tcp.server.connection.close", "10.213.0.2", server},
+			{"tcp.server.connection.close", "127.0.0.1", server},
+			{"tcp.server.connection.close", server, "127.0.0.1"},
+			{"tcp.server.connection.close", "127.0.0.1", server + "1"},
+			{"tcp.server.connection.failed", "10.213.0.2", server},
+		} {
+			record := scope.LogRecords().AppendEmpty()
+			record.SetEventName(one.event)
+			record.Body().SetStr(one.event + " " + one.client + ":4000 -> " + one.server + ":8080")
+			record.Attributes().PutStr("client.address", one.client)
+			record.Attributes().PutStr("server.address", one.server)
 		}
 	}
 	request, err := plogotlp.NewExportRequestFromLogs(logs).MarshalProto()
 	require.NoError(t, err)
-	n, err := countRecords(request)
+	n, err := countCloses(request, server)
 	require.NoError(t, err)
-	assert.EqualValues(t, 6, n)
-	_, err = countRecords(request[:len(request)-1])
+	assert.EqualValues(t, 4, n)
+	_, err = countCloses(request[:len(request)-1], server)
 	assert.Error(t, err)
 }
 

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // Ports on loopback in the server's namespace, where nobody else is.
@@ -121,27 +120,4 @@ exporters:
 service:
   pipelines:
 %s`, receiver, servedMetricsPort, sinkPort, pipelines), agentTelemetryPort)
-}
-
-// lostOf waits until that many connections are accounted for, which is a matter of
-// batch::max_age, and tells how many were lost, or never heard of. The connections of
-// others on this host, and those that ask for these counters, are among them: less
-// than all lost would go unnoticed only while the receiver's own books were wrong,
-// and so the records at the sink are counted too.
-func (c *collector) lostOf(ctx context.Context, connections float64) (float64, error) {
-	const connection = `event="connection"`
-	var delivered, lost float64
-	for deadline := time.Now().Add(settle); ; {
-		var err error
-		if delivered, err = c.counter("otelcol_ebpf_tcp_delivered", connection); err != nil {
-			return 0, err
-		}
-		if lost, err = c.counter("otelcol_ebpf_tcp_lost", connection); err != nil {
-			return 0, err
-		}
-		if delivered+lost >= connections || time.Now().After(deadline) {
-			return lost + max(0, connections-delivered-lost), ctx.Err()
-		}
-		time.Sleep(tick)
-	}
 }

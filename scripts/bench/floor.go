@@ -111,7 +111,7 @@ func measureFloor(ctx context.Context, b *bench) (err error) {
 	}{{"close-floor", true}, {"keep-alive-floor", false}} {
 		c, err := s.compare(ctx, kind.closing, func() (watcher, error) {
 			return openFloor(s.network.server)
-		}, func(watcher, load) error { return nil })
+		}, func(watcher) error { return nil })
 		if errors.Is(err, ebpf.ErrNotSupported) { // TCX needs 6.6
 			b.missing(kind.name, err)
 			b.missing(kind.name+"-cpu", err)

@@ -150,8 +150,6 @@ func (*webServer) url() string {
 // load is what one run of wrk did.
 type load struct {
 	requests, perSecond float64
-	// all are the requests that the watcher saw, those of the warm-up included.
-	all float64
 	// cpu is what nginx and wrk ran, and whatever the kernel did on their time.
 	cpu time.Duration
 }

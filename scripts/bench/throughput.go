@@ -38,14 +38,12 @@ type comparison struct {
 	own sample
 	// rate is requests per second without.
 	rate sample
-	// requests with the watcher, altogether.
-	requests float64
 }
 
 // compare alternates between the load without and with a watcher; each run with one
 // is held against the mean of the runs before and after it. then is called before
 // the watcher is closed.
-func (s *site) compare(ctx context.Context, closing bool, start func() (watcher, error), then func(watcher, load) error) (*comparison, error) {
+func (s *site) compare(ctx context.Context, closing bool, start func() (watcher, error), then func(watcher) error) (*comparison, error) {
 	before, err := s.web.loadFor(ctx, loadTime, closing)
 	if err != nil {
 		return nil, err
@@ -66,14 +64,13 @@ func (s *site) compare(ctx context.Context, closing bool, start func() (watcher,
 	return c, nil
 }
 
-func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher, error), then func(watcher, load) error) (l load, own time.Duration, err error) {
+func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher, error), then func(watcher) error) (l load, own time.Duration, err error) {
 	w, err := start()
 	if err != nil {
 		return load{}, 0, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	warm, err := s.web.loadFor(ctx, warmUp, closing)
-	if err != nil {
+	if _, err := s.web.loadFor(ctx, warmUp, closing); err != nil {
 		return load{}, 0, err
 	}
 	before, err := cpu(w.pid())
@@ -87,8 +84,7 @@ func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher
 	if err != nil {
 		return load{}, 0, err
 	}
-	l.all = warm.requests + l.requests
-	return l, after - before, then(w, l)
+	return l, after - before, then(w)
 }
 
 func (c *comparison) add(before, with, after load, own time.Duration) {
@@ -97,7 +93,6 @@ func (c *comparison) add(before, with, after load, own time.Duration) {
 	without := (before.cpu + after.cpu).Seconds() / (before.requests + after.requests)
 	c.cpu = append(c.cpu, (with.cpu+own).Seconds()/with.requests/without)
 	c.own = append(c.own, own.Seconds()/with.requests*100_000)
-	c.requests += with.all
 }
 
 // loss is in percent of the requests per second without.
@@ -117,28 +112,26 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	d := &delivery{site: s}
 	var sinkCPU sample
 	var before time.Duration
-	lost := 0.0
 	c, err := s.compare(ctx, true, func() (watcher, error) {
+		if err := d.begin(); err != nil {
+			return nil, err
+		}
 		if before, err = cpu(s.sink.pid()); err != nil {
 			return nil, err
 		}
 		return startAgent(ctx, b, s.network.server, "", "logs", "metrics")
-	}, func(w watcher, l load) error {
-		missing, err := w.(*collector).lostOf(ctx, l.all)
+	}, func(w watcher) error {
+		seen, err := d.end(ctx, w.(*collector))
 		if err != nil {
 			return err
 		}
-		lost += missing
 		after, err := cpu(s.sink.pid())
-		sinkCPU = append(sinkCPU, (after-before).Seconds()/l.all*100_000)
+		sinkCPU = append(sinkCPU, (after-before).Seconds()/seen.opened*100_000)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	accepted, err := s.sink.counter(acceptedRecords)
 	if err != nil {
 		return err
 	}
@@ -146,8 +139,8 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 	b.found("close-logs-cpu", c.more(), "the collector's own included, the sink's not")
 	b.found("close-logs-own", c.own, "")
 	b.found("close-logs-sink", sinkCPU, "")
-	lost = max(lost, c.requests-accepted)
-	b.found("close-logs-lost", sample{lost}, "%.0f requests, %.0f records at the sink", c.requests, accepted)
+	b.found("close-logs-lost", sample{max(d.lost, d.difference)}, "%.0f connections, %.0f records of them at the sink, %.0f lost by the collector's own count",
+		d.seen.opened, d.seen.recorded, d.lost)
 	return nil
 }
 
@@ -179,7 +172,7 @@ func (b *bench) withMetrics(ctx context.Context, closing bool, name, receiver st
 	defer func() { err = errors.Join(err, s.close()) }()
 	c, err := s.compare(ctx, closing, func() (watcher, error) {
 		return startAgent(ctx, b, s.network.server, receiver, append(signals, "metrics")...)
-	}, func(watcher, load) error { return nil })
+	}, func(watcher) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -211,7 +204,7 @@ func measurePeers(ctx context.Context, b *bench) (err error) {
 		c, err := s.compare(ctx, true, func() (watcher, error) {
 			p, err := startPeer(ctx, tool.id, tool.args...)
 			return peer{p}, err
-		}, func(watcher, load) error { return nil })
+		}, func(watcher) error { return nil })
 		if err != nil {
 			b.missing(tool.id, err)
 			failed = append(failed, fmt.Errorf("%s: %w", tool.id, err))
