@@ -27,6 +27,7 @@ const (
 	mebi    unit = "MiB"
 	records unit = "records"
 	seconds unit = "s"
+	nanos   unit = "ns"
 
 	allocations unit = "allocations"
 )
@@ -42,6 +43,9 @@ var figures = []figure{
 	{id: "record", name: "ring buffer to consumer, one log", against: "the same record of constants", unit: times, target: 1.25},
 	{id: "record-allocations", name: "ring buffer to consumer, one log: allocations more than the record of constants", unit: allocations, target: 0.1},
 	{id: "record-metrics", name: "ring buffer to consumer, metrics only", against: "a record of constants", unit: times, target: 0.25},
+	{id: "hooks-own", name: "all socket hooks, kernel time of a connection", unit: nanos, informs: true},
+	{id: "hooks-statistics", name: "as many runs of an empty program, by the same statistics", unit: nanos, informs: true},
+	{id: "record-bare", name: "building a record of constants, CPU time", unit: nanos, informs: true},
 	{id: "record-both", name: "ring buffer to consumer, log and metrics", against: "a record of constants", unit: times, informs: true},
 	{id: "pass", name: "one pass over 100k open connections, CPU time", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "system-call", name: "a system call, accept_tracepoint on", against: "off", unit: times, informs: true},

@@ -16,6 +16,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const (
+	// hookRounds is how often both watch, hookConnections how many connections.
+	hookRounds      = 7
+	hookConnections = 5000
+)
+
+// hookTimes is kernel time by the kernel's own statistics, in nanoseconds.
+type hookTimes struct {
+	// ours is of all our hooks for a connection, in so many runs.
+	ours, runs float64
+	// record is what tcplife takes for one of its records.
+	record float64
+	// empty is what the statistics tell of a run that does nothing.
+	empty float64
+}
+
 // measureHooks lets tcplife watch the connections of BenchmarkConnection, so that the
 // kernel's statistics tell the time of both for the same connections. tcplife writes
 // a record for each end of one, and so gets half the cost of a connection per record;
@@ -26,51 +42,79 @@ func measureHooks(ctx context.Context, b *bench) error {
 		return fmt.Errorf("let the kernel take run times: %w", err)
 	}
 	defer stats.Close()
-	var ours, theirs, runs sample
-	for range 7 {
-		kernel, count, record, err := hooksAgainstTcplife(ctx, b)
+	var ours, theirs, runs, empty, statistics sample
+	for range hookRounds {
+		t, err := hooksAgainstTcplife(ctx, b)
 		if errors.Is(err, exec.ErrNotFound) {
-			b.missing("hooks", err)
+			for _, id := range []string{"hooks", "hooks-own", "hooks-statistics"} {
+				b.missing(id, err)
+			}
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		ours, theirs, runs = append(ours, kernel), append(theirs, record), append(runs, count)
+		ours, theirs = append(ours, t.ours), append(theirs, t.record)
+		runs, empty, statistics = append(runs, t.runs), append(empty, t.empty), append(statistics, t.runs*t.empty)
 	}
 	b.found("hooks", ratios(ours, theirs), "%.0f ns in %.0f runs against %.0f ns", ours.median(), runs.median(), theirs.median())
+	b.found("hooks-own", ours, "")
+	b.found("hooks-statistics", statistics, "%.1f runs of an empty program, %.0f ns each", runs.median(), empty.median())
 	return nil
 }
 
-func hooksAgainstTcplife(ctx context.Context, b *bench) (ours, runs, theirs float64, err error) {
+func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error) {
+	if t.empty, err = emptyRun(); err != nil {
+		return t, err
+	}
 	life, err := startPeer(ctx, "tcplife")
 	if err != nil {
-		return 0, 0, 0, err
+		return t, err
 	}
 	defer func() { err = errors.Join(err, life.stop(syscall.SIGINT)) }()
 	before, err := runTime(life.pid())
 	if err != nil {
-		return 0, 0, 0, err
+		return t, err
 	}
-	found, err := goBenchmark{folder: "internal/probe", pattern: "^BenchmarkConnection$", times: 2000, count: 1}.run(ctx, b)
+	found, err := goBenchmark{folder: "internal/probe", pattern: "^BenchmarkConnection$", times: hookConnections, count: 1}.run(ctx, b)
 	if err != nil {
-		return 0, 0, 0, err
+		return t, err
 	}
 	after, err := runTime(life.pid())
 	if err != nil {
-		return 0, 0, 0, err
+		return t, err
 	}
 	// It writes its last records while it ends.
 	if err := life.stop(syscall.SIGINT); err != nil {
-		return 0, 0, 0, err
+		return t, err
 	}
 	lines := strings.Count(life.output.String(), "\n") - 1
-	if lines < 2000 {
-		return 0, 0, 0, fmt.Errorf("tcplife wrote %d records:\n%.500s", lines, life.output.String())
+	if lines < hookConnections {
+		return t, fmt.Errorf("tcplife wrote %d records:\n%.500s", lines, life.output.String())
 	}
-	kernel, err := found.metric("BenchmarkConnection", "kernel-ns/op")
+	t.record = float64(after-before) / float64(lines)
+	kernel, err1 := found.metric("BenchmarkConnection", "kernel-ns/op")
+	runs, err2 := found.metric("BenchmarkConnection", "runs/op")
+	t.ours, t.runs = kernel.median(), runs.median()
+	return t, errors.Join(err1, err2)
+}
+
+// emptyRun is what the kernel's statistics tell of one run of an empty program, which
+// is the time that they take themselves.
+func emptyRun() (nanoseconds float64, err error) {
+	f := &floor{}
+	defer func() { err = errors.Join(err, f.close()) }()
+	prog, err := f.load(&ebpf.ProgramSpec{Type: ebpf.SchedCLS})
 	if err != nil {
-		return 0, 0, 0, err
+		return 0, err
 	}
-	return kernel[0], found["BenchmarkConnection"]["runs/op"].median(), float64(after-before) / float64(lines), nil
+	const frame = 64
+	if _, _, err := prog.Benchmark(make([]byte, frame), 100_000, nil); err != nil {
+		return 0, fmt.Errorf("run an empty program: %w", err)
+	}
+	stats, err := prog.Stats()
+	if err != nil {
+		return 0, fmt.Errorf("ask for the run time of an empty program: %w", err)
+	}
+	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount), nil
 }

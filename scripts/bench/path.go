@@ -14,6 +14,7 @@ func measurePath(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "record", benchmark: "BenchmarkPath/logs", metric: "x-bare", seen: seen},
 		fromBenchmark{id: "record-allocations", benchmark: "BenchmarkPath/logs", metric: "allocs/record", minus: "bare-allocs/record"},
 		fromBenchmark{id: "record-metrics", benchmark: "BenchmarkPath/metrics", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "record-bare", benchmark: "BenchmarkPath/logs", metric: "bare-ns/record"},
 		fromBenchmark{id: "record-both", benchmark: "BenchmarkPath/logs_and_metrics", metric: "x-bare", seen: seen})
 }
 
