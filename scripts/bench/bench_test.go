@@ -184,6 +184,40 @@ func TestDocument(t *testing.T) {
 	}
 }
 
+// TestDocumentExplainsWhatFallsShort, of what was measured, and nothing that holds.
+func TestDocumentExplainsWhatFallsShort(t *testing.T) {
+	b := &bench{results: &results{Figures: map[string]result{}, Plots: map[string]plotted{}}, current: &measurement{name: "open"}}
+	const title = "## What falls short"
+	document := func() string {
+		text, err := b.results.document("performance")
+		require.NoError(t, err)
+		return text
+	}
+	explained := map[string]string{
+		"hooks": "**Socket hooks**: of", "close-logs": "**A log per connection**: 99.0 %",
+		"close-metrics": "**Metrics only**: 99.0 %", "keep-alive": "**Keep-alive**: 99.0 %",
+	}
+	for id := range explained {
+		b.found(id, sample{0}, "")
+	}
+	assert.NotContains(t, document(), title)
+	b.found("close-floor", sample{1.5}, "")
+	b.found("close-metrics-own", sample{0.05}, "%.1f %% of the two CPUs", 0.7)
+	for id := range explained {
+		b.found(id, sample{99}, "")
+		text := document()
+		assert.Contains(t, text, title)
+		for other, begins := range explained {
+			assert.Equal(t, other == id, strings.Contains(text, begins), "%s of %s", other, id)
+		}
+		if id == "close-metrics" {
+			assert.Contains(t, text, "that do nothing lose 1.5 %, for (not measured) more")
+			assert.Contains(t, text, "is 0.05 s per 100k connections (0.7 % of the two CPUs).")
+		}
+		b.found(id, sample{0}, "")
+	}
+}
+
 // TestShort: labels of plots have three digits at most.
 func TestShort(t *testing.T) {
 	for want, value := range map[string]float64{"1": 1, "35.6": 35.59, "100k": 100_000, "1.83k": 1830, "0.234": 0.2341} {

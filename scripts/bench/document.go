@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -44,7 +45,7 @@ func writeDocument(path string, r *results) error {
 
 // document fills in the page; plots are in that folder beside it.
 func (r *results) document(folder string) (string, error) {
-	t, err := template.New("").Funcs(template.FuncMap{"code": code}).Parse(page)
+	t, err := template.New("").Funcs(template.FuncMap{"short": r.short, "value": r.value, "note": r.note}).Parse(page)
 	if err != nil {
 		return "", fmt.Errorf("read the page: %w", err)
 	}
@@ -57,6 +58,30 @@ func (r *results) document(folder string) (string, error) {
 		return "", fmt.Errorf("fill in the page: %w", err)
 	}
 	return text.String(), nil
+}
+
+// short tells whether one of the figures falls short of its target.
+func (r *results) short(ids ...string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool {
+		return strings.HasPrefix(figureOf(id).verdict(r.Figures[id]), fallsShort)
+	})
+}
+
+// value is a figure's, for sentences.
+func (r *results) value(id string) string {
+	one, ok := r.Figures[id]
+	if !ok || one.Missing != "" {
+		return "(not measured)"
+	}
+	return figureOf(id).write(one.Value)
+}
+
+// note is what else was seen of a figure, in parentheses, if anything was.
+func (r *results) note(id string) string {
+	if note := r.Figures[id].Note; note != "" {
+		return " (" + note + ")"
+	}
+	return ""
 }
 
 // rows are lines of a Markdown table: of figures with a target, or of the others.

@@ -108,11 +108,14 @@ func (f figure) title() string {
 	return f.name + " ÷ " + f.against
 }
 
+// fallsShort begins the verdict on a figure over its target.
+const fallsShort = "falls short"
+
 // verdict says whether the target was reached, and whether the repetitions leave doubt:
 // the middle half of them don't agree, or has gains larger than the target, which are
 // noise, for nothing gets faster by being watched.
 func (f figure) verdict(r result) string {
-	said := "falls short"
+	said := fallsShort
 	if r.Value <= f.target {
 		said = "holds"
 	}

@@ -105,6 +105,18 @@ func (c *comparison) more() sample {
 	return c.cpu.each(func(ratio float64) float64 { return (ratio - 1) * 100 })
 }
 
+// share is how much of the load's two CPUs something took of which seconds per 100,000
+// requests are given, in percent.
+func (c *comparison) share(seconds sample) sample {
+	share := make(sample, len(seconds))
+	for i := range share {
+		const cpus = 2
+		perSecond := c.rate[i] * c.throughput[i]
+		share[i] = seconds[i] / 100_000 * perSecond / cpus * 100
+	}
+	return share
+}
+
 // measureLogs sends one log per connection to a sink, and counts what arrives.
 func measureLogs(ctx context.Context, b *bench) (err error) {
 	s, err := openSite(ctx, b)
@@ -137,11 +149,16 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 	}
 	b.found("close-logs", c.loss(), "of %.0f connections/s; the sink takes its part", c.rate.median())
 	b.found("close-logs-cpu", c.more(), "the collector's own included, the sink's not")
-	b.found("close-logs-own", c.own, "")
-	b.found("close-logs-sink", sinkCPU, "")
+	b.foundTime("close-logs-own", c, c.own)
+	b.foundTime("close-logs-sink", c, sinkCPU)
 	b.found("close-logs-lost", sample{max(d.lost, d.difference)}, "%.0f connections, %.0f records of them at the sink, %.0f lost by the collector's own count",
 		d.seen.opened, d.seen.recorded, d.lost)
 	return nil
+}
+
+// foundTime keeps seconds per 100,000 requests of a comparison.
+func (b *bench) foundTime(id string, c *comparison, seconds sample) {
+	b.found(id, seconds, "%.1f %% of the two CPUs", c.share(seconds).median())
 }
 
 // measureMetrics sends metrics only.
@@ -178,7 +195,7 @@ func (b *bench) withMetrics(ctx context.Context, closing bool, name, receiver st
 	}
 	b.found(name, c.loss(), "of %.0f requests/s", c.rate.median())
 	b.found(name+"-cpu", c.more(), "the collector's own included")
-	b.found(name+"-own", c.own, "")
+	b.foundTime(name+"-own", c, c.own)
 	return nil
 }
 
@@ -212,7 +229,7 @@ func measurePeers(ctx context.Context, b *bench) (err error) {
 		}
 		b.found(tool.id, c.loss(), "of %.0f connections/s", c.rate.median())
 		b.found(tool.id+"-cpu", c.more(), "its own included")
-		b.found(tool.id+"-own", c.own, "")
+		b.foundTime(tool.id+"-own", c, c.own)
 	}
 	return errors.Join(failed...)
 }
