@@ -4,6 +4,8 @@ include scripts/versions.env
 
 COLLECTOR := dist/otelcol-ebpf-tcp
 CONFIG    ?= examples/collector.yaml
+# What the examples read, and sudo would drop.
+EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_STORAGE
 DURATION  ?= 2m
 # Whatever goes into the binary. BPF objects are committed, so no C.
 SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o \
@@ -25,7 +27,7 @@ help: ## list the targets
 run: $(COLLECTOR) ## watch this host's inbound connections (CONFIG=examples/collector.yaml)
 	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) --config $(CONFIG); \
 	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)" >&2; \
-	exec sudo $(COLLECTOR) --config $(CONFIG); fi
+	exec sudo --preserve-env=$(EXAMPLE_ENV) $(COLLECTOR) --config $(CONFIG); fi
 
 doctor: ## what this host can give, and why not more (DOCTOR="--json --config FILE")
 	@CGO_ENABLED=0 go build -o dist/ebpf-tcp-doctor ./cmd/ebpf-tcp-doctor
