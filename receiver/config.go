@@ -40,6 +40,7 @@ type Config struct {
 	Connections ConnectionsConfig `mapstructure:"connections"`
 	Packets     PacketsConfig     `mapstructure:"packets"`
 	Attribution AttributionConfig `mapstructure:"attribution"`
+	Hooks       HooksConfig       `mapstructure:"hooks"`
 
 	Batch  BatchConfig               `mapstructure:"batch"`
 	Queue  QueueConfig               `mapstructure:"queue"`
@@ -125,6 +126,15 @@ type AttributionConfig struct {
 	// how long it waited for that. It slows every system call of the host: see
 	// docs/performance.md for how much.
 	AcceptTracepoint bool `mapstructure:"accept_tracepoint"`
+
+	_ struct{}
+}
+
+// HooksConfig is about the kernel's hooks.
+type HooksConfig struct {
+	// Exclude are names or patterns (syntax of path.Match) of hooks that are never used,
+	// as though the kernel refused them. The names are those that the doctor prints.
+	Exclude []string `mapstructure:"exclude"`
 
 	_ struct{}
 }

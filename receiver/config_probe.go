@@ -54,6 +54,7 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 			c.Metrics.TCPServerConnectionFailed.Enabled || c.Events.TCPServerConnectionFailed.Enabled,
 		Process:          c.Attribution.Process || c.Attribution.Container,
 		AcceptTracepoint: c.Attribution.AcceptTracepoint,
+		ExcludeHooks:     parseHooks(f, "hooks::exclude", c.Hooks.Exclude),
 		MaxConnections:   uint32(c.Limits.Connections),
 		RingBytes:        uint32(c.Limits.RingBytes),
 		MaxListeners:     uint32(c.Limits.Listeners),
@@ -206,6 +207,15 @@ func checkPattern(pattern string) error {
 		return fmt.Errorf("interface names have at most %d bytes", maxInterfaceName)
 	}
 	return nil
+}
+
+func parseHooks(f *faults, key string, patterns []string) []string {
+	for i, pattern := range patterns {
+		if err := probe.CheckHookPattern(pattern); err != nil {
+			f.add(at(key, i), "%q: %w", pattern, err)
+		}
+	}
+	return patterns
 }
 
 func parseNamespaces(f *faults, key string, patterns []string) []string {

@@ -95,6 +95,7 @@ type Config struct {
 	// RingBytes is the size of the ring buffer, a power of two of whole pages.
 	RingBytes uint32
 
-	// onlyWay restricts features, by name, to one kind of hook, to test every way.
-	onlyWay map[string]string
+	// ExcludeHooks are patterns (syntax of path.Match) of hooks that are never used, as
+	// though the kernel refused them: see CheckHookPattern.
+	ExcludeHooks []string
 }

@@ -48,7 +48,7 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
 		Name: "network_namespaces", Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
-		Ways: []WayDiagnosis{newWayDiagnosis(hint(mayEnterNetNS(), CapSysAdmin), "setns")},
+		Ways: []WayDiagnosis{newWayDiagnosis(hint(mayEnterNetNS(cfg.ExcludeHooks), CapSysAdmin), setnsHook)},
 	})
 	if d.nothing() {
 		d.Error = "no hook of the kernel could be attached"
@@ -162,8 +162,8 @@ func (v *tcVantage) diagnose() WayDiagnosis {
 
 // diagnoseRefused: a reset without a socket is seen at its tracepoint, or leaving.
 func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
-	var err error
-	if !p.objects.kernel.resetWithoutSocket {
+	err := p.objects.excluded.refuse("raw_tp/tcp_send_reset")
+	if err == nil && !p.objects.kernel.resetWithoutSocket {
 		err = errors.New("tcp_send_reset tells of no reset without a socket before Linux 6.10")
 	}
 	d := FeatureDiagnosis{

@@ -30,10 +30,7 @@ func eachWay(t *testing.T, atLeast int, cfg Config, names []string, test func(t 
 	t.Helper()
 	worked := 0
 	for _, kind := range []hookKind{hookFentry, hookKprobeMulti, hookKprobe, hookSyscall} {
-		cfg.onlyWay = make(map[string]string)
-		for _, name := range names {
-			cfg.onlyWay[name] = string(kind)
-		}
+		cfg.ExcludeHooks = otherWays(&cfg, kind, names...)
 		if !slices.ContainsFunc(featureTable(&cfg, &kernelFacts{}), func(f feature) bool {
 			return f.name == names[0] && slices.ContainsFunc(f.ways, func(w way) bool { return w[0].kind == kind })
 		}) {
@@ -53,6 +50,19 @@ func eachWay(t *testing.T, atLeast int, cfg Config, names []string, test func(t 
 		})
 	}
 	assert.GreaterOrEqual(t, worked, atLeast, "ways to %v", names)
+}
+
+// otherWays are the hooks of all ways to features but those of one kind.
+func otherWays(cfg *Config, kind hookKind, names ...string) []string {
+	var hooks []string
+	for _, f := range featureTable(cfg, &kernelFacts{}) {
+		for _, h := range slices.Concat(f.ways...) {
+			if slices.Contains(names, f.name) && h.kind != kind {
+				hooks = append(hooks, h.point())
+			}
+		}
+	}
+	return hooks
 }
 
 // startWith is startProbe where some features may be missing.
@@ -113,7 +123,7 @@ func TestSockAcceptTracepointOff(t *testing.T) {
 	enterNetNS(t)
 	k := startWith(t, testConfig(func(c *Config) {
 		c.AcceptTracepoint = false
-		c.onlyWay = map[string]string{acceptFeature: string(hookSyscall)}
+		c.ExcludeHooks = otherWays(c, hookSyscall, acceptFeature)
 	}), []string{acceptFeature})
 	require.False(t, k.probe.attached(acceptFeature))
 	k.explains(acceptFeature, hookSyscall)

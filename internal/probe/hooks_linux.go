@@ -78,6 +78,9 @@ func (o *objects) attachAll(w way) ([]attachedHook, error) {
 
 func (o *objects) attachHook(h hook) (attachedHook, error) {
 	attached := attachedHook{hook: h}
+	if err := o.excluded.refuse(h.point()); err != nil {
+		return attached, err
+	}
 	if err := errors.Join(h.off, h.kind.missing(), o.hooks.checkArgument(&h)); err != nil {
 		return attached, fmt.Errorf("attach %s: %w", h.point(), err)
 	}

@@ -26,6 +26,8 @@ type objects struct {
 	hooks  object
 	scans  object
 	kernel kernelFacts
+	// excluded hooks are refused.
+	excluded hookPatterns
 }
 
 // object is one compiled file of bpf/, and the maps its programs get instead of
@@ -78,7 +80,7 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	}
 	maps := hooks.Copy()
 	clear(maps.Programs)
-	o := &objects{kernel: facts}
+	o := &objects{kernel: facts, excluded: cfg.ExcludeHooks}
 	if o.maps, err = ebpf.NewCollection(maps); err != nil {
 		return nil, fmt.Errorf("create the maps: %w", hint(err, needsOfMaps()...))
 	}

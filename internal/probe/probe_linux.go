@@ -93,9 +93,6 @@ func (p *Probe) attachHooks() {
 		if !f.wanted {
 			continue
 		}
-		if kind, ok := p.cfg.onlyWay[f.name]; ok {
-			f.ways = slices.DeleteFunc(f.ways, func(w way) bool { return string(w[0].kind) != kind })
-		}
 		p.attachments = append(p.attachments, p.objects.attach(f))
 	}
 }

@@ -62,6 +62,9 @@ func (s *scans) load(o *objects) {
 }
 
 func (s *scan) attach(o *objects) {
+	if s.err = o.excluded.refuse(s.point); s.err != nil {
+		return
+	}
 	if s.prog, s.err = o.scans.load(s.program); s.err != nil {
 		s.err = fmt.Errorf("load %s: %w", s.point, hint(s.err))
 		return
@@ -167,7 +170,7 @@ func (p *Probe) scanExisting() error {
 	err = errors.Join(err, each(&p.scans.connections, d.process), p.findOrphans())
 	for netns, pid := range insiders {
 		delete(outside.namespaces, netns)
-		outside.note(netns, inNetNSOf(pid, p.findOrphans))
+		outside.note(netns, p.inNetNSOf(pid, p.findOrphans))
 	}
 	outside.warn(p.logger)
 	return err
@@ -246,7 +249,10 @@ func netNSOf(pid uint32) (uint32, error) {
 }
 
 // inNetNSOf runs f on a thread in the network namespace of a process.
-func inNetNSOf(pid uint32, f func() error) error {
+func (p *Probe) inNetNSOf(pid uint32, f func() error) error {
+	if err := p.objects.excluded.refuse(setnsHook); err != nil {
+		return err
+	}
 	namespace, err := openNetNS(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return err

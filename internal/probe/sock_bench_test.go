@@ -36,7 +36,7 @@ func BenchmarkSystemCall(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p := benchmarkProbe(b, func(c *Config) {
 				c.AcceptTracepoint = accept
-				c.onlyWay = map[string]string{acceptFeature: string(hookSyscall)}
+				c.ExcludeHooks = otherWays(c, hookSyscall, acceptFeature)
 			})
 			require.Equal(b, accept, p.attached(acceptFeature))
 			for b.Loop() {

@@ -51,10 +51,12 @@ type tcHook interface {
 // it.
 type tcAttacher struct {
 	// mode is decided with the first program that is attached.
-	mode    TCMode
-	first   bool
-	netlink *netlink.Handle
-	lock    tcLock
+	mode  TCMode
+	first bool
+	// excluded hooks are refused.
+	excluded hookPatterns
+	netlink  *netlink.Handle
+	lock     tcLock
 	// instance is there from the first filter on.
 	instance *tcInstance
 	// leaveDead: the filters of dead instances stay.
@@ -68,11 +70,12 @@ type tcAttacher struct {
 // newTCAttacher does not wait for others after stopBy, which may be set later.
 func newTCAttacher(cfg *Config, handle *netlink.Handle, stopBy *atomic.Pointer[time.Time], logger *zap.Logger) *tcAttacher {
 	return &tcAttacher{
-		mode:    cfg.TCMode,
-		first:   cfg.TCFirst,
-		netlink: handle,
-		lock:    tcLock{logger: logger, stopBy: stopBy},
-		living:  make(map[uint32]bool),
+		mode:     cfg.TCMode,
+		first:    cfg.TCFirst,
+		excluded: cfg.ExcludeHooks,
+		netlink:  handle,
+		lock:     tcLock{logger: logger, stopBy: stopBy},
+		living:   make(map[uint32]bool),
 	}
 }
 
@@ -85,7 +88,7 @@ func (a *tcAttacher) close() {
 	}
 }
 
-// attach falls back to clsact, for good, when the kernel has no TCX.
+// attach falls back to clsact, for good, when the kernel has no TCX or it is excluded.
 func (a *tcAttacher) attach(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
 	if a.mode == TCClsact {
 		return a.attachFilter(index, d, prog)
@@ -94,7 +97,7 @@ func (a *tcAttacher) attach(index int, d tcDirection, prog *ebpf.Program) (tcHoo
 	switch {
 	case err == nil:
 		a.mode = TCX
-	case a.mode == TCAuto && errors.Is(err, ebpf.ErrNotSupported):
+	case a.mode == TCAuto && (errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, errExcluded)):
 		a.mode = TCClsact
 		return a.attachFilter(index, d, prog)
 	}
@@ -104,6 +107,9 @@ func (a *tcAttacher) attach(index int, d tcDirection, prog *ebpf.Program) (tcHoo
 type tcxHook struct{ link link.Link }
 
 func (a *tcAttacher) attachTCX(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
+	if err := a.excluded.refuse(TCX.hookName(d)); err != nil {
+		return nil, err
+	}
 	options := link.TCXOptions{Interface: index, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Tail()}
 	if d == tcEgress {
 		options.Attach = ebpf.AttachTCXEgress

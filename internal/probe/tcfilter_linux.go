@@ -36,6 +36,9 @@ type tcFilter struct {
 }
 
 func (a *tcAttacher) attachFilter(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
+	if err := a.excluded.refuse(TCClsact.hookName(d)); err != nil {
+		return nil, err
+	}
 	if a.instance == nil {
 		var err error
 		if a.instance, err = newTCInstance(); err != nil {

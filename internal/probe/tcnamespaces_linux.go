@@ -95,7 +95,7 @@ func (m *tcNamespaces) start() error {
 		m.refused = err
 		return nil
 	}
-	if err := mayEnterNetNS(); err != nil {
+	if err := mayEnterNetNS(m.cfg.ExcludeHooks); err != nil {
 		m.refused = fmt.Errorf("interfaces::network_namespaces: %w", hint(err, CapSysAdmin))
 		return nil
 	}

@@ -100,9 +100,15 @@ func (n *netNS) enter() error {
 	return nil
 }
 
+// setnsHook names the way into other network namespaces, as hooks are named.
+const setnsHook = "setns"
+
 // mayEnterNetNS tells whether we may move between namespaces, by moving to where
 // the thread is.
-func mayEnterNetNS() error {
+func mayEnterNetNS(excluded hookPatterns) error {
+	if err := excluded.refuse(setnsHook); err != nil {
+		return err
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	here, err := openThreadNetNS()

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+)
+
+// errExcluded is the refusal of a hook that the configuration leaves out.
+var errExcluded = errors.New("excluded by hooks::exclude")
+
+// knownHooks are the names of all hooks, as the diagnosis prints them. A test holds
+// them to what the diagnosis tries.
+func knownHooks() []string {
+	return []string{
+		"clsact/egress",
+		"clsact/ingress",
+		"fentry/security_sock_graft",
+		"fentry/tcp_conn_request",
+		"fentry/tcp_v4_syn_recv_sock",
+		"fentry/tcp_v6_syn_recv_sock",
+		"iter/bpf_map_elem",
+		"iter/task_file",
+		"iter/tcp",
+		"kprobe.multi/security_sock_graft",
+		"kprobe.multi/tcp_conn_request",
+		"kprobe.multi/tcp_v4_syn_recv_sock",
+		"kprobe.multi/tcp_v6_syn_recv_sock",
+		"kprobe/security_sock_graft",
+		"kprobe/tcp_conn_request",
+		"kprobe/tcp_v4_syn_recv_sock",
+		"kprobe/tcp_v6_syn_recv_sock",
+		"raw_tp/kfree_skb",
+		"raw_tp/tcp_receive_reset",
+		"raw_tp/tcp_retransmit_skb",
+		"raw_tp/tcp_retransmit_synack",
+		"raw_tp/tcp_send_reset",
+		"setns",
+		"tcx/egress",
+		"tcx/ingress",
+		"tp_btf/inet_sock_set_state",
+		"tp_btf/tcp_destroy_sock",
+		"tracepoint/syscalls/sys_exit_accept",
+		"tracepoint/syscalls/sys_exit_accept4",
+	}
+}
+
+// CheckHookPattern returns an error for a pattern of Config.ExcludeHooks that is
+// malformed or matches no hook.
+func CheckHookPattern(pattern string) error {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(knownHooks(), hookPatterns{pattern}.match) {
+		return errors.New("matches no hook; ebpf-tcp-doctor prints the names of all, such as iter/bpf_map_elem")
+	}
+	return nil
+}
+
+// hookPatterns match hooks that are not used, as though the kernel refused them.
+type hookPatterns []string
+
+func (p hookPatterns) match(hook string) bool {
+	return slices.ContainsFunc(p, func(pattern string) bool {
+		ok, err := path.Match(pattern, hook)
+		return ok && err == nil
+	})
+}
+
+// refuse returns an error for a hook that is left out.
+func (p hookPatterns) refuse(hook string) error {
+	if p.match(hook) {
+		return fmt.Errorf("%s: %w", hook, errExcluded)
+	}
+	return nil
+}
