@@ -82,6 +82,11 @@ static __always_inline bool full_lately(__u64 now)
 	return last && now - last < FULL_MATTERS;
 }
 
+/* An id is a count, then the CPU, then the space, so that small counts make small numbers. */
+#define ID_SPACE_BITS 3
+#define ID_CPU_BITS 16
+_Static_assert(ID_SPACES <= 1 << ID_SPACE_BITS, "id spaces need more bits");
+
 /*
  * CPU and a count per CPU: unique without an atomic fetch, which needs 5.12. Before 6.1
  * a program can interrupt itself, and two connections that open in the same instant on
@@ -94,7 +99,8 @@ static __always_inline __u64 next_id(enum id_space space)
 
 	if (!ids)
 		return 0;
-	return (__u64)bpf_get_smp_processor_id() << 48 | (__u64)space << 46 | ++ids->next[space];
+	return ++ids->next[space] << (ID_CPU_BITS + ID_SPACE_BITS) |
+	       (__u64)bpf_get_smp_processor_id() << ID_SPACE_BITS | (__u64)space;
 }
 
 #endif

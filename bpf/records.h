@@ -111,7 +111,7 @@ struct record_head {
  * and part of every record about one.
  */
 struct connection {
-	__u64 id; /* CPU in the upper 16 bits, then enum id_space, then a count */
+	__u64 id; /* unique while the programs are loaded, see next_id */
 	__u64 opened; /* when it was established; adoption time when adopted */
 	__u64 accepted; /* when accept() returned it; 0 = not seen */
 	struct owner owner;

@@ -193,7 +193,7 @@ func bareRecord(record plog.LogRecord) {
 	attributes.PutInt("process.pid", 123)
 	attributes.PutStr("process.executable.name", "nginx")
 	attributes.PutStr("tcp.owner.source", "acceptor")
-	attributes.PutInt("tcp.connection.id", 7)
+	attributes.PutStr("tcp.connection.id", "k7qw3zb2mdxa-1l4k9")
 	attributes.PutInt("tcp.netns.inode", 4026531840)
 	attributes.PutDouble("tcp.handshake.duration", 0.00031)
 	attributes.PutDouble("tcp.handshake.rtt", 0.00031)

@@ -75,7 +75,11 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 	if r.logs != nil {
 		p.logs = newLogSender(r, report, p.stop)
 		h.push = p.logs.push
-		h.logs = emit.NewLogs(r.cfg.logsConfig(), emit.LogsOptions{HostName: hostName, Version: r.set.BuildInfo.Version})
+		h.logs = emit.NewLogs(r.cfg.logsConfig(), emit.LogsOptions{
+			HostName: hostName,
+			Instance: emit.NewInstance(),
+			Version:  r.set.BuildInfo.Version,
+		})
 	}
 	if r.metrics != nil {
 		p.metrics = newMetricSender(r, report)
@@ -106,6 +110,7 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 		finished:  make(chan struct{}),
 	}
 	p.telemetry, err = (&telemetry{
+		receiver:    r.set.ID,
 		books:       r.books,
 		last:        last,
 		series:      series,

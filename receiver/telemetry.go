@@ -18,6 +18,8 @@ import (
 
 // telemetry is what the internal metrics are read from.
 type telemetry struct {
+	// receiver is the component's id: several receivers share the Collector's meter.
+	receiver    component.ID
 	books       *ledger.Ledger
 	last        *atomic.Pointer[probe.Snapshot]
 	series      *atomic.Int64
@@ -58,17 +60,19 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 	return b, nil
 }
 
-func (*telemetry) number(value func() int64) metric.Int64Callback {
+func (t *telemetry) number(value func() int64) metric.Int64Callback {
+	set := t.attributes()
 	return func(_ context.Context, o metric.Int64Observer) error {
-		o.Observe(value())
+		o.Observe(value(), set)
 		return nil
 	}
 }
 
 func (t *telemetry) queue(value func() int) metric.Int64Callback {
+	set := t.attributes()
 	return func(_ context.Context, o metric.Int64Observer) error {
 		if t.logs != nil {
-			o.Observe(int64(value()))
+			o.Observe(int64(value()), set)
 		}
 		return nil
 	}
@@ -78,7 +82,7 @@ func (t *telemetry) queue(value func() int) metric.Int64Callback {
 func (t *telemetry) balances(term func(*ledger.Balance) int64) metric.Int64Callback {
 	var sets [ledger.Listener]metric.MeasurementOption
 	for e := range sets {
-		sets[e] = attributes(attribute.String("event", ledger.Event(e).String()))
+		sets[e] = t.attributes(attribute.String("event", ledger.Event(e).String()))
 	}
 	return func(_ context.Context, o metric.Int64Observer) error {
 		for e, set := range sets {
@@ -93,7 +97,7 @@ func (t *telemetry) losses() metric.Int64Callback {
 	var sets [ledger.Events][ledger.Causes]metric.MeasurementOption
 	for e := range ledger.Events {
 		for c := range ledger.Causes {
-			sets[e][c] = attributes(
+			sets[e][c] = t.attributes(
 				attribute.String("event", e.String()),
 				attribute.String("place", c.Place()),
 				attribute.String("reason", c.Reason()))
@@ -143,7 +147,7 @@ func (t *telemetry) maps(value func(*probe.MapFill) int) metric.Int64Callback {
 		}
 		for i := range snapshot.Maps {
 			m := &snapshot.Maps[i]
-			o.Observe(int64(value(m)), attributes(attribute.String("map", m.Name)))
+			o.Observe(int64(value(m)), t.attributes(attribute.String("map", m.Name)))
 		}
 		return nil
 	}
@@ -159,7 +163,7 @@ func (t *telemetry) namespaces(_ context.Context, o metric.Int64Observer) error 
 		"failed":     snapshot.Namespaces.Failed,
 		"over_limit": snapshot.Namespaces.OverLimit,
 	} {
-		o.Observe(int64(n), attributes(attribute.String("state", state)))
+		o.Observe(int64(n), t.attributes(attribute.String("state", state)))
 	}
 	return nil
 }
@@ -198,7 +202,7 @@ func (t *telemetry) hookTotals() []hookTotal {
 func (t *telemetry) hooks(value func(*hookTotal) uint64) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
 		for _, h := range t.hookTotals() {
-			o.Observe(int64(value(&h)), attributes(attribute.String("hook", h.name)))
+			o.Observe(int64(value(&h)), t.attributes(attribute.String("hook", h.name)))
 		}
 		return nil
 	}
@@ -210,18 +214,20 @@ func (t *telemetry) attached(_ context.Context, o metric.Int64Observer) error {
 		if h.attached {
 			attached = 1
 		}
-		o.Observe(attached, attributes(attribute.String("hook", h.name)))
+		o.Observe(attached, t.attributes(attribute.String("hook", h.name)))
 	}
 	return nil
 }
 
 func (t *telemetry) durations(_ context.Context, o metric.Float64Observer) error {
 	for _, h := range t.hookTotals() {
-		o.Observe(float64(h.nanoseconds)/1e9, attributes(attribute.String("hook", h.name)))
+		o.Observe(float64(h.nanoseconds)/1e9, t.attributes(attribute.String("hook", h.name)))
 	}
 	return nil
 }
 
-func attributes(kv ...attribute.KeyValue) metric.MeasurementOption {
+// attributes are those given, and which receiver observes them.
+func (t *telemetry) attributes(kv ...attribute.KeyValue) metric.MeasurementOption {
+	kv = append(kv, attribute.String("receiver", t.receiver.String()))
 	return metric.WithAttributeSet(attribute.NewSet(kv...))
 }

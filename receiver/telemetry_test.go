@@ -4,10 +4,16 @@ package receiver
 
 import (
 	"context"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
@@ -19,12 +25,20 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadatatest"
 )
 
 // internalMetric is the points of one of the receiver's own metrics, by their
-// attributes.
+// attributes without the receiver's id.
 func internalMetric(t *testing.T, tt *componenttest.Telemetry, name string) map[string]int64 {
+	t.Helper()
+	return internalMetrics(t, tt, name)["ebpf_tcp"]
+}
+
+// internalMetrics are the points of one of all receivers' own metrics, by the receiver's
+// id, then by their other attributes.
+func internalMetrics(t *testing.T, tt *componenttest.Telemetry, name string) map[string]map[string]int64 {
 	t.Helper()
 	got, err := tt.GetMetric("otelcol_ebpf_tcp_" + name)
 	require.NoError(t, err)
@@ -35,11 +49,57 @@ func internalMetric(t *testing.T, tt *componenttest.Telemetry, name string) map[
 	case metricdata.Gauge[int64]:
 		points = data.DataPoints
 	}
-	values := map[string]int64{}
+	values := map[string]map[string]int64{}
 	for _, point := range points {
-		values[point.Attributes.Encoded(attribute.DefaultEncoder())] = point.Value
+		receiver, ok := point.Attributes.Value("receiver")
+		require.True(t, ok, "%s does not name its receiver", name)
+		if values[receiver.AsString()] == nil {
+			values[receiver.AsString()] = map[string]int64{}
+		}
+		others, _ := point.Attributes.Filter(attribute.NewDenyKeysFilter("receiver"))
+		values[receiver.AsString()][others.Encoded(attribute.DefaultEncoder())] = point.Value
 	}
 	return values
+}
+
+// TestInternalMetricsOfTwoReceivers runs two receivers in one collector: they share its
+// meter, and each point is of one of them.
+func TestInternalMetricsOfTwoReceivers(t *testing.T) {
+	tt := componenttest.NewTelemetry()
+	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
+	for i, name := range []string{"web", "mail"} {
+		env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) { k.account.Opened = int64(i + 1) }}
+		set := metadatatest.NewSettings(tt)
+		set.ID = component.NewIDWithName(metadata.Type, name)
+		r := newReceiver(testConfig(), set, env.environment())
+		r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
+		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+		defer func() { require.NoError(t, r.Shutdown(t.Context())) }()
+		waitFor(t, "the books are read", func() bool { return r.books.Balance(ledger.Connection).Produced == int64(i+1) })
+	}
+	declared, err := os.ReadFile("metadata.yaml")
+	require.NoError(t, err)
+	_, internal, _ := strings.Cut(string(declared), "\ntelemetry:\n")
+	names := regexp.MustCompile(`(?m)^    ebpf_tcp_(\w+):$`).FindAllStringSubmatch(internal, -1)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		switch name[1] {
+		case "network_namespaces", "series":
+			waitFor(t, "a metric snapshot", func() bool {
+				_, err := tt.GetMetric("otelcol_ebpf_tcp_" + name[1])
+				return err == nil
+			})
+		case "hook_duration":
+			continue // not a whole number, the same callback's attributes
+		}
+		points := internalMetrics(t, tt, name[1])
+		require.Len(t, points, 2, "%s is not of two receivers", name[1])
+		require.Equal(t, slices.Sorted(maps.Keys(points["ebpf_tcp/web"])),
+			slices.Sorted(maps.Keys(points["ebpf_tcp/mail"])), name[1])
+	}
+	produced := internalMetrics(t, tt, "produced")
+	require.EqualValues(t, 1, produced["ebpf_tcp/web"]["event=connection"])
+	require.EqualValues(t, 2, produced["ebpf_tcp/mail"]["event=connection"])
 }
 
 func TestInternalMetrics(t *testing.T) {

@@ -23,7 +23,7 @@ func (f *Flow) IPv4() bool { return f.Server.Addr().Is4() }
 
 // Connection is what stays the same while a connection lives, its owner excepted.
 type Connection struct {
-	// ID is unique as long as the probe runs.
+	// ID is unique among the connections of one probe.
 	ID uint64
 	Flow
 	// NetNS is the inode number of the server's network namespace.

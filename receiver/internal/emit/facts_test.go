@@ -43,7 +43,7 @@ func testFlow6() connection.Flow {
 
 func testConnection() connection.Connection {
 	return connection.Connection{
-		ID: 1<<48 | 7, Flow: testFlow(), NetNS: 4026531840, Interface: "eth0",
+		ID: 7<<19 | 1023<<3, Flow: testFlow(), NetNS: 4026531840, Interface: "eth0",
 		Opened: epoch, Accept: 40_000, HandshakeRTT: 310, Handshake: 310, Adopted: true, MPTCP: true,
 	}
 }
@@ -102,7 +102,7 @@ func allEvents() metadata.LogsBuilderConfig {
 }
 
 func testLogs(config metadata.LogsBuilderConfig) *Logs {
-	return NewLogs(config, LogsOptions{HostName: "web-1", Version: "1.2.3", Now: testClock})
+	return NewLogs(config, LogsOptions{HostName: "web-1", Instance: "k7qw3zb2mdxa", Version: "1.2.3", Now: testClock})
 }
 
 // golden compares JSON with a file of testdata.

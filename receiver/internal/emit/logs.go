@@ -18,6 +18,8 @@ import (
 // LogsOptions configure Logs beyond what the user can.
 type LogsOptions struct {
 	HostName string
+	// Instance begins the ids of connections.
+	Instance Instance
 	// Version is the scope's version, the collector's build.
 	Version string
 	// Now replaces the clock in tests; nil means time.Now.

@@ -31,7 +31,7 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 	row := &l.row
 	putFlow(row, &c.Flow, at, body, c.Interface)
 	putOwner(row, p, source)
-	putConnection(row, &c.Connection)
+	l.putConnection(row, &c.Connection)
 	l.finish(record)
 	return true
 }
@@ -59,7 +59,7 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	row := &l.row
 	putFlow(row, &c.Flow, at, body, c.Interface)
 	putOwner(row, p, source)
-	putConnection(row, &c.Connection)
+	l.putConnection(row, &c.Connection)
 	putCounters(row, &c.Counters)
 	row.double(attrDuration, seconds(c.Duration()))
 	if c.Accept > 0 {
@@ -222,8 +222,8 @@ func putOwner(row *row, p *owner.Process, source owner.Source) {
 	}
 }
 
-func putConnection(row *row, c *connection.Connection) {
-	row.int(attrConnectionID, int64(c.ID))
+func (l *Logs) putConnection(row *row, c *connection.Connection) {
+	row.str(attrConnectionID, l.connectionID(c.ID))
 	row.int(attrNetNS, int64(c.NetNS))
 	putMicroseconds(row, attrHandshakeDuration, c.Handshake)
 	putMicroseconds(row, attrHandshakeRTT, c.HandshakeRTT)
