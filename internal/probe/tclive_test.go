@@ -6,6 +6,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"runtime"
 	"slices"
@@ -335,6 +336,34 @@ func TestTCSelectsInterfaces(t *testing.T) {
 	b.eventuallyAttachedTo("bridge", "free", "member")
 	require.NoError(t, netlink.LinkSetMaster(member, bridge))
 	b.eventuallyAttachedTo("bridge", "free")
+}
+
+// Both ends of a netkit pair, of which one is a container's own interface. Kernels have
+// them since 6.7, if they were built with them.
+func TestTCSelectsOneEndOfNetkitPairs(t *testing.T) {
+	enterNetNS(t)
+	pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "host"}}
+	pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "eth0"})
+	if err := netlink.LinkAdd(pair); errors.Is(err, unix.EOPNOTSUPP) {
+		t.Skip("this kernel has no netkit devices: what it would tell of them is tested")
+	} else {
+		require.NoError(t, err)
+	}
+	b := startTCBench(t, tcConfig(included("*")))
+	b.eventuallyAttachedTo("eth0", "host")
+
+	other := newPeer(t)
+	end, err := netlink.LinkByName("eth0")
+	require.NoError(t, err)
+	require.NoError(t, netlink.LinkSetNsFd(end, int(other.file.file.Fd())))
+	b.eventuallyAttachedTo()
+	other.in(func() {
+		inside := startTCBench(t, tcConfig(included("*")))
+		inside.eventuallyAttachedTo("eth0")
+		require.NoError(t, inside.detach())
+	})
+	setUp(t, "host", "192.0.2.1/24")
+	b.eventuallyAttachedTo("host")
 }
 
 // virtioHeader says that only the first bytes are to be in the linear area.

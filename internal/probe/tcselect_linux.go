@@ -79,31 +79,37 @@ func (s *tcSelection) selects(link netlink.Link, links map[int]netlink.Link) boo
 		}
 		matched = true
 	}
-	return matched && !isMember(link, links) && !s.isHostSideVeth(link) && !isStacked(link, links, s)
+	return matched && !isMember(link, links) && !s.isHostSide(link) && !isStacked(link, links, s)
 }
 
-// isMember: bridges, bonds and their like show their members' packets themselves.
+// isMember: a master shows its members' packets itself, whatever its kind is. Drivers
+// that put a virtual device above a physical one, as hv_netvsc does, give theirs none.
+// A VRF's members are interfaces in their own right.
 func isMember(link netlink.Link, links map[int]netlink.Link) bool {
-	master, ok := links[link.Attrs().MasterIndex]
-	if link.Attrs().MasterIndex == 0 {
+	index := link.Attrs().MasterIndex
+	if index == 0 {
 		return false
 	}
-	if !ok {
-		return true
-	}
-	switch master.Type() {
-	case "bridge", "bond", "team", "openvswitch", "batadv":
-		return true
-	default: // a VRF's members are interfaces in their own right
-		return false
-	}
+	master, ok := links[index]
+	return !ok || master.Type() != "vrf"
 }
 
-// isHostSideVeth: the peer is in another namespace and we have no address here, so
-// what passes is another host's traffic, which we forward. The other end, which is
-// the container's own interface, has one.
-func (s *tcSelection) isHostSideVeth(link netlink.Link) bool {
-	return link.Type() == "veth" && link.Attrs().NetNsID >= 0 && !s.addressed[link.Attrs().Index]
+// isHostSide: the device is one end of a pair whose other end is in another namespace,
+// and has no address here. What passes is another host's traffic, which we forward. The
+// other end, which is the container's own interface, has an address. The kernel says
+// which end of a netkit pair is the container's, so that one needs none.
+func (s *tcSelection) isHostSide(link netlink.Link) bool {
+	if link.Attrs().NetNsID < 0 || s.addressed[link.Attrs().Index] {
+		return false
+	}
+	switch link := link.(type) {
+	case *netlink.Veth:
+		return true
+	case *netlink.Netkit:
+		return link.IsPrimary()
+	default:
+		return false
+	}
 }
 
 // isStacked: a device of ours lies below, where the same packets are seen first.
