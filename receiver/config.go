@@ -169,6 +169,8 @@ type LimitsConfig struct {
 	HalfOpen int `mapstructure:"half_open"`
 	// PortCounters are one for each port, IP version and kind of count.
 	PortCounters int `mapstructure:"port_counters"`
+	// NetworkNamespaces of interfaces::network_namespaces that are followed at one time.
+	NetworkNamespaces int `mapstructure:"network_namespaces"`
 	// Series per metric; what comes later is summed up in one overflow series.
 	Series int `mapstructure:"series"`
 	// FailedPerSecond bounds tcp.server.connection.failed records; the metrics of
@@ -197,11 +199,12 @@ func createDefaultConfig() *Config {
 		Queue:              QueueConfig{MaxBytes: 16 << 20},
 		Retry:              retry,
 		Limits: LimitsConfig{
-			Listeners:       16 << 10,
-			HalfOpen:        16 << 10,
-			PortCounters:    8 << 10,
-			Series:          2000,
-			FailedPerSecond: 1000,
+			Listeners:         16 << 10,
+			HalfOpen:          16 << 10,
+			PortCounters:      8 << 10,
+			NetworkNamespaces: 128,
+			Series:            2000,
+			FailedPerSecond:   1000,
 		},
 		Metrics:            metadata.DefaultMetricsConfig(),
 		Events:             metadata.DefaultEventsConfig(),

@@ -20,8 +20,6 @@ const (
 	maxInterfaceName = 15
 	// maxPrefixes is the size of the kernel side's client filter.
 	maxPrefixes = 4096
-	// maxNamespaces is documented: each costs memory, used or not.
-	maxNamespaces = 128
 )
 
 // probeConfig translates what concerns the kernel side. Faults go to f; values that
@@ -35,7 +33,7 @@ func (c *Config) probeConfig(f *faults) probe.Config {
 		IncludeInterfaces:    c.Interfaces.parse(f, c.TC.Mode),
 		ExcludeInterfaces:    checkPatterns(f, "interfaces::exclude", c.Interfaces.Exclude),
 		NetworkNamespaces:    parseNamespaces(f, "interfaces::network_namespaces", c.Interfaces.NetworkNamespaces),
-		MaxNetworkNamespaces: maxNamespaces,
+		MaxNetworkNamespaces: uint32(c.Limits.NetworkNamespaces),
 		TCMode:               probe.TCMode(c.TC.Mode),
 		TCFirst:              c.TC.Position == positionFirst,
 		HalfOpen:             c.Connections.HalfOpen,

@@ -24,6 +24,7 @@ const (
 	minConnections, maxConnections     = 0, 16 << 20
 	minEntries, maxEntries             = 1, 1 << 20
 	maxRingBytes                       = 1 << 30
+	minNamespaces, maxNamespaces       = 1, 4096
 	minSeries, maxSeries               = 1, 1_000_000
 	minPerSecond, maxPerSecond         = 1, 1_000_000
 	minSampleRate, maxSampleRate       = 0, 1 << 30
@@ -117,6 +118,7 @@ func (l *LimitsConfig) validate(f *faults) {
 	inRange(f, "limits::listeners", l.Listeners, minEntries, maxEntries)
 	inRange(f, "limits::half_open", l.HalfOpen, minEntries, maxEntries)
 	inRange(f, "limits::port_counters", l.PortCounters, minEntries, maxEntries)
+	inRange(f, "limits::network_namespaces", l.NetworkNamespaces, minNamespaces, maxNamespaces)
 	inRange(f, "limits::series", l.Series, minSeries, maxSeries)
 	inRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
 	if l.RingBytes == 0 {

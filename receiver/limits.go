@@ -79,6 +79,7 @@ func (l *LimitsConfig) log(logger *zap.Logger, k kernel) {
 		zap.Int("listeners", l.Listeners),
 		zap.Int("half_open", l.HalfOpen),
 		zap.Int("port_counters", l.PortCounters),
+		zap.Int("network_namespaces", l.NetworkNamespaces),
 		zap.Int("series", l.Series),
 		zap.Int("failed_per_second", l.FailedPerSecond),
 		zap.Uint64("kernel_map_bytes", bytes))

@@ -359,7 +359,7 @@ func TestTCNamespacesOverTheLimit(t *testing.T) {
 	want := NetworkNamespaces{Attached: limit, OverLimit: over}
 	within(t, soon, func() bool { return k.probe.tc.namespaces() == want }, "as many as there is room for")
 	require.Equal(t, 1, logs.Len(), "%v", logs.All())
-	assert.Contains(t, logs.All()[0].Message, "interfaces::network_namespaces")
+	assert.Contains(t, logs.All()[0].Message, "more than limits::network_namespaces allows")
 
 	// One that was left out takes the place of one that ends.
 	k.probe.tc.mu.Lock()
