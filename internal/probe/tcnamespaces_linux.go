@@ -174,15 +174,23 @@ func (m *tcNamespaces) tally(over int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if over > 0 && m.counts.OverLimit == 0 {
-		m.logger.Warn("packets are not looked at in all of interfaces::network_namespaces: there are too many",
-			zap.Uint32("allowed", m.cfg.MaxNetworkNamespaces), zap.Int("too many", over))
+		m.logger.Warn("interfaces::network_namespaces matches more than limits::network_namespaces allows: packets in the others are not counted",
+			zap.Uint32("limits::network_namespaces", m.cfg.MaxNetworkNamespaces), zap.Int("over the limit", over))
 	}
 	m.counts = NetworkNamespaces{Attached: len(m.others), Failed: len(m.failed), OverLimit: over}
 }
 
-// enter reports a failure once and tries again later.
+// enter reports a failure once and tries again later. A namespace that vanished
+// meanwhile is no failure.
 func (m *tcNamespaces) enter(other *tcOther) {
 	err := m.open(other)
+	if err != nil {
+		if inode, ok := namespaceAt(other.path); !ok || inode != other.inode {
+			m.logger.Debug("a network namespace vanished before its packets were counted",
+				zap.String("path", other.path), zap.Uint32("inode", other.inode), zap.Error(err))
+			return
+		}
+	}
 	logger := m.logger.With(zap.String("path", other.path), zap.Uint32("inode", other.inode))
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -20,18 +20,23 @@ func findNetNS(patterns []string) map[uint32]string {
 		// The configuration was validated, and what can't be read is not there.
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
-			var system unix.Statfs_t
-			if unix.Statfs(path, &system) != nil || system.Type != unix.NSFS_MAGIC {
-				continue
-			}
-			var stat unix.Stat_t
-			if unix.Stat(path, &stat) != nil {
-				continue
-			}
-			if inode := uint32(stat.Ino); found[inode] == "" {
+			if inode, ok := namespaceAt(path); ok && found[inode] == "" {
 				found[inode] = path
 			}
 		}
 	}
 	return found
+}
+
+// namespaceAt is the inode of the namespace at a path, false if there is none.
+func namespaceAt(path string) (inode uint32, ok bool) {
+	var system unix.Statfs_t
+	if unix.Statfs(path, &system) != nil || system.Type != unix.NSFS_MAGIC {
+		return 0, false
+	}
+	var stat unix.Stat_t
+	if unix.Stat(path, &stat) != nil {
+		return 0, false
+	}
+	return uint32(stat.Ino), true
 }

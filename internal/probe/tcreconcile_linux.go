@@ -163,12 +163,13 @@ func (v *tcVantage) assign(i *tcInterface) (err error) {
 }
 
 // enter shows an interface that is attached to, in one direction at least. A failure is
-// reported once; the next change tries again.
+// reported once; the next change tries again. One that vanished meanwhile is no failure.
 func (v *tcVantage) enter(i *tcInterface, err error) {
 	attached := err == nil || errors.Is(err, errNoEgress)
 	if !attached {
 		err = errors.Join(err, i.detach())
 	}
+	vanished := !attached && v.vanished(i.index)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.mode = v.attacher.mode
@@ -176,6 +177,11 @@ func (v *tcVantage) enter(i *tcInterface, err error) {
 		v.interfaces[i.index] = i
 	} else {
 		err = errors.Join(err, v.counts.release(i.index, i.slot))
+	}
+	if vanished {
+		delete(v.failures, i.index)
+		v.logger.Debug("an interface vanished before its packets were counted", zap.String("interface", i.name), zap.Error(err))
+		return
 	}
 	if err == nil {
 		delete(v.failures, i.index)
@@ -193,6 +199,14 @@ func (v *tcVantage) enter(i *tcInterface, err error) {
 	v.failures[i.index] = err
 }
 
+// vanished asks the kernel: what a step of attaching says of an interface that is gone
+// differs from step to step, and may have other causes.
+func (v *tcVantage) vanished(index int) bool {
+	var notFound netlink.LinkNotFoundError
+	_, err := v.netlink.LinkByIndex(index)
+	return errors.As(err, &notFound)
+}
+
 // inPlace is false when somebody removed a program of ours, as with a qdisc that was
 // theirs to remove.
 func (v *tcVantage) inPlace(i *tcInterface) bool {
@@ -201,7 +215,9 @@ func (v *tcVantage) inPlace(i *tcInterface) bool {
 			continue
 		}
 		if present, err := hook.present(); err == nil && !present {
-			v.removed.report(v.logger, i.name)
+			if !v.vanished(i.index) {
+				v.removed.report(v.logger, i.name)
+			}
 			return false
 		}
 	}
