@@ -7,6 +7,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/timens"
 )
 
 const (
@@ -23,6 +26,15 @@ const (
 // last, and a process that is still there then was there before.
 type procFS struct {
 	fs fs.FS
+	// shift is what the files add to start times: the offset of our time namespace.
+	shift time.Duration
+}
+
+// newProcFS takes an offset that can't be read for 0; the kernel side reads it too, and
+// does not start then.
+func newProcFS(root fs.FS) procFS {
+	offsets, _ := timens.Read(root)
+	return procFS{fs: root, shift: offsets.Boottime}
 }
 
 // executable returns the basename of the process's executable, or its name where
@@ -64,7 +76,7 @@ func (p procFS) stat(key Key) (comm string, alive bool) {
 		return "", false
 	}
 	// One tick of tolerance: kernels round where they convert.
-	want := key.Start / tick
+	want := uint64(int64(key.Start)+int64(p.shift)) / tick
 	return comm, start+1 >= want && start <= want+1
 }
 

@@ -14,8 +14,8 @@ const DefaultMaxProcesses = 16384
 // Options configure a Table.
 type Options struct {
 	// FS is the root of the file system: os.DirFS("/"). Only /proc and the cgroup
-	// mounts are read. Its /proc must be of the initial pid namespace, and this
-	// process in the initial time namespace; else only sightings are known.
+	// mounts are read. Its /proc must be of the initial pid namespace; else only
+	// sightings are known.
 	FS fs.FS
 	// MaxProcesses bounds the processes that are remembered; those used least
 	// recently go first. 0 means DefaultMaxProcesses.
@@ -47,7 +47,7 @@ type entry struct {
 	pending bool
 }
 
-// NewTable makes an empty table. It reads nothing yet.
+// NewTable makes an empty table. It reads nothing yet but the offset of our clocks.
 func NewTable(options Options) *Table {
 	if options.MaxProcesses <= 0 {
 		options.MaxProcesses = DefaultMaxProcesses
@@ -56,7 +56,7 @@ func NewTable(options Options) *Table {
 		options.Now = time.Now
 	}
 	return &Table{
-		proc:      procFS{fs: options.FS},
+		proc:      newProcFS(options.FS),
 		cgroups:   newCgroups(options.FS, options.Now, inode),
 		container: options.Container,
 		processes: newRecent[Key, entry](options.MaxProcesses),

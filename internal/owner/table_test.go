@@ -4,6 +4,7 @@ package owner
 
 import (
 	"fmt"
+	"io/fs"
 	"runtime"
 	"strings"
 	"testing"
@@ -116,6 +117,26 @@ func TestTableProcess(t *testing.T) {
 				t.Errorf("got %+v %+v, want %+v", got.Key, *got.Workload, *test.want)
 			}
 		})
+	}
+}
+
+// TestTableInATimeNamespace: /proc shows start times by our clock, the kernel side by the
+// initial time namespace's.
+func TestTableInATimeNamespace(t *testing.T) {
+	t.Parallel()
+	const day = 86_400_000_000_000
+	h := newHost()
+	for _, link := range []string{"time", "time_for_children"} {
+		h.MapFS["proc/self/ns/"+link] = &fstest.MapFile{Data: []byte("time:[4026532177]"), Mode: fs.ModeSymlink}
+	}
+	h.file("proc/self/timens_offsets", "monotonic 0 0\nboottime 86400 0\n")
+	h.start(Key{PID: nginx.PID, Start: nginx.Start + day}, "nginx", "/usr/sbin/nginx", "0::/docker/"+id1+"\n")
+	table := h.table(Options{Container: true})
+	if got := table.Process(nginx); got == nil || got.Executable != "nginx" || got.Container.ID != id1 {
+		t.Errorf("got %+v, want nginx in %s", got, id1)
+	}
+	if got := table.Process(Key{PID: nginx.PID, Start: nginx.Start + day}); got != nil {
+		t.Errorf("got %+v of a process that started a day later", got)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
@@ -49,11 +48,7 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 	if err := s.clock.refresh(); err != nil {
 		return err
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return fmt.Errorf("read the boot clock: %w", err)
-	}
-	expired, err := s.expired(now.Nano())
+	expired, err := s.expired(int64(s.clock.boot()))
 	allowed := s.allowance()
 	for i := range expired {
 		e := &expired[i]

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/filter"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -382,3 +383,53 @@ func TestMetricsInterfacesOfNamespaces(t *testing.T) {
 }
 
 func sorted(m map[string]int64) []int64 { return slices.Sorted(maps.Values(m)) }
+
+// TestSeriesWhenTheWallClockIsSetBack: no point is older than its series, a series keeps
+// its new start, and one without news does not wait for the old time to come again.
+func TestSeriesWhenTheWallClockIsSetBack(t *testing.T) {
+	const hour = time.Hour
+	for _, exponential := range []bool{false, true} {
+		r := newRig(MetricsOptions{Exponential: exponential, Expiry: time.Minute})
+		r.Opened(Series{Port: 80}, 3)
+		r.Closed(Series{Port: 80}, testClosed())
+		r.pass(time.Second)
+		r.Opened(Series{Port: 81}, 1) // begins between a pass and the step
+
+		var starts []pcommon.Timestamp
+		look := func(d time.Duration) {
+			starts = nil
+			each(r.pass(d), func(_ pcommon.Resource, m pmetric.Metric) {
+				for _, point := range times(m) {
+					assert.LessOrEqual(t, point[0], point[1], "%s starts after its time", m.Name())
+					starts = append(starts, point[0])
+				}
+			})
+		}
+		look(-hour)
+		require.NotEmpty(t, starts)
+		first := starts
+		look(10 * time.Second)
+		assert.Equal(t, first, starts, "a start that moves is a reset each time")
+		look(time.Minute)
+		assert.Empty(t, starts, "expired")
+	}
+}
+
+// times are the start and the time of each data point.
+func times(m pmetric.Metric) (all [][2]pcommon.Timestamp) {
+	switch m.Type() {
+	case pmetric.MetricTypeSum:
+		for _, p := range m.Sum().DataPoints().All() {
+			all = append(all, [2]pcommon.Timestamp{p.StartTimestamp(), p.Timestamp()})
+		}
+	case pmetric.MetricTypeHistogram:
+		for _, p := range m.Histogram().DataPoints().All() {
+			all = append(all, [2]pcommon.Timestamp{p.StartTimestamp(), p.Timestamp()})
+		}
+	case pmetric.MetricTypeExponentialHistogram:
+		for _, p := range m.ExponentialHistogram().DataPoints().All() {
+			all = append(all, [2]pcommon.Timestamp{p.StartTimestamp(), p.Timestamp()})
+		}
+	}
+	return all
+}

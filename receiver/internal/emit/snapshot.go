@@ -68,6 +68,9 @@ func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 	var entries [metrics][]entry
 	for _, b := range g.bundles {
 		for _, c := range b.cells {
+			// The wall clock was set back. A point that is its series' start says that
+			// what it counts may have begun before.
+			c.start = min(c.start, int64(now))
 			if entries[c.metric] == nil {
 				entries[c.metric] = make([]entry, 0, len(g.bundles))
 			}

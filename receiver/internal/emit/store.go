@@ -224,6 +224,8 @@ func (s *store) expire(now int64, after time.Duration) {
 			if b.touched {
 				b.touched, b.last = false, now
 			}
+			// The wall clock was set back.
+			b.last = min(b.last, now)
 			if after <= 0 || now-b.last < int64(after) || b.overflow || b.active() {
 				return false
 			}
