@@ -67,7 +67,9 @@ type tcVantage struct {
 	// overflowing: the kernel's table does not hold all local addresses.
 	overflowing bool
 	removed     tcRemovals
-	sweeper     *tcSweeper
+	// tryAgain is when interfaces that could not be attached to are tried without a change.
+	tryAgain time.Time
+	sweeper  *tcSweeper
 
 	// mu guards what counters and hooks read, which the goroutine that drains the ring
 	// calls: nothing waits while it is held. A change writes with both held, so it reads
@@ -181,9 +183,14 @@ func (v *tcVantage) begin() error {
 
 func (v *tcVantage) follow(watch *tcWatch, done chan<- struct{}) {
 	defer close(done)
-	err := watch.run(func() {
+	changed := func() {
 		if err := v.reconcileThere(); err != nil {
 			v.logger.Warn("a change of interfaces is not followed", zap.Error(err))
+		}
+	}
+	err := watch.run(changed, func() {
+		if v.lacksHooks() {
+			changed()
 		}
 	})
 	if err != nil {

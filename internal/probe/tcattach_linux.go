@@ -104,16 +104,16 @@ func (a *tcAttacher) attach(index int, d tcDirection, prog *ebpf.Program) (tcHoo
 	return hook, err
 }
 
-type tcxHook struct{ link link.Link }
+type tcxHook struct {
+	link    link.Link
+	program ebpf.ProgramID
+}
 
 func (a *tcAttacher) attachTCX(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
 	if err := a.excluded.refuse(TCX.hookName(d)); err != nil {
 		return nil, err
 	}
-	options := link.TCXOptions{Interface: index, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Tail()}
-	if d == tcEgress {
-		options.Attach = ebpf.AttachTCXEgress
-	}
+	options := link.TCXOptions{Interface: index, Program: prog, Attach: tcxAttach(d), Anchor: link.Tail()}
 	if a.first {
 		options.Anchor = link.Head()
 	}
@@ -121,10 +121,29 @@ func (a *tcAttacher) attachTCX(index int, d tcDirection, prog *ebpf.Program) (tc
 	if err != nil {
 		return nil, err
 	}
-	return &tcxHook{l}, nil
+	info, err := l.Info()
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &tcxHook{link: l, program: info.Program}, nil
+}
+
+func tcxAttach(d tcDirection) ebpf.AttachType {
+	if d == tcEgress {
+		return ebpf.AttachTCXEgress
+	}
+	return ebpf.AttachTCXIngress
 }
 
 func (h *tcxHook) detach() error { return h.link.Close() }
 
-// A link is its owner's alone.
-func (h *tcxHook) present() (bool, error) { return true, nil }
+// present: others can detach a link, which then has no interface, and can give it another
+// program. The kernel sends no message of either.
+func (h *tcxHook) present() (bool, error) {
+	info, err := h.link.Info()
+	if err != nil {
+		return false, err
+	}
+	tcx := info.TCX()
+	return tcx != nil && tcx.Ifindex != 0 && info.Program == h.program, nil
+}

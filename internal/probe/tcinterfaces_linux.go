@@ -40,6 +40,19 @@ func (i *tcInterface) detach() error {
 	return err
 }
 
+// present is false when a program that we attached is there no more.
+func (i *tcInterface) present() bool {
+	for _, hook := range i.hooks {
+		if hook == nil {
+			continue
+		}
+		if present, err := hook.present(); err == nil && !present {
+			return false
+		}
+	}
+	return true
+}
+
 // links lists the interfaces of the namespace by index.
 func (v *tcVantage) links() (map[int]netlink.Link, error) {
 	list, err := dumpWatched(v.netlink.LinkList)

@@ -207,24 +207,47 @@ func (v *tcVantage) vanished(index int) bool {
 	return errors.As(err, &notFound)
 }
 
+// tcRetry is the time until interfaces that could not be attached to are tried again.
+const tcRetry = 10 * time.Second
+
+// lacksHooks: somebody detached a TCX link of ours, or it is time to try again what could
+// not be attached.
+func (v *tcVantage) lacksHooks() bool {
+	v.changing.Lock()
+	defer v.changing.Unlock()
+	if v.attacher.mode == TCX {
+		for _, i := range v.interfaces {
+			if !i.present() {
+				return true
+			}
+		}
+	}
+	now := time.Now()
+	if now.Before(v.tryAgain) {
+		return false
+	}
+	v.tryAgain = now.Add(tcRetry)
+	for index := range v.failures {
+		if v.interfaces[index] == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // inPlace is false when somebody removed a program of ours, as with a qdisc that was
 // theirs to remove.
 func (v *tcVantage) inPlace(i *tcInterface) bool {
-	for _, hook := range i.hooks {
-		if hook == nil {
-			continue
-		}
-		if present, err := hook.present(); err == nil && !present {
-			if !v.vanished(i.index) {
-				v.removed.report(v.logger, i.name)
-			}
-			return false
-		}
+	if i.present() {
+		return true
 	}
-	return true
+	if !v.vanished(i.index) {
+		v.removed.report(v.logger, i.name)
+	}
+	return false
 }
 
-// tcRemovals reports filters of ours that somebody removed: at once, then once in a
+// tcRemovals reports programs of ours that somebody removed: at once, then once in a
 // while, for there are agents that do it all the time.
 type tcRemovals struct {
 	interfaces int
@@ -238,7 +261,7 @@ func (r *tcRemovals) report(logger *zap.Logger, name string) {
 	if time.Now().Before(r.next) {
 		return
 	}
-	logger.Info("somebody removed our filters; attaching again",
+	logger.Info("somebody removed our programs from an interface; attaching them again",
 		zap.Int("interfaces since the last message", r.interfaces), zap.String("interface", name))
 	r.interfaces, r.next = 0, time.Now().Add(tcRemovalsPause)
 }

@@ -42,6 +42,9 @@ func newTCWatch() (*tcWatch, error) {
 	return &tcWatch{socket: os.NewFile(uintptr(fd), "netlink")}, nil
 }
 
+// tcLookPause is how often we look for what the kernel sends no message of.
+const tcLookPause = 500 * time.Millisecond
+
 // Changes that come in a burst are waited for, but not for ever.
 const (
 	tcBurstPause = 10 * time.Millisecond
@@ -49,11 +52,16 @@ const (
 )
 
 // run calls changed at once for the first of a burst of changes, and again after
-// the last. It returns nil when the watch is closed.
-func (w *tcWatch) run(changed func()) error {
+// the last; look when there was none for a while. It returns nil when the watch is closed.
+func (w *tcWatch) run(changed, look func()) error {
 	for {
-		if _, err := w.wait(time.Time{}); err != nil {
+		came, err := w.wait(time.Now().Add(tcLookPause))
+		if err != nil {
 			return w.unlessClosed(err)
+		}
+		if !came {
+			look()
+			continue
 		}
 		changed()
 		end := time.Now().Add(tcBurstMax)
