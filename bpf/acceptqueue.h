@@ -72,8 +72,7 @@ static __always_inline void turned_away(const struct sock *listener, const struc
 	if (!flow_selected(flow))
 		return;
 	attempt_failed(flow, BPF_CORE_READ(listener, __sk_common.skc_net.net, ns.inum),
-		       flow->local_port, BPF_CORE_READ(skb, skb_iif),
-		       FAILURE_ACCEPT_QUEUE_OVERFLOW);
+		       flow->local_port, buffer_ifindex(skb), FAILURE_ACCEPT_QUEUE_OVERFLOW);
 }
 
 /* A SYN is about to be looked at, in tcp_conn_request(). */

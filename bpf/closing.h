@@ -17,7 +17,7 @@
 static __always_inline bool answers_late_data(const struct sock *sk, int state)
 {
 	return (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) &&
-	       READ_AS(struct sock, sk, sk_shutdown) & RCV_SHUTDOWN;
+	       DECORATION_AS(struct sock, sk, sk_shutdown) & RCV_SHUTDOWN;
 }
 
 /* The state before CLOSE when that transition was missed. */
@@ -34,7 +34,7 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	if (error == ECONNABORTED)
 		return CLOSE_ABORTED;
 	/* tcp_write_err() prefers the soft error that ICMP left to ETIMEDOUT. */
-	if (error == ETIMEDOUT || (error && error == sk->sk_err_soft))
+	if (error == ETIMEDOUT || (error && error == DECORATION(sk, sk_err_soft)))
 		return CLOSE_TIMEOUT;
 	/* What tcp_reset() sets, for kernels where its tracepoint is out of reach. */
 	if (!answers_late_data(sk, oldstate) &&

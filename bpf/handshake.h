@@ -34,10 +34,13 @@ static __always_inline void handshake_repeated(const struct request_sock *reques
 					       const struct flow *flow, __u32 netns)
 {
 	const struct tcp_request_sock *tcp = (const struct tcp_request_sock *)request;
-	__u64 age = bpf_ktime_get_ns() - BPF_CORE_READ(tcp, snt_synack) * 1000;
 	struct half_open_key key = { .netns = netns };
-	__u64 first = bpf_ktime_get_boot_ns() - age;
+	__u64 first;
 
+	if (!bpf_core_field_exists(struct tcp_request_sock, snt_synack))
+		return;
+	first = bpf_ktime_get_boot_ns() -
+		(bpf_ktime_get_ns() - BPF_CORE_READ(tcp, snt_synack) * 1000);
 	key.flow = *flow;
 	bpf_map_update_elem(&repeated_handshakes, &key, &first, BPF_ANY);
 }

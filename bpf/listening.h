@@ -43,10 +43,10 @@ static __noinline void listen_opened(struct sock *sk)
 	listener.since = bpf_ktime_get_boot_ns();
 	listener.netns = common->skc_net.net->ns.inum;
 	listener.port = common->skc_num;
-	listener.drops_before = sk->sk_drops.counter;
+	listener.drops_before = DECORATION(sk, sk_drops.counter);
 	if (common->skc_family == AF_INET)
 		map_ipv4(listener.address, common->skc_rcv_saddr);
-	else
+	else if (HAS_IPV6)
 		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 	if (listener.port)
 		mark_listening(listener.netns, listener.port);
@@ -80,8 +80,8 @@ static __noinline void listen_closed(struct sock *sk)
 	if (listener) {
 		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
 		if (!listener->port)
-			listener->port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
-		listener->drops = (__u32)sk->sk_drops.counter - listener->drops_before;
+			listener->port = bpf_ntohs(DECORATION(tp, inet_conn.icsk_inet.inet_sport));
+		listener->drops = (__u32)DECORATION(sk, sk_drops.counter) - listener->drops_before;
 		last = *listener;
 	}
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);

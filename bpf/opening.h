@@ -69,6 +69,8 @@ static __always_inline bool is_peer(const struct connection *connection, const s
 	       bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
 }
 
+#define HAS_RETRANSMITS bpf_core_field_exists(struct tcp_sock, total_retrans)
+
 static __always_inline void opened(struct sock *sk)
 {
 	struct connection connection = {};
@@ -76,7 +78,7 @@ static __always_inline void opened(struct sock *sk)
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp)
+	if (!tp || !family_readable(sk->__sk_common.skc_family))
 		return;
 	socket_flow(sk, &connection.flow);
 	if (!flow_selected(&connection.flow))
@@ -85,8 +87,10 @@ static __always_inline void opened(struct sock *sk)
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
 	connection.ifindex = socket_ifindex(sk);
 	/* Until now only the SYN-ACK can have been sent again. */
-	if (!tp->total_retrans) {
-		connection.handshake_rtt_us = tp->srtt_us >> 3;
+	if (!HAS_RETRANSMITS) {
+		/* Nor can it be told whether it was. */
+	} else if (!tp->total_retrans) {
+		connection.handshake_rtt_us = DECORATION(tp, srtt_us) >> 3;
 		connection.handshake_us = connection.handshake_rtt_us;
 	} else if (track_repeated_handshakes) {
 		connection.handshake_us =
@@ -101,9 +105,9 @@ static __always_inline void opened(struct sock *sk)
 /* Until a connection is established only its SYN-ACK can have been sent again. */
 static __always_inline void late_handshake(const struct tcp_sock *tp, struct connection *connection)
 {
-	if (BPF_CORE_READ(tp, total_retrans))
+	if (!HAS_RETRANSMITS || BPF_CORE_READ(tp, total_retrans))
 		return;
-	connection->handshake_rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
+	connection->handshake_rtt_us = DECORATION_AS(struct tcp_sock, tp, srtt_us) >> 3;
 	connection->handshake_us = connection->handshake_rtt_us;
 }
 
@@ -122,7 +126,8 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 	struct connection connection = {};
 	__u64 key = (__u64)sk;
 
-	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) || full_lately(now))
+	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) || full_lately(now) ||
+	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return;
 	socket_flow_checked(sk, &connection.flow);
 	if (!flow_selected(&connection.flow))
@@ -134,7 +139,8 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 		late_handshake(tp, &connection);
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
-	if (where == ID_UNSEEN || BPF_CORE_READ(tp, tcp_mstamp) < loaded_us)
+	/* 0 where this kernel does not tell: adopted, for that it was missed is not certain. */
+	if (where == ID_UNSEEN || DECORATION_AS(struct tcp_sock, tp, tcp_mstamp) < loaded_us)
 		connection.flags |= CONNECTION_ADOPTED;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
@@ -159,7 +165,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
  */
 static __noinline void opened_unseen(struct sock *sk)
 {
-	if (sk->sk_max_ack_backlog && !last_full() && bpf_skc_to_tcp_sock(sk) &&
+	if (DECORATION(sk, sk_max_ack_backlog) && !last_full() && bpf_skc_to_tcp_sock(sk) &&
 	    listening(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num))
 		opened_late(sk, ID_UNSEEN);
 }

@@ -23,14 +23,29 @@ struct {
 	__type(value, __u8);
 } processes SEC(".maps");
 
-/* The cgroup that names the container: v2's, else a v1 controller's. */
+/* Without them nothing tells the cgroup: one without CONFIG_CGROUPS has none. */
+#define HAS_CGROUPS                                                                                \
+	(bpf_core_field_exists(struct task_struct, cgroups) &&                                     \
+	 bpf_core_field_exists(struct css_set, dfl_cgrp) &&                                        \
+	 bpf_core_field_exists(struct css_set, subsys) &&                                          \
+	 bpf_core_field_exists(struct cgroup_subsys_state, cgroup) &&                              \
+	 bpf_core_field_exists(struct cgroup, level) &&                                            \
+	 bpf_core_field_exists(struct cgroup, kn) &&                                               \
+	 bpf_core_field_exists(struct kernfs_node, id))
+
+/* The cgroup that names the container: v2's, else a v1 controller's; 0 = unknown. */
 static __always_inline __u64 task_cgroup(struct task_struct *task)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
 	struct cgroup_subsys_state *css = NULL;
-	struct cgroup *v2 = BPF_CORE_READ(set, dfl_cgrp);
-	__u64 base = (__u64)set + bpf_core_field_offset(struct css_set, subsys);
+	struct css_set *set;
+	struct cgroup *v2;
+	__u64 base;
 
+	if (!HAS_CGROUPS)
+		return 0;
+	set = BPF_CORE_READ(task, cgroups);
+	v2 = BPF_CORE_READ(set, dfl_cgrp);
+	base = (__u64)set + bpf_core_field_offset(struct css_set, subsys);
 	/* In v2's root: either no container, or the host still uses v1 for them. */
 	if (BPF_CORE_READ(v2, level) > 0)
 		return BPF_CORE_READ(v2, kn, id);
@@ -50,6 +65,13 @@ static __always_inline __u64 task_cgroup(struct task_struct *task)
 	return BPF_CORE_READ(v2, kn, id);
 }
 
+/* Without them nobody can be named. */
+#define HAS_PROCESS                                                                                \
+	(bpf_core_field_exists(struct task_struct, flags) &&                                       \
+	 bpf_core_field_exists(struct task_struct, tgid) &&                                        \
+	 bpf_core_field_exists(struct task_struct, group_leader) &&                                \
+	 bpf_core_field_exists(struct task_struct, start_boottime))
+
 static __always_inline void task_key(struct task_struct *task, struct process_key *key)
 {
 	key->pid = BPF_CORE_READ(task, tgid);
@@ -57,12 +79,21 @@ static __always_inline void task_key(struct task_struct *task, struct process_ke
 	key->pad = 0;
 }
 
+#define HAS_EXECUTABLE                                                                             \
+	(bpf_core_field_exists(struct task_struct, mm) &&                                          \
+	 bpf_core_field_exists(struct mm_struct, exe_file) &&                                      \
+	 bpf_core_field_exists(struct file, f_path) &&                                             \
+	 bpf_core_field_exists(struct path, dentry) &&                                             \
+	 bpf_core_field_exists(struct dentry, d_name) && bpf_core_field_exists(struct qstr, name))
+
 static __always_inline void describe_process(struct task_struct *task,
 					     const struct process_key *key,
 					     struct process_record *record)
 {
-	const unsigned char *name = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
+	const unsigned char *name = NULL;
 
+	if (HAS_EXECUTABLE)
+		name = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
 	record->head.kind = RECORD_PROCESS;
 	record->head.netns = 0;
 	record->head.time = bpf_ktime_get_boot_ns();
@@ -71,7 +102,9 @@ static __always_inline void describe_process(struct task_struct *task,
 	/* A task that exits has given up its mm before it closes its sockets. */
 	if (bpf_probe_read_kernel_str(record->executable, sizeof(record->executable), name) < 0)
 		record->executable[0] = 0;
-	BPF_CORE_READ_STR_INTO(&record->comm, task, group_leader, comm);
+	record->comm[0] = 0;
+	if (bpf_core_field_exists(struct task_struct, comm))
+		BPF_CORE_READ_STR_INTO(&record->comm, task, group_leader, comm);
 }
 
 /* Tells user space of the current process. Rare, so out of the hooks' line of code. */
@@ -98,6 +131,8 @@ static __noinline void announce_process(const struct process_key *key)
 static __always_inline bool current_key(struct process_key *key)
 {
 	key->pad = 0;
+	if (!HAS_PROCESS)
+		return false;
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
 		const struct task_struct *task = bpf_get_current_task_btf();
 

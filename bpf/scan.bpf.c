@@ -32,7 +32,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline __u32 socket_drops(const struct sock *sk)
 {
-	return BPF_CORE_READ(sk, sk_drops.counter);
+	return bpf_core_field_exists(struct sock, sk_drops) ? BPF_CORE_READ(sk, sk_drops.counter)
+							    : 0;
 }
 
 static __always_inline bool listens(const struct sock *sk)
@@ -66,7 +67,7 @@ static __always_inline void describe_listener(const struct sock *sk, struct list
 	listener.drops_before = socket_drops(sk);
 	if (family == AF_INET)
 		map_ipv4(listener.address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-	else
+	else if (HAS_IPV6)
 		BPF_CORE_READ_INTO(&listener.address, sk,
 				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
 	record->head.kind = RECORD_LISTEN;
@@ -96,7 +97,7 @@ int scan_listeners(struct bpf_iter__task_file *ctx)
 	if (!sk || !listens(sk))
 		return 0;
 	describe_listener(sk, listener);
-	if (attribute_process) {
+	if (attribute_process && HAS_PROCESS) {
 		task_key(task, &listener->owner.process);
 		listener->owner.source = OWNER_LISTENER;
 		describe_process(task, &listener->owner.process, &record.process);
@@ -129,7 +130,8 @@ static __always_inline bool adoptable(const struct sock *sk, struct connection *
 	__u64 key = (__u64)sk;
 
 	connection->flags = adopted_flags(sk);
-	if (!connection->flags)
+	if (!connection->flags ||
+	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return false;
 	socket_flow_checked(sk, &connection->flow);
 	connection->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
@@ -180,7 +182,7 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 	sk = file_socket(file);
 	if (!sk || !adoptable(sk, &connection))
 		return 0;
-	if (attribute_process) {
+	if (attribute_process && HAS_PROCESS) {
 		task_key(task, &connection.owner.process);
 		connection.owner.source = OWNER_HOLDER;
 		describe_process(task, &connection.owner.process, &process);

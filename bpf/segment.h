@@ -47,6 +47,12 @@ struct tcp_header {
 #define TCP_FLAG_ACK 0x10
 #define IP_OFFSET 0x1fff
 
+/* The interface that a buffer came in by; 0 = unknown. */
+static __always_inline __u32 buffer_ifindex(const struct sk_buff *skb)
+{
+	return bpf_core_field_exists(struct sk_buff, skb_iif) ? BPF_CORE_READ(skb, skb_iif) : 0;
+}
+
 /* Headers of a buffer that may be at any stage of its way; false if not TCP. */
 static __always_inline bool read_segment(const struct sk_buff *skb, struct segment *segment)
 {

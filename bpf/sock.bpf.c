@@ -170,7 +170,7 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	/* TC tracks what goes to a port that listens, though it be at another address. */
 	if (track_half_open)
 		forget_half_open(&segment.flow, netns);
-	attempt_failed(&segment.flow, netns, 0, BPF_CORE_READ(skb, skb_iif), FAILURE_REFUSED);
+	attempt_failed(&segment.flow, netns, 0, buffer_ifindex(skb), FAILURE_REFUSED);
 	return 0;
 }
 

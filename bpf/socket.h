@@ -23,6 +23,29 @@ extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
 		 ? ((type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))->member       \
 		 : BPF_CORE_READ((type *)(pointer), member))
 
+/*
+ * A member that only decorates a record, by a direct load: 0 on a kernel that lacks it, where
+ * user space leaves out what it feeds (decorations_linux.go). A member read without a guard
+ * costs the whole program on such a kernel.
+ */
+#define DECORATION(pointer, member)                                                                \
+	(bpf_core_field_exists((pointer)->member) ? (pointer)->member : 0)
+
+/* The same, by READ_AS. */
+#define DECORATION_AS(type, pointer, member)                                                       \
+	(bpf_core_field_exists(((type *)0)->member) ? READ_AS(type, pointer, member) : 0)
+
+/* Without CONFIG_IPV6 sockets have no such addresses. */
+#define HAS_IPV6                                                                                   \
+	(bpf_core_field_exists(struct sock_common, skc_v6_rcv_saddr) &&                            \
+	 bpf_core_field_exists(struct sock_common, skc_v6_daddr))
+
+/* Whether the addresses of a family can be read here. */
+static __always_inline bool family_readable(__u16 family)
+{
+	return HAS_IPV6 || family == AF_INET;
+}
+
 static __always_inline void map_ipv4(__u8 to[16], __be32 address)
 {
 	__u32 *words = (__u32 *)to;
@@ -51,7 +74,7 @@ static __always_inline void socket_flow(const struct sock *sk, struct flow *flow
 	if (common->skc_family == AF_INET) {
 		map_ipv4(flow->local, common->skc_rcv_saddr);
 		map_ipv4(flow->remote, common->skc_daddr);
-	} else {
+	} else if (HAS_IPV6) {
 		copy_ipv6(flow->local, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 		copy_ipv6(flow->remote, common->skc_v6_daddr.in6_u.u6_addr32);
 	}
@@ -65,7 +88,7 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 	if (READ_AS(struct sock, sk, __sk_common.skc_family) == AF_INET) {
 		map_ipv4(flow->local, READ_AS(struct sock, sk, __sk_common.skc_rcv_saddr));
 		map_ipv4(flow->remote, READ_AS(struct sock, sk, __sk_common.skc_daddr));
-	} else {
+	} else if (HAS_IPV6) {
 		BPF_CORE_READ_INTO(&flow->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
 		BPF_CORE_READ_INTO(&flow->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
 	}
@@ -110,20 +133,20 @@ static __always_inline void discount_fins(__u64 *rx_bytes, __u64 *tx_bytes, unsi
 static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_sent,
 					    struct counters *to)
 {
-	to->rx_bytes = tp->bytes_received;
-	to->tx_bytes = tp->bytes_acked;
-	to->rx_segments = tp->segs_in;
-	to->tx_segments = tp->segs_out;
-	to->retransmits = tp->total_retrans;
-	to->out_of_order = tp->rcv_ooopack;
-	to->srtt_us = tp->srtt_us >> 3;
-	to->min_rtt_us = tp->rtt_min.s[0].v;
+	to->rx_bytes = DECORATION(tp, bytes_received);
+	to->tx_bytes = DECORATION(tp, bytes_acked);
+	to->rx_segments = DECORATION(tp, segs_in);
+	to->tx_segments = DECORATION(tp, segs_out);
+	to->retransmits = DECORATION(tp, total_retrans);
+	to->out_of_order = DECORATION(tp, rcv_ooopack);
+	to->srtt_us = DECORATION(tp, srtt_us) >> 3;
+	to->min_rtt_us = DECORATION(tp, rtt_min.s[0].v);
 	/* ~0 is the kernel's "no sample yet". */
 	if (to->min_rtt_us == ~0U)
 		to->min_rtt_us = 0;
 	discount_fins(&to->rx_bytes, &to->tx_bytes,
-		      tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags,
-		      fin_sent && tp->snd_una == tp->write_seq);
+		      DECORATION(tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
+		      fin_sent && DECORATION(tp, snd_una) == DECORATION(tp, write_seq));
 }
 
 /*
@@ -133,15 +156,15 @@ static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_
 static __always_inline void socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
 						 struct live_record *to)
 {
-	to->rx_bytes = READ_AS(struct tcp_sock, tp, bytes_received);
-	to->tx_bytes = READ_AS(struct tcp_sock, tp, bytes_acked);
+	to->rx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_received);
+	to->tx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_acked);
 	if (flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN))
-		discount_fins(
-			&to->rx_bytes, &to->tx_bytes,
-			READ_AS(struct tcp_sock, tp, inet_conn.icsk_inet.sk.__sk_common.skc_flags),
-			(flags & CONNECTION_FIN_SENT) &&
-				READ_AS(struct tcp_sock, tp, snd_una) ==
-					READ_AS(struct tcp_sock, tp, write_seq));
+		discount_fins(&to->rx_bytes, &to->tx_bytes,
+			      DECORATION_AS(struct tcp_sock, tp,
+					    inet_conn.icsk_inet.sk.__sk_common.skc_flags),
+			      (flags & CONNECTION_FIN_SENT) &&
+				      DECORATION_AS(struct tcp_sock, tp, snd_una) ==
+					      DECORATION_AS(struct tcp_sock, tp, write_seq));
 }
 
 /* Whether the socket still has the flow's ports, which are one load. */
@@ -160,7 +183,7 @@ static __always_inline struct sock *tcp_socket(struct sock *sk)
 	__u16 protocol = READ_AS(struct sock, sk, sk_protocol);
 
 	/* The counters are the first subflow's, which an MPTCP parent points to. */
-	if (protocol == IPPROTO_MPTCP && bpf_core_type_exists(struct mptcp_sock)) {
+	if (protocol == IPPROTO_MPTCP && bpf_core_field_exists(struct mptcp_sock, first)) {
 		sk = READ_AS(struct mptcp_sock, sk, first);
 		protocol = READ_AS(struct sock, sk, sk_protocol);
 	}

@@ -149,7 +149,7 @@ func (h *handler) observe(series emit.Series, c *connection.Connection, delta co
 	if delta.First && !c.Adopted {
 		h.metrics.Opened(series, 1)
 	}
-	h.metrics.IO(series, delta.Received, delta.Transmitted)
+	h.metrics.IO(series, c.Absent, delta.Received, delta.Transmitted)
 }
 
 // beginPass comes before a look at all open connections.

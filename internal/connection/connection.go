@@ -47,7 +47,26 @@ type Connection struct {
 	Adopted bool
 	// MPTCP marks a subflow of a multipath connection.
 	MPTCP bool
+	// Absent are the counters that this kernel does not give.
+	Absent Absent
 }
+
+// Absent are the counters that the kernel does not give: what Counters and Live have of
+// them is no figure. The zero value is what nearly every kernel has.
+type Absent uint8
+
+// One bit for each counter whose 0 is a figure. The others' 0 means not measured.
+const (
+	AbsentReceivedBytes Absent = 1 << iota
+	AbsentTransmittedBytes
+	AbsentReceivedSegments
+	AbsentTransmittedSegments
+	AbsentRetransmits
+	AbsentOutOfOrder
+)
+
+// Has tells whether a counter is absent.
+func (a Absent) Has(counter Absent) bool { return a&counter != 0 }
 
 // Counters are the kernel's own figures of one connection.
 type Counters struct {

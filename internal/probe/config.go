@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
@@ -98,4 +100,7 @@ type Config struct {
 	// ExcludeHooks are patterns (syntax of path.Match) of hooks that are never used, as
 	// though the kernel refused them: see CheckHookPattern.
 	ExcludeHooks []string
+
+	// kernelTypes stand in for the kernel's BTF in tests.
+	kernelTypes *btf.Spec
 }

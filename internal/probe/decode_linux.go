@@ -41,6 +41,8 @@ type decoder struct {
 	selectedPorts *[65536]uint8
 	// overflowsCounted: hooks count the overflows of accept queues.
 	overflowsCounted bool
+	// absent are the counters that this kernel does not give.
+	absent connection.Absent
 	// otherNames knows those of other namespaces that packets are looked at in; nil
 	// where there are none.
 	otherNames func(netns, index uint32) string
@@ -211,6 +213,7 @@ func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 	to.Handshake = r.HandshakeUs
 	to.Adopted = flags&sockConnectionFlagCONNECTION_ADOPTED != 0
 	to.MPTCP = flags&sockConnectionFlagCONNECTION_MPTCP != 0
+	to.Absent = d.absent
 }
 
 func (d *decoder) interfaceName(netns, index uint32) string {

@@ -126,6 +126,7 @@ const (
 	connectionFeature = "connection"
 	resetFeature      = "reset_sent"
 	refusedFeature    = "refused"
+	memberFeature     = "member"
 	packetFeature     = "packet"
 	acceptFeature     = "accept"
 	overflowAtSYN     = "accept_queue_overflow_syn"

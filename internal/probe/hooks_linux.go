@@ -86,7 +86,7 @@ func (o *objects) attachHook(h hook) (attachedHook, error) {
 	}
 	var err error
 	if attached.prog, err = o.hooks.load(h.program, h.kind.configure); err != nil {
-		return attached, fmt.Errorf("load %s: %w", h.point(), hint(err))
+		return attached, fmt.Errorf("load %s: %w", h.point(), o.hooks.explainMissing(h.program, hint(err)))
 	}
 	if attached.link, err = h.kind.attach(h.at, attached.prog); err != nil {
 		return attached, errors.Join(fmt.Errorf("attach %s: %w", h.point(), h.kind.hint(err)), attached.close())

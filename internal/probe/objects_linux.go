@@ -38,6 +38,8 @@ type object struct {
 	// types keeps the kernel's BTF decoded from one load to the next; nil when
 	// nothing more is to be loaded, for it takes tens of MiB.
 	types *btf.Cache
+	// kernelTypes stand in for the kernel's BTF in tests; nil otherwise.
+	kernelTypes *btf.Spec
 }
 
 // kernelFacts is what the running kernel's BTF says about hooks.
@@ -46,6 +48,8 @@ type kernelFacts struct {
 	dropReasons map[uint32]string
 	// resetWithoutSocket: tcp_send_reset also fires without a socket, since 6.10.
 	resetWithoutSocket bool
+	// missing are the members that decorate records on other kernels.
+	missing []decoration
 }
 
 // noDropReasons: without them a drop can't be told from a buffer's ordinary end.
@@ -70,7 +74,7 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 		return nil, fmt.Errorf("read the scans' object: %w", err)
 	}
 	types := btf.NewCache()
-	facts, err := readKernelFacts(types)
+	facts, err := readKernelFacts(types, cfg.kernelTypes)
 	if err != nil {
 		// The packet vantage point works without; each socket hook will say so.
 		logger.Warn("the socket vantage point can't work", zap.Error(err))
@@ -84,8 +88,8 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 	if o.maps, err = ebpf.NewCollection(maps); err != nil {
 		return nil, fmt.Errorf("create the maps: %w", hint(err, needsOfMaps()...))
 	}
-	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types}
-	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types}
+	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types, kernelTypes: cfg.kernelTypes}
+	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types, kernelTypes: cfg.kernelTypes}
 	if err := o.fillClientFilter(cfg); err != nil {
 		o.maps.Close()
 		return nil, err
@@ -219,7 +223,11 @@ func (o *object) load(name string, configure ...func(*ebpf.ProgramSpec)) (*ebpf.
 	for _, change := range configure {
 		change(spec.Programs[name])
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Cache: o.types})
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		MapReplacements: o.maps,
+		Cache:           o.types,
+		Programs:        ebpf.ProgramOptions{KernelTypes: o.kernelTypes},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -229,18 +237,21 @@ func (o *object) load(name string, configure ...func(*ebpf.ProgramSpec)) (*ebpf.
 
 func (o *objects) close() { o.maps.Close() }
 
-// readKernelFacts asks the running kernel's BTF.
-func readKernelFacts(types *btf.Cache) (kernelFacts, error) {
+// readKernelFacts asks the running kernel's BTF, or what stands in for it.
+func readKernelFacts(types *btf.Cache, spec *btf.Spec) (kernelFacts, error) {
 	var facts kernelFacts
-	spec, err := types.Kernel()
-	if err != nil {
-		return facts, fmt.Errorf("read the kernel's BTF (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux): %w", err)
+	if spec == nil {
+		var err error
+		if spec, err = types.Kernel(); err != nil {
+			return facts, fmt.Errorf("read the kernel's BTF (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux): %w", err)
+		}
 	}
 	// One parameter more than the tracepoint's own: the program's context.
 	if tracepointParameters(spec, "kfree_skb") >= 4 {
 		facts.dropReasons = enumNames(spec, "skb_drop_reason")
 	}
 	facts.resetWithoutSocket = tracepointParameters(spec, "tcp_send_reset") >= 4
+	facts.missing = missingDecorations(spec)
 	return facts, nil
 }
 

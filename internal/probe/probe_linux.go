@@ -69,6 +69,7 @@ func (p *Probe) Start(h Handler) error {
 		selected := selectedPorts(&p.cfg)
 		p.decoder.selectedPorts = &selected
 	}
+	p.decoder.absent = p.objects.kernel.absent()
 	p.decoder.listeners = newListeners(p.objects.maps.Maps, p.decoder.selectedPorts)
 
 	p.attachHooks()
@@ -155,6 +156,7 @@ func (p *Probe) Hooks() []HookState {
 		states = append(states, a.states()...)
 	}
 	states = append(states, p.scans.states()...)
+	states = append(states, p.objects.kernel.missingStates(&p.cfg)...)
 	if p.tc != nil {
 		states = append(states, p.tc.hooks()...)
 	}

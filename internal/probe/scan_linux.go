@@ -66,7 +66,7 @@ func (s *scan) attach(o *objects) {
 		return
 	}
 	if s.prog, s.err = o.scans.load(s.program); s.err != nil {
-		s.err = fmt.Errorf("load %s: %w", s.point, hint(s.err))
+		s.err = fmt.Errorf("load %s: %w", s.point, o.scans.explainMissing(s.program, hint(s.err)))
 		return
 	}
 	if s.iter, s.err = link.AttachIter(link.IterOptions{Program: s.prog, Map: s.over}); s.err != nil {

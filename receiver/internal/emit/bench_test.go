@@ -37,7 +37,7 @@ func BenchmarkMetricsClosed(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Opened(s, 1)
-		m.IO(s, c.ReceivedBytes, c.TransmittedBytes)
+		m.IO(s, 0, c.ReceivedBytes, c.TransmittedBytes)
 		m.Closed(s, c)
 	}
 }
@@ -49,7 +49,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		workload := &owner.Workload{Container: owner.Container{ID: fmt.Sprint("container", i%100)}}
 		s := Series{Port: uint16(i), Workload: workload}
 		m.Opened(s, 1)
-		m.IO(s, 1, 1)
+		m.IO(s, 0, 1, 1)
 		m.Closed(s, testClosed())
 		m.AddCount(s, connection.Retransmits, "", 1)
 	}

@@ -88,11 +88,15 @@ func (m *Metrics) Opened(s Series, n uint64) {
 	m.add(m.store.bundle(s), dims{metric: metricOpened}, n)
 }
 
-// IO counts payload bytes.
-func (m *Metrics) IO(s Series, received, transmitted uint64) {
+// IO counts payload bytes, of a direction whose counter the kernel gives.
+func (m *Metrics) IO(s Series, absent connection.Absent, received, transmitted uint64) {
 	b := m.store.bundle(s)
-	m.add(b, dims{metric: metricIO, direction: directionReceive}, received)
-	m.add(b, dims{metric: metricIO, direction: directionTransmit}, transmitted)
+	if !absent.Has(connection.AbsentReceivedBytes) {
+		m.add(b, dims{metric: metricIO, direction: directionReceive}, received)
+	}
+	if !absent.Has(connection.AbsentTransmittedBytes) {
+		m.add(b, dims{metric: metricIO, direction: directionTransmit}, transmitted)
+	}
 }
 
 // Closed records the durations of a connection that ended, those that were measured.

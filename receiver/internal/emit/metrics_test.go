@@ -110,7 +110,7 @@ func testInterface(egress bool) packet.Interface {
 func everything(m *Metrics) {
 	s, c := web(), testClosed()
 	m.Opened(s, 2)
-	m.IO(s, c.ReceivedBytes, c.TransmittedBytes)
+	m.IO(s, 0, c.ReceivedBytes, c.TransmittedBytes)
 	m.Closed(s, c)
 	m.BeginActive()
 	m.AddActive(s, 1)
@@ -231,7 +231,7 @@ func TestMetricsOverflow(t *testing.T) {
 	for port := range 10 {
 		s := Series{Port: uint16(port + 1), Workload: testProcess().Workload}
 		r.Opened(s, 1)
-		r.IO(s, 10, 1)
+		r.IO(s, 0, 10, 1)
 		r.Closed(s, testClosed())
 		r.AddActive(s, 1)
 	}

@@ -52,15 +52,19 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	line, at := l.begin(eventClose, &c.Flow)
 	line = append(append(appendProcess(line, p), ' '), reason...)
 	line = appendDuration(append(line, ' '), c.Duration())
-	line = appendBytes(line, "rx", c.ReceivedBytes)
-	line = appendBytes(line, "tx", c.TransmittedBytes)
+	if !c.Absent.Has(connection.AbsentReceivedBytes) {
+		line = appendBytes(line, "rx", c.ReceivedBytes)
+	}
+	if !c.Absent.Has(connection.AbsentTransmittedBytes) {
+		line = appendBytes(line, "tx", c.TransmittedBytes)
+	}
 	body := l.body(record, line)
 
 	row := &l.row
 	putFlow(row, &c.Flow, at, body, c.Interface)
 	putOwner(row, p, source)
 	l.putConnection(row, &c.Connection)
-	putCounters(row, &c.Counters)
+	putCounters(row, &c.Counters, c.Absent)
 	row.double(attrDuration, seconds(c.Duration()))
 	if c.Accept > 0 {
 		row.double(attrAcceptDuration, seconds(c.Accept))
@@ -235,13 +239,18 @@ func (l *Logs) putConnection(row *row, c *connection.Connection) {
 	}
 }
 
-func putCounters(row *row, c *connection.Counters) {
-	row.int(attrReceivedSize, int64(c.ReceivedBytes))
-	row.int(attrTransmitSize, int64(c.TransmittedBytes))
-	row.int(attrReceivedSegments, int64(c.ReceivedSegments))
-	row.int(attrTransmitSegments, int64(c.TransmittedSegments))
-	row.int(attrRetransmits, int64(c.Retransmits))
-	row.int(attrOutOfOrder, int64(c.OutOfOrder))
+func putCounters(row *row, c *connection.Counters, absent connection.Absent) {
+	put := func(a attribute, counter connection.Absent, value int64) {
+		if !absent.Has(counter) {
+			row.int(a, value)
+		}
+	}
+	put(attrReceivedSize, connection.AbsentReceivedBytes, int64(c.ReceivedBytes))
+	put(attrTransmitSize, connection.AbsentTransmittedBytes, int64(c.TransmittedBytes))
+	put(attrReceivedSegments, connection.AbsentReceivedSegments, int64(c.ReceivedSegments))
+	put(attrTransmitSegments, connection.AbsentTransmittedSegments, int64(c.TransmittedSegments))
+	put(attrRetransmits, connection.AbsentRetransmits, int64(c.Retransmits))
+	put(attrOutOfOrder, connection.AbsentOutOfOrder, int64(c.OutOfOrder))
 	putMicroseconds(row, attrSmoothedRTT, c.SmoothedRTT)
 	putMicroseconds(row, attrMinRTT, c.MinRTT)
 }

@@ -32,7 +32,7 @@ func TestSnapshotOfManyMessages(t *testing.T) {
 				Container:  owner.Container{ID: fmt.Sprintf("%064x", i%containers)},
 			}}
 			r.Opened(s, 1)
-			r.IO(s, 1<<40, 1<<40)
+			r.IO(s, 0, 1<<40, 1<<40)
 			for spread := range 20 {
 				c := testClosed()
 				c.Time = c.Opened + 1e6<<spread

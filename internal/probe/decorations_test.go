@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+)
+
+// kernelWithout is the running kernel's BTF with members renamed, as another kernel may
+// have it: the programs are loaded as though it were that one.
+func kernelWithout(t *testing.T, members ...member) *btf.Spec {
+	t.Helper()
+	kernel, err := btf.LoadKernelSpec()
+	require.NoError(t, err)
+	spec := kernel.Copy()
+	for _, m := range members {
+		types, err := spec.AnyTypesByName(m.owner)
+		if errors.Is(err, btf.ErrNotFound) {
+			continue // this kernel is without the whole struct
+		}
+		require.NoError(t, err, m.owner)
+		for _, found := range types {
+			switch s := btf.UnderlyingType(found).(type) {
+			case *btf.Struct:
+				rename(s.Members, m.name)
+			case *btf.Union:
+				rename(s.Members, m.name)
+			}
+		}
+		assert.False(t, hasMember(spec, m.owner, m.name), "%s is still there", m)
+	}
+	return spec
+}
+
+func rename(members []btf.Member, name string) {
+	for i := range members {
+		switch {
+		case members[i].Name == name:
+			members[i].Name = "renamed"
+		case members[i].Name == "":
+			switch inner := btf.UnderlyingType(members[i].Type).(type) {
+			case *btf.Struct:
+				rename(inner.Members, name)
+			case *btf.Union:
+				rename(inner.Members, name)
+			}
+		}
+	}
+}
+
+// testObjects are the maps and programs of the socket vantage point.
+func testObjects(t *testing.T) *objects {
+	t.Helper()
+	cfg := testConfig()
+	cfg.Drops = true
+	o, err := newObjects(&cfg, zaptest.NewLogger(t))
+	require.NoError(t, err)
+	t.Cleanup(o.close)
+	return o
+}
+
+// loadable are the names of the programs that load on a kernel, and the refusals of the
+// others.
+func (o *objects) loadable(t *testing.T, kernel *btf.Spec, only ...string) (all []string, refused map[string]error) {
+	t.Helper()
+	refused = make(map[string]error)
+	for _, from := range []*object{&o.hooks, &o.scans} {
+		from.kernelTypes = kernel
+		for name := range from.spec.Programs {
+			if len(only) > 0 && !slices.Contains(only, name) {
+				continue
+			}
+			program, err := from.load(name)
+			if err != nil {
+				refused[name] = from.explainMissing(name, err)
+				continue
+			}
+			require.NoError(t, program.Close())
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all, refused
+}
+
+// programMembers are the members that each program reads, the optional ones apart.
+func programMembers(t *testing.T) (read, optional map[member][]string) {
+	t.Helper()
+	read, optional = make(map[member][]string), make(map[member][]string)
+	for _, load := range []func() (*ebpf.CollectionSpec, error){loadSock, loadScan} {
+		spec, err := load()
+		require.NoError(t, err)
+		for program := range spec.Programs {
+			reads, asks := membersOf(spec, program)
+			for _, m := range reads {
+				if !slices.Contains(read[m], program) {
+					read[m] = append(read[m], program)
+				}
+			}
+			for _, m := range asks {
+				optional[m] = append(optional[m], program)
+			}
+		}
+	}
+	return read, optional
+}
+
+// coreMembers are what no record can be without, by struct: a program that reads one is
+// refused by a kernel without it.
+func coreMembers() map[string][]string {
+	return map[string][]string{
+		"sock":                     {"__sk_common", "sk_err", "sk_protocol", "sk_ack_backlog"},
+		"sock_common":              {"skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_portpair", "skc_family", "skc_state", "skc_net"},
+		"possible_net_t":           {"net"},
+		"net":                      {"ns"},
+		"ns_common":                {"inum"},
+		"in6_addr":                 {"in6_u"},
+		"inet_sock":                {"sk"},
+		"inet_connection_sock":     {"icsk_inet", "icsk_accept_queue"},
+		"request_sock_queue":       {"qlen"},
+		"request_sock":             {"__req_common"},
+		"tcp_sock":                 {"inet_conn"},
+		"atomic_t":                 {"counter"},
+		"sk_buff":                  {"cb", "dev", "head", "network_header", "sk"},
+		"tcp_skb_cb":               {"tcp_gso_segs"},
+		"net_device":               {"nd_net"},
+		"socket":                   {"sk"},
+		"file":                     {"f_inode", "private_data"},
+		"inode":                    {"i_mode"},
+		"task_struct":              {"files"},
+		"files_struct":             {"fdt"},
+		"fdtable":                  {"fd"},
+		"trace_event_raw_sys_exit": {"ret"},
+		"bpf_iter_meta":            {"seq"},
+		"bpf_iter__task_file":      {"meta", "task", "file"},
+		"bpf_iter__tcp":            {"meta", "sk_common"},
+		"bpf_iter__bpf_map_elem":   {"meta", "key", "value"},
+	}
+}
+
+// coreOf are programs that a member is the core of, though it decorates others' records.
+func coreOf(m member) []string {
+	if m == (member{"sock", "sk_max_ack_backlog"}) {
+		return []string{"syn_fentry", "syn_kprobe", "ack4_fentry", "ack4_kprobe", "ack6_fentry", "ack6_kprobe", "look_at_listeners"}
+	}
+	return nil
+}
+
+// alternatives are members of which kernels have one or another, or none.
+func alternatives() []member {
+	return []member{
+		{"sock", "sk_rx_dst_ifindex"},
+		{"inet_sock", "rx_dst_ifindex"},
+		{"tcp_sock", "is_mptcp"},
+	}
+}
+
+// TestEveryMemberIsSorted: whatever a program reads of the kernel is known to be its
+// core or a decoration, and what is a decoration is guarded in every program.
+func TestEveryMemberIsSorted(t *testing.T) {
+	read, optional := programMembers(t)
+	var decorating []member
+	for _, d := range decorations() {
+		decorating = append(decorating, member{d.owner, d.member})
+	}
+	var unsorted []string
+	for _, m := range slices.SortedFunc(maps.Keys(read), func(a, b member) int { return len(a.String()) - len(b.String()) }) {
+		core := slices.Contains(coreMembers()[m.owner], m.name) || strings.HasSuffix(m.owner, "pt_regs")
+		if !core && !slices.Contains(decorating, m) && !slices.Contains(alternatives(), m) {
+			unsorted = append(unsorted, m.String())
+		}
+	}
+	assert.Empty(t, unsorted)
+	for owner, names := range coreMembers() {
+		for _, name := range names {
+			assert.Contains(t, read, member{owner, name}, "nobody reads it")
+		}
+	}
+	for _, m := range decorating {
+		assert.Contains(t, optional, m, "%s is guarded nowhere", m)
+	}
+}
+
+// TestDecorationsCostNoProgram renames each member that only decorates a record: all
+// programs load, and the figures that it feeds are told to be absent.
+func TestDecorationsCostNoProgram(t *testing.T) {
+	o := testObjects(t)
+	want, _ := o.loadable(t, nil)
+	require.Contains(t, want, "state")
+	read, _ := programMembers(t)
+	var all []member
+	for _, d := range decorations() {
+		m := member{d.owner, d.member}
+		all = append(all, m)
+		t.Run(m.String(), func(t *testing.T) {
+			kernel := kernelWithout(t, m)
+			got, refused := o.loadable(t, kernel, read[m]...)
+			for _, program := range read[m] {
+				switch {
+				case slices.Contains(coreOf(m), program):
+					assert.ErrorContains(t, refused[program], "has no member "+m.name)
+				case slices.Contains(want, program):
+					assert.Contains(t, got, program, "%v", refused[program])
+				}
+			}
+			facts, err := readKernelFacts(nil, kernel)
+			require.NoError(t, err)
+			if !hasStruct(kernel, d.owner) {
+				assert.Empty(t, facts.missing, "the kernel has no use for it")
+				return
+			}
+			assert.Equal(t, d.absent, facts.absent())
+			require.Len(t, facts.missing, 1)
+			assert.Equal(t, d, facts.missing[0])
+		})
+	}
+	t.Run("all", func(t *testing.T) {
+		for _, m := range all {
+			want = slices.DeleteFunc(want, func(program string) bool { return slices.Contains(coreOf(m), program) })
+		}
+		got, refused := o.loadable(t, kernelWithout(t, all...))
+		assert.Equal(t, want, got, "%v", refused)
+	})
+}
+
+// TestMissingCoreIsNamed renames members that a program can't be without: its refusal
+// names the member, and has none of the verifier's words.
+func TestMissingCoreIsNamed(t *testing.T) {
+	o := testObjects(t)
+	for _, m := range []member{{"sock_common", "skc_dport"}, {"sock", "sk_err"}, {"ns_common", "inum"}} {
+		_, refused := o.loadable(t, kernelWithout(t, m), "state")
+		want := "this kernel's " + m.owner + " has no member " + m.name + ": the program is refused"
+		require.EqualError(t, refused["state"], want)
+	}
+}
+
+// TestWithoutIPv6 follows a connection where sockets have no IPv6 addresses.
+func TestWithoutIPv6(t *testing.T) {
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	cfg := testConfig(onlyPort(portOf(l.Addr())))
+	cfg.kernelTypes = kernelWithout(t, member{"sock_common", "skc_v6_daddr"}, member{"sock_common", "skc_v6_rcv_saddr"})
+	k := startAny(t, cfg)
+	client, server := connect(t, l, "127.0.0.1")
+	send(t, client, server, exchangeReceived)
+	finish(t, client, server)
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	assert.Equal(t, addressOf(client), k.closed[0].Client)
+	assert.EqualValues(t, exchangeReceived, k.closed[0].ReceivedBytes)
+	for _, state := range k.probe.Hooks() {
+		assert.Equal(t, state.Feature == memberFeature, state.Gives == givesIPv6, "%+v", state)
+	}
+}
+
+// TestWithoutDecorations follows a connection on a kernel that has only the core.
+func TestWithoutDecorations(t *testing.T) {
+	enterNetNS(t)
+	var all []member
+	for _, d := range decorations() {
+		all = append(all, member{d.owner, d.member})
+	}
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	cfg := testConfig(onlyPort(portOf(l.Addr())))
+	cfg.kernelTypes = kernelWithout(t, all...)
+	k := startAny(t, cfg)
+	client, server := connect(t, l, "127.0.0.1")
+	send(t, client, server, exchangeReceived)
+	finish(t, client, server)
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	closed := k.closed[0]
+	assert.Equal(t, addressOf(client), closed.Client)
+	assert.Equal(t, connection.CloseClientFIN, closed.Reason)
+	const every = connection.AbsentReceivedBytes | connection.AbsentTransmittedBytes | connection.AbsentReceivedSegments |
+		connection.AbsentTransmittedSegments | connection.AbsentRetransmits | connection.AbsentOutOfOrder
+	assert.Equal(t, every, closed.Absent)
+	assert.Zero(t, closed.Counters)
+	assert.Zero(t, closed.Handshake)
+	assert.Zero(t, closed.Owner)
+	told := make(map[string]bool)
+	for _, state := range k.probe.Hooks() {
+		if state.Feature == memberFeature {
+			assert.ErrorContains(t, state.Err, "has no member")
+			told[state.Name] = true
+		}
+	}
+	for _, m := range all {
+		assert.Equal(t, hasStruct(cfg.kernelTypes, m.owner), told[m.String()], "whether %s is told to be missing", m)
+	}
+}
