@@ -127,7 +127,8 @@ func supportTable(t *testing.T, kernels []*probe.Diagnosis) string {
 	var out strings.Builder
 	out.WriteString("| Feature |")
 	for _, d := range kernels {
-		out.WriteString(" " + strings.NewReplacer("-cloud-amd64", "", "-cloud-arm64", " arm64", "-fc", " without kprobes").Replace(d.Kernel) + " |")
+		out.WriteString(" " + strings.NewReplacer("-cloud-amd64", "", "-cloud-arm64", " arm64",
+			"-fc-no-map-iterators", " without kprobes and iterators of maps", "-fc", " without kprobes").Replace(d.Kernel) + " |")
 	}
 	out.WriteString("\n|---|" + strings.Repeat("---|", len(kernels)) + "\n")
 	var rows []string

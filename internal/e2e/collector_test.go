@@ -151,14 +151,14 @@ func startAgent(t *testing.T, endpoint string, s agentSettings) *collector {
 receivers:
   ebpf_tcp:
     collection_interval: 1s
-%s
+%s%s
 exporters:
 %s
 service:
   pipelines:
     logs: {receivers: [ebpf_tcp], exporters: [otlp_grpc]}
     metrics: {receivers: [ebpf_tcp], exporters: %s}
-`, s.receiver, exporters, metrics))
+`, excludedHooks(), s.receiver, exporters, metrics))
 }
 
 // Ports of collectors lie below the range that the kernel takes clients' ports from:

@@ -95,7 +95,7 @@ receivers:
     packets: {sample_rate: 100, max_per_second: 200}
     clients: {exclude: [127.0.0.1]}
     events: {tcp.server.connection.open: {enabled: true}}
-exporters:
+%sexporters:
   otlp_grpc:
     endpoint: %s
     tls: {insecure: true}
@@ -109,7 +109,7 @@ service:
   pipelines:
     logs: {receivers: [ebpf_tcp], exporters: [otlp_grpc]}
     metrics: {receivers: [ebpf_tcp], exporters: [otlp_grpc]}
-`, mode, s.namespaces(), s.out.endpoint, s.pprof)
+`, mode, s.namespaces(), excludedHooks(), s.out.endpoint, s.pprof)
 }
 
 // namespaces is how the names of those that come and go begin.

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 	}
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
-		Name: "network_namespaces", Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
+		Name: namespacesFeature, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
 		Ways: []WayDiagnosis{newWayDiagnosis(hint(mayEnterNetNS(cfg.ExcludeHooks), CapSysAdmin), setnsHook)},
 	})
 	if d.nothing() {
@@ -104,8 +105,24 @@ func newWayDiagnosis(err error, hooks ...string) WayDiagnosis {
 	if err != nil {
 		// The verifier's own words, if any, are in the lines after the first.
 		w.Error, _, _ = strings.Cut(err.Error(), "\n")
+		w.Cause = causeOf(err)
 	}
 	return w
+}
+
+func causeOf(err error) Cause {
+	var explained *refusal
+	var verifier *ebpf.VerifierError
+	switch {
+	case errors.Is(err, errExcluded):
+		return CauseExcluded
+	case !errors.As(err, &explained) && errors.As(err, &verifier) && len(verifier.Log) > 0:
+		return CauseVerifier
+	case errors.Is(err, os.ErrPermission):
+		return CausePermission
+	default:
+		return CauseMissing
+	}
 }
 
 // diagnosePackets tries both modes of the packet vantage point, and tells of what

@@ -2,6 +2,13 @@
 
 package probe
 
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Diagnosis is what one host can give: each feature with all ways to it, tried for
 // real, and what the kernel's maps take.
 type Diagnosis struct {
@@ -62,13 +69,54 @@ func (f *FeatureDiagnosis) Used() *WayDiagnosis {
 	return nil
 }
 
+// Lacks is why the host does not give a feature: "live", or a feature by hooks that a
+// pattern matches: "packet by tcx/*". Empty when it does.
+func (d *Diagnosis) Lacks(need string) (string, error) {
+	name, pattern, _ := strings.Cut(need, " by ")
+	at := slices.IndexFunc(d.Features, func(f FeatureDiagnosis) bool { return f.Name == name })
+	if at < 0 {
+		return "", fmt.Errorf("%s: there is no feature %s", need, name)
+	}
+	f := &d.Features[at]
+	var reasons []string
+	for i := range f.Ways {
+		switch w := &f.Ways[i]; {
+		case pattern != "" && !hookPatterns{pattern}.match(w.Hooks[0]):
+		case w.Works():
+			return "", nil
+		default:
+			reasons = append(reasons, w.Error)
+		}
+	}
+	if f.Impossible == "" && len(reasons) == 0 {
+		return "", fmt.Errorf("%s: there is no such way to %s", need, name)
+	}
+	return cmp.Or(f.Impossible, strings.Join(reasons, "; ")), nil
+}
+
 // WayDiagnosis is about one way to a feature.
 type WayDiagnosis struct {
 	// Hooks are the kernel's names of the hooks that it needs together.
 	Hooks []string `json:"hooks"`
 	// Error is why it does not work here; empty when it does.
 	Error string `json:"error,omitempty"`
+	// Cause is the kind of Error.
+	Cause Cause `json:"cause,omitempty"`
 }
+
+// Cause is the kind of reason why a way does not work.
+type Cause string
+
+const (
+	// CauseMissing: the kernel has no such hook, or the configuration leaves the way out.
+	CauseMissing Cause = "missing"
+	// CausePermission: the kernel does not permit it, to this process or at all.
+	CausePermission Cause = "permission"
+	// CauseVerifier: the kernel's verifier rejects the program, which is then at fault.
+	CauseVerifier Cause = "verifier"
+	// CauseExcluded: hooks::exclude has it.
+	CauseExcluded Cause = "excluded"
+)
 
 // Works tells whether all hooks attached.
 func (w *WayDiagnosis) Works() bool { return w.Error == "" }

@@ -128,6 +128,7 @@ const (
 	refusedFeature    = "refused"
 	memberFeature     = "member"
 	packetFeature     = "packet"
+	namespacesFeature = "network_namespaces"
 	acceptFeature     = "accept"
 	overflowAtSYN     = "accept_queue_overflow_syn"
 	overflowAtACK     = "accept_queue_overflow_ack"

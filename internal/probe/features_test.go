@@ -23,33 +23,36 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
-// eachWay runs a test once for each way to features that this kernel has, with the
-// other features as they are. A way that is refused has to say why; which ones are
-// refused where is held by the diagnosis' golden files. At least so many must work.
-func eachWay(t *testing.T, atLeast int, cfg Config, names []string, test func(t *testing.T, k *kernel)) {
+// eachWay runs a test once for each way to features that this host has, with the
+// other features as they are. A way that the host lacks has to say why.
+func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k *kernel)) {
 	t.Helper()
-	worked := 0
+	excluded := cfg.ExcludeHooks
 	for _, kind := range []hookKind{hookFentry, hookKprobeMulti, hookKprobe, hookSyscall} {
-		cfg.ExcludeHooks = otherWays(&cfg, kind, names...)
 		if !slices.ContainsFunc(featureTable(&cfg, &kernelFacts{}), func(f feature) bool {
 			return f.name == names[0] && slices.ContainsFunc(f.ways, func(w way) bool { return w[0].kind == kind })
 		}) {
 			continue
 		}
+		cfg.ExcludeHooks = append(otherWays(&cfg, kind, names...), excluded...)
 		t.Run(string(kind), func(t *testing.T) {
 			enterNetNS(t)
 			k := startWith(t, cfg, names)
 			for _, name := range names {
-				if !k.probe.attached(name) {
+				by := name + " by " + string(kind) + "/*"
+				lacks, err := thisHost(t).Lacks(by)
+				require.NoError(t, err)
+				require.Equal(t, lacks == "", k.probe.attached(name), by)
+				if lacks != "" {
 					k.explains(name, kind)
-					return
 				}
+				needing(t, by)
 			}
-			worked++
 			test(t, k)
 		})
 	}
-	assert.GreaterOrEqual(t, worked, atLeast, "ways to %v", names)
+	// Else nothing of it was possible.
+	needing(t, names...)
 }
 
 // otherWays are the hooks of all ways to features but those of one kind.
@@ -68,12 +71,9 @@ func otherWays(cfg *Config, kind hookKind, names ...string) []string {
 // startWith is startProbe where some features may be missing.
 func startWith(t *testing.T, cfg Config, optional []string) *kernel {
 	t.Helper()
+	needing(t, needsOf(&cfg)...)
 	k := startAny(t, cfg)
-	for _, hook := range k.probe.Hooks() {
-		if !slices.Contains(optional, hook.Feature) {
-			require.NoErrorf(t, hook.Err, "%s (%s)", hook.Name, hook.Gives)
-		}
-	}
+	k.hasWhatTheHostGives(optional...)
 	return k
 }
 
@@ -82,7 +82,7 @@ func (k *kernel) explains(feature string, kind hookKind) {
 	for _, hook := range k.probe.Hooks() {
 		if hook.Feature == feature {
 			assert.False(k.t, hook.Attached)
-			assert.ErrorContains(k.t, hook.Err, " "+string(kind)+"/")
+			assert.ErrorContains(k.t, hook.Err, string(kind)+"/")
 			assert.NotContains(k.t, hook.Err.Error(), "\n")
 			return
 		}
@@ -92,7 +92,7 @@ func (k *kernel) explains(feature string, kind hookKind) {
 
 func TestSockAcceptWays(t *testing.T) {
 	const waited = 30 * time.Millisecond
-	eachWay(t, 1, testConfig(), []string{acceptFeature}, func(t *testing.T, k *kernel) {
+	eachWay(t, testConfig(), []string{acceptFeature}, func(t *testing.T, k *kernel) {
 		l := listen(t, "tcp", "[::]:0")
 		for i, address := range []string{"127.0.0.1", "::1"} {
 			client, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(int(portOf(l.Addr())))))
@@ -120,10 +120,11 @@ func TestSockAcceptWays(t *testing.T) {
 // TestSockAcceptTracepointOff has nothing attached to system calls unless it is asked
 // for, and says which setting that is.
 func TestSockAcceptTracepointOff(t *testing.T) {
+	needing(t, acceptFeature+" by "+string(hookSyscall)+"/*")
 	enterNetNS(t)
 	k := startWith(t, testConfig(func(c *Config) {
 		c.AcceptTracepoint = false
-		c.ExcludeHooks = otherWays(c, hookSyscall, acceptFeature)
+		c.ExcludeHooks = append(otherWays(c, hookSyscall, acceptFeature), c.ExcludeHooks...)
 	}), []string{acceptFeature})
 	require.False(t, k.probe.attached(acceptFeature))
 	k.explains(acceptFeature, hookSyscall)
@@ -166,15 +167,17 @@ func listenOverflows(t *testing.T) int {
 }
 
 func TestSockAcceptQueueOverflowWays(t *testing.T) {
+	features := []string{overflowAtSYN, overflowAtACK, overflowAtACK6}
 	for _, address := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
 		t.Run(address, func(t *testing.T) {
 			cfg := testConfig(func(c *Config) { c.Overflows = true })
-			// Kernels without fentry and kprobes have no way.
-			eachWay(t, 0, cfg, []string{overflowAtSYN, overflowAtACK, overflowAtACK6}, func(t *testing.T, k *kernel) {
+			eachWay(t, cfg, features, func(t *testing.T, k *kernel) {
+				needing(t, "queue")
 				testOverflow(t, k, address)
 			})
 		})
 	}
+	needing(t, features...)
 }
 
 // testOverflow makes both kinds: at the SYN, and at the ACK of a handshake that began
@@ -255,7 +258,7 @@ func TestSockHandshakeDuration(t *testing.T) {
 			enterNetNS(t)
 			l := listen(t, "tcp", net.JoinHostPort(address, "0"))
 			port := portOf(l.Addr())
-			k := startProbe(t, testConfig(onlyPort(port)))
+			k := startProbe(t, testConfig(onlyPort(port)), "synack_retransmit")
 
 			begun := time.Now()
 			dropSegments(t, fmt.Sprintf("tcp dport %d tcp flags & (syn|ack) == ack", port))
@@ -295,7 +298,7 @@ func TestSockAcceptOfWhatTheScansMissed(t *testing.T) {
 	require.NoError(t, err)
 	const waited = 30 * time.Millisecond
 	time.Sleep(waited)
-	k := startProbe(t, testConfig(onlyPort(port)))
+	k := startProbe(t, testConfig(onlyPort(port)), acceptFeature, "existing_connection", "orphan")
 	for _, adopted := range []bool{true, false} {
 		// As if it had not been found, or its beginning had been missed.
 		forgetConnections(t, k)

@@ -17,12 +17,16 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 	for name, ringBytes := range map[string]uint32{"told": 1 << 20, "ring full": 4096} {
 		t.Run(name, func(t *testing.T) {
 			enterNetNS(t)
+			if ringBytes == 4096 {
+				needing(t, "queue") // what the ring lost is found there
+			}
 			k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = ringBytes; c.OpenRecords = false }))
 			l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 			k.until("listener", func() bool { _, ok := k.listenerOn(l.port); return ok })
@@ -52,7 +56,7 @@ func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 // Where hooks count overflows, their count is told and not the listener's drops.
 func TestSockOverflowsThatHooksCount(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig())
+	k := startProbe(t, testConfig(), "queue")
 	k.probe.decoder.overflowsCounted = true
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	l.call(t, 2+3)
@@ -76,7 +80,7 @@ func TestSockListenersMapFull(t *testing.T) {
 	const size, wanted = 8, 40
 	enterNetNS(t)
 	old := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
-	k := startProbe(t, testConfig(func(c *Config) { c.MaxListeners = size }))
+	k := startProbe(t, testConfig(func(c *Config) { c.MaxListeners = size }), "queue")
 	for range wanted {
 		listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	}
@@ -95,11 +99,14 @@ func TestSockListenersMapFull(t *testing.T) {
 // The kernel gives a socket that was not bound its port after it has announced LISTEN.
 func TestSockListenerThatBindsNoPort(t *testing.T) { testBindsNoPort(t, unix.IPPROTO_TCP) }
 
-func TestSockMultipathListenerThatBindsNoPort(t *testing.T) { testBindsNoPort(t, unix.IPPROTO_MPTCP) }
+func TestSockMultipathListenerThatBindsNoPort(t *testing.T) {
+	testbed.NeedKernel(t, testbed.MultipathTCP)
+	testBindsNoPort(t, unix.IPPROTO_MPTCP)
+}
 
 func testBindsNoPort(t *testing.T, protocol int) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig())
+	k := startProbe(t, testConfig(), "queue")
 	l := listenWith(t, unix.AF_INET, protocol, 3, false)
 	require.NotZero(t, l.port)
 	q, ok := k.queuesOf(l.port)
@@ -191,7 +198,7 @@ func TestSockListenerThatNoProcessHolds(t *testing.T) {
 			enterNetNS(t)
 			var k *kernel
 			if !before {
-				k = startProbe(t, testConfig())
+				k = startProbe(t, testConfig(), "queue")
 			}
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 			require.NoError(t, err)
@@ -201,7 +208,7 @@ func TestSockListenerThatNoProcessHolds(t *testing.T) {
 			require.NoError(t, unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(l.fd), nil, 0))
 			l.close()
 			if before {
-				k = startProbe(t, testConfig())
+				k = startProbe(t, testConfig(), "queue")
 			}
 			l.call(t, 2)
 			q, ok := k.queuesOf(l.port)
@@ -217,7 +224,7 @@ func TestSockListenerThatNoProcessHolds(t *testing.T) {
 // An end that no hook saw leaves an entry whose socket does not listen any more.
 func TestSockForgetsListenersWhoseEndWasMissed(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig())
+	k := startProbe(t, testConfig(), "queue")
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	k.until("listener", func() bool { return len(k.listeners) == 1 })
 	socket := k.listeners[0].Socket

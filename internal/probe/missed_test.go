@@ -135,6 +135,9 @@ func TestSockEndThatTheStateHookMissed(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.reason.String(), func(t *testing.T) {
 			enterNetNS(t)
+			if test.reason == connection.CloseClientReset {
+				needing(t, "reset_received")
+			}
 			l := listen(t, "tcp4", "127.0.0.1:0")
 			k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
 			client, server := connect(t, l, "127.0.0.1")
@@ -164,7 +167,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	steerLoopback(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	port := portOf(l.Addr())
-	k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.RingBytes = 64 << 20; c.OpenRecords = false }))
+	k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.RingBytes = 64 << 20; c.OpenRecords = false }), acceptFeature)
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	require.NoError(t, err)
 	defer namespace.Close()

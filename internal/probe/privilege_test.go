@@ -325,6 +325,7 @@ func unmountTracefs(t *testing.T) {
 // TestPrivilegeOtherProcesses: what is only in a process's files, and in its
 // namespaces, takes capabilities that one warning names.
 func TestPrivilegeOtherProcesses(t *testing.T) {
+	needing(t, "live", "orphan", "existing_listener")
 	enterNetNS(t)
 	server := act(t, "server", nil)
 	var port uint16

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // listenerOn is the latest listener on a port of the recorder's namespace.
@@ -77,6 +78,7 @@ func TestSockAcceptQueue(t *testing.T) {
 
 // The queue is the subflow's that listens, not the multipath socket's.
 func TestSockAcceptQueueOfMultipathListener(t *testing.T) {
+	testbed.NeedKernel(t, testbed.MultipathTCP)
 	t.Run("found", func(t *testing.T) { testAcceptQueue(t, unix.AF_INET, unix.IPPROTO_MPTCP, 2, true) })
 	t.Run("told", func(t *testing.T) { testAcceptQueue(t, unix.AF_INET, unix.IPPROTO_MPTCP, 3, false) })
 }
@@ -87,11 +89,11 @@ func testAcceptQueue(t *testing.T, domain, protocol, backlog int, before bool) {
 	enterNetNS(t)
 	var k *kernel
 	if !before {
-		k = startProbe(t, testConfig())
+		k = startProbe(t, testConfig(), "queue")
 	}
 	l := listenWith(t, domain, protocol, backlog, true)
 	if before {
-		k = startProbe(t, testConfig())
+		k = startProbe(t, testConfig(), "queue")
 	}
 	q, ok := k.queuesOf(l.port)
 	require.True(t, ok)
@@ -129,7 +131,7 @@ func testAcceptQueue(t *testing.T, domain, protocol, backlog int, before bool) {
 // SYN-ACKs that never arrive leave handshakes in progress.
 func TestSockSYNQueue(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig())
+	k := startProbe(t, testConfig(), "queue")
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 16, true)
 	other := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 16, true)
 	nft(t, "add table inet test; add chain inet test input { type filter hook input priority 0; }; "+
@@ -152,7 +154,7 @@ func TestSockSYNQueue(t *testing.T) {
 func TestSockQueuesOfNamespaces(t *testing.T) {
 	const port = 8080
 	enterNetNS(t)
-	k := startProbe(t, testConfig(onlyPort(port)))
+	k := startProbe(t, testConfig(onlyPort(port)), "queue")
 	peers := []*peer{newPeer(t), newPeer(t)}
 	for i, p := range peers {
 		backlog := i + 1
@@ -188,7 +190,7 @@ func TestSockQueuesOfNamespaces(t *testing.T) {
 func TestSockQueuesOfSelectedPorts(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
-	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))), "queue")
 	other := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	other.call(t, 2+3)
 	_, ok := k.queuesOf(portOf(l.Addr()))

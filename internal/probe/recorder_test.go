@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // recorder is a Handler that keeps what it is told of one network namespace.
@@ -108,6 +109,7 @@ func testConfig(change ...func(*Config)) Config {
 		HandshakeTimeout: time.Second,
 		MaxConnections:   4096,
 		RingBytes:        1 << 20,
+		ExcludeHooks:     testbed.ExcludedHooks(),
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -120,16 +122,35 @@ func onlyPort(port uint16) func(*Config) {
 	return func(c *Config) { c.IncludePorts = []PortRange{{port, port}} }
 }
 
-// startProbe logs to the test when no logger is given.
-// startProbe starts a probe whose features all work.
-func startProbe(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
+// startProbe starts a probe for a test that needs features beside those that its
+// configuration asks for: see needing. Whatever the host has must attach, needed or not.
+func startProbe(t *testing.T, cfg Config, needs ...string) *kernel {
 	t.Helper()
-	k := startAny(t, cfg, logger...)
-	for _, hook := range k.probe.Hooks() {
-		require.NoErrorf(t, hook.Err, "%s (%s)", hook.Name, hook.Gives)
-		require.Truef(t, hook.Attached, "%s (%s)", hook.Name, hook.Gives)
-	}
+	return startLogged(t, cfg, zaptest.NewLogger(t), needs...)
+}
+
+func startLogged(t *testing.T, cfg Config, logger *zap.Logger, needs ...string) *kernel {
+	t.Helper()
+	needing(t, append(needsOf(&cfg), needs...)...)
+	k := startAny(t, cfg, logger)
+	k.hasWhatTheHostGives()
 	return k
+}
+
+// hasWhatTheHostGives holds the hooks to the diagnosis, but for some features.
+func (k *kernel) hasWhatTheHostGives(but ...string) {
+	k.t.Helper()
+	for _, hook := range k.probe.Hooks() {
+		if slices.Contains(but, hook.Feature) {
+			continue
+		}
+		lacks, err := thisHost(k.t).Lacks(hook.Feature)
+		require.NoError(k.t, err)
+		if lacks == "" {
+			require.NoErrorf(k.t, hook.Err, "%s (%s)", hook.Name, hook.Gives)
+		}
+		require.Equalf(k.t, lacks == "", hook.Attached, "%s (%s)", hook.Name, hook.Gives)
+	}
 }
 
 // startAny starts a probe, whatever of it works.
@@ -143,15 +164,6 @@ func startAny(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	k := &kernel{recorder: &recorder{netns: netns, overflows: make(map[uint64]uint64)}, probe: p, t: t}
 	require.NoError(t, p.Start(k))
 	return k
-}
-
-// needsResetWithoutSocket skips the test, and says so, where the kernel is too old:
-// the table of kernels lists it as not possible there.
-func (k *kernel) needsResetWithoutSocket() {
-	k.t.Helper()
-	if !k.probe.objects.kernel.resetWithoutSocket {
-		k.t.Skip("tcp_send_reset fires without a socket since 6.10; TC tells instead")
-	}
 }
 
 // until drains until the condition holds; it fails the test after ten seconds.

@@ -166,7 +166,7 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 	if err != nil {
 		return err
 	}
-	seen := &recorder{netns: netns}
+	seen := &recorder{netns: netns, overflows: make(map[uint64]uint64)}
 	if err := p.Start(seen); err != nil {
 		report.Start = err.Error()
 	}

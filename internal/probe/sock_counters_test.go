@@ -52,7 +52,7 @@ func TestSockCountsLossInTheHandshake(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	port := portOf(l.Addr())
-	k := startProbe(t, testConfig(onlyPort(port)))
+	k := startProbe(t, testConfig(onlyPort(port)), "synack_retransmit")
 	// The client's last segment of the handshake never arrives.
 	dropSegments(t, fmt.Sprintf("tcp dport %d tcp flags & (syn|ack) == ack", port))
 	client, err := net.Dial("tcp4", l.Addr().String())
@@ -66,7 +66,7 @@ func TestSockCountsRetransmits(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	port := portOf(l.Addr())
-	k := startProbe(t, testConfig(onlyPort(port)))
+	k := startProbe(t, testConfig(onlyPort(port)), "retransmit")
 	client, server := connect(t, l, "127.0.0.1")
 	dropSegments(t, fmt.Sprintf("tcp sport %d", port))
 	// More than a segment, though loopback's are large.
@@ -88,7 +88,7 @@ func TestSockCountsResets(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	port := portOf(l.Addr())
-	k := startProbe(t, testConfig(onlyPort(port)))
+	k := startProbe(t, testConfig(onlyPort(port)), "reset_received")
 	client, server := connect(t, l, "127.0.0.1")
 	require.NoError(t, client.SetLinger(0))
 	require.NoError(t, client.Close())
@@ -148,8 +148,7 @@ func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
 	enterNetNS(t)
 	other := newPeer(t)
-	k := startProbe(t, testConfig(onlyPort(9)))
-	k.needsResetWithoutSocket()
+	k := startProbe(t, testConfig(onlyPort(9)), refusedByReset)
 	var netns uint32
 	other.in(func() {
 		setLoopback(t, true)

@@ -25,6 +25,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // listen opens a plain TCP listener: Go's default is multipath TCP.
@@ -122,13 +123,16 @@ func TestSockCloseReasons(t *testing.T) {
 			assert.Positive(t, closed.SmoothedRTT)
 			assert.Positive(t, closed.MinRTT)
 			assert.Positive(t, closed.HandshakeRTT)
-			assert.Positive(t, closed.Accept)
 			assert.False(t, closed.Adopted)
 			assert.GreaterOrEqual(t, closed.Time, closed.Opened)
 			assert.WithinDuration(t, time.Now(), time.Unix(0, closed.Time), time.Minute)
-			assert.Equal(t, owner.ByAcceptor, closed.Owner.Source)
-			assert.EqualValues(t, os.Getpid(), closed.Owner.PID)
 			k.balance()
+			t.Run("accept", func(t *testing.T) {
+				needing(t, acceptFeature)
+				assert.Positive(t, closed.Accept)
+				assert.Equal(t, owner.ByAcceptor, closed.Owner.Source)
+				assert.EqualValues(t, os.Getpid(), closed.Owner.PID)
+			})
 		})
 	}
 }
@@ -184,6 +188,7 @@ func TestSockAddressFamilies(t *testing.T) {
 }
 
 func TestSockMultipathSubflow(t *testing.T) {
+	testbed.NeedKernel(t, testbed.MultipathTCP)
 	enterNetNS(t)
 	var config net.ListenConfig
 	config.SetMultipathTCP(true)
@@ -212,8 +217,7 @@ func TestSockRefused(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		t.Run(address, func(t *testing.T) {
 			enterNetNS(t)
-			k := startProbe(t, testConfig(onlyPort(9)))
-			k.needsResetWithoutSocket()
+			k := startProbe(t, testConfig(onlyPort(9)), refusedByReset)
 			_, err := net.Dial("tcp", net.JoinHostPort(address, "9"))
 			require.ErrorIs(t, err, unix.ECONNREFUSED)
 			k.until("refusal", func() bool { return len(k.failed) == 1 })
@@ -231,8 +235,7 @@ func TestSockRefused(t *testing.T) {
 // that has a listener elsewhere. TC has begun to track it.
 func TestSockRefusedIsNotHalfOpen(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig(func(c *Config) { c.HalfOpen = true }))
-	k.needsResetWithoutSocket()
+	k := startProbe(t, testConfig(func(c *Config) { c.HalfOpen = true }), refusedByReset)
 	netns, err := currentNetNS()
 	require.NoError(t, err)
 	client := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001}
@@ -250,8 +253,7 @@ func TestSockRefusedIsNotHalfOpen(t *testing.T) {
 
 func TestSockRefusalsOverTheRateAreCountedAsLost(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig(onlyPort(9), func(c *Config) { c.FailedPerSecond = 3 }))
-	k.needsResetWithoutSocket()
+	k := startProbe(t, testConfig(onlyPort(9), func(c *Config) { c.FailedPerSecond = 3 }), refusedByReset)
 	const attempts = 50
 	for range attempts {
 		_, err := net.Dial("tcp", "127.0.0.1:9")
@@ -273,7 +275,7 @@ func TestSockAdoptsWhatWasOpen(t *testing.T) {
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	client, server := connect(t, l, "127.0.0.1")
 	send(t, client, server, 123)
-	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))), "live", "existing_connection")
 	require.Len(t, k.listeners, 1)
 	assert.EqualValues(t, os.Getpid(), k.listeners[0].Owner.PID)
 	assert.Equal(t, netip.MustParseAddrPort(l.Addr().String()), k.listeners[0].Address)
@@ -311,7 +313,7 @@ func TestSockAdoptsWhatNoProcessHolds(t *testing.T) {
 	defer func() { _, _ = inside.Process.Kill(), inside.Wait() }()
 
 	enterNetNS(t)
-	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))), "live", "orphan", "existing_listener")
 	s, live := k.snapshot(portOf(l.Addr()))
 	assert.EqualValues(t, 1, s.Ledger.Adopted)
 	require.Len(t, live, 1)
@@ -323,7 +325,7 @@ func TestSockConnectionMapFull(t *testing.T) {
 	enterNetNS(t)
 	const size, connections = 16, 40
 	l := listen(t, "tcp4", "127.0.0.1:0")
-	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr())), func(c *Config) { c.MaxConnections = size }))
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr())), func(c *Config) { c.MaxConnections = size }), "live")
 	var ends [][2]*net.TCPConn
 	for range connections {
 		client, server := connect(t, l, "127.0.0.1")
@@ -358,7 +360,7 @@ func TestSockRingFull(t *testing.T) {
 
 func TestSockFindsListenersThatTheRingLost(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = 4096 }))
+	k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = 4096 }), "existing_listener")
 	const listeners = 60 // more than 4 KiB hold
 	addresses := map[string]bool{}
 	for range listeners {
@@ -401,7 +403,7 @@ func TestSockListenerEndsWithItsLastSocket(t *testing.T) {
 func TestSockForgetsConnectionsWhoseEndWasMissed(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
-	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))))
+	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))), "live")
 	require.Len(t, k.listeners, 1)
 	missed := sockConnection{Id: 1, Flow: sockFlow{LocalPort: 1, RemotePort: 2}}
 	require.NoError(t, k.probe.objects.maps.Maps["connections"].Put(k.listeners[0].Socket, &missed))

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 const (
@@ -58,6 +59,7 @@ func tcConfig(change ...func(*Config)) Config {
 		PacketsPerSecond: 1 << 30,
 		MaxConnections:   16,
 		RingBytes:        1 << 20,
+		ExcludeHooks:     testbed.ExcludedHooks(),
 	}
 	for _, f := range change {
 		f(&cfg)

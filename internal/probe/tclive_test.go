@@ -6,7 +6,6 @@ package probe
 
 import (
 	"encoding/binary"
-	"errors"
 	"os"
 	"runtime"
 	"slices"
@@ -23,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // peer is another network namespace, with a thread of its own in it.
@@ -104,6 +104,7 @@ func setUp(t *testing.T, name, address string) {
 // startTCBench attaches to interfaces of the current namespace.
 func startTCBench(t *testing.T, cfg Config) *tcBench {
 	t.Helper()
+	needing(t, packetNeedsOf(&cfg)...)
 	b := openTCBench(t, cfg)
 	require.NoError(t, b.start())
 	for _, hook := range b.hooks() {
@@ -206,9 +207,7 @@ func filtersOf(t *testing.T, device netlink.Link) (names []string) {
 func TestTCFollowsInterfaces(t *testing.T) {
 	for _, m := range []TCMode{TCX, TCClsact} {
 		t.Run(string(m), func(t *testing.T) {
-			if m == TCX && !tcxSupported() {
-				t.Skip("this kernel has no TCX (6.6): clsact is tested")
-			}
+			needingMode(t, m)
 			enterNetNS(t)
 			other := newPeer(t)
 			other.veth(t, "early")
@@ -341,14 +340,11 @@ func TestTCSelectsInterfaces(t *testing.T) {
 // Both ends of a netkit pair, of which one is a container's own interface. Kernels have
 // them since 6.7, if they were built with them.
 func TestTCSelectsOneEndOfNetkitPairs(t *testing.T) {
+	testbed.NeedKernel(t, testbed.NetkitDevices)
 	enterNetNS(t)
 	pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "host"}}
 	pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "eth0"})
-	if err := netlink.LinkAdd(pair); errors.Is(err, unix.EOPNOTSUPP) {
-		t.Skip("this kernel has no netkit devices: what it would tell of them is tested")
-	} else {
-		require.NoError(t, err)
-	}
+	require.NoError(t, netlink.LinkAdd(pair))
 	b := startTCBench(t, tcConfig(included("*")))
 	b.eventuallyAttachedTo("eth0", "host")
 

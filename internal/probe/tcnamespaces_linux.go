@@ -346,6 +346,7 @@ func (m *tcNamespaces) hooks() []HookState {
 	}
 	if len(m.cfg.NetworkNamespaces) > 0 {
 		states = append(states, HookState{
+			Feature:  namespacesFeature,
 			Name:     "tc/network_namespaces",
 			Gives:    tcGives + ", in other network namespaces",
 			Attached: m.refused == nil,

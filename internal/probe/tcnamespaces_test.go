@@ -196,9 +196,7 @@ func (k *kernel) interfaces(netns uint32) map[string]packet.Interface {
 func tcModes(t *testing.T, test func(*testing.T, TCMode)) {
 	for _, m := range []TCMode{TCX, TCClsact} {
 		t.Run(string(m), func(t *testing.T) {
-			if m == TCX && !tcxSupported() {
-				t.Skip("this kernel has no TCX (6.6): clsact is tested")
-			}
+			needingMode(t, m)
 			test(t, m)
 		})
 	}
@@ -316,7 +314,7 @@ func TestTCNamespacesOfOtherFiles(t *testing.T) {
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(folder, "dangling")))
 
 	core, logs := observer.New(zapcore.WarnLevel)
-	k := startProbe(t, testConfig(inNamespaces(TCAuto, folder)), zap.New(core))
+	k := startLogged(t, testConfig(inNamespaces(TCAuto, folder)), zap.New(core))
 	k.attachedIn(1)
 	newContainer(t, filepath.Join(folder, "empty"))
 	k.attachedIn(2)
@@ -335,7 +333,7 @@ func TestTCNamespacesThatAreNotThereYet(t *testing.T) {
 	newContainer(t, filepath.Join(folder, "first"))
 	wrong := filepath.Join(t.TempDir(), "*")
 	core, logs := observer.New(zapcore.InfoLevel)
-	k := startProbe(t, testConfig(inNamespaces(TCAuto, folder), func(c *Config) {
+	k := startLogged(t, testConfig(inNamespaces(TCAuto, folder), func(c *Config) {
 		c.NetworkNamespaces = append(c.NetworkNamespaces, wrong)
 	}), zap.New(core))
 	k.attachedIn(1)
@@ -353,7 +351,7 @@ func TestTCNamespacesOverTheLimit(t *testing.T) {
 		containers[i] = newContainer(t, filepath.Join(folder, fmt.Sprint(i)))
 	}
 	core, logs := observer.New(zapcore.WarnLevel)
-	k := startProbe(t, testConfig(inNamespaces(TCAuto, folder), func(c *Config) {
+	k := startLogged(t, testConfig(inNamespaces(TCAuto, folder), func(c *Config) {
 		c.MaxNetworkNamespaces = limit
 	}), zap.New(core))
 	want := NetworkNamespaces{Attached: limit, OverLimit: over}

@@ -112,7 +112,7 @@ type tcNeighbourCase struct {
 }
 
 func TestTCOrderOnTCX(t *testing.T) {
-	require.True(t, tcxSupported())
+	needingMode(t, TCX)
 	testTCOrder(t, TCX, map[string]tcNeighbourCase{
 		"tcx": {
 			attach: func(n *neighbour) { n.attachTCX(nil) },
@@ -280,7 +280,7 @@ func TestTCNeighbour(t *testing.T) {
 		TCClsact: func(n *neighbour) { n.attachClsact(1, unix.ETH_P_ALL) },
 	} {
 		t.Run(string(m), func(t *testing.T) {
-			require.True(t, m != TCX || tcxSupported())
+			needingMode(t, m)
 			s := newTCStreet(t)
 			c := s.collector(m, "first")
 			n := s.neighbour()

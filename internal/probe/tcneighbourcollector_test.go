@@ -62,7 +62,7 @@ func runCollector(config []string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Start(&recorder{}); err != nil {
+	if err := p.Start(&recorder{overflows: make(map[uint64]uint64)}); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "started")
@@ -145,6 +145,7 @@ func (l *lockedBuffer) String() string {
 
 func startCollector(t *testing.T, m TCMode, position, device string) *collector {
 	t.Helper()
+	needing(t, needsOf(&Config{TCMode: m})...)
 	return startProcess(t, string(m), position, device)
 }
 

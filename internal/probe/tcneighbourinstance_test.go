@@ -208,7 +208,7 @@ func TestTCRemovesWhatDeadInstancesLeft(t *testing.T) {
 func TestTCTwoCollectors(t *testing.T) {
 	for _, m := range []TCMode{TCX, TCClsact} {
 		t.Run(string(m), func(t *testing.T) {
-			require.True(t, m != TCX || tcxSupported())
+			needingMode(t, m)
 			s := newTCStreet(t)
 			see := func(collectors ...*collector) {
 				t.Helper()

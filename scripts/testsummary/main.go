@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Testsummary reads what `go test -json` prints, shows failures in full and ends
-// with one line of figures. Every skipped test is named with its reason and fails
-// the run, unless the reason says that sample captures were not given.
+// with one line of figures. Tests that were not possible here, because the host lacks
+// a hook, are listed by reason. Any other skipped test is named with its reason and
+// fails the run, unless the reason says that sample captures were not given.
 package main
 
 import (
@@ -10,9 +11,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // captures is the variable that a test may ask for before it skips.
@@ -30,6 +36,8 @@ type summary struct {
 	output                          map[string][]string
 	passed, failed, skipped, broken int
 	packages                        int
+	// impossible are tests of those skipped, by why they were not possible.
+	impossible map[string][]string
 }
 
 func main() {
@@ -38,16 +46,36 @@ func main() {
 		os.Exit(2)
 	}
 	start := time.Now()
-	s := &summary{out: os.Stdout, output: map[string][]string{}}
+	s := newSummary(os.Stdout)
 	if err := s.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "read test events:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("%s: %d passed, %d failed, %d skipped, in %d packages and %s\n", os.Args[1],
-		s.passed, s.failed, s.skipped, s.packages, time.Since(start).Round(time.Second))
+	s.close(os.Args[1], time.Since(start))
 	if s.failed > 0 || s.broken > 0 || s.passed == 0 {
 		os.Exit(1)
 	}
+}
+
+func newSummary(out io.Writer) *summary {
+	return &summary{out: out, output: map[string][]string{}, impossible: map[string][]string{}}
+}
+
+// close lists what was not possible, and ends with the line of figures.
+func (s *summary) close(name string, took time.Duration) {
+	note, impossible := "", 0
+	for _, reason := range slices.Sorted(maps.Keys(s.impossible)) {
+		fmt.Fprintf(s.out, "%s%s\n", testbed.NotPossible, reason)
+		for _, test := range s.impossible[reason] {
+			impossible++
+			fmt.Fprintf(s.out, "  %s\n", test)
+		}
+	}
+	if impossible > 0 {
+		note = fmt.Sprintf(" (%d not possible here)", impossible)
+	}
+	fmt.Fprintf(s.out, "%s: %d passed, %d failed, %d skipped%s, in %d packages and %s\n", name,
+		s.passed, s.failed, s.skipped, note, s.packages, took.Round(time.Second))
 }
 
 // read takes in events until the end; lines that are none are shown as they are.
@@ -94,6 +122,10 @@ func (s *summary) finish(e event, output string) {
 		fmt.Fprintf(s.out, "FAIL %s %s\n%s", e.Package, e.Test, output)
 	case "skip":
 		s.skipped++
+		if reason := testbed.Reason(output); reason != "" {
+			s.impossible[reason] = append(s.impossible[reason], path.Base(e.Package)+": "+e.Test)
+			return
+		}
 		fmt.Fprintf(s.out, "SKIP %s %s\n%s", e.Package, e.Test, output)
 		if !strings.Contains(output, captures) {
 			s.broken++
