@@ -39,9 +39,7 @@ func (b *tcBench) linkOf(index int, d tcDirection) (link.Link, link.ID) {
 // Who may load programs may detach any link, as "bpftool link detach" does, or give it
 // another program. No message tells of it.
 func TestTCComesBackAfterItsLinkWasDetached(t *testing.T) {
-	if !tcxSupported() {
-		t.Skip("this kernel has no TCX (6.6)")
-	}
+	needingMode(t, TCX)
 	s := newTCStreet(t)
 	n := s.neighbour()
 	index := n.device.Attrs().Index
@@ -86,9 +84,7 @@ func TestTCComesBackAfterItsLinkWasDetached(t *testing.T) {
 // What could not be put back is tried again, though nothing changes: here because others
 // take all the places, of which there are 64.
 func TestTCTriesAgainWhatCouldNotBePutBack(t *testing.T) {
-	if !tcxSupported() {
-		t.Skip("this kernel has no TCX (6.6)")
-	}
+	needingMode(t, TCX)
 	s := newTCStreet(t)
 	n := s.neighbour()
 	index := n.device.Attrs().Index

@@ -4,6 +4,9 @@ package testbed
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -14,6 +17,9 @@ import (
 const (
 	MultipathTCP  = "multipath TCP"
 	NetkitDevices = "netkit devices"
+	// ExecInTimeNamespace: before 6.2 a vforked child keeps its parent's time namespace
+	// when it executes a program.
+	ExecInTimeNamespace = "programs started in a time namespace"
 )
 
 // NeedKernel ends the test as not possible here when the kernel was built without a
@@ -26,6 +32,8 @@ func NeedKernel(t testing.TB, facility string) {
 		err = openMultipathSocket()
 	case NetkitDevices:
 		err = InNewNetNS(addNetkitPair)
+	case ExecInTimeNamespace:
+		err = onThread(execInTimeNamespace)
 	default:
 		t.Fatalf("no facility is called %s", facility)
 	}
@@ -49,4 +57,27 @@ func addNetkitPair() error {
 	pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "host"}}
 	pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "peer"})
 	return netlink.LinkAdd(pair)
+}
+
+func execInTimeNamespace() error {
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+		return err
+	}
+	child := exec.Command("cat") // until its input ends
+	in, err := child.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/time", child.Process.Pid))
+	if err = errors.Join(err, in.Close(), child.Wait()); err != nil {
+		return err
+	}
+	ours, err := os.Readlink("/proc/thread-self/ns/time")
+	if err == nil && ours == theirs {
+		err = fmt.Errorf("the child is in its parent's: %w", unix.EOPNOTSUPP)
+	}
+	return err
 }

@@ -11,13 +11,19 @@ import (
 
 // InNewNetNS runs f on a thread in a network namespace of its own.
 func InNewNetNS(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onThread runs f on a thread that ends with it.
+func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("make a network namespace: %w", err)
-			return
-		}
+		runtime.LockOSThread() // for ever
 		done <- f()
 	}()
 	return <-done

@@ -2,14 +2,20 @@
 
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
+)
 
 // judgement of one attempt at a test, its subtests included.
 type judgement struct {
 	// faults that nobody expects
 	faults []fault
-	// reasons for the failures that are expected
+	// reasons why it, or parts of it, were not possible
 	reasons []string
+	// impossible: all of it
+	impossible bool
 }
 
 // fault of a test or subtest: what it did and, if it failed, its output.
@@ -32,9 +38,15 @@ func (m *matrix) judge(kernel string, a *attempt, test string) judgement {
 	for _, name := range append(a.subtests(test), test) {
 		reason := m.reason(kernel, name)
 		bad := a.outcomes[name] != passed
+		if lacking := a.lacking(name); lacking != "" {
+			j.reasons = append(j.reasons, lacking)
+			j.impossible = name == test
+			continue
+		}
 		switch {
 		case bad && reason != "":
 			j.reasons = append(j.reasons, reason)
+			j.impossible = name == test
 		case bad && name == test && (j.wrong() || len(j.reasons) > 0):
 			// It failed for its subtests.
 		case bad:
@@ -44,6 +56,15 @@ func (m *matrix) judge(kernel string, a *attempt, test string) judgement {
 		}
 	}
 	return j
+}
+
+// lacking is what the diagnosis found the kernel to lack for a test; empty when the test
+// was possible.
+func (a *attempt) lacking(test string) string {
+	if a.outcomes[test] != skipped {
+		return ""
+	}
+	return testbed.Reason(a.output[test])
 }
 
 // settle judges a test by its first run, or by the second where only that is right,

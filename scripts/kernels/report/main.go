@@ -4,7 +4,9 @@
 // the kernels under test wrote to their ports (RESULT, and RESULT.console). It exits
 // with 1 when a test ended otherwise than expected, when a kernel did not come to its
 // end or complained about itself, and shows why. A test that failed and passed when
-// run again has passed, and is listed with its first failure.
+// run again has passed, and is listed with its first failure. One that ends as not
+// possible, because its kernel lacks a hook, needs no expectation; with -every it must
+// have been possible on some kernel.
 //
 // With -again it prints what init is to run a second time.
 package main
@@ -19,10 +21,11 @@ import (
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: report [-some|-again] EXPECTED NAME=RESULT …")
+		fmt.Fprintln(os.Stderr, "usage: report [-some] [-every] [-again] EXPECTED NAME=RESULT …")
 		flag.PrintDefaults()
 	}
 	some := flag.Bool("some", false, "not all tests ran: what is expected of others is no fault")
+	every := flag.Bool("every", false, "all kernels ran: a test that was possible on none is a fault")
 	again := flag.Bool("again", false, "print the pattern, as in go test -run, of the tests to run a second time, if any")
 	flag.Parse()
 	if flag.NArg() < 2 {
@@ -40,6 +43,9 @@ func main() {
 	}
 	if !*some {
 		m.findStale()
+	}
+	if *every {
+		m.findNeverPossible()
 	}
 	if !m.print(os.Stdout) {
 		os.Exit(1)

@@ -49,6 +49,27 @@ func (m *matrix) findStale() {
 	}
 }
 
+// findNeverPossible makes a fault of each test, or part of one, that ran on no kernel: it
+// holds nothing true.
+func (m *matrix) findNeverPossible() {
+	possible := map[string]bool{}
+	var tests []string
+	for _, r := range m.results {
+		for _, test := range r.first.order {
+			if _, known := possible[test]; !known {
+				tests = append(tests, test)
+			}
+			here := m.reason(r.name, test) == "" && r.first.lacking(test) == ""
+			possible[test] = possible[test] || here
+		}
+	}
+	for _, test := range tests {
+		if !possible[test] {
+			m.faults = append(m.faults, test+" was possible on no kernel")
+		}
+	}
+}
+
 // print writes table, reasons, flakes, faults and totals; true if all is well.
 func (m *matrix) print(to io.Writer) bool {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
@@ -152,7 +173,7 @@ func (m *matrix) cell(r *result, test string) string {
 	case j.wrong():
 		t.failed++
 		return "FAIL" + note
-	case len(j.reasons) > 0 && m.reason(r.name, test) != "":
+	case j.impossible:
 		t.impossible++
 		return "n/a" + note
 	default:

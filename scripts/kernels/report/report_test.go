@@ -50,6 +50,21 @@ func TestMatrix(t *testing.T) {
 			true, "pass (1)",
 		},
 		{
+			"not possible there", "", said("0", "=== RUN   TestA\n    a_test.go:1: not possible here: live: refused\n"+
+				"--- SKIP: TestA (0.00s)\n=== RUN   TestB\n--- PASS: TestB (0.00s)\n"), true,
+			"6.1: 1 passed, 0 failed, 1 not possible; 6.1.0 x86_64",
+		},
+		{
+			"a part is not possible there", "",
+			said("0", "=== RUN   TestP\n=== RUN   TestP/one\n    p_test.go:1: not possible here: live: refused\n"+
+				"=== RUN   TestP/two\n--- PASS: TestP (0.00s)\n    --- SKIP: TestP/one (0.00s)\n    --- PASS: TestP/two (0.00s)\n"),
+			true, "pass (1)",
+		},
+		{
+			"a test that only says so", "", said("0", "=== RUN   TestA\n    a_test.go:1: not possible here, I think\n--- SKIP: TestA (0.00s)\n"),
+			false, "TestA was skipped",
+		},
+		{
 			"another subtest fails too", needs,
 			said("1", "=== RUN   TestP\n=== RUN   TestP/one\n=== RUN   TestP/two\n--- FAIL: TestP (0.00s)\n    --- FAIL: TestP/one (0.00s)\n    --- FAIL: TestP/two (0.00s)\n"),
 			false, "TestP/two failed",
@@ -225,6 +240,27 @@ func TestStaleExpectation(t *testing.T) {
 	m := newMatrix([]*result{lives, died}, expected, nil)
 	m.findStale()
 	assert.Equal(t, []string{"6.1: probe: TestGone is listed as not possible there, but there is no such test"}, m.faults)
+}
+
+// A test that no kernel runs proves nothing.
+func TestNeverPossible(t *testing.T) {
+	lacks := func(tests ...string) (text string) {
+		for _, test := range tests {
+			text += "=== RUN   " + test + "\n    a_test.go:1: not possible here: live: refused\n--- SKIP: " + test + " (0.00s)\n"
+		}
+		return text
+	}
+	const runs = "=== RUN   TestB\n--- PASS: TestB (0.00s)\n=== RUN   TestC\n--- FAIL: TestC (0.00s)\n"
+	expected, err := parseExpected("6.1 | probe: TestC | needs more")
+	require.NoError(t, err)
+	m := newMatrix([]*result{
+		parseResult("5.10", said("0", lacks("TestA", "TestB", "TestC", "TestC/one")), ""),
+		parseResult("6.1", said("0", lacks("TestA")+runs), ""),
+	}, expected, nil)
+	m.findNeverPossible()
+	assert.Equal(t, []string{
+		"probe: TestA was possible on no kernel", "probe: TestC was possible on no kernel", "probe: TestC/one was possible on no kernel",
+	}, m.faults)
 }
 
 // A test that fails early at first comes to its subtests when run again.
