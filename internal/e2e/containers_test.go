@@ -64,6 +64,25 @@ func TestContainers(t *testing.T) {
 	}
 }
 
+// TestContainerInADelegatedTree: whoever owns a cgroup may call those in it what he likes.
+func TestContainerInADelegatedTree(t *testing.T) {
+	const port, user = 28141, 1000
+	id := containerID(t)
+	netns := newNetwork(t)
+	server := netns.server.startServer(t, port)
+	joinCgroup(t, "users/docker-"+id+".scope", user, server)
+	out := startSink(t, namespace{})
+	agent := startAgent(t, out.endpoint, agentSettings{})
+	c := netns.client.dial(t, targetOf(netns, port))
+	c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
+	agent.stop()
+	out.stop()
+	closes := out.records(t, at("tcp.server.connection.close", port))
+	require.Len(t, closes, 1)
+	assert.Equal(t, id, closes[0].values["container.id"])
+	assert.Equal(t, true, closes[0].values["tcp.container.delegated"])
+}
+
 // containerID is 64 hexadecimal digits.
 func containerID(t *testing.T) string {
 	t.Helper()
@@ -73,9 +92,15 @@ func containerID(t *testing.T) string {
 	return hex.EncodeToString(id)
 }
 
-// joinContainer moves a process to cgroups with the path that Docker gives, in every
-// hierarchy that is mounted: v2, or v1's, or both.
+// joinContainer moves a process to cgroups with the path that Docker gives.
 func joinContainer(t *testing.T, id string, process *actor) {
+	t.Helper()
+	joinCgroup(t, "docker/"+id, 0, process)
+}
+
+// joinCgroup moves a process to cgroups with a path of two directories, in every
+// hierarchy that is mounted: v2, or v1's, or both. The upper one is the user's.
+func joinCgroup(t *testing.T, path string, user int, process *actor) {
 	t.Helper()
 	joined := 0
 	for _, root := range []string{"", "unified", "memory", "pids"} {
@@ -83,9 +108,12 @@ func joinContainer(t *testing.T, id string, process *actor) {
 		if _, err := os.Stat(filepath.Join(top, "cgroup.procs")); err != nil {
 			continue
 		}
-		parent := filepath.Join(top, "docker")
+		group := filepath.Join(top, path)
+		parent := filepath.Dir(group)
 		made := os.Mkdir(parent, 0o755) == nil
-		group := filepath.Join(parent, id)
+		if made {
+			require.NoError(t, os.Chown(parent, user, user))
+		}
 		require.NoError(t, os.Mkdir(group, 0o755))
 		t.Cleanup(func() {
 			process.end() // a group in use can't be removed

@@ -27,6 +27,7 @@ type cgroups struct {
 	fs    fs.FS
 	now   func() time.Time
 	inode func(fs.FileInfo) uint64
+	owner func(fs.FileInfo) uint32
 
 	known       *recent[uint64, cgroup]
 	hierarchies []hierarchy
@@ -51,8 +52,8 @@ const (
 	resolved
 )
 
-func newCgroups(fsys fs.FS, now func() time.Time, inode func(fs.FileInfo) uint64) *cgroups {
-	return &cgroups{fs: fsys, now: now, inode: inode, known: newRecent[uint64, cgroup](maxCgroups)}
+func newCgroups(fsys fs.FS, now func() time.Time) *cgroups {
+	return &cgroups{fs: fsys, now: now, inode: inode, owner: owningUser, known: newRecent[uint64, cgroup](maxCgroups)}
 }
 
 // cached returns the container of an id that was resolved before.
@@ -88,6 +89,9 @@ func (c *cgroups) learn(id uint64, m *membership) {
 		return
 	}
 	found := containerOf(dir)
+	if found.ID == m.ID && found.PodUID == m.PodUID {
+		found.Delegated = m.Delegated
+	}
 	if found != m.Container || m.legacy && found == (Container{}) {
 		c.mark(id)
 		return
@@ -108,12 +112,53 @@ func (c *cgroups) store(id uint64, found Container) {
 
 func (c *cgroups) mark(id uint64) { c.known.put(id, cgroup{state: ambiguous}) }
 
-func (c *cgroups) walk() {
+// judge sets Delegated where the mounts show that somebody else than root may have
+// named the container. What no mount shows stays as its path says.
+func (c *cgroups) judge(m *membership) {
+	if m.Delegated || m.Container == (Container{}) {
+		return
+	}
+	for _, h := range c.mounts() {
+		dir := h.path(m)
+		found, at := locate(dir)
+		if found == m.Container && c.delegated(&h, dir[:at], make(map[string]bool)) {
+			m.Delegated = true
+			return
+		}
+	}
+}
+
+// delegated reports whether somebody else than root may make cgroups in dir: it, or one
+// above it, is another user's or may be written by all.
+func (c *cgroups) delegated(h *hierarchy, dir string, known map[string]bool) bool {
+	at, ok := h.within(strings.TrimSuffix(dir, "/"))
+	if !ok {
+		return false
+	}
+	if answer, ok := known[at]; ok {
+		return answer
+	}
+	answer := false
+	if info, err := fs.Stat(c.fs, at); err == nil {
+		answer = c.owner(info) != 0 || info.Mode().Perm()&0o002 != 0
+	}
+	if parent := strings.LastIndexByte(strings.TrimSuffix(dir, "/"), '/'); !answer && parent >= 0 {
+		answer = c.delegated(h, dir[:parent], known)
+	}
+	known[at] = answer
+	return answer
+}
+
+func (c *cgroups) mounts() []hierarchy {
 	if len(c.hierarchies) == 0 {
 		c.hierarchies = hierarchies(c.fs)
 	}
+	return c.hierarchies
+}
+
+func (c *cgroups) walk() {
 	budget := maxWalk
-	for _, h := range c.hierarchies {
+	for _, h := range c.mounts() {
 		budget = c.walkHierarchy(h, budget)
 	}
 }
@@ -121,8 +166,9 @@ func (c *cgroups) walk() {
 // walkHierarchy goes breadth first, so that a budget which is too small costs the
 // deepest cgroups. Directories that vanish meanwhile are passed over.
 func (c *cgroups) walkHierarchy(h hierarchy, budget int) int {
+	w := walk{cgroups: c, hierarchy: h, delegated: make(map[string]bool)}
 	if info, err := fs.Stat(c.fs, h.mount); err == nil {
-		c.visit(h, h.root, info)
+		w.visit(h.root, info)
 	}
 	queue := []string{"."}
 	for ; len(queue) > 0; queue = queue[1:] {
@@ -140,22 +186,33 @@ func (c *cgroups) walkHierarchy(h hierarchy, budget int) int {
 			queue = append(queue, dir)
 			if info, err := entry.Info(); err == nil {
 				// No Clean here: the root may begin with "/..".
-				c.visit(h, h.root+"/"+dir, info)
+				w.visit(strings.TrimSuffix(h.root, "/")+"/"+dir, info)
 			}
 		}
 	}
 	return budget
 }
 
-func (c *cgroups) visit(h hierarchy, dir string, info fs.FileInfo) {
-	id := c.inode(info)
+// walk is one through a hierarchy. It knows which directories are delegated.
+type walk struct {
+	*cgroups
+	hierarchy
+	delegated map[string]bool
+}
+
+func (w *walk) visit(dir string, info fs.FileInfo) {
+	id := w.inode(info)
 	if id == 0 {
 		return
 	}
-	found := containerOf(dir)
-	if h.partial && found == (Container{}) {
-		c.mark(id)
-		return
+	found, at := locate(dir)
+	if found == (Container{}) {
+		if w.partial {
+			w.mark(id)
+			return
+		}
+	} else if !found.Delegated {
+		found.Delegated = w.cgroups.delegated(&w.hierarchy, dir[:at], w.delegated)
 	}
-	c.store(id, found)
+	w.store(id, found)
 }

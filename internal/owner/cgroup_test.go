@@ -4,6 +4,7 @@ package owner
 
 import (
 	"fmt"
+	"path"
 	"testing"
 	"time"
 )
@@ -74,7 +75,7 @@ func TestCgroupOfGoneProcess(t *testing.T) {
 			name:   "the mount shows a part",
 			mounts: "41 31 0:38 /kubepods/pod" + uid + " /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
 			dirs:   []string{"sys/fs/cgroup/" + id1},
-			want:   Container{id1, uid},
+			want:   Container{ID: id1, PodUID: uid},
 		},
 		{
 			name:   "the mount's root lies outside of the namespace",
@@ -252,4 +253,111 @@ func TestAmbiguousCgroups(t *testing.T) {
 			t.Errorf("container = %+v, want none", got)
 		}
 	})
+}
+
+// TestDelegatedCgroups: who owns a directory may give those in it any name.
+func TestDelegatedCgroups(t *testing.T) {
+	t.Parallel()
+	const user = 1000
+	for _, test := range []struct {
+		name   string
+		mounts string
+		// dirs have their path below the mount; the last one is the process's.
+		mount string
+		dirs  []string
+		// given is the user's.
+		given      string
+		membership string
+		want       Container
+	}{
+		{
+			name: "root's", mounts: mountUnified, mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/docker", "/docker/" + id1},
+			membership: "0::%s\n",
+			want:       Container{ID: id1},
+		},
+		{
+			name: "the tree", mounts: mountUnified, mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/mine", "/mine/docker", "/mine/docker/" + id1},
+			given:      "/mine",
+			membership: "0::%s\n",
+			want:       Container{ID: id1, Delegated: true},
+		},
+		{
+			name: "the parent", mounts: mountUnified, mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/mine", "/mine/docker-" + id1 + ".scope"},
+			given:      "/mine",
+			membership: "0::%s\n",
+			want:       Container{ID: id1, Delegated: true},
+		},
+		{
+			name: "a pod", mounts: mountUnified, mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/kubepods", "/kubepods/pod" + uid},
+			given:      "/kubepods",
+			membership: "0::%s\n",
+			want:       Container{PodUID: uid, Delegated: true},
+		},
+		{
+			name: "the container itself, as of unprivileged LXC", mounts: mountUnified, mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/lxc.payload.web", "/lxc.payload.web/init.scope"},
+			given:      "/lxc.payload.web",
+			membership: "0::%s\n",
+			want:       Container{ID: "web"},
+		},
+		{
+			name: "a container inside of that", mounts: mountUnified, mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/lxc.payload.web", "/lxc.payload.web/docker", "/lxc.payload.web/docker/" + id1},
+			given:      "/lxc.payload.web",
+			membership: "0::%s\n",
+			want:       Container{ID: id1, Delegated: true},
+		},
+		{
+			name: "version 1", mounts: mountHybrid, mount: "sys/fs/cgroup/memory",
+			dirs:       []string{"/", "/mine", "/mine/" + id1},
+			given:      "/mine",
+			membership: "4:memory:%s\n0::/\n",
+			want:       Container{ID: id1, Delegated: true},
+		},
+		{
+			name: "version 1 without memory", mounts: mountPids, mount: "sys/fs/cgroup/pids",
+			dirs:       []string{"/", "/mine", "/mine/" + id1},
+			given:      "/mine",
+			membership: "4:pids:%s\n",
+			want:       Container{ID: id1, Delegated: true},
+		},
+		{
+			name:   "the mount shows a part",
+			mounts: "41 31 0:38 /mine /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", mount: "sys/fs/cgroup",
+			dirs:       []string{"/", "/" + id1},
+			given:      "/",
+			membership: "0::/mine%s\n",
+			want:       Container{ID: id1, Delegated: true},
+		},
+	} {
+		for _, alive := range []bool{true, false} {
+			t.Run(fmt.Sprint(test.name, ", alive ", alive), func(t *testing.T) {
+				t.Parallel()
+				h := newHost()
+				h.file("proc/self/mountinfo", test.mounts)
+				var id uint64
+				for _, dir := range test.dirs {
+					id = h.mkdir(path.Join(test.mount, dir))
+				}
+				if test.given != "" {
+					h.give(path.Join(test.mount, test.given), user)
+				}
+				if alive {
+					h.start(nginx, "nginx", "", fmt.Sprintf(test.membership, test.dirs[len(test.dirs)-1]))
+				}
+				table := h.table(Options{Container: true})
+				other := Key{PID: 43, Start: nginx.Start}
+				for _, key := range []Key{nginx, other} {
+					table.Seen(&Sighting{Key: key, Executable: "x", Cgroup: id})
+					if got := table.Process(key).Container; got != test.want {
+						t.Errorf("container of %d = %+v, want %+v", key.PID, got, test.want)
+					}
+				}
+			})
+		}
+	}
 }

@@ -2,7 +2,10 @@
 
 package owner
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // containerOf reads the container out of a cgroup's path, as /proc/PID/cgroup or a
 // cgroup mount shows it. The innermost container wins, with the innermost pod around
@@ -11,35 +14,77 @@ import "strings"
 // result may share memory with path. A path that names no container gives the zero
 // Container.
 func containerOf(path string) Container {
-	var (
-		inner, outsidePod Container
-		place             idPlace
-	)
-	for segment := range strings.SplitSeq(strings.TrimSuffix(path, " (deleted)"), "/") {
-		unit, runtime, _ := strings.Cut(segment, ":")
-		if uid := podUID(unit); uid != "" {
-			outsidePod, inner = inner, Container{PodUID: uid}
-		}
-		// "slice:runtime:id" is what a runtime hands to systemd; without systemd it
-		// becomes a directory's name as it is.
-		name := strings.TrimSuffix(segment, ".scope")
-		if runtime != "" {
-			name = strings.ReplaceAll(runtime, ":", "-")
-		}
-		switch prefix, id := splitID(name, place); {
-		case id == "":
-		case prefix == "conmon" || strings.HasSuffix(prefix, "-conmon"):
-			// The monitor of a container runs outside of it and of its pod.
-			if inner.ID == "" {
-				inner = outsidePod
-			}
-		default:
-			inner.ID = id
-		}
-		place = place.next(segment)
-	}
-	return inner
+	found, _ := locate(path)
+	return found
 }
+
+// locate also returns where in the path the segment begins that names the container.
+// Whoever may make directories above it chose that name.
+func locate(path string) (found Container, at int) {
+	var s search
+	for segment := range strings.SplitSeq(strings.TrimSuffix(path, " (deleted)"), "/") {
+		s.take(segment)
+		s.offset += len(segment) + 1
+	}
+	return s.inner.Container, s.inner.at
+}
+
+// search goes through the segments of a path, from the root.
+type search struct {
+	// offset is where the segment begins.
+	offset int
+	// inner is the innermost container so far; outside is the one around the innermost
+	// pod or machine, where its monitor runs.
+	inner, outside located
+	// user is set below a user's service manager.
+	user  bool
+	place idPlace
+}
+
+type located struct {
+	Container
+	at int
+}
+
+func (s *search) take(segment string) {
+	unit, runtime, _ := strings.Cut(segment, ":")
+	if uid := podUID(unit); uid != "" {
+		s.outside, s.inner = s.inner, located{}
+		s.inner.PodUID = uid
+		s.locate()
+	}
+	// "slice:runtime:id" is what a runtime hands to systemd; without systemd it
+	// becomes a directory's name as it is.
+	name := strings.TrimSuffix(segment, ".scope")
+	if runtime != "" {
+		name = strings.ReplaceAll(runtime, ":", "-")
+	}
+	prefix, id := splitID(name, s.place)
+	if id == "" {
+		id = containerName(segment, s.place)
+	}
+	switch {
+	case prefix == "conmon" || strings.HasSuffix(prefix, "-conmon"):
+		// The monitor of a container runs outside of it and of its pod.
+		if s.inner.ID == "" {
+			s.inner = s.outside
+		}
+	case s.place == inMachine && segment == "supervisor":
+		// systemd-nspawn itself.
+		s.inner = s.outside
+	case id != "":
+		if machineName(segment) != "" {
+			s.outside = s.inner
+		}
+		s.inner.ID = id
+		s.locate()
+	}
+	s.user = s.user || strings.HasPrefix(segment, "user@") && strings.HasSuffix(segment, ".service")
+	s.place = s.place.next(segment)
+}
+
+// locate notes that the segment names the innermost container.
+func (s *search) locate() { s.inner.at, s.inner.Delegated = s.offset, s.user }
 
 // idPlace tells which of the weaker forms of id a path segment may have. They are
 // too common in other names to be trusted everywhere.
@@ -49,6 +94,10 @@ const (
 	anywhere idPlace = iota
 	belowECS
 	inGarden
+	inLXC
+	inNomad
+	inBuildKit
+	inMachine
 )
 
 func (p idPlace) next(segment string) idPlace {
@@ -57,21 +106,92 @@ func (p idPlace) next(segment string) idPlace {
 		return belowECS
 	case segment == "garden", p == inGarden && (segment == "good" || segment == "bad"):
 		return inGarden
+	case segment == "lxc", segment == "lxc.payload":
+		return inLXC
+	case segment == "nomad.slice", segment == "nomad", p == inNomad && isNomadPartition(segment):
+		return inNomad
+	case segment == "buildkit":
+		return inBuildKit
+	case machineName(segment) != "":
+		return inMachine
 	default:
 		return anywhere
 	}
 }
 
+// containerName returns the name of a container whose id is its name.
+func containerName(segment string, place idPlace) string {
+	if name := machineName(segment); name != "" {
+		return name
+	}
+	name, found := strings.CutPrefix(segment, "lxc.payload.")
+	if (found || place == inLXC) && isName(name) {
+		return name
+	}
+	return ""
+}
+
+// machineName returns the name that systemd-machined knows a container by: of
+// systemd-nspawn, or of libvirt's LXC. libvirt's virtual machines are no containers.
+func machineName(segment string) string {
+	name, found := between(segment, "machine-", ".scope")
+	if !found {
+		name, found = between(segment, "systemd-nspawn@", ".service")
+	}
+	if !found {
+		return ""
+	}
+	name = unescapeUnit(name)
+	if rest, qemu := strings.CutPrefix(name, "qemu-"); qemu && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+		return ""
+	}
+	if !isName(name) {
+		return ""
+	}
+	return name
+}
+
+func between(s, prefix, suffix string) (string, bool) {
+	s, hasPrefix := strings.CutPrefix(s, prefix)
+	s, hasSuffix := strings.CutSuffix(s, suffix)
+	return s, hasPrefix && hasSuffix
+}
+
+// unescapeUnit undoes what systemd does to the bytes that a unit's name can't have.
+func unescapeUnit(s string) string {
+	if !strings.Contains(s, `\x`) {
+		return s
+	}
+	var plain strings.Builder
+	for s != "" {
+		if strings.HasPrefix(s, `\x`) && len(s) >= 4 {
+			if b, err := strconv.ParseUint(s[2:4], 16, 8); err == nil {
+				plain.WriteByte(byte(b))
+				s = s[4:]
+				continue
+			}
+		}
+		plain.WriteByte(s[0])
+		s = s[1:]
+	}
+	return plain.String()
+}
+
 // splitID parts "prefix-id", or a bare id, and returns no id when there is none.
 func splitID(name string, place idPlace) (prefix, id string) {
 	switch {
-	case place == belowECS && isTaskID(name), place == inGarden && isGardenID(name):
+	case place == belowECS && isTaskID(name), place == inGarden && isGardenID(name),
+		place == inNomad && isNomadTask(name), place == inBuildKit && isBuildID(name):
 		return "", name
 	case isContainerID(name):
 		return "", name
 	}
 	if dash := strings.LastIndexByte(name, '-'); dash > 0 && isContainerID(name[dash+1:]) {
 		return name[:dash], name[dash+1:]
+	}
+	// A step of a build in dockerd, with systemd.
+	if id, ok := strings.CutPrefix(name, "docker-"); ok && isBuildID(id) {
+		return "docker", id
 	}
 	return "", ""
 }
@@ -113,6 +233,37 @@ func isTaskID(s string) bool {
 // isGardenID tells the ids of Cloud Foundry: a uuid that is often cut short.
 func isGardenID(s string) bool {
 	return isGroups(s, 8, 4, 4, 4, 4) || isGroups(s, 8, 4, 4, 4, 12) || len(s) == 32 && isHex(s)
+}
+
+// isNomadPartition tells the cgroups that Nomad has above its tasks'.
+func isNomadPartition(segment string) bool {
+	switch strings.TrimSuffix(segment, ".slice") {
+	case "share", "reserve", "shared", "reserved":
+		return true
+	default:
+		return false
+	}
+}
+
+// isNomadTask tells a uuid, of the allocation, which the task's name may follow.
+func isNomadTask(s string) bool {
+	if len(s) < 36 || !isGroups(s[:36], 8, 4, 4, 4, 12) {
+		return false
+	}
+	task, found := strings.CutPrefix(s[36:], ".")
+	return s[36:] == "" || found && isName(task)
+}
+
+// isBuildID tells the ids of BuildKit: 25 digits of base 36.
+func isBuildID(s string) bool {
+	return len(s) == 25 && strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyz") == ""
+}
+
+// isName tells what LXC, Incus, systemd-machined and Nomad call containers and tasks.
+func isName(s string) bool {
+	const alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return s != "" && len(s) <= 128 && strings.Trim(s[:1], alphanumeric+"_") == "" &&
+		strings.Trim(s, alphanumeric+"_.-") == ""
 }
 
 // isGroups tells hexadecimal groups of these lengths with dashes between.

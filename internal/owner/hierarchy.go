@@ -17,6 +17,17 @@ type hierarchy struct {
 	// partial is set where there is version 1: a container need not use every
 	// hierarchy then, so that no container here does not mean none.
 	partial bool
+	// path is the process's in this hierarchy.
+	path func(*membership) string
+}
+
+// within makes a cgroup's path one of the fs.FS; false when the mount does not show it.
+func (h *hierarchy) within(dir string) (string, bool) {
+	rest, ok := strings.CutPrefix(dir, strings.TrimSuffix(h.root, "/"))
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	return path.Join(h.mount, rest), true
 }
 
 // hierarchies lists those whose directories the kernel side reports: version 2, and
@@ -26,16 +37,21 @@ func hierarchies(fsys fs.FS) []hierarchy {
 	if unified == nil && memory == nil && pids == nil {
 		unified, memory, pids = usual(fsys)
 	}
-	legacy := memory
+	legacy, legacyPath := memory, func(m *membership) string { return m.memory }
 	if legacy == nil {
-		legacy = pids
+		legacy, legacyPath = pids, func(m *membership) string { return m.pids }
 	}
 	var all []hierarchy
-	for _, h := range []*hierarchy{unified, legacy} {
-		if h != nil {
-			h.partial = legacy != nil
-			all = append(all, *h)
-		}
+	if unified != nil {
+		unified.path = func(m *membership) string { return m.unified }
+		all = append(all, *unified)
+	}
+	if legacy != nil {
+		legacy.path = legacyPath
+		all = append(all, *legacy)
+	}
+	for i := range all {
+		all[i].partial = legacy != nil
 	}
 	return all
 }

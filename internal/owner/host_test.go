@@ -48,8 +48,12 @@ func (h *host) table(options Options) *Table {
 	options.FS, options.Now = h, h.now
 	t := NewTable(options)
 	t.cgroups.inode = func(info fs.FileInfo) uint64 {
-		id, _ := info.Sys().(uint64)
-		return id
+		of, _ := info.Sys().(directory)
+		return of.inode
+	}
+	t.cgroups.owner = func(info fs.FileInfo) uint32 {
+		of, _ := info.Sys().(directory)
+		return of.user
 	}
 	return t
 }
@@ -83,5 +87,17 @@ func (h *host) mkdir(name string) uint64 {
 }
 
 func (h *host) mkdirAs(name string, inode uint64) {
-	h.MapFS[name] = &fstest.MapFile{Mode: fs.ModeDir | 0o555, Sys: inode}
+	h.MapFS[name] = &fstest.MapFile{Mode: fs.ModeDir | 0o555, Sys: directory{inode: inode}}
+}
+
+// directory is what the file system tells of a cgroup.
+type directory struct {
+	inode uint64
+	user  uint32
+}
+
+// give gives a cgroup to a user.
+func (h *host) give(name string, user uint32) {
+	of := h.MapFS[name]
+	of.Sys = directory{of.Sys.(directory).inode, user}
 }

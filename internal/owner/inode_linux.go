@@ -14,3 +14,11 @@ func inode(info fs.FileInfo) uint64 {
 	}
 	return 0
 }
+
+// owningUser returns the file's user id, 0 when the file system has none.
+func owningUser(info fs.FileInfo) uint32 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Uid
+	}
+	return 0
+}

@@ -8,3 +8,6 @@ import "io/fs"
 
 // inode returns 0: only Linux has cgroups.
 func inode(fs.FileInfo) uint64 { return 0 }
+
+// owningUser returns 0: only Linux has cgroups.
+func owningUser(fs.FileInfo) uint32 { return 0 }

@@ -32,13 +32,9 @@ func (i *interned) pointer(value Workload) *Workload {
 		i.sweep()
 	}
 	// The strings may be parts of longer ones, such as a whole file.
-	value = Workload{
-		Executable: strings.Clone(value.Executable),
-		Container: Container{
-			ID:     strings.Clone(value.Container.ID),
-			PodUID: strings.Clone(value.Container.PodUID),
-		},
-	}
+	value.Executable = strings.Clone(value.Executable)
+	value.Container.ID = strings.Clone(value.Container.ID)
+	value.Container.PodUID = strings.Clone(value.Container.PodUID)
 	fresh := &value
 	i.workloads[value] = weak.Make(fresh)
 	return fresh

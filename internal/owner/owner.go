@@ -61,10 +61,14 @@ type Sighting struct {
 
 // Container is where a process runs. The zero value is the host.
 type Container struct {
-	// ID is the container id, usually 64 hexadecimal digits.
+	// ID is the container id, usually 64 hexadecimal digits; a name where the runtime
+	// knows containers by name.
 	ID string
 	// PodUID is the Kubernetes pod's uid, with dashes.
 	PodUID string
+	// Delegated is set when somebody else than root may have chosen these: they are
+	// names of cgroups in a tree that is delegated to a user.
+	Delegated bool
 }
 
 // Workload is what a series is about: an executable and where it runs. Tables

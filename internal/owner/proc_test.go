@@ -15,7 +15,7 @@ var memberships = []struct {
 	{
 		name:   "version 2",
 		data:   "0::" + containerd + "\n",
-		want:   Container{id1, uid},
+		want:   Container{ID: id1, PodUID: uid},
 		cgroup: containerd,
 	},
 	{
@@ -39,13 +39,13 @@ var memberships = []struct {
 	{
 		name:   "the hierarchy that knows the pod wins",
 		data:   "12:memory:/docker/" + id1 + "\n3:pids:" + containerd + "\n",
-		want:   Container{id1, uid},
+		want:   Container{ID: id1, PodUID: uid},
 		cgroup: "/docker/" + id1,
 	},
 	{
 		name:   "colons in the path",
 		data:   "12:memory:/kubepods-pod" + static + ".slice:cri-containerd:" + id1 + "\n",
-		want:   Container{id1, static},
+		want:   Container{ID: id1, PodUID: static},
 		cgroup: "/kubepods-pod" + static + ".slice:cri-containerd:" + id1,
 	},
 	{name: "roots", data: "3:memory:/\n0::/\n"},

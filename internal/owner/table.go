@@ -57,7 +57,7 @@ func NewTable(options Options) *Table {
 	}
 	return &Table{
 		proc:      newProcFS(options.FS),
-		cgroups:   newCgroups(options.FS, options.Now, inode),
+		cgroups:   newCgroups(options.FS, options.Now),
 		container: options.Container,
 		processes: newRecent[Key, entry](options.MaxProcesses),
 		workloads: newInterned(),
@@ -143,6 +143,7 @@ func (t *Table) containerOf(key Key, id uint64) (Container, bool) {
 	if !alive {
 		return t.cgroups.find(id)
 	}
+	t.cgroups.judge(&m)
 	t.cgroups.learn(id, &m)
 	if m.Container != (Container{}) || m.cgroup() != "" {
 		return m.Container, true

@@ -175,6 +175,34 @@ func TestLogsResourceToggles(t *testing.T) {
 	require.False(t, l.Closed(testClosed(), testProcess(), owner.ByAcceptor))
 }
 
+// TestLogsOfADelegatedContainer: what a user may have made up has a resource of its own.
+func TestLogsOfADelegatedContainer(t *testing.T) {
+	delegated := testProcess()
+	delegated.Container.Delegated = true
+	resources := func(config metadata.LogsBuilderConfig) (marks []bool) {
+		l := testLogs(config)
+		require.True(t, l.Closed(testClosed(), delegated, owner.ByAcceptor))
+		require.True(t, l.Closed(testClosed(), testProcess(), owner.ByAcceptor))
+		for _, r := range l.Take().Logs.ResourceLogs().All() {
+			mark, found := r.Resource().Attributes().Get("tcp.container.delegated")
+			require.True(t, !found || mark.Bool(), "false is left out")
+			marks = append(marks, found)
+		}
+		return marks
+	}
+	config := allEvents()
+	require.ElementsMatch(t, []bool{true, false}, resources(config))
+
+	config.ResourceAttributes.TCPContainerDelegated.Enabled = false
+	require.NotContains(t, resources(config), true)
+
+	config = allEvents()
+	config.ResourceAttributes.ContainerID.Enabled = false
+	config.ResourceAttributes.ServiceInstanceID.Enabled = false
+	config.ResourceAttributes.K8sPodUID.Enabled = false
+	require.NotContains(t, resources(config), true, "there is no name to mark")
+}
+
 func TestLogsObservedIsNotBeforeTheEvent(t *testing.T) {
 	l := testLogs(allEvents())
 	late := testClosed()

@@ -36,10 +36,11 @@ func newResources(config metadata.ResourceAttributesConfig, hostName string, of 
 		exclude:  map[string]filter.Filter{},
 	}
 	for name, attribute := range map[string]metadata.ResourceAttributeConfig{
-		"container.id":        config.ContainerID,
-		"host.name":           config.HostName,
-		"k8s.pod.uid":         config.K8sPodUID,
-		"service.instance.id": config.ServiceInstanceID,
+		"container.id":            config.ContainerID,
+		"host.name":               config.HostName,
+		"k8s.pod.uid":             config.K8sPodUID,
+		"service.instance.id":     config.ServiceInstanceID,
+		"tcp.container.delegated": config.TCPContainerDelegated,
 	} {
 		include, exclude := of(attribute)
 		if len(include) > 0 {
@@ -65,6 +66,9 @@ func (r *resources) build(c owner.Container) (pcommon.Resource, bool) {
 	}
 	if c.PodUID != "" {
 		builder.SetK8sPodUID(c.PodUID)
+	}
+	if r.visible(c).Delegated {
+		builder.SetTCPContainerDelegated(true)
 	}
 	if instance != "" {
 		builder.SetServiceInstanceID(instance)
@@ -95,6 +99,9 @@ func (r *resources) visible(c owner.Container) owner.Container {
 	}
 	if !r.config.K8sPodUID.Enabled {
 		c.PodUID = ""
+	}
+	if !r.config.TCPContainerDelegated.Enabled || c.ID == "" && c.PodUID == "" {
+		c.Delegated = false
 	}
 	return c
 }

@@ -575,10 +575,11 @@ func (rac *ResourceAttributeConfig) Unmarshal(parser *confmap.Conf) error {
 
 // ResourceAttributesConfig provides config for ebpf_tcp resource attributes.
 type ResourceAttributesConfig struct {
-	ContainerID       ResourceAttributeConfig `mapstructure:"container.id"`
-	HostName          ResourceAttributeConfig `mapstructure:"host.name"`
-	K8sPodUID         ResourceAttributeConfig `mapstructure:"k8s.pod.uid"`
-	ServiceInstanceID ResourceAttributeConfig `mapstructure:"service.instance.id"`
+	ContainerID           ResourceAttributeConfig `mapstructure:"container.id"`
+	HostName              ResourceAttributeConfig `mapstructure:"host.name"`
+	K8sPodUID             ResourceAttributeConfig `mapstructure:"k8s.pod.uid"`
+	ServiceInstanceID     ResourceAttributeConfig `mapstructure:"service.instance.id"`
+	TCPContainerDelegated ResourceAttributeConfig `mapstructure:"tcp.container.delegated"`
 }
 
 func DefaultResourceAttributesConfig() ResourceAttributesConfig {
@@ -593,6 +594,9 @@ func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 			Enabled: true,
 		},
 		ServiceInstanceID: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		TCPContainerDelegated: ResourceAttributeConfig{
 			Enabled: true,
 		},
 	}

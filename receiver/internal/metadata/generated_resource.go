@@ -49,6 +49,13 @@ func (rb *ResourceBuilder) SetServiceInstanceID(val string) {
 	}
 }
 
+// SetTCPContainerDelegated sets provided value as "tcp.container.delegated" attribute.
+func (rb *ResourceBuilder) SetTCPContainerDelegated(val bool) {
+	if rb.config.TCPContainerDelegated.Enabled {
+		rb.res.Attributes().PutBool("tcp.container.delegated", val)
+	}
+}
+
 // Emit returns the built resource and resets the internal builder state.
 func (rb *ResourceBuilder) Emit() pcommon.Resource {
 	r := rb.res

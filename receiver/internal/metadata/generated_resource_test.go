@@ -17,15 +17,16 @@ func TestResourceBuilder(t *testing.T) {
 			rb.SetHostName("host.name-val")
 			rb.SetK8sPodUID("k8s.pod.uid-val")
 			rb.SetServiceInstanceID("service.instance.id-val")
+			rb.SetTCPContainerDelegated(false)
 
 			res := rb.Emit()
 			assert.Equal(t, 0, rb.Emit().Attributes().Len()) // Second call should return empty Resource
 
 			switch tt {
 			case "default":
-				assert.Equal(t, 4, res.Attributes().Len())
+				assert.Equal(t, 5, res.Attributes().Len())
 			case "all_set":
-				assert.Equal(t, 4, res.Attributes().Len())
+				assert.Equal(t, 5, res.Attributes().Len())
 			case "none_set":
 				assert.Equal(t, 0, res.Attributes().Len())
 				return
@@ -51,6 +52,11 @@ func TestResourceBuilder(t *testing.T) {
 			assert.True(t, ok)
 			if ok {
 				assert.Equal(t, "service.instance.id-val", serviceInstanceIDAttrVal.Str())
+			}
+			tcpContainerDelegatedAttrVal, ok := res.Attributes().Get("tcp.container.delegated")
+			assert.True(t, ok)
+			if ok {
+				assert.False(t, tcpContainerDelegatedAttrVal.Bool())
 			}
 		})
 	}
