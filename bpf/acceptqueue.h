@@ -20,8 +20,7 @@ static __always_inline void accepted(const struct sock *sk)
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (connection && !is_peer(connection, sk)) {
 		/* The socket's address was another connection's, and its CLOSE was missed. */
-		if (!bpf_map_delete_elem(&connections, &key))
-			ledger_add(LEDGER_LOST_STALE, 1);
+		forget_stale(key);
 		connection = NULL;
 	}
 	if (connection) {

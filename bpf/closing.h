@@ -82,7 +82,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		ledger_add(LEDGER_LOST_RING_CLOSE, 1);
-		bpf_map_delete_elem(&connections, &key);
+		delete_connection(key, connection->netns);
 		return;
 	}
 	record->head.kind = RECORD_CLOSE;
@@ -93,7 +93,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	record->error = sk->sk_err;
 	socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
 	submit(record);
-	bpf_map_delete_elem(&connections, &key);
+	delete_connection(key, connection->netns);
 }
 
 /* The state says whose FIN it is; LAST_ACK also proves that the client's came first. */

@@ -3,7 +3,9 @@
 #ifndef EBPF_TCP_CONNECTIONS_H
 #define EBPF_TCP_CONNECTIONS_H
 
+#include "emit.h"
 #include "maps.h"
+#include "shares.h"
 
 /*
  * Inbound connections by socket address. The state hook inserts at ESTABLISHED and
@@ -22,6 +24,31 @@ struct {
 	__type(key, __u64);
 	__type(value, struct connection);
 } connections SEC(".maps");
+
+/*
+ * Enters a connection. -EEXIST: its key is there; -EDQUOT: its namespace holds its share;
+ * anything else: the map is full.
+ */
+static __always_inline long enter_connection(__u64 key, const struct connection *connection)
+{
+	long error;
+
+	if (!may_take(connection->netns, ROOM_CONNECTIONS))
+		return -EDQUOT;
+	error = bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST);
+	if (!error)
+		count_room(connection->netns, ROOM_CONNECTIONS, 1);
+	return error;
+}
+
+/* Deletes the entry of a connection of a namespace; false if it was not there. */
+static __always_inline bool delete_connection(__u64 key, __u32 netns)
+{
+	if (bpf_map_delete_elem(&connections, &key))
+		return false;
+	count_room(netns, ROOM_CONNECTIONS, -1);
+	return true;
+}
 
 /* One for each place that gives out ids, for each can be interrupted by another. */
 enum id_space {
@@ -80,6 +107,13 @@ static __always_inline bool full_lately(__u64 now)
 	__u64 last = last_full();
 
 	return last && now - last < FULL_MATTERS;
+}
+
+/* A connection was counted, but there is no entry for it, because of error. */
+static __noinline void not_followed(long error, __u64 now)
+{
+	ledger_add(error == -EDQUOT ? LEDGER_LOST_SHARE : LEDGER_LOST_MAP_FULL, 1);
+	note_full(now);
 }
 
 /* An id is a count, then the CPU, then the space, so that small counts make small numbers. */

@@ -35,6 +35,18 @@ static __always_inline void submit(void *record)
 	bpf_ringbuf_submit(record, flags);
 }
 
+#define SECOND 1000000000ULL
+
+/* Counts one in a window of a second, which it begins if it has to. */
+static __always_inline void count_in_window(struct rate *rate, __u64 now)
+{
+	if (now - rate->window >= SECOND) {
+		rate->window = now;
+		rate->count = 0;
+	}
+	__sync_fetch_and_add(&rate->count, 1);
+}
+
 /*
  * One window per second for all CPUs. Check and add are apart (an atomic fetch
  * needs 5.12), so CPUs that race may pass the limit by one each.
@@ -45,13 +57,9 @@ static __always_inline bool within_rate(__u32 which, __u32 limit, __u64 now)
 
 	if (!rate)
 		return false;
-	if (now - rate->window >= 1000000000ULL) {
-		rate->window = now;
-		rate->count = 0;
-	}
-	if (rate->count >= limit)
+	if (now - rate->window < SECOND && rate->count >= limit)
 		return false;
-	__sync_fetch_and_add(&rate->count, 1);
+	count_in_window(rate, now);
 	return true;
 }
 

@@ -10,6 +10,30 @@ const volatile bool emit_failed;
 /* Records per second, on all CPUs. */
 const volatile __u32 failed_per_second = 1000;
 
+/*
+ * Whether a namespace may have one more record in this second: the records of a second
+ * are shared as the entries of a map are.
+ */
+static __always_inline bool share_of_failed(__u32 netns, __u64 now)
+{
+	struct namespace_share *rooms;
+	const struct rate *all;
+	__u32 which = RATE_FAILED;
+
+	if (netns == own_netns)
+		return true;
+	rooms = rooms_of(netns);
+	all = bpf_map_lookup_elem(&rates, &which);
+	if (!rooms || !all)
+		return true;
+	if (now - all->window < SECOND && all->count >= three_quarters(failed_per_second) &&
+	    now - rooms->failed.window < SECOND &&
+	    rooms->failed.count >= quarter(failed_per_second))
+		return false;
+	count_in_window(&rooms->failed, now);
+	return true;
+}
+
 /* port is 0 where nobody listens, so that a port scan can't fill the counters. */
 static __always_inline void attempt_failed(const struct flow *flow, __u32 netns, __u16 port,
 					   __u32 ifindex, enum failure failure)
@@ -28,6 +52,10 @@ static __always_inline void attempt_failed(const struct flow *flow, __u32 netns,
 	if (!emit_failed)
 		return;
 	ledger_add(LEDGER_PRODUCED_FAILED, 1);
+	if (!share_of_failed(netns, now)) {
+		ledger_add(LEDGER_LOST_RATE_SHARE_FAILED, 1);
+		return;
+	}
 	if (!within_rate(RATE_FAILED, failed_per_second, now)) {
 		ledger_add(LEDGER_LOST_RATE_FAILED, 1);
 		return;

@@ -21,6 +21,7 @@
 #define ETIMEDOUT 110
 #define EPIPE 32
 #define EEXIST 17
+#define EDQUOT 122
 
 /* include/net/tcp_states.h */
 enum {

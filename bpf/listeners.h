@@ -4,6 +4,7 @@
 #define EBPF_TCP_LISTENERS_H
 
 #include "maps.h"
+#include "shares.h"
 
 #include <bpf/bpf_core_read.h>
 
@@ -36,15 +37,30 @@ static __always_inline void count_overflow(const struct sock *sk)
 }
 
 /*
- * Enters a listener; false if the map has no room. One that is there already is
- * another's whose end was missed (flags BPF_ANY, from the state hook), or the same
- * (BPF_NOEXIST, from a scan, which meets a socket once per descriptor).
+ * Enters a listener; enum followed. One that is there already stays: a scan meets a
+ * socket once per descriptor.
  */
-static __always_inline bool follow_listener(__u64 key, const struct listener *listener, __u64 flags)
+static __always_inline __u8 follow_listener(__u64 key, const struct listener *listener)
 {
-	long error = bpf_map_update_elem(&listeners, &key, listener, flags);
+	long error;
 
-	return !error || error == -EEXIST;
+	if (bpf_map_lookup_elem(&listeners, &key))
+		return FOLLOWED;
+	if (!may_take(listener->netns, ROOM_LISTENERS))
+		return FOLLOWED_NOT_SHARE;
+	error = bpf_map_update_elem(&listeners, &key, listener, BPF_NOEXIST);
+	if (!error)
+		count_room(listener->netns, ROOM_LISTENERS, 1);
+	return !error || error == -EEXIST ? FOLLOWED : FOLLOWED_NOT;
+}
+
+/* Deletes the entry of a listener of a namespace; false if it was not there. */
+static __always_inline bool delete_listener(__u64 key, __u32 netns)
+{
+	if (bpf_map_delete_elem(&listeners, &key))
+		return false;
+	count_room(netns, ROOM_LISTENERS, -1);
+	return true;
 }
 
 #endif

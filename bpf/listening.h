@@ -35,7 +35,8 @@ static __noinline void listen_opened(struct sock *sk)
 	struct listen_record *record;
 	struct owner owner = {};
 	__u64 key = (__u64)sk;
-	bool followed;
+	const struct listener *stale;
+	__u8 followed;
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
 	if (!bpf_skc_to_tcp_sock(sk))
@@ -48,11 +49,12 @@ static __noinline void listen_opened(struct sock *sk)
 		map_ipv4(listener.address, common->skc_rcv_saddr);
 	else if (HAS_IPV6)
 		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
-	if (listener.port)
-		mark_listening(listener.netns, listener.port);
-	if (bpf_map_lookup_elem(&listeners, &key))
+	stale = bpf_map_lookup_elem(&listeners, &key);
+	if (stale && delete_listener(key, stale->netns))
 		ledger_add(LEDGER_LOST_STALE_LISTENER, 1);
-	followed = follow_listener(key, &listener, BPF_ANY);
+	followed = follow_listener(key, &listener);
+	if (listener.port && followed != FOLLOWED_NOT_SHARE)
+		mark_listening(listener.netns, listener.port);
 
 	own_by_current(&owner, OWNER_LISTENER);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
@@ -93,7 +95,8 @@ static __noinline void listen_closed(struct sock *sk)
 	}
 	describe_listen(record, RECORD_UNLISTEN, key, &last);
 	submit(record);
-	bpf_map_delete_elem(&listeners, &key);
+	if (listener)
+		delete_listener(key, last.netns);
 }
 
 #endif

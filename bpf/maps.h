@@ -95,12 +95,6 @@ struct {
 	__type(value, struct half_open);
 } half_open_handshakes SEC(".maps");
 
-struct rate {
-	__u64 window; /* start of the current second */
-	__u32 count;
-	__u32 pad;
-};
-
 /* One-second windows of the rate-limited records; see within_rate. */
 enum rate_limit {
 	RATE_FAILED = 0,

@@ -43,21 +43,31 @@ static __always_inline void forget_half_open(const struct flow *flow, __u32 netn
 	bpf_map_delete_elem(&half_open_handshakes, &key);
 }
 
+/* Deletes the entry of a connection whose end was missed; false if there is none. */
+static __noinline bool forget_stale(__u64 key)
+{
+	const struct connection *stale = bpf_map_lookup_elem(&connections, &key);
+
+	if (!stale || !delete_connection(key, stale->netns))
+		return false;
+	ledger_add(LEDGER_LOST_STALE, 1);
+	return true;
+}
+
 /* Enters a connection into the books and the map; the id is the caller's. */
 static __always_inline void follow(__u64 key, const struct connection *connection)
 {
+	long error;
+
 	ledger_add(LEDGER_OPENED, 1);
 	if (track_half_open)
 		forget_half_open(&connection->flow, connection->netns);
-	if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
-		/* The key stands there when an end was missed, or the map is full. */
-		if (bpf_map_delete_elem(&connections, &key) == 0)
-			ledger_add(LEDGER_LOST_STALE, 1);
-		if (bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST)) {
-			ledger_add(LEDGER_LOST_MAP_FULL, 1);
-			note_full(connection->opened);
-			return;
-		}
+	error = enter_connection(key, connection);
+	if (error == -EEXIST && forget_stale(key))
+		error = enter_connection(key, connection);
+	if (error) {
+		not_followed(error, connection->opened);
+		return;
 	}
 	if (emit_open)
 		send_open(connection);
@@ -145,7 +155,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
 	connection.id = next_id(where);
-	if (bpf_map_update_elem(&connections, &key, &connection, BPF_NOEXIST))
+	if (enter_connection(key, &connection))
 		return;
 	if (connection.flags & CONNECTION_ADOPTED) {
 		ledger_add(LEDGER_ADOPTED, 1);

@@ -5,6 +5,7 @@
 
 #include "emit.h"
 #include "filter.h"
+#include "shares.h"
 
 #include <bpf/bpf_endian.h>
 
@@ -23,9 +24,15 @@ static __always_inline void count_port(const struct port_counter_key *key, __u64
 		__sync_fetch_and_add(count, n);
 		return;
 	}
-	/* Another CPU may insert between the two; its entry is then ours to add to. */
-	if (!bpf_map_update_elem(&port_counters, key, &n, BPF_NOEXIST))
+	if (!may_take(key->netns, ROOM_PORT_COUNTERS)) {
+		ledger_add(LEDGER_LOST_SHARE_PORT_COUNTER, n);
 		return;
+	}
+	/* Another CPU may insert between the two; its entry is then ours to add to. */
+	if (!bpf_map_update_elem(&port_counters, key, &n, BPF_NOEXIST)) {
+		count_room(key->netns, ROOM_PORT_COUNTERS, 1);
+		return;
+	}
 	count = bpf_map_lookup_elem(&port_counters, key);
 	if (count)
 		__sync_fetch_and_add(count, n);

@@ -166,6 +166,13 @@ struct process_record {
 	char comm[16];
 };
 
+/* Whether the listeners map has a listener. */
+enum followed {
+	FOLLOWED_NOT = 0, /* it is full */
+	FOLLOWED,
+	FOLLOWED_NOT_SHARE, /* the listener's namespace holds its share of it */
+};
+
 /*
  * A listening socket, from the state hook or from the start-up scan. At its end
  * (RECORD_UNLISTEN) the owner is not set, and overflows and drops are the last.
@@ -178,7 +185,7 @@ struct listen_record {
 	__u64 overflows; /* as in struct listener */
 	__u32 drops; /* as in struct listener_look */
 	__u16 port; /* 0: not chosen yet, see listen_opened */
-	__u8 followed; /* RECORD_LISTEN: the listeners map has it */
+	__u8 followed; /* RECORD_LISTEN: enum followed */
 	__u8 pad;
 };
 
@@ -310,6 +317,39 @@ struct half_open {
 	__u32 pad;
 };
 
+/* The maps that network namespaces share; see shares.h. */
+enum room {
+	ROOM_CONNECTIONS = 0,
+	ROOM_LISTENERS,
+	ROOM_HALF_OPEN,
+	ROOM_PORT_COUNTERS,
+	ROOMS,
+};
+
+/* Entries of each of these maps; wraps. */
+struct room_counts {
+	__u32 entries[ROOMS];
+};
+
+/* Of all namespaces: taken is the programs' to write, returned is user space's. */
+struct room_totals {
+	struct room_counts taken;
+	struct room_counts returned;
+};
+
+/* One-second window of a rate-limited record. */
+struct rate {
+	__u64 window; /* start of the current second */
+	__u32 count;
+	__u32 pad;
+};
+
+/* What one network namespace has taken. */
+struct namespace_share {
+	struct room_counts taken;
+	struct rate failed; /* its records of failed attempts */
+};
+
 /*
  * The kernel's side of the loss accounting, per CPU, in the ledger map.
  * "produced" is counted before anything that can fail.
@@ -318,6 +358,7 @@ enum ledger_entry {
 	LEDGER_OPENED = 0, /* passive opens, counted before the map insert */
 	LEDGER_ADOPTED, /* their beginning was not seen: found by a scan, or late */
 	LEDGER_LOST_MAP_FULL, /* connections map had no room */
+	LEDGER_LOST_SHARE, /* its namespace holds its share of the connections map */
 	LEDGER_LOST_STALE, /* entry overwritten: its CLOSE was never seen */
 	LEDGER_LOST_RING_CLOSE,
 	LEDGER_PRODUCED_OPEN,
@@ -326,6 +367,8 @@ enum ledger_entry {
 	LEDGER_LOST_RING_FAILED,
 	LEDGER_LOST_RATE_FAILED,
 	LEDGER_LOST_MAP_FULL_FAILED, /* half_open map had no room */
+	LEDGER_LOST_SHARE_FAILED, /* its namespace holds its share of that map */
+	LEDGER_LOST_RATE_SHARE_FAILED, /* its namespace had its share of this second */
 	LEDGER_PRODUCED_PACKET,
 	LEDGER_LOST_RING_PACKET,
 	LEDGER_LOST_RATE_PACKET,
@@ -333,6 +376,7 @@ enum ledger_entry {
 	LEDGER_LOST_STALE_LISTENER, /* entry overwritten: its end was never seen */
 	LEDGER_LOST_RING_PROCESS,
 	LEDGER_LOST_PORT_COUNTER, /* port_counters had no room */
+	LEDGER_LOST_SHARE_PORT_COUNTER, /* its namespace holds its share of that map */
 	LEDGER_ENTRIES,
 };
 

@@ -45,15 +45,14 @@ static __always_inline bool listens(const struct sock *sk)
  * As in adopt(): the hook at the end runs before the state is stored. If it ran
  * before the insert, it shows now, and the entry would stay for ever.
  */
-static __always_inline bool follow_found(const struct sock *sk, const struct listener *listener)
+static __always_inline __u8 follow_found(const struct sock *sk, const struct listener *listener)
 {
 	__u64 key = (__u64)sk;
+	__u8 followed = follow_listener(key, listener);
 
-	if (!follow_listener(key, listener, BPF_NOEXIST))
-		return false;
-	if (!listens(sk))
-		bpf_map_delete_elem(&listeners, &key);
-	return true;
+	if (followed == FOLLOWED && !listens(sk))
+		delete_listener(key, listener->netns);
+	return followed;
 }
 
 static __always_inline void describe_listener(const struct sock *sk, struct listen_record *record)
@@ -76,9 +75,9 @@ static __always_inline void describe_listener(const struct sock *sk, struct list
 	record->sk = (__u64)sk;
 	record->port = listener.port;
 	__builtin_memcpy(record->address, listener.address, sizeof(record->address));
-	if (listener.port)
-		mark_listening(listener.netns, listener.port);
 	record->followed = follow_found(sk, &listener);
+	if (listener.port && record->followed != FOLLOWED_NOT_SHARE)
+		mark_listening(listener.netns, listener.port);
 }
 
 SEC("iter/task_file")
@@ -150,7 +149,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		connection->flags |= CONNECTION_MPTCP;
 	connection->id = next_id(ID_ADOPTED);
-	error = bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST);
+	error = enter_connection(key, connection);
 	/* The state hook was faster: it is counted there. */
 	if (error == -EEXIST)
 		return;
@@ -158,13 +157,11 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	 * The hook at CLOSE runs before the state is stored and found nothing to delete.
 	 * If it runs from here on, it finds this entry; if it ran before, it shows now.
 	 */
-	if (!error && !adopted_flags(sk) && !bpf_map_delete_elem(&connections, &key))
+	if (!error && !adopted_flags(sk) && delete_connection(key, connection->netns))
 		return;
 	ledger_add(LEDGER_ADOPTED, 1);
-	if (error) {
-		note_full(connection->opened);
-		ledger_add(LEDGER_LOST_MAP_FULL, 1);
-	}
+	if (error)
+		not_followed(error, connection->opened);
 }
 
 SEC("iter/task_file")

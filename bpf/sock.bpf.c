@@ -321,4 +321,8 @@ const union exported_types {
 	struct packet_record packet;
 	struct half_open_key half_open_key;
 	struct half_open half_open;
+	struct room_totals room_totals;
+	struct namespace_share namespace_share;
+	enum room room;
+	enum followed followed;
 } *exported_types __attribute__((unused));

@@ -121,19 +121,21 @@ func canLose(e ledger.Event, c ledger.Cause) bool {
 	switch e {
 	case ledger.Listener, ledger.Process:
 		return c == ledger.RingFull || c == ledger.Undecodable ||
-			e == ledger.Listener && (c == ledger.TableFull || c == ledger.MapFull || c == ledger.MapStale)
+			e == ledger.Listener && (c == ledger.TableFull || c == ledger.MapFull || c == ledger.MapShare || c == ledger.MapStale)
 	case ledger.PortCount:
-		return c == ledger.MapFull || c == ledger.TableFull
+		return c == ledger.MapFull || c == ledger.MapShare || c == ledger.TableFull
 	}
 	switch c {
 	case ledger.TableFull:
 		return false
-	case ledger.MapFull:
+	case ledger.MapFull, ledger.MapShare:
 		return e == ledger.Connection || e == ledger.Failed
 	case ledger.MapStale:
 		return e == ledger.Connection
 	case ledger.RateLimited:
 		return e == ledger.Failed || e == ledger.Packet
+	case ledger.RateShare:
+		return e == ledger.Failed
 	default:
 		return true
 	}

@@ -70,6 +70,22 @@ func (w *lossWatch) check(now time.Time) {
 	w.logger.Warn("events were lost since the last such warning", zap.Strings("lost", grown))
 }
 
+// seriesWatch warns when observations go into the overflow series.
+type seriesWatch struct {
+	warn  *limitedWarning
+	limit int
+	known uint64
+}
+
+// check compares the number of refused observations with the last one.
+func (w *seriesWatch) check(refused uint64) {
+	if refused > w.known {
+		w.warn.log("metrics have no room for further series: what exceeds it is in the series with otel.metric.overflow, raise limits::series",
+			zap.Uint64("observations", refused-w.known), zap.Int("series", w.limit))
+	}
+	w.known = refused
+}
+
 // describeLoss says what was lost where and why, and which setting allows more.
 func describeLoss(n int64, e ledger.Event, c ledger.Cause) string {
 	text := fmt.Sprintf("%d %s at %s: %s", n, e, c.Place(), c.Reason())
@@ -82,7 +98,7 @@ func describeLoss(n int64, e ledger.Event, c ledger.Cause) string {
 // limitOf is the key of the limit that a loss is due to; "" where none is.
 func limitOf(e ledger.Event, c ledger.Cause) string {
 	switch c {
-	case ledger.MapFull, ledger.TableFull:
+	case ledger.MapFull, ledger.MapShare, ledger.TableFull:
 		switch e {
 		case ledger.Connection:
 			return "limits::connections"
@@ -95,7 +111,7 @@ func limitOf(e ledger.Event, c ledger.Cause) string {
 		}
 	case ledger.RingFull:
 		return "limits::ring_bytes"
-	case ledger.RateLimited:
+	case ledger.RateLimited, ledger.RateShare:
 		if e == ledger.Packet {
 			return "packets::max_per_second"
 		}

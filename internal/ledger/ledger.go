@@ -42,12 +42,16 @@ type Cause uint8
 const (
 	// MapFull: a kernel map had no room.
 	MapFull Cause = iota
+	// MapShare: the network namespace holds its share of a kernel map.
+	MapShare
 	// MapStale: a connection's map entry was overwritten; its end was not seen.
 	MapStale
 	// RingFull: the ring buffer had no room.
 	RingFull
 	// RateLimited: over the configured number per second.
 	RateLimited
+	// RateShare: the network namespace had its share of the configured number.
+	RateShare
 	// Undecodable: a record that user space could not read.
 	Undecodable
 	// TableFull: the receiver's own table of such facts had no room.
@@ -65,9 +69,11 @@ const (
 
 var causeNames = [Causes]struct{ place, reason string }{
 	{"kernel_map", "full"},
+	{"kernel_map", "namespace_share"},
 	{"kernel_map", "stale"},
 	{"ring", "full"},
 	{"kernel", "rate_limited"},
+	{"kernel", "namespace_share"},
 	{"drain", "undecodable"},
 	{"table", "full"},
 	{"queue", "full"},

@@ -97,6 +97,9 @@ type Config struct {
 	// RingBytes is the size of the ring buffer, a power of two of whole pages.
 	RingBytes uint32
 
+	// ownNetNS is the inode number of the collector's own network namespace.
+	ownNetNS uint32
+
 	// ExcludeHooks are patterns (syntax of path.Match) of hooks that are never used, as
 	// though the kernel refused them: see CheckHookPattern.
 	ExcludeHooks []string

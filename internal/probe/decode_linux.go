@@ -37,6 +37,8 @@ type decoder struct {
 	// unbound are listeners whose port the kernel had not chosen yet, by socket. They
 	// are told of when they have one.
 	unbound map[uint64]sockListenRecord
+	// maxListeners bounds the listeners that are told apart here.
+	maxListeners int
 	// selectedPorts has a 1 for each port that is asked for; nil means all.
 	selectedPorts *[65536]uint8
 	// overflowsCounted: hooks count the overflows of accept queues.
@@ -147,7 +149,7 @@ func (d *decoder) process(r *sockProcessRecord) {
 
 func (d *decoder) listen(r *sockListenRecord) {
 	if r.Port == 0 {
-		d.unbound[r.Sk] = *r
+		d.waitForPort(r)
 		return
 	}
 	delete(d.unbound, r.Sk)
@@ -159,11 +161,38 @@ func (d *decoder) listen(r *sockListenRecord) {
 	}
 	// A scan meets a socket once per descriptor: it is missing in the map once.
 	_, known := d.listeners.sockets[r.Sk]
-	err := d.listeners.opened(r.Sk, sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)})
-	if err != nil || (!known && r.Followed == 0) {
+	key := sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)}
+	followed := sockFollowed(r.Followed)
+	// A namespace beyond its share takes no room in the tables of user space either.
+	if !known && followed == sockFollowedFOLLOWED_NOT_SHARE {
+		d.handler.Lost(ledger.Listener, ledger.MapShare, 1)
+		return
+	}
+	if !known && len(d.listeners.sockets) >= d.maxListeners {
+		d.handler.Lost(ledger.Listener, ledger.TableFull, 1)
+		return
+	}
+	err := d.listeners.opened(r.Sk, key)
+	if err != nil || (!known && followed == sockFollowedFOLLOWED_NOT) {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
 	d.handler.ListenerOpened(&d.listener)
+}
+
+// waitForPort keeps a listener until its port is known. What the kernel does not follow
+// is never asked for it.
+func (d *decoder) waitForPort(r *sockListenRecord) {
+	_, waits := d.unbound[r.Sk]
+	switch {
+	case waits:
+	case sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT_SHARE:
+		d.handler.Lost(ledger.Listener, ledger.MapShare, 1)
+		return
+	case sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT:
+		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
+		return
+	}
+	d.unbound[r.Sk] = *r
 }
 
 // unlisten may hear of a listener that is not known, as the record of its beginning was lost.

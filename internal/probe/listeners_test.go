@@ -77,7 +77,7 @@ func TestSockOverflowsThatHooksCount(t *testing.T) {
 }
 
 func TestSockListenersMapFull(t *testing.T) {
-	const size, wanted = 8, 40
+	const size, wanted = 16, 40
 	enterNetNS(t)
 	old := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	k := startProbe(t, testConfig(func(c *Config) { c.MaxListeners = size }), "queue")

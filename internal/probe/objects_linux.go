@@ -114,16 +114,11 @@ func sharedMaps(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) map[string
 func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
 	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
 	spec.Maps["records"].MaxEntries = cfg.RingBytes
-	for name, size := range map[string]uint32{
-		"listeners":            cfg.MaxListeners,
-		"listening_ports":      cfg.MaxListeners,
-		"half_open_handshakes": cfg.MaxHalfOpen,
-		"port_counters":        cfg.MaxPortCounters,
-	} {
-		if size != 0 {
-			spec.Maps[name].MaxEntries = size
-		}
-	}
+	capacity := roomCapacities(cfg)
+	spec.Maps["listeners"].MaxEntries = capacity[sockRoomROOM_LISTENERS]
+	spec.Maps["listening_ports"].MaxEntries = capacity[sockRoomROOM_LISTENERS]
+	spec.Maps["half_open_handshakes"].MaxEntries = capacity[sockRoomROOM_HALF_OPEN]
+	spec.Maps["port_counters"].MaxEntries = capacity[sockRoomROOM_PORT_COUNTERS]
 	if len(cfg.NetworkNamespaces) > 0 {
 		spec.Maps["port_tables"].MaxEntries = 1 + cfg.MaxNetworkNamespaces
 	}
@@ -156,6 +151,8 @@ func configureScans(spec *ebpf.CollectionSpec, cfg *Config) error {
 
 // setConstants sets what both vantage points share, and what is given.
 func setConstants(spec *ebpf.CollectionSpec, cfg *Config, constants map[string]any) error {
+	constants["own_netns"] = cfg.ownNetNS
+	constants["room_capacity"] = roomCapacities(cfg)
 	constants["filter_ports"] = len(cfg.IncludePorts)+len(cfg.ExcludePorts) > 0
 	constants["filter_clients"] = len(cfg.IncludeClients)+len(cfg.ExcludeClients) > 0
 	constants["clients_included_by_default"] = len(cfg.IncludeClients) == 0

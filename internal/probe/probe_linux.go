@@ -26,6 +26,7 @@ type Probe struct {
 	attachments []*attachment
 	tc          *tcNamespaces
 	scans       scans
+	shares      *shares
 	reader      *ringbuf.Reader
 	record      ringbuf.Record
 	decoder     decoder
@@ -44,9 +45,13 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections)}
 	var err error
+	if p.cfg.ownNetNS, err = currentNetNS(); err != nil {
+		return nil, err
+	}
 	if p.objects, err = newObjects(&p.cfg, logger); err != nil {
 		return nil, err
 	}
+	p.shares = newShares(&p.cfg, p.objects.maps.Maps)
 	if p.reader, err = ringbuf.NewReader(p.objects.maps.Maps["records"]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), p.Close())
 	}
@@ -59,11 +64,9 @@ func (p *Probe) Start(h Handler) error {
 	if err := p.decoder.clock.refresh(); err != nil {
 		return err
 	}
-	netns, err := currentNetNS()
-	if err != nil {
-		return err
-	}
+	netns := p.cfg.ownNetNS
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
+	p.decoder.maxListeners = tablesPerMap * int(roomCapacities(&p.cfg)[sockRoomROOM_LISTENERS])
 	p.decoder.unbound = make(map[uint64]sockListenRecord)
 	if len(p.cfg.IncludePorts)+len(p.cfg.ExcludePorts) > 0 {
 		selected := selectedPorts(&p.cfg)

@@ -47,6 +47,7 @@ func (p *Probe) endListener(r *sockListenerLook) bool {
 	if entries.Lookup(&r.Sk, &now) != nil || now.Since != r.Listener.Since || entries.Delete(&r.Sk) != nil {
 		return false
 	}
+	p.shares.deleted(now.Netns, sockRoomROOM_LISTENERS)
 	p.decoder.unlisten(&sockListenRecord{
 		Sk: r.Sk, Port: now.Port, Overflows: now.Overflows, Drops: now.Drops,
 	})

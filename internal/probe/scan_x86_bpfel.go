@@ -24,11 +24,14 @@ const (
 	scanMapLedger                   = "ledger"
 	scanMapListeners                = "listeners"
 	scanMapListeningPorts           = "listening_ports"
+	scanMapNamespaceReturns         = "namespace_returns"
+	scanMapNamespaceRooms           = "namespace_rooms"
 	scanMapPortCounters             = "port_counters"
 	scanMapPortTables               = "port_tables"
 	scanMapProcesses                = "processes"
 	scanMapRates                    = "rates"
 	scanMapRecords                  = "records"
+	scanMapRoomsTaken               = "rooms_taken"
 	scanProgLookAtListeners         = "look_at_listeners"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
@@ -38,7 +41,9 @@ const (
 	scanVarClientsIncludedByDefault = "clients_included_by_default"
 	scanVarFilterClients            = "filter_clients"
 	scanVarFilterPorts              = "filter_ports"
+	scanVarOwnNetns                 = "own_netns"
 	scanVarRingWakeupBytes          = "ring_wakeup_bytes"
+	scanVarRoomCapacity             = "room_capacity"
 	scanVarSelectedPorts            = "selected_ports"
 )
 
@@ -103,11 +108,14 @@ type scanMapSpecs struct {
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
+	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
 	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
 	Processes          *ebpf.MapSpec `ebpf:"processes"`
 	Rates              *ebpf.MapSpec `ebpf:"rates"`
 	Records            *ebpf.MapSpec `ebpf:"records"`
+	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
 }
 
 // scanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,7 +126,9 @@ type scanVariableSpecs struct {
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
+	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 }
 
@@ -150,11 +160,14 @@ type scanMaps struct {
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	Listeners          *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
+	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
 	PortTables         *ebpf.Map `ebpf:"port_tables"`
 	Processes          *ebpf.Map `ebpf:"processes"`
 	Rates              *ebpf.Map `ebpf:"rates"`
 	Records            *ebpf.Map `ebpf:"records"`
+	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
 }
 
 func (m *scanMaps) Close() error {
@@ -167,11 +180,14 @@ func (m *scanMaps) Close() error {
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
+		m.NamespaceReturns,
+		m.NamespaceRooms,
 		m.PortCounters,
 		m.PortTables,
 		m.Processes,
 		m.Rates,
 		m.Records,
+		m.RoomsTaken,
 	)
 }
 
@@ -183,7 +199,9 @@ type scanVariables struct {
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
+	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 }
 

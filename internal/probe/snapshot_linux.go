@@ -32,7 +32,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	}
 	p.decoder.names.refresh()
 	active, err := p.visitLive(visit)
-	err = errors.Join(err, p.visitQueues(s), p.readLedger(&s.Ledger), p.readPorts(s))
+	err = errors.Join(err, p.visitQueues(s), p.readLedger(&s.Ledger), p.readPorts(s), p.shares.tidy())
 	if lost := s.Ledger.Lost[ledger.Listener][ledger.RingFull]; lost != p.lostListeners {
 		p.lostListeners = lost
 		if err := p.rescanListeners(); err != nil {
@@ -80,6 +80,7 @@ func (p *Probe) forget(r *sockLiveRecord) bool {
 	if connections.Lookup(&r.Sk, &now) != nil || now.Id != r.Connection.Id || connections.Delete(&r.Sk) != nil {
 		return false
 	}
+	p.shares.deleted(now.Netns, sockRoomROOM_CONNECTIONS)
 	p.stale++
 	return true
 }
@@ -105,18 +106,22 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	to.Produced[ledger.Packet] = entries[sockLedgerEntryLEDGER_PRODUCED_PACKET]
 
 	to.Lost[ledger.Connection][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL]
+	to.Lost[ledger.Connection][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE]
 	to.Lost[ledger.Connection][ledger.MapStale] = entries[sockLedgerEntryLEDGER_LOST_STALE] + p.stale
 	to.Lost[ledger.Connection][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_CLOSE]
 	to.Lost[ledger.Open][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_OPEN]
 	to.Lost[ledger.Failed][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_FAILED]
 	to.Lost[ledger.Failed][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_FAILED]
 	to.Lost[ledger.Failed][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED]
+	to.Lost[ledger.Failed][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE_FAILED]
+	to.Lost[ledger.Failed][ledger.RateShare] = entries[sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED]
 	to.Lost[ledger.Packet][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PACKET]
 	to.Lost[ledger.Packet][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_PACKET]
 	to.Lost[ledger.Listener][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_LISTEN]
 	to.Lost[ledger.Listener][ledger.MapStale] = entries[sockLedgerEntryLEDGER_LOST_STALE_LISTENER] + p.staleListeners
 	to.Lost[ledger.Process][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PROCESS]
 	to.Lost[ledger.PortCount][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_PORT_COUNTER]
+	to.Lost[ledger.PortCount][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE_PORT_COUNTER]
 	return nil
 }
 
@@ -146,6 +151,7 @@ func (p *Probe) readPorts(s *Snapshot) error {
 				continue
 			}
 		}
+		p.shares.deleted(ended[i].Netns, sockRoomROOM_PORT_COUNTERS)
 		final := p.portCounter(&ended[i], perCPU)
 		final.Final = true
 		s.Ports = append(s.Ports, final)

@@ -106,6 +106,14 @@ type sockFlow struct {
 	RemotePort uint16
 }
 
+type sockFollowed uint32
+
+const (
+	sockFollowedFOLLOWED_NOT       sockFollowed = 0
+	sockFollowedFOLLOWED           sockFollowed = 1
+	sockFollowedFOLLOWED_NOT_SHARE sockFollowed = 2
+)
+
 type sockHalfOpen struct {
 	_       structs.HostLayout
 	First   uint64
@@ -127,25 +135,29 @@ type sockIds struct {
 type sockLedgerEntry uint32
 
 const (
-	sockLedgerEntryLEDGER_OPENED               sockLedgerEntry = 0
-	sockLedgerEntryLEDGER_ADOPTED              sockLedgerEntry = 1
-	sockLedgerEntryLEDGER_LOST_MAP_FULL        sockLedgerEntry = 2
-	sockLedgerEntryLEDGER_LOST_STALE           sockLedgerEntry = 3
-	sockLedgerEntryLEDGER_LOST_RING_CLOSE      sockLedgerEntry = 4
-	sockLedgerEntryLEDGER_PRODUCED_OPEN        sockLedgerEntry = 5
-	sockLedgerEntryLEDGER_LOST_RING_OPEN       sockLedgerEntry = 6
-	sockLedgerEntryLEDGER_PRODUCED_FAILED      sockLedgerEntry = 7
-	sockLedgerEntryLEDGER_LOST_RING_FAILED     sockLedgerEntry = 8
-	sockLedgerEntryLEDGER_LOST_RATE_FAILED     sockLedgerEntry = 9
-	sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED sockLedgerEntry = 10
-	sockLedgerEntryLEDGER_PRODUCED_PACKET      sockLedgerEntry = 11
-	sockLedgerEntryLEDGER_LOST_RING_PACKET     sockLedgerEntry = 12
-	sockLedgerEntryLEDGER_LOST_RATE_PACKET     sockLedgerEntry = 13
-	sockLedgerEntryLEDGER_LOST_RING_LISTEN     sockLedgerEntry = 14
-	sockLedgerEntryLEDGER_LOST_STALE_LISTENER  sockLedgerEntry = 15
-	sockLedgerEntryLEDGER_LOST_RING_PROCESS    sockLedgerEntry = 16
-	sockLedgerEntryLEDGER_LOST_PORT_COUNTER    sockLedgerEntry = 17
-	sockLedgerEntryLEDGER_ENTRIES              sockLedgerEntry = 18
+	sockLedgerEntryLEDGER_OPENED                  sockLedgerEntry = 0
+	sockLedgerEntryLEDGER_ADOPTED                 sockLedgerEntry = 1
+	sockLedgerEntryLEDGER_LOST_MAP_FULL           sockLedgerEntry = 2
+	sockLedgerEntryLEDGER_LOST_SHARE              sockLedgerEntry = 3
+	sockLedgerEntryLEDGER_LOST_STALE              sockLedgerEntry = 4
+	sockLedgerEntryLEDGER_LOST_RING_CLOSE         sockLedgerEntry = 5
+	sockLedgerEntryLEDGER_PRODUCED_OPEN           sockLedgerEntry = 6
+	sockLedgerEntryLEDGER_LOST_RING_OPEN          sockLedgerEntry = 7
+	sockLedgerEntryLEDGER_PRODUCED_FAILED         sockLedgerEntry = 8
+	sockLedgerEntryLEDGER_LOST_RING_FAILED        sockLedgerEntry = 9
+	sockLedgerEntryLEDGER_LOST_RATE_FAILED        sockLedgerEntry = 10
+	sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED    sockLedgerEntry = 11
+	sockLedgerEntryLEDGER_LOST_SHARE_FAILED       sockLedgerEntry = 12
+	sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED  sockLedgerEntry = 13
+	sockLedgerEntryLEDGER_PRODUCED_PACKET         sockLedgerEntry = 14
+	sockLedgerEntryLEDGER_LOST_RING_PACKET        sockLedgerEntry = 15
+	sockLedgerEntryLEDGER_LOST_RATE_PACKET        sockLedgerEntry = 16
+	sockLedgerEntryLEDGER_LOST_RING_LISTEN        sockLedgerEntry = 17
+	sockLedgerEntryLEDGER_LOST_STALE_LISTENER     sockLedgerEntry = 18
+	sockLedgerEntryLEDGER_LOST_RING_PROCESS       sockLedgerEntry = 19
+	sockLedgerEntryLEDGER_LOST_PORT_COUNTER       sockLedgerEntry = 20
+	sockLedgerEntryLEDGER_LOST_SHARE_PORT_COUNTER sockLedgerEntry = 21
+	sockLedgerEntryLEDGER_ENTRIES                 sockLedgerEntry = 22
 )
 
 type sockListenRecord struct {
@@ -192,6 +204,12 @@ type sockLiveRecord struct {
 	Connection sockConnection
 	RxBytes    uint64
 	TxBytes    uint64
+}
+
+type sockNamespaceShare struct {
+	_      structs.HostLayout
+	Taken  sockRoomCounts
+	Failed sockRate
 }
 
 type sockOpenRecord struct {
@@ -308,6 +326,27 @@ const (
 	sockRecordKindRECORD_KINDS    sockRecordKind = 8
 )
 
+type sockRoom uint32
+
+const (
+	sockRoomROOM_CONNECTIONS   sockRoom = 0
+	sockRoomROOM_LISTENERS     sockRoom = 1
+	sockRoomROOM_HALF_OPEN     sockRoom = 2
+	sockRoomROOM_PORT_COUNTERS sockRoom = 3
+	sockRoomROOMS              sockRoom = 4
+)
+
+type sockRoomCounts struct {
+	_       structs.HostLayout
+	Entries [4]uint32
+}
+
+type sockRoomTotals struct {
+	_        structs.HostLayout
+	Taken    sockRoomCounts
+	Returned sockRoomCounts
+}
+
 type sockScanRecord struct {
 	_        structs.HostLayout
 	Listener sockListenRecord
@@ -326,12 +365,15 @@ const (
 	sockMapLedger                   = "ledger"
 	sockMapListeners                = "listeners"
 	sockMapListeningPorts           = "listening_ports"
+	sockMapNamespaceReturns         = "namespace_returns"
+	sockMapNamespaceRooms           = "namespace_rooms"
 	sockMapPortCounters             = "port_counters"
 	sockMapPortTables               = "port_tables"
 	sockMapProcesses                = "processes"
 	sockMapRates                    = "rates"
 	sockMapRecords                  = "records"
 	sockMapRepeatedHandshakes       = "repeated_handshakes"
+	sockMapRoomsTaken               = "rooms_taken"
 	sockProgAccept                  = "accept"
 	sockProgAccept4                 = "accept4"
 	sockProgAck4Fentry              = "ack4_fentry"
@@ -359,7 +401,9 @@ const (
 	sockVarFilterPorts              = "filter_ports"
 	sockVarLoadedUs                 = "loaded_us"
 	sockVarOrdinaryReasons          = "ordinary_reasons"
+	sockVarOwnNetns                 = "own_netns"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
+	sockVarRoomCapacity             = "room_capacity"
 	sockVarSelectedPorts            = "selected_ports"
 	sockVarTrackHalfOpen            = "track_half_open"
 	sockVarTrackRepeatedHandshakes  = "track_repeated_handshakes"
@@ -438,12 +482,15 @@ type sockMapSpecs struct {
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
+	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
 	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
 	Processes          *ebpf.MapSpec `ebpf:"processes"`
 	Rates              *ebpf.MapSpec `ebpf:"rates"`
 	Records            *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
 }
 
 // sockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -460,7 +507,9 @@ type sockVariableSpecs struct {
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
 	LoadedUs                 *ebpf.VariableSpec `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
+	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.VariableSpec `ebpf:"track_repeated_handshakes"`
@@ -494,12 +543,15 @@ type sockMaps struct {
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	Listeners          *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
+	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
 	PortTables         *ebpf.Map `ebpf:"port_tables"`
 	Processes          *ebpf.Map `ebpf:"processes"`
 	Rates              *ebpf.Map `ebpf:"rates"`
 	Records            *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes *ebpf.Map `ebpf:"repeated_handshakes"`
+	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
 }
 
 func (m *sockMaps) Close() error {
@@ -512,12 +564,15 @@ func (m *sockMaps) Close() error {
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
+		m.NamespaceReturns,
+		m.NamespaceRooms,
 		m.PortCounters,
 		m.PortTables,
 		m.Processes,
 		m.Rates,
 		m.Records,
 		m.RepeatedHandshakes,
+		m.RoomsTaken,
 	)
 }
 
@@ -535,7 +590,9 @@ type sockVariables struct {
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
 	LoadedUs                 *ebpf.Variable `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
+	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.Variable `ebpf:"track_repeated_handshakes"`

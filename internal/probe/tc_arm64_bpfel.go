@@ -58,6 +58,12 @@ type tcInterfaceSlot struct {
 	Counters uint32
 }
 
+type tcNamespaceShare struct {
+	_      structs.HostLayout
+	Taken  tcRoomCounts
+	Failed tcRate
+}
+
 type tcPortCounterKey struct {
 	_      structs.HostLayout
 	Netns  uint32
@@ -85,6 +91,17 @@ type tcRate struct {
 	Pad    uint32
 }
 
+type tcRoomCounts struct {
+	_       structs.HostLayout
+	Entries [4]uint32
+}
+
+type tcRoomTotals struct {
+	_        structs.HostLayout
+	Taken    tcRoomCounts
+	Returned tcRoomCounts
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -93,11 +110,14 @@ const (
 	tcMapHalfOpenHandshakes       = "half_open_handshakes"
 	tcMapLedger                   = "ledger"
 	tcMapListeningPorts           = "listening_ports"
+	tcMapNamespaceReturns         = "namespace_returns"
+	tcMapNamespaceRooms           = "namespace_rooms"
 	tcMapPacketCounters           = "packet_counters"
 	tcMapPortCounters             = "port_counters"
 	tcMapPortTables               = "port_tables"
 	tcMapRates                    = "rates"
 	tcMapRecords                  = "records"
+	tcMapRoomsTaken               = "rooms_taken"
 	tcProgTcEgressEth             = "tc_egress_eth"
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
@@ -112,10 +132,12 @@ const (
 	tcVarLocalAddresses           = "local_addresses"
 	tcVarLookFurther              = "look_further"
 	tcVarNetns                    = "netns"
+	tcVarOwnNetns                 = "own_netns"
 	tcVarPacketsPerSecond         = "packets_per_second"
 	tcVarPorts                    = "ports"
 	tcVarRefusedAtEgress          = "refused_at_egress"
 	tcVarRingWakeupBytes          = "ring_wakeup_bytes"
+	tcVarRoomCapacity             = "room_capacity"
 	tcVarSampleRate               = "sample_rate"
 	tcVarSelectedPorts            = "selected_ports"
 	tcVarTrackHalfOpen            = "track_half_open"
@@ -177,11 +199,14 @@ type tcMapSpecs struct {
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
+	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
 	PacketCounters     *ebpf.MapSpec `ebpf:"packet_counters"`
 	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
 	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
 	Rates              *ebpf.MapSpec `ebpf:"rates"`
 	Records            *ebpf.MapSpec `ebpf:"records"`
+	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
 }
 
 // tcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -198,10 +223,12 @@ type tcVariableSpecs struct {
 	LocalAddresses           *ebpf.VariableSpec `ebpf:"local_addresses"`
 	LookFurther              *ebpf.VariableSpec `ebpf:"look_further"`
 	Netns                    *ebpf.VariableSpec `ebpf:"netns"`
+	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	PacketsPerSecond         *ebpf.VariableSpec `ebpf:"packets_per_second"`
 	Ports                    *ebpf.VariableSpec `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.VariableSpec `ebpf:"refused_at_egress"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SampleRate               *ebpf.VariableSpec `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
@@ -231,11 +258,14 @@ type tcMaps struct {
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
+	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
 	PacketCounters     *ebpf.Map `ebpf:"packet_counters"`
 	PortCounters       *ebpf.Map `ebpf:"port_counters"`
 	PortTables         *ebpf.Map `ebpf:"port_tables"`
 	Rates              *ebpf.Map `ebpf:"rates"`
 	Records            *ebpf.Map `ebpf:"records"`
+	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
 }
 
 func (m *tcMaps) Close() error {
@@ -244,11 +274,14 @@ func (m *tcMaps) Close() error {
 		m.HalfOpenHandshakes,
 		m.Ledger,
 		m.ListeningPorts,
+		m.NamespaceReturns,
+		m.NamespaceRooms,
 		m.PacketCounters,
 		m.PortCounters,
 		m.PortTables,
 		m.Rates,
 		m.Records,
+		m.RoomsTaken,
 	)
 }
 
@@ -266,10 +299,12 @@ type tcVariables struct {
 	LocalAddresses           *ebpf.Variable `ebpf:"local_addresses"`
 	LookFurther              *ebpf.Variable `ebpf:"look_further"`
 	Netns                    *ebpf.Variable `ebpf:"netns"`
+	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	PacketsPerSecond         *ebpf.Variable `ebpf:"packets_per_second"`
 	Ports                    *ebpf.Variable `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.Variable `ebpf:"refused_at_egress"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SampleRate               *ebpf.Variable `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`

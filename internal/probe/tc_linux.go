@@ -31,6 +31,8 @@ type tcOptions struct {
 	// listener.
 	netns uint32
 	ports *ebpf.Map
+	// shares are those that network namespaces have of the shared maps.
+	shares *shares
 	// refusedAtEgress: no tracepoint tells of refused connections.
 	refusedAtEgress bool
 	// interfaces that have counters of their own; 0 = as bpf/tc.bpf.c has it.

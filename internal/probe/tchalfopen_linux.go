@@ -25,6 +25,7 @@ type tcSweeper struct {
 	timeout              time.Duration
 	records              bool
 	perSecond            uint32
+	shares               *shares
 
 	clock clock
 	last  time.Time
@@ -32,13 +33,14 @@ type tcSweeper struct {
 	produced int64
 }
 
-func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map) *tcSweeper {
+func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shares) *tcSweeper {
 	return &tcSweeper{
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
 		timeout:    cfg.HandshakeTimeout,
 		records:    cfg.FailedRecords,
 		perSecond:  cfg.FailedPerSecond,
+		shares:     shares,
 		last:       time.Now(),
 	}
 }
@@ -56,6 +58,7 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 		if s.handshakes.Delete(&e.key) != nil {
 			continue
 		}
+		s.shares.deleted(e.key.Netns, sockRoomROOM_HALF_OPEN)
 		s.count(h, &e.key)
 		if !s.records {
 			continue
@@ -125,13 +128,19 @@ func (s *tcSweeper) count(h Handler, key *tcHalfOpenKey) {
 		counter.Family = 4
 	}
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
-	if err := s.counters.Lookup(&counter, &perCPU); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		h.Lost(ledger.PortCount, ledger.MapFull, 1)
+	err := s.counters.Lookup(&counter, &perCPU)
+	added := errors.Is(err, ebpf.ErrKeyNotExist)
+	if added && !s.shares.mayTake(key.Netns, sockRoomROOM_PORT_COUNTERS) {
+		h.Lost(ledger.PortCount, ledger.MapShare, 1)
 		return
 	}
 	perCPU[0]++
-	if s.counters.Put(&counter, perCPU) != nil {
+	if (err != nil && !added) || s.counters.Put(&counter, perCPU) != nil {
 		h.Lost(ledger.PortCount, ledger.MapFull, 1)
+		return
+	}
+	if added {
+		s.shares.entered(key.Netns, sockRoomROOM_PORT_COUNTERS)
 	}
 }
 

@@ -81,7 +81,7 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	t.Cleanup(func() { require.NoError(t, ports.close()) })
 	table, err := ports.enter(tcTestNetNS)
 	require.NoError(t, err)
-	o := tcOptions{maps: shared.maps.Maps, netns: tcTestNetNS, ports: table}
+	o := tcOptions{maps: shared.maps.Maps, shares: newShares(&cfg, shared.maps.Maps), netns: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}

@@ -26,7 +26,7 @@ func (v *tcVantage) load() error {
 	v.objects = objects
 	v.counts = newTCCounters(v.objects.Maps)
 	v.addresses = newTCAddressTable(v.objects.Maps[tcAddresses])
-	v.sweeper = newTCSweeper(v.cfg, v.options.maps)
+	v.sweeper = newTCSweeper(v.cfg, v.options.maps, v.options.shares)
 	return v.setLookFurther(false)
 }
 

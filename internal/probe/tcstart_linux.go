@@ -12,6 +12,7 @@ func (p *Probe) startTC(netns uint32) error {
 		return err
 	}
 	p.tc = newTCNamespaces(&p.cfg, tcOptions{
+		shares:          p.shares,
 		maps:            p.objects.maps.Maps,
 		netns:           netns,
 		ports:           ports,
