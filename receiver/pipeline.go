@@ -90,7 +90,9 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 			Exponential: r.cfg.Histograms == histogramsExponential,
 			Expiry:      r.cfg.MetricExpiration,
 		})
+		limit := &seriesWatch{warn: &limitedWarning{logger: r.set.Logger}, limit: r.cfg.Limits.Series}
 		publish = func(now time.Time) {
+			limit.check(h.metrics.Refused())
 			p.metrics.latest.Put(h.metrics.Snapshot(now))
 			series.Store(int64(h.metrics.SeriesCount()))
 		}

@@ -83,6 +83,10 @@ func (m *Metrics) SeriesCount() int {
 	return most
 }
 
+// Refused is how many observations went into the overflow since the start, because
+// MetricsOptions.SeriesLimit allowed no series for them.
+func (m *Metrics) Refused() uint64 { return m.store.refused }
+
 // Opened counts n connections that were established.
 func (m *Metrics) Opened(s Series, n uint64) {
 	m.add(m.store.bundle(s), dims{metric: metricOpened}, n)

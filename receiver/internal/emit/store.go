@@ -106,6 +106,8 @@ type store struct {
 	// groups begin with the host's, which interfaces and the overflow belong to.
 	groups []*group
 	counts [metrics]int
+	// refused counts what went into the overflow for want of a series of its own.
+	refused uint64
 }
 
 func newStore(r *resources, limit int) store {
@@ -191,6 +193,7 @@ func (s *store) cell(b *bundle, d dims) *cell {
 		return c
 	}
 	if b.overflow || s.counts[d.metric] >= s.limit {
+		s.refused++
 		b, d = s.overflow, dims{metric: d.metric}
 		if c := b.find(d); c != nil {
 			return c
