@@ -141,7 +141,7 @@ func (d *drain) finish() {
 
 func (d *drain) note(attempted string, err error) {
 	if err != nil {
-		d.err = errors.Join(d.err, fmt.Errorf("%s: %w", attempted, err))
+		d.err = errors.Join(d.err, cleaned(fmt.Errorf("%s: %w", attempted, err)))
 	}
 }
 
@@ -151,7 +151,7 @@ func (d *drain) health(fails *bool, attempted string, err error) {
 	*fails = err != nil
 	switch {
 	case err != nil:
-		err = fmt.Errorf("%s: %w", attempted, err)
+		err = cleaned(fmt.Errorf("%s: %w", attempted, err))
 		d.warn.log("reading from the kernel failed", zap.Error(err))
 		if !failed {
 			componentstatus.ReportStatus(d.host, componentstatus.NewRecoverableErrorEvent(err))

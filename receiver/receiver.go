@@ -69,6 +69,7 @@ type tcpReceiver struct {
 func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
 	sized := *cfg
 	sized.Limits = cfg.Limits.sized(env.root)
+	set.Logger = cleanLogger(set.Logger)
 	return &tcpReceiver{cfg: &sized, set: set, env: env}
 }
 
@@ -100,7 +101,7 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	}
 	if err := k.Start(p.drain.handler); err != nil {
 		p.telemetry.Shutdown()
-		return errors.Join(fmt.Errorf("start the kernel side: %w", err), k.Close())
+		return errors.Join(cleaned(fmt.Errorf("start the kernel side: %w", err)), k.Close())
 	}
 	r.cfg.Limits.log(r.set.Logger, k)
 	hooks := k.Hooks()

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
@@ -35,7 +36,7 @@ func hookState(h *probe.HookState) string {
 	case h.Attached:
 		return "attached"
 	case h.Err != nil:
-		return h.Err.Error()
+		return clean.Text(h.Err.Error())
 	default:
 		return "off"
 	}

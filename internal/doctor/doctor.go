@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
@@ -42,7 +43,7 @@ func WriteText(w io.Writer, d *probe.Diagnosis) error {
 	writeFeatures(&out, d)
 	writeRefusals(&out, d)
 	writeMaps(&out, d)
-	if _, err := w.Write(out.Bytes()); err != nil {
+	if _, err := io.WriteString(w, clean.Text(out.String())); err != nil {
 		return fmt.Errorf("write the diagnosis: %w", err)
 	}
 	return nil

@@ -31,9 +31,16 @@ func (ns namespace) act(t *testing.T, role string, args ...string) *actor {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	a := &actor{cmd: ns.command(self, args...)}
+	return startActor(t, role, ns.command(self, args...))
+}
+
+// startActor starts a command that ends as this test binary, whatever it is called there.
+func startActor(t *testing.T, role string, cmd *exec.Cmd) *actor {
+	t.Helper()
+	a := &actor{cmd: cmd}
 	a.cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	a.cmd.Stderr = os.Stderr
+	var err error
 	a.stdin, err = a.cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := a.cmd.StdoutPipe()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package emit turns facts into OpenTelemetry's data: Logs makes a record of each,
-// Metrics keeps cumulative series. It is the only package that builds pdata.
+// Metrics keeps cumulative series. It is the only package that builds pdata, and the place
+// where strings from outside are cleaned: each one in a fact passes clean.String here.
 package emit
 
 import (
@@ -38,6 +39,9 @@ type Logs struct {
 	// lastContainer and lastPlace spare most records the look-up.
 	lastContainer owner.Container
 	lastPlace     *place
+	// lastWorkload and lastExecutable spare most records the cleaning of a name.
+	lastWorkload   *owner.Workload
+	lastExecutable string
 
 	counts   [ledger.Events]int
 	length   int

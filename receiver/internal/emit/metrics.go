@@ -5,6 +5,7 @@ package emit
 import (
 	"time"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
@@ -199,7 +200,7 @@ func (m *Metrics) SetInterface(i packet.Interface) {
 	known.totals, known.current = i, true
 	m.reported = true
 
-	b, direction := m.store.iface(iface{i.Name, i.NetNS}), ioDirection(i.Egress)
+	b, direction := m.store.iface(iface{clean.String(i.Name), i.NetNS}), ioDirection(i.Egress)
 	for class := range packet.Classes {
 		name := class.String()
 		m.grow(b, dims{metricPackets, direction, name}, last.Packets[class], i.Packets[class])

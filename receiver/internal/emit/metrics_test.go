@@ -3,6 +3,7 @@
 package emit
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,7 +34,7 @@ func newRig(options MetricsOptions, change ...func(*metadata.MetricsBuilderConfi
 	for _, f := range change {
 		f(&config)
 	}
-	options.HostName, options.Version = "web-1", "1.2.3"
+	options.HostName, options.Version = cmp.Or(options.HostName, "web-1"), "1.2.3"
 	options.Now = func() time.Time { return r.now }
 	if options.SeriesLimit == 0 {
 		options.SeriesLimit = 100

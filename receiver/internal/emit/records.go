@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
@@ -26,11 +27,11 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 		return false
 	}
 	line, at := l.begin(eventOpen, &c.Flow)
-	body := l.body(record, appendProcess(line, p))
+	body := l.body(record, l.appendProcess(line, p))
 
 	row := &l.row
 	putFlow(row, &c.Flow, at, body, c.Interface)
-	putOwner(row, p, source)
+	l.putOwner(row, p, source)
 	l.putConnection(row, &c.Connection)
 	l.finish(record)
 	return true
@@ -50,7 +51,7 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	}
 	reason := c.Reason.String()
 	line, at := l.begin(eventClose, &c.Flow)
-	line = append(append(appendProcess(line, p), ' '), reason...)
+	line = append(append(l.appendProcess(line, p), ' '), reason...)
 	line = appendDuration(append(line, ' '), c.Duration())
 	if !c.Absent.Has(connection.AbsentReceivedBytes) {
 		line = appendBytes(line, "rx", c.ReceivedBytes)
@@ -62,7 +63,7 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 
 	row := &l.row
 	putFlow(row, &c.Flow, at, body, c.Interface)
-	putOwner(row, p, source)
+	l.putOwner(row, p, source)
 	l.putConnection(row, &c.Connection)
 	putCounters(row, &c.Counters, c.Absent)
 	row.double(attrDuration, seconds(c.Duration()))
@@ -119,7 +120,7 @@ func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Sou
 
 	row := &l.row
 	putFlow(row, &p.Flow, at, body, p.Interface)
-	putOwner(row, process, source)
+	l.putOwner(row, process, source)
 	row.str(attrIODirection, ioDirection(p.Egress))
 	row.int(attrNetNS, int64(p.NetNS))
 	row.int(attrSequence, int64(p.Sequence))
@@ -166,11 +167,11 @@ func (l *Logs) begin(event string, flow *connection.Flow) ([]byte, endpoints) {
 	return line, at
 }
 
-func appendProcess(line []byte, p *owner.Process) []byte {
+func (l *Logs) appendProcess(line []byte, p *owner.Process) []byte {
 	if p == nil || p.PID == 0 {
 		return line
 	}
-	name := executable(p)
+	name := l.executable(p)
 	if name == "" {
 		name = "?"
 	}
@@ -206,11 +207,11 @@ func putFlow(row *row, flow *connection.Flow, at endpoints, body, name string) {
 	}
 	row.str(attrTransport, transportTCP)
 	if name != "" {
-		row.str(attrInterface, name)
+		row.str(attrInterface, clean.String(name))
 	}
 }
 
-func putOwner(row *row, p *owner.Process, source owner.Source) {
+func (l *Logs) putOwner(row *row, p *owner.Process, source owner.Source) {
 	if p == nil {
 		return
 	}
@@ -218,7 +219,7 @@ func putOwner(row *row, p *owner.Process, source owner.Source) {
 	if p.PID != 0 {
 		row.int(attrPID, int64(p.PID))
 	}
-	if name := executable(p); name != "" {
+	if name := l.executable(p); name != "" {
 		row.str(attrExecutable, name)
 	}
 	if name := source.String(); name != "" {
@@ -281,11 +282,17 @@ func container(p *owner.Process) owner.Container {
 	return p.Container
 }
 
-func executable(p *owner.Process) string {
-	if p.Workload == nil {
+// executable is its clean name. Most records are of the same few workloads, which are
+// one pointer each.
+func (l *Logs) executable(p *owner.Process) string {
+	switch p.Workload {
+	case nil:
 		return ""
+	case l.lastWorkload:
+	default:
+		l.lastWorkload, l.lastExecutable = p.Workload, clean.String(p.Executable)
 	}
-	return p.Executable
+	return l.lastExecutable
 }
 
 func seconds(nanoseconds int64) float64 { return float64(nanoseconds) / 1e9 }

@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/collector/filter"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
@@ -31,7 +32,7 @@ func metricFilters(c metadata.ResourceAttributeConfig) (include, exclude []filte
 func newResources(config metadata.ResourceAttributesConfig, hostName string, of filters) *resources {
 	r := &resources{
 		config:   config,
-		hostName: hostName,
+		hostName: clean.String(hostName),
 		include:  map[string]filter.Filter{},
 		exclude:  map[string]filter.Filter{},
 	}
@@ -55,6 +56,7 @@ func newResources(config metadata.ResourceAttributesConfig, hostName string, of 
 
 // build makes the resource, and reports whether the filters let it through.
 func (r *resources) build(c owner.Container) (pcommon.Resource, bool) {
+	c = cleaned(c)
 	builder := metadata.NewResourceBuilder(r.config)
 	if r.hostName != "" {
 		builder.SetHostName(r.hostName)
@@ -103,5 +105,10 @@ func (r *resources) visible(c owner.Container) owner.Container {
 	if !r.config.TCPContainerDelegated.Enabled || c.ID == "" && c.PodUID == "" {
 		c.Delegated = false
 	}
+	return cleaned(c)
+}
+
+func cleaned(c owner.Container) owner.Container {
+	c.ID, c.PodUID = clean.String(c.ID), clean.String(c.PodUID)
 	return c
 }

@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
@@ -141,7 +142,7 @@ func (s *store) find(series Series) *bundle {
 	}
 	id := identity{port: series.Port, ipv4: series.IPv4, listener: series.Listener}
 	if w := series.Workload; w != nil {
-		id.executable, id.container = w.Executable, s.resources.visible(w.Container)
+		id.executable, id.container = clean.String(w.Executable), s.resources.visible(w.Container)
 	}
 	b, ok := s.bundles[id]
 	if !ok {
