@@ -252,6 +252,7 @@ struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
 	__u16 network_header;
+	unsigned int tail; /* an offset, on 64 bits */
 	unsigned char *head;
 	int skb_iif;
 };

@@ -5,47 +5,40 @@
 
 #include "socket.h"
 
+/* -- the reader that headers.h asks for ---------------------------------------- */
+
+/* The address of the network header, a number: offsets count from there. */
+typedef __u64 packet_t;
+
+#define read_header(network, offset, to)                                                           \
+	(!bpf_probe_read_kernel(to, sizeof(*(to)), (const void *)((network) + (offset))))
+#define header_at(network, offset, buffer) (read_header(network, offset, buffer) ? (buffer) : NULL)
+
+/* read_segment knows where the buffer's headers end, and looks afterwards. */
+#define packet_length(network) 0x7fffffU
+#define length_in_buffer(network, field) (!(field))
+
+#include "headers.h"
+
 /* What a drop or a socketless reset needs of a segment's headers. */
 struct segment {
 	struct flow flow; /* local = destination: the segment is inbound */
 	__u8 flags;
 };
 
-struct ipv4_header {
-	__u8 version_ihl;
-	__u8 tos;
-	__be16 total_length;
-	__be16 id;
-	__be16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 checksum;
-	__be32 source;
-	__be32 destination;
-};
+static __always_inline void read_flow(packet_t network, bool ipv4, struct flow *flow)
+{
+	if (ipv4) {
+		__be32 addresses[2] = {};
 
-struct ipv6_header {
-	__be32 version_class_label;
-	__be16 payload_length;
-	__u8 next_header;
-	__u8 hop_limit;
-	__u32 source[4];
-	__u32 destination[4];
-};
-
-struct tcp_header {
-	__be16 source;
-	__be16 destination;
-	__be32 sequence;
-	__be32 acknowledgment;
-	__u8 offset;
-	__u8 flags;
-	__be16 window;
-};
-
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_ACK 0x10
-#define IP_OFFSET 0x1fff
+		read_header(network, IPV4_SOURCE, &addresses);
+		map_ipv4(flow->remote, addresses[0]);
+		map_ipv4(flow->local, addresses[1]);
+	} else {
+		read_header(network, IPV6_SOURCE, &flow->remote);
+		read_header(network, IPV6_DESTINATION, &flow->local);
+	}
+}
 
 /* The interface that a buffer came in by; 0 = unknown. */
 static __always_inline __u32 buffer_ifindex(const struct sk_buff *skb)
@@ -56,36 +49,26 @@ static __always_inline __u32 buffer_ifindex(const struct sk_buff *skb)
 /* Headers of a buffer that may be at any stage of its way; false if not TCP. */
 static __always_inline bool read_segment(const struct sk_buff *skb, struct segment *segment)
 {
-	const unsigned char *network =
-		BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
-	struct tcp_header tcp;
+	__u32 offset = BPF_CORE_READ(skb, network_header);
+	packet_t network = (__u64)BPF_CORE_READ(skb, head) + offset;
+	struct parsed parsed = {};
+	struct tcp_start tcp;
 	__u8 version = 0;
-	__u32 length;
+	int result;
 
-	bpf_probe_read_kernel(&version, sizeof(version), network);
-	if (version >> 4 == 4) {
-		struct ipv4_header ip;
-
-		if (bpf_probe_read_kernel(&ip, sizeof(ip), network) || ip.protocol != IPPROTO_TCP ||
-		    ip.fragment & bpf_htons(IP_OFFSET))
-			return false;
-		length = (ip.version_ihl & 15) * 4;
-		map_ipv4(segment->flow.local, ip.destination);
-		map_ipv4(segment->flow.remote, ip.source);
-	} else if (version >> 4 == 6) {
-		struct ipv6_header ip;
-
-		if (bpf_probe_read_kernel(&ip, sizeof(ip), network) ||
-		    ip.next_header != IPPROTO_TCP)
-			return false;
-		length = sizeof(ip);
-		copy_ipv6(segment->flow.local, ip.destination);
-		copy_ipv6(segment->flow.remote, ip.source);
-	} else {
+	read_header(network, 0, &version);
+	version >>= 4;
+	if (version != 4 && version != 6)
 		return false;
-	}
-	if (bpf_probe_read_kernel(&tcp, sizeof(tcp), network + length))
+	result = version == 4 ? parse_ipv4(network, &parsed) : parse_ipv6(network, &parsed);
+	if (result != PARSE_SEGMENT)
 		return false;
+	/* Behind the tail is what another buffer left there. */
+	if (offset + parsed.transport + sizeof(tcp) > BPF_CORE_READ(skb, tail))
+		return false;
+	if (!read_header(network, parsed.transport, &tcp))
+		return false;
+	read_flow(network, version == 4, &segment->flow);
 	segment->flow.local_port = bpf_ntohs(tcp.destination);
 	segment->flow.remote_port = bpf_ntohs(tcp.source);
 	segment->flags = tcp.flags;

@@ -163,7 +163,7 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (!skb || !read_segment(skb, &segment) || !flow_selected(&segment.flow))
 		return 0;
-	if ((segment.flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+	if ((segment.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return 0;
 	dev = BPF_CORE_READ(skb, dev);
 	netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
@@ -190,12 +190,12 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 {
 	const struct sk_buff *skb = (void *)ctx->args[0];
 	struct port_counter_key key = { .count = PORT_DROP };
+	__u64 reason = ctx->args[2];
 	struct segment segment;
 	struct net_device *dev;
 	struct sock *sk;
 
-	key.detail = ctx->args[2];
-	if (key.detail < 256 && ordinary_reasons[key.detail])
+	if (reason < 256 && ordinary_reasons[reason])
 		return 0;
 	if (!read_segment(skb, &segment) || !flow_selected(&segment.flow))
 		return 0;
@@ -212,6 +212,7 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	key.port = segment.flow.local_port;
 	key.family = flow_family(&segment.flow);
+	key.detail = reason;
 	count_port(&key, 1);
 	return 0;
 }

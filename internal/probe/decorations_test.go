@@ -135,7 +135,7 @@ func coreMembers() map[string][]string {
 		"request_sock":             {"__req_common"},
 		"tcp_sock":                 {"inet_conn"},
 		"atomic_t":                 {"counter"},
-		"sk_buff":                  {"cb", "dev", "head", "network_header", "sk"},
+		"sk_buff":                  {"cb", "dev", "head", "network_header", "sk", "tail"},
 		"tcp_skb_cb":               {"tcp_gso_segs"},
 		"net_device":               {"nd_net"},
 		"socket":                   {"sk"},

@@ -32,6 +32,18 @@ func dropSegments(t *testing.T, match string) {
 		"add rule inet test input "+match+" drop")
 }
 
+// count is a counter of a port; 0 if there is none.
+func (k *kernel) count(port uint16, what connection.PortCount, detail string) (value uint64) {
+	k.t.Helper()
+	s, _ := k.snapshot(port)
+	for _, counter := range s.Ports {
+		if counter.NetNS == k.netns && counter.Port == port && counter.What == what && counter.Detail == detail {
+			value += counter.Value
+		}
+	}
+	return value
+}
+
 // counted waits until a counter of a port has a value, and returns it.
 func (k *kernel) counted(port uint16, what connection.PortCount, detail string) uint64 {
 	k.t.Helper()

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+)
+
+// atomicFragment is a fragment header of a datagram that is in one piece.
+func atomicFragment() gopacket.Payload { return fragmentHeader(layers.IPProtocolTCP, 0, false) }
+
+// behindExtensions are what may stand between an IPv6 header and a TCP header.
+func behindExtensions() map[string]struct {
+	first   layers.IPProtocol
+	headers []gopacket.SerializableLayer
+} {
+	type chain = struct {
+		first   layers.IPProtocol
+		headers []gopacket.SerializableLayer
+	}
+	return map[string]chain{
+		"none":                {layers.IPProtocolTCP, nil},
+		"destination options": {layers.IPProtocolIPv6Destination, []gopacket.SerializableLayer{options6(layers.IPProtocolTCP, 0)}},
+		"long destination options": {
+			layers.IPProtocolIPv6Destination, []gopacket.SerializableLayer{options6(layers.IPProtocolTCP, 3)},
+		},
+		"hop-by-hop options": {layers.IPProtocolIPv6HopByHop, []gopacket.SerializableLayer{options6(layers.IPProtocolTCP, 0)}},
+		"atomic fragment":    {layers.IPProtocolIPv6Fragment, []gopacket.SerializableLayer{atomicFragment()}},
+		"hop-by-hop options, destination options": {layers.IPProtocolIPv6HopByHop, []gopacket.SerializableLayer{
+			options6(layers.IPProtocolIPv6Destination, 0), options6(layers.IPProtocolTCP, 1),
+		}},
+	}
+}
+
+// options6 is a header of one option that is skipped where it is not known: the kernel
+// takes no more than 7 bytes of padding.
+func options6(next layers.IPProtocol, more int) gopacket.Payload {
+	header := extension(next, more)
+	header[2] = 0x1e
+	return header
+}
+
+// veth6 is a pair whose end here is the server of tcServer6 and whose other end sends
+// as tcClient6. It returns the server's hardware address.
+func veth6(t *testing.T, other *peer) net.HardwareAddr {
+	t.Helper()
+	other.veth(t, "server")
+	device, err := netlink.LinkByName("server")
+	require.NoError(t, err)
+	addAddress6(t, device, tcServer6.String()+"/64")
+	route := &netlink.Route{LinkIndex: device.Attrs().Index, Dst: netlink.NewIPNet(tcClient6.AsSlice())}
+	require.NoError(t, netlink.RouteAdd(route))
+	other.eventuallyUp(t, "peer-server")
+	return device.Attrs().HardwareAddr
+}
+
+// addAddress6 adds an address that is usable at once.
+func addAddress6(t *testing.T, device netlink.Link, address string) {
+	t.Helper()
+	parsed, err := netlink.ParseAddr(address)
+	require.NoError(t, err)
+	parsed.Flags |= 0x02 // IFA_F_NODAD
+	require.NoError(t, netlink.AddrAdd(device, parsed))
+}
+
+// segment6 is a frame with a TCP segment behind extension headers, with a right checksum.
+func segment6(t *testing.T, to net.HardwareAddr, first layers.IPProtocol, headers []gopacket.SerializableLayer, tcp *layers.TCP) []byte {
+	t.Helper()
+	link := ethernet(layers.EthernetTypeIPv6)
+	link.DstMAC = to
+	plain := build(t, link, ipv6(layers.IPProtocolTCP), tcp)
+	stack := []gopacket.SerializableLayer{link, ipv6(first)}
+	stack = append(stack, headers...)
+	return build(t, append(stack, gopacket.Payload(plain[14+40:]))...)
+}
+
+func TestSockDropsBehindIPv6Extensions(t *testing.T) {
+	enterNetNS(t)
+	other := newPeer(t)
+	hardware := veth6(t, other)
+	listen(t, "tcp6", netip.AddrPortFrom(tcServer6, tcServerPort).String())
+	k := startProbe(t, testConfig(func(c *Config) { c.Drops = true }))
+	var want uint64
+	for name, chain := range behindExtensions() {
+		t.Run(name, func(t *testing.T) {
+			k.t = t
+			spoilt := segment6(t, hardware, chain.first, chain.headers, tcpSegment(onlySYN))
+			checksum := spoilt[len(spoilt)-4:] // before the urgent pointer
+			binary.BigEndian.PutUint16(checksum, ^binary.BigEndian.Uint16(checksum))
+			sendFrames(t, other, "peer-server", nil, spoilt)
+			want++
+			k.until("drop", func() bool { return k.count(tcServerPort, connection.Drops, "tcp_csum") == want })
+		})
+	}
+}
+
+func TestSockRefusedBehindIPv6Extensions(t *testing.T) {
+	enterNetNS(t)
+	other := newPeer(t)
+	hardware := veth6(t, other)
+	k := startProbe(t, testConfig(), refusedByReset)
+	var want []connection.Flow
+	for name, chain := range behindExtensions() {
+		t.Run(name, func(t *testing.T) {
+			k.t = t
+			flow := connection.Flow{
+				Client: netip.AddrPortFrom(tcClient6, tcClientPort+uint16(len(want))),
+				Server: netip.AddrPortFrom(tcServer6, 9),
+			}
+			want = append(want, flow)
+			sendFrames(t, other, "peer-server", nil, segment6(t, hardware, chain.first, chain.headers,
+				tcpSegment(onlySYN, func(tcp *layers.TCP) { tcp.SrcPort, tcp.DstPort = layers.TCPPort(flow.Client.Port()), 9 })))
+			k.until("refused", func() bool { return len(k.failed) == len(want) })
+			assert.Equal(t, flow, k.failed[len(k.failed)-1].Flow)
+			assert.Equal(t, connection.FailureRefused, k.failed[len(k.failed)-1].Type)
+		})
+	}
+}
+
+func TestSockOverflowsBehindIPv6Extensions(t *testing.T) {
+	cfg := testConfig(func(c *Config) { c.Overflows = true })
+	// Kernels without fentry and kprobes have no way.
+	eachWay(t, cfg, []string{overflowAtSYN, overflowAtACK, overflowAtACK6}, func(t *testing.T, k *kernel) {
+		other := newPeer(t)
+		hardware := veth6(t, other)
+		server := netip.AddrPortFrom(tcServer6, tcServerPort)
+		listenBacklog(t, server.String(), 1)
+		for range 2 { // the queue holds one more than its limit
+			client, err := net.Dial("tcp", server.String())
+			require.NoError(t, err)
+			defer client.Close()
+		}
+		var want []netip.AddrPort
+		for _, chain := range behindExtensions() {
+			client := netip.AddrPortFrom(tcClient6, tcClientPort+uint16(len(want)))
+			want = append(want, client)
+			sendFrames(t, other, "peer-server", nil, segment6(t, hardware, chain.first, chain.headers,
+				tcpSegment(onlySYN, func(tcp *layers.TCP) { tcp.SrcPort = layers.TCPPort(client.Port()) })))
+		}
+		k.until("overflows", func() bool { return len(k.failed) == len(want) })
+		var got []netip.AddrPort
+		for _, failed := range k.failed {
+			assert.Equal(t, connection.FailureAcceptQueueOverflow, failed.Type)
+			assert.Equal(t, server, failed.Server)
+			got = append(got, failed.Client)
+		}
+		assert.ElementsMatch(t, want, got)
+	})
+}
