@@ -242,6 +242,11 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+/* Values differ by version: ask bpf_core_enum_value. */
+enum skb_drop_reason {
+	SKB_DROP_REASON_NOT_SPECIFIED = 2,
+};
+
 /* In a buffer's cb, while it is TCP's. */
 struct tcp_skb_cb {
 	__u16 tcp_gso_segs;

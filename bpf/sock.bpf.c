@@ -34,6 +34,7 @@
 #include "acceptqueue.h"
 #include "closing.h"
 #include "connections.h"
+#include "drops.h"
 #include "emit.h"
 #include "failed.h"
 #include "filter.h"
@@ -174,9 +175,6 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* By reason number, from the kernel's own names: 1 = happens in good order. */
-const volatile __u8 ordinary_reasons[256];
-
 /* The buffer's socket is its sender: the segment was on its way out. */
 static __always_inline bool sends(const struct sock *sk, const struct flow *inbound)
 {
@@ -213,6 +211,8 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 	key.port = segment.flow.local_port;
 	key.family = flow_family(&segment.flow);
 	key.detail = reason;
+	if (taken_in_order(reason, ctx->args[1], key.family == 6))
+		return 0;
 	count_port(&key, 1);
 	return 0;
 }

@@ -399,6 +399,7 @@ const (
 	sockVarFailedPerSecond          = "failed_per_second"
 	sockVarFilterClients            = "filter_clients"
 	sockVarFilterPorts              = "filter_ports"
+	sockVarFreesWithoutReason       = "frees_without_reason"
 	sockVarLoadedUs                 = "loaded_us"
 	sockVarOrdinaryReasons          = "ordinary_reasons"
 	sockVarOwnNetns                 = "own_netns"
@@ -505,6 +506,7 @@ type sockVariableSpecs struct {
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
+	FreesWithoutReason       *ebpf.VariableSpec `ebpf:"frees_without_reason"`
 	LoadedUs                 *ebpf.VariableSpec `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
@@ -588,6 +590,7 @@ type sockVariables struct {
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
+	FreesWithoutReason       *ebpf.Variable `ebpf:"frees_without_reason"`
 	LoadedUs                 *ebpf.Variable `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`

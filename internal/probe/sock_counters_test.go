@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -153,6 +154,54 @@ func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 	defer unix.Close(fd)
 	require.ErrorIs(t, unix.Connect(fd, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}), unix.EINPROGRESS)
 	assert.Positive(t, k.counted(port, connection.Drops, "netfilter_drop"))
+}
+
+// The server closes first, and the client later: its last segment meets a TIME_WAIT socket,
+// which takes it by a way of its own.
+func TestSockCountsNoDropsInTimeWait(t *testing.T) {
+	for family, address := range map[string]string{"IPv4": "192.0.2.1:0", "IPv6": "[" + tcServer6.String() + "]:0"} {
+		for end, linger := range map[string]int{"FIN": -1, "reset": 0} {
+			t.Run(family+" "+end, func(t *testing.T) {
+				enterNetNS(t)
+				other := newPeer(t)
+				veth6(t, other)
+				other.in(func() {
+					device, err := netlink.LinkByName("peer-server")
+					require.NoError(t, err)
+					addAddress6(t, device, "2001:db8::7/64")
+				})
+				l := listen(t, "tcp", address)
+				port := portOf(l.Addr())
+				k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.Drops = true }))
+				const connections = 5
+				for range connections {
+					var client net.Conn
+					other.in(func() {
+						var err error
+						client, err = net.Dial("tcp", l.Addr().String())
+						require.NoError(t, err)
+					})
+					server, err := l.AcceptTCP()
+					require.NoError(t, err)
+					send(t, client, server, 3)
+					require.NoError(t, server.Close())
+					_, err = io.ReadAll(client)
+					require.NoError(t, err)
+					// Its acknowledgment has made the server's socket a TIME_WAIT one.
+					k.until("close", func() bool { return len(k.closed) > 0 })
+					k.closed = k.closed[1:]
+					require.NoError(t, client.(*net.TCPConn).SetLinger(linger))
+					require.NoError(t, client.Close())
+				}
+				s, _ := k.snapshot(port)
+				for _, counter := range s.Ports {
+					if counter.NetNS == k.netns {
+						assert.NotEqualf(t, connection.Drops, counter.What, "%+v", counter)
+					}
+				}
+			})
+		}
+	}
 }
 
 // Containers come and go: what was counted in their namespaces is told once more and
