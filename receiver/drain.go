@@ -26,6 +26,7 @@ type kernel interface {
 	Start(probe.Handler) error
 	Drain(until time.Time) error
 	Snapshot(visit func(*connection.Live)) (*probe.Snapshot, error)
+	OwnNetNS() uint32
 	Hooks() []probe.HookState
 	MapBytes() (uint64, error)
 	Detach() error

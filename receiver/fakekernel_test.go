@@ -135,6 +135,9 @@ func (k *fakeKernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, er
 	}, k.partErr
 }
 
+// OwnNetNS is the namespace of everything that tests do not place elsewhere.
+func (k *fakeKernel) OwnNetNS() uint32 { return 7 }
+
 func (k *fakeKernel) Hooks() []probe.HookState { return k.hooks }
 
 func (k *fakeKernel) MapBytes() (uint64, error) { return 36 << 20, nil }

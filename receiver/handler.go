@@ -173,7 +173,7 @@ func (h *handler) snapshot(s *probe.Snapshot) {
 		return
 	}
 	refused := h.ports.each(s.Ports, func(c connection.PortCounter, delta uint64) {
-		series := emit.Series{Port: c.Port, IPv4: c.IPv4}
+		series := emit.Series{NetNS: c.NetNS, Port: c.Port, IPv4: c.IPv4}
 		if process := h.owners.ofPort(c.NetNS, c.Port); process != nil {
 			series.Workload = process.Workload
 		}
@@ -207,7 +207,7 @@ func (h *handler) overflowed(l *connection.Listener, n uint64) {
 }
 
 func (h *handler) seriesOfListener(l *connection.Listener) emit.Series {
-	series := emit.Series{Port: l.Address.Port(), Listener: true}
+	series := emit.Series{NetNS: l.NetNS, Port: l.Address.Port(), Listener: true}
 	if process := h.owners.ofListener(l); process != nil {
 		series.Workload = process.Workload
 	}
@@ -217,7 +217,7 @@ func (h *handler) seriesOfListener(l *connection.Listener) emit.Series {
 // seriesOf carries the server's port always: an established connection proves that
 // a listener existed, even when it has gone since.
 func seriesOf(c *connection.Connection, process *owner.Process) emit.Series {
-	series := emit.Series{Port: c.Server.Port(), IPv4: c.IPv4()}
+	series := emit.Series{NetNS: c.NetNS, Port: c.Server.Port(), IPv4: c.IPv4()}
 	if process != nil {
 		series.Workload = process.Workload
 	}

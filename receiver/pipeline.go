@@ -77,6 +77,7 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 		h.push = p.logs.push
 		h.logs = emit.NewLogs(r.cfg.logsConfig(), emit.LogsOptions{
 			HostName: hostName,
+			OwnNetNS: k.OwnNetNS(),
 			Instance: emit.NewInstance(),
 			Version:  r.set.BuildInfo.Version,
 		})
@@ -85,6 +86,7 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 		p.metrics = newMetricSender(r, report)
 		h.metrics = emit.NewMetrics(r.cfg.metricsConfig(), emit.MetricsOptions{
 			HostName:    hostName,
+			OwnNetNS:    k.OwnNetNS(),
 			Version:     r.set.BuildInfo.Version,
 			SeriesLimit: r.cfg.Limits.Series,
 			Exponential: r.cfg.Histograms == histogramsExponential,

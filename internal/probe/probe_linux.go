@@ -152,6 +152,9 @@ func (p *Probe) drain(until time.Time) error {
 	}
 }
 
+// OwnNetNS is the inode number of the network namespace that the probe was made in.
+func (p *Probe) OwnNetNS() uint32 { return p.cfg.ownNetNS }
+
 // Hooks tells how each hook that was asked for does.
 func (p *Probe) Hooks() []HookState {
 	states := make([]HookState, 0, len(p.attachments)+8)

@@ -36,6 +36,9 @@ func (*Probe) Drain(time.Time) error { return errNotHere }
 // Snapshot fails.
 func (*Probe) Snapshot(func(*connection.Live)) (*Snapshot, error) { return nil, errNotHere }
 
+// OwnNetNS is 0.
+func (*Probe) OwnNetNS() uint32 { return 0 }
+
 // Hooks is empty.
 func (*Probe) Hooks() []HookState { return nil }
 

@@ -22,6 +22,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// ownNetNS is the host's network namespace in the tests.
+const ownNetNS = 4026531840
+
 // epoch is when the tests' facts begin, in 2026.
 const epoch = 1_772_000_000_000_000_000
 
@@ -43,7 +46,7 @@ func testFlow6() connection.Flow {
 
 func testConnection() connection.Connection {
 	return connection.Connection{
-		ID: 7<<19 | 1023<<3, Flow: testFlow(), NetNS: 4026531840, Interface: "eth0",
+		ID: 7<<19 | 1023<<3, Flow: testFlow(), NetNS: ownNetNS, Interface: "eth0",
 		Opened: epoch, Accept: 40_000, HandshakeRTT: 310, Handshake: 310, Adopted: true, MPTCP: true,
 	}
 }
@@ -67,14 +70,14 @@ func testClosed() *connection.Closed {
 
 func testFailed() *connection.Failed {
 	return &connection.Failed{
-		Flow: testFlow6(), Time: epoch + 5e9, NetNS: 4026531840, Interface: "eth0",
+		Flow: testFlow6(), Time: epoch + 5e9, NetNS: ownNetNS, Interface: "eth0",
 		Type: connection.FailureRefused,
 	}
 }
 
 func testPacket() *packet.Packet {
 	return &packet.Packet{
-		Flow: testFlow(), Time: epoch + 1e9, NetNS: 4026531840, Interface: "eth0",
+		Flow: testFlow(), Time: epoch + 1e9, NetNS: ownNetNS, Interface: "eth0",
 		Flags: 0x12, Length: 74, Payload: 0, Sequence: 4_000_000_000,
 		Acknowledgment: 17, Window: 65535, Malformed: packet.TCPFlags,
 		Options: []byte{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7},
@@ -102,7 +105,7 @@ func allEvents() metadata.LogsBuilderConfig {
 }
 
 func testLogs(config metadata.LogsBuilderConfig) *Logs {
-	return NewLogs(config, LogsOptions{HostName: "web-1", Instance: "k7qw3zb2mdxa", Version: "1.2.3", Now: testClock})
+	return NewLogs(config, LogsOptions{HostName: "web-1", OwnNetNS: ownNetNS, Instance: "k7qw3zb2mdxa", Version: "1.2.3", Now: testClock})
 }
 
 // golden compares JSON with a file of testdata.

@@ -19,6 +19,8 @@ import (
 // LogsOptions configure Logs beyond what the user can.
 type LogsOptions struct {
 	HostName string
+	// OwnNetNS is the network namespace that is the host's: see origin.
+	OwnNetNS uint32
 	// Instance begins the ids of connections.
 	Instance Instance
 	// Version is the scope's version, the collector's build.
@@ -34,11 +36,11 @@ type Logs struct {
 	options   LogsOptions
 
 	batch plog.Logs
-	// places are the batch's records by container; refused ones have no slice.
-	places map[owner.Container]*place
-	// lastContainer and lastPlace spare most records the look-up.
-	lastContainer owner.Container
-	lastPlace     *place
+	// places are the batch's records by origin; refused ones have no slice.
+	places map[origin]*place
+	// lastOrigin and lastPlace spare most records the look-up.
+	lastOrigin origin
+	lastPlace  *place
 	// lastWorkload and lastExecutable spare most records the cleaning of a name.
 	lastWorkload   *owner.Workload
 	lastExecutable string
@@ -76,7 +78,7 @@ func NewLogs(config metadata.LogsBuilderConfig, options LogsOptions) *Logs {
 	}
 	l := &Logs{
 		events:    config.Events,
-		resources: newResources(config.ResourceAttributes, options.HostName, eventFilters),
+		resources: newResources(config.ResourceAttributes, options.HostName, options.OwnNetNS, eventFilters),
 		options:   options,
 		line:      make([]byte, 0, 256),
 	}
@@ -99,8 +101,8 @@ func (l *Logs) Take() Batch {
 
 func (l *Logs) reset() {
 	l.batch = plog.NewLogs()
-	l.places = make(map[owner.Container]*place, len(l.places))
-	l.lastContainer, l.lastPlace = owner.Container{}, nil
+	l.places = make(map[origin]*place, len(l.places))
+	l.lastOrigin, l.lastPlace = origin{}, nil
 	l.counts = [ledger.Events]int{}
 	l.length, l.bytes, l.observed = 0, 0, 0
 	l.text = text{}
@@ -115,11 +117,11 @@ const (
 )
 
 // add appends a record, or reports that the filters refuse its resource.
-func (l *Logs) add(container owner.Container, head header) (plog.LogRecord, bool) {
+func (l *Logs) add(from origin, head header) (plog.LogRecord, bool) {
 	p := l.lastPlace
-	if p == nil || l.lastContainer != container {
-		p = l.place(container)
-		l.lastContainer, l.lastPlace = container, p
+	if p == nil || l.lastOrigin != from {
+		p = l.place(from)
+		l.lastOrigin, l.lastPlace = from, p
 	}
 	if !p.allowed {
 		return plog.LogRecord{}, false
@@ -154,14 +156,14 @@ type header struct {
 	account ledger.Event
 }
 
-func (l *Logs) place(container owner.Container) *place {
-	if p, ok := l.places[container]; ok {
+func (l *Logs) place(from origin) *place {
+	if p, ok := l.places[from]; ok {
 		return p
 	}
 	p := new(place)
-	l.places[container] = p
+	l.places[from] = p
 	var resource pcommon.Resource
-	if resource, p.allowed = l.resources.build(container); !p.allowed {
+	if resource, p.allowed = l.resources.build(from); !p.allowed {
 		return p
 	}
 	group := l.batch.ResourceLogs().AppendEmpty()

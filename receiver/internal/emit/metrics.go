@@ -15,6 +15,8 @@ import (
 // MetricsOptions configure Metrics beyond what the user's toggles can.
 type MetricsOptions struct {
 	HostName string
+	// OwnNetNS is the network namespace that is the host's: see origin.
+	OwnNetNS uint32
 	// Version is the scope's version, the collector's build.
 	Version string
 	// SeriesLimit is how many series each metric may have. What is over it goes into
@@ -30,6 +32,8 @@ type MetricsOptions struct {
 
 // Series is what the metrics of connections are about.
 type Series struct {
+	// NetNS is the network namespace.
+	NetNS uint32
 	// Port is the local port; 0 where no listener exists.
 	Port uint16
 	IPv4 bool
@@ -62,7 +66,7 @@ func NewMetrics(config metadata.MetricsBuilderConfig, options MetricsOptions) *M
 	m := &Metrics{
 		enabled:   enabled(&config.Metrics),
 		options:   options,
-		resources: newResources(config.ResourceAttributes, options.HostName, metricFilters),
+		resources: newResources(config.ResourceAttributes, options.HostName, options.OwnNetNS, metricFilters),
 		seen:      map[seenKey]*seen{},
 	}
 	for id, definition := range definitions {

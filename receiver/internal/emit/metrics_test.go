@@ -34,6 +34,7 @@ func newRig(options MetricsOptions, change ...func(*metadata.MetricsBuilderConfi
 	for _, f := range change {
 		f(&config)
 	}
+	options.OwnNetNS = cmp.Or(options.OwnNetNS, ownNetNS)
 	options.HostName, options.Version = cmp.Or(options.HostName, "web-1"), "1.2.3"
 	options.Now = func() time.Time { return r.now }
 	if options.SeriesLimit == 0 {

@@ -20,7 +20,7 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 	if !l.events.TCPServerConnectionOpen.Enabled {
 		return false
 	}
-	record, ok := l.add(container(p), header{
+	record, ok := l.add(l.resources.origin(container(p), c.NetNS), header{
 		event: eventOpen, time: c.Opened, account: ledger.Open,
 	})
 	if !ok {
@@ -43,7 +43,7 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	if !l.events.TCPServerConnectionClose.Enabled {
 		return false
 	}
-	record, ok := l.add(container(p), header{
+	record, ok := l.add(l.resources.origin(container(p), c.NetNS), header{
 		event: eventClose, time: c.Time, failed: !c.Reason.Orderly(), account: ledger.Connection,
 	})
 	if !ok {
@@ -83,7 +83,7 @@ func (l *Logs) Failed(f *connection.Failed) bool {
 	if !l.events.TCPServerConnectionFailed.Enabled {
 		return false
 	}
-	record, ok := l.add(owner.Container{}, header{
+	record, ok := l.add(l.resources.origin(owner.Container{}, f.NetNS), header{
 		event: eventFailed, time: f.Time, failed: true, account: ledger.Failed,
 	})
 	if !ok {
@@ -108,7 +108,7 @@ func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Sou
 		return false
 	}
 	malformed := p.Malformed.String()
-	record, ok := l.add(container(process), header{
+	record, ok := l.add(l.resources.origin(container(process), p.NetNS), header{
 		event: eventPacket, time: p.Time, failed: malformed != "", account: ledger.Packet,
 	})
 	if !ok {

@@ -3,6 +3,9 @@
 package emit
 
 import (
+	"path"
+	"strconv"
+
 	"go.opentelemetry.io/collector/filter"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
@@ -11,10 +14,21 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// resources makes the resource of a container, as resource_attributes configures it.
+// origin is where a fact is from, which its resource shows: a container; where none is
+// known a network namespace, unless that is the host's; else the host. Whoever may make
+// a user namespace may listen at any port and address in a network namespace of his own,
+// so what happens there is never the host's.
+type origin struct {
+	owner.Container
+	// netns is the inode number; 0 with a container, and on the host.
+	netns uint32
+}
+
+// resources makes the resource of an origin, as resource_attributes configures it.
 type resources struct {
 	config           metadata.ResourceAttributesConfig
 	hostName         string
+	ownNetNS         uint32
 	include, exclude map[string]filter.Filter
 }
 
@@ -29,10 +43,11 @@ func metricFilters(c metadata.ResourceAttributeConfig) (include, exclude []filte
 	return c.MetricsInclude, c.MetricsExclude
 }
 
-func newResources(config metadata.ResourceAttributesConfig, hostName string, of filters) *resources {
+func newResources(config metadata.ResourceAttributesConfig, hostName string, ownNetNS uint32, of filters) *resources {
 	r := &resources{
 		config:   config,
 		hostName: clean.String(hostName),
+		ownNetNS: ownNetNS,
 		include:  map[string]filter.Filter{},
 		exclude:  map[string]filter.Filter{},
 	}
@@ -54,14 +69,22 @@ func newResources(config metadata.ResourceAttributesConfig, hostName string, of 
 	return r
 }
 
+func (r *resources) origin(c owner.Container, netns uint32) origin {
+	if c.ID != "" || netns == r.ownNetNS {
+		netns = 0
+	}
+	return origin{Container: c, netns: netns}
+}
+
 // build makes the resource, and reports whether the filters let it through.
-func (r *resources) build(c owner.Container) (pcommon.Resource, bool) {
-	c = cleaned(c)
+func (r *resources) build(from origin) (pcommon.Resource, bool) {
+	from = r.visible(from)
+	c := from.Container
 	builder := metadata.NewResourceBuilder(r.config)
 	if r.hostName != "" {
 		builder.SetHostName(r.hostName)
 	}
-	instance := r.hostName
+	instance := r.instance(from.netns)
 	if c.ID != "" {
 		builder.SetContainerID(c.ID)
 		instance = c.ID
@@ -69,7 +92,7 @@ func (r *resources) build(c owner.Container) (pcommon.Resource, bool) {
 	if c.PodUID != "" {
 		builder.SetK8sPodUID(c.PodUID)
 	}
-	if r.visible(c).Delegated {
+	if c.Delegated {
 		builder.SetTCPContainerDelegated(true)
 	}
 	if instance != "" {
@@ -77,6 +100,14 @@ func (r *resources) build(c owner.Container) (pcommon.Resource, bool) {
 	}
 	resource := builder.Emit()
 	return resource, r.allows(resource)
+}
+
+// instance is service.instance.id where no container is known.
+func (r *resources) instance(netns uint32) string {
+	if netns == 0 {
+		return r.hostName
+	}
+	return path.Join(r.hostName, "netns", strconv.FormatUint(uint64(netns), 10))
 }
 
 func (r *resources) allows(resource pcommon.Resource) bool {
@@ -93,9 +124,10 @@ func (r *resources) allows(resource pcommon.Resource) bool {
 	return true
 }
 
-// visible leaves of a container what its resource shows: containers that differ in
-// nothing else have to share their series.
-func (r *resources) visible(c owner.Container) owner.Container {
+// visible leaves of an origin what its resource shows: origins that differ in nothing
+// else have to share their series.
+func (r *resources) visible(from origin) origin {
+	c := &from.Container
 	if !r.config.ContainerID.Enabled && !r.config.ServiceInstanceID.Enabled {
 		c.ID = ""
 	}
@@ -105,7 +137,11 @@ func (r *resources) visible(c owner.Container) owner.Container {
 	if !r.config.TCPContainerDelegated.Enabled || c.ID == "" && c.PodUID == "" {
 		c.Delegated = false
 	}
-	return cleaned(c)
+	if !r.config.ServiceInstanceID.Enabled {
+		from.netns = 0
+	}
+	from.Container = cleaned(*c)
+	return from
 }
 
 func cleaned(c owner.Container) owner.Container {

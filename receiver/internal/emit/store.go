@@ -72,12 +72,12 @@ type identity struct {
 	ipv4       bool
 	listener   bool
 	executable string
-	container  owner.Container
+	origin     origin
 }
 
 // group is the bundles of one resource.
 type group struct {
-	container owner.Container
+	origin    origin
 	resource  pcommon.Resource
 	allowed   bool
 	bundles   []*bundle
@@ -104,7 +104,7 @@ type store struct {
 	bundles  map[identity]*bundle
 	ifaces   map[iface]*bundle
 	overflow *bundle
-	// groups begin with the host's, which interfaces and the overflow belong to.
+	// groups begin with the host's, which the overflow belongs to.
 	groups []*group
 	counts [metrics]int
 	// refused counts what went into the overflow for want of a series of its own.
@@ -120,7 +120,7 @@ func newStore(r *resources, limit int) store {
 		ifaces:    map[iface]*bundle{},
 		overflow:  &bundle{overflow: true},
 	}
-	host := s.group(owner.Container{})
+	host := s.group(origin{})
 	host.bundles = append(host.bundles, s.overflow)
 	return s
 }
@@ -141,9 +141,11 @@ func (s *store) find(series Series) *bundle {
 		return b
 	}
 	id := identity{port: series.Port, ipv4: series.IPv4, listener: series.Listener}
+	var container owner.Container
 	if w := series.Workload; w != nil {
-		id.executable, id.container = clean.String(w.Executable), s.resources.visible(w.Container)
+		id.executable, container = clean.String(w.Executable), w.Container
 	}
+	id.origin = s.resources.visible(s.resources.origin(container, series.NetNS))
 	b, ok := s.bundles[id]
 	if !ok {
 		if len(s.bundles) >= families*s.limit {
@@ -151,7 +153,7 @@ func (s *store) find(series Series) *bundle {
 		}
 		b = &bundle{identity: id, touched: true}
 		s.bundles[id] = b
-		g := s.group(id.container)
+		g := s.group(id.origin)
 		g.bundles = append(g.bundles, b)
 	}
 	if len(s.aliases) >= 2*families*s.limit {
@@ -170,19 +172,20 @@ func (s *store) iface(id iface) *bundle {
 		}
 		b = &bundle{iface: id, touched: true}
 		s.ifaces[id] = b
-		s.groups[0].bundles = append(s.groups[0].bundles, b)
+		g := s.group(s.resources.visible(origin{netns: id.netns}))
+		g.bundles = append(g.bundles, b)
 	}
 	return b
 }
 
-func (s *store) group(container owner.Container) *group {
+func (s *store) group(from origin) *group {
 	for _, g := range s.groups {
-		if g.container == container {
+		if g.origin == from {
 			return g
 		}
 	}
-	g := &group{container: container}
-	g.resource, g.allowed = s.resources.build(container)
+	g := &group{origin: from}
+	g.resource, g.allowed = s.resources.build(from)
 	s.groups = append(s.groups, g)
 	return g
 }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emit
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// otherNetNS is a namespace that anybody may have made.
+const otherNetNS = 4026532999
+
+// instances are the values of service.instance.id that a metric has, with its values.
+func instances(data pmetric.Metrics, name string) map[string][]int64 {
+	found := map[string][]int64{}
+	each(data, func(resource pcommon.Resource, m pmetric.Metric) {
+		if m.Name() != name {
+			return
+		}
+		id, _ := resource.Attributes().Get("service.instance.id")
+		for _, p := range m.Sum().DataPoints().All() {
+			found[id.Str()] = append(found[id.Str()], p.IntValue())
+		}
+	})
+	return found
+}
+
+func process(executable string, container owner.Container) *owner.Process {
+	return &owner.Process{
+		Key:      owner.Key{PID: 7},
+		Workload: &owner.Workload{Executable: executable, Container: container},
+	}
+}
+
+// TestSeriesOfAnotherNamespace lets a namespace use the host's port, with a process of the
+// host's name: the host's series stay as they are, and so do a known container's.
+func TestSeriesOfAnotherNamespace(t *testing.T) {
+	r := newRig(MetricsOptions{})
+	sshd := process("sshd", owner.Container{}).Workload
+	r.Opened(Series{NetNS: ownNetNS, Port: 22, IPv4: true, Workload: sshd}, 5)
+	r.Opened(Series{NetNS: otherNetNS, Port: 22, IPv4: true, Workload: sshd}, 1000)
+	r.Opened(Series{NetNS: otherNetNS, Port: 22, IPv4: true, Workload: process("sshd", owner.Container{ID: "known"}).Workload}, 7)
+	r.Opened(Series{NetNS: otherNetNS + 1, Port: 22, IPv4: true, Workload: process("sshd", owner.Container{ID: "known"}).Workload}, 1)
+	r.AddCount(Series{NetNS: ownNetNS}, connection.Failures, "refused", 2)
+	r.AddCount(Series{NetNS: otherNetNS}, connection.Failures, "refused", 3)
+	r.SetInterface(packet.Interface{Name: "eth0", Fragments: 10})
+	r.SetInterface(packet.Interface{Name: "eth0", NetNS: otherNetNS, Fragments: 20})
+	data := r.pass(time.Second)
+	require.Equal(t, map[string][]int64{"web-1": {5}, "web-1/netns/4026532999": {1000}, "known": {8}},
+		instances(data, "tcp.server.connection.opened"))
+	require.Equal(t, map[string][]int64{"web-1": {2}, "web-1/netns/4026532999": {3}},
+		instances(data, "tcp.server.connection.failed"))
+	require.Equal(t, map[string][]int64{"web-1": {10}, "web-1/netns/4026532999": {20}},
+		instances(data, "tcp.server.fragments"))
+}
+
+// TestSeriesWithoutInstance sums up what nothing would tell apart.
+func TestSeriesWithoutInstance(t *testing.T) {
+	r := newRig(MetricsOptions{}, func(c *metadata.MetricsBuilderConfig) {
+		c.ResourceAttributes.ServiceInstanceID.Enabled = false
+	})
+	r.Opened(Series{NetNS: ownNetNS, Port: 22}, 5)
+	r.Opened(Series{NetNS: otherNetNS, Port: 22}, 1000)
+	require.Equal(t, map[string][]int64{"": {1005}}, instances(r.pass(time.Second), "tcp.server.connection.opened"))
+}
+
+// TestRecordsOfAnotherNamespace: what is known of a record decides its resource.
+func TestRecordsOfAnotherNamespace(t *testing.T) {
+	pod := owner.Container{PodUID: "5a1f0c3e-8b2d-4e6f-9a7c-0d1e2f3a4b5c"}
+	for _, test := range []struct {
+		name    string
+		netns   uint32
+		process *owner.Process
+		want    string
+	}{
+		{"the host", ownNetNS, process("sshd", owner.Container{}), "web-1"},
+		{"an unknown process of the host", ownNetNS, nil, "web-1"},
+		{"another namespace", otherNetNS, process("sshd", owner.Container{}), "web-1/netns/4026532999"},
+		{"an unknown process there", otherNetNS, nil, "web-1/netns/4026532999"},
+		{"a container there", otherNetNS, process("sshd", owner.Container{ID: "known"}), "known"},
+		{"a container of the host's namespace", ownNetNS, process("sshd", owner.Container{ID: "known"}), "known"},
+		{"a pod there, the container unknown", otherNetNS, process("sshd", pod), "web-1/netns/4026532999"},
+	} {
+		l := testLogs(allEvents())
+		instance := func(added bool) string {
+			require.True(t, added)
+			id, ok := l.Take().Logs.ResourceLogs().At(0).Resource().Attributes().Get("service.instance.id")
+			require.True(t, ok)
+			return id.Str()
+		}
+		opened, closed, selected := testOpened(), testClosed(), testPacket()
+		opened.NetNS, closed.NetNS, selected.NetNS = test.netns, test.netns, test.netns
+		require.Equal(t, test.want, instance(l.Opened(opened, test.process, owner.ByListener)), test.name)
+		require.Equal(t, test.want, instance(l.Closed(closed, test.process, owner.ByListener)), test.name)
+		require.Equal(t, test.want, instance(l.Packet(selected, test.process, owner.ByListener)), test.name)
+		if test.process == nil {
+			failed := testFailed()
+			failed.NetNS = test.netns
+			require.Equal(t, test.want, instance(l.Failed(failed)), test.name)
+		}
+	}
+}
