@@ -124,6 +124,7 @@ func (c *collector) balance(condition func(books) bool) books {
 // TestBooks lets things go wrong at each place and checks that every connection is
 // accounted for: delivered, still open, waiting or lost, and where.
 func TestBooks(t *testing.T) {
+	needing(t, "live")
 	const port = 28100
 	tests := []struct {
 		name     string

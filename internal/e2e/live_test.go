@@ -15,6 +15,7 @@ import (
 // TestOpenBeforeAndAfter holds connections from before the collector starts until
 // after it has stopped: they are active, their bytes count, and no close is made up.
 func TestOpenBeforeAndAfter(t *testing.T) {
+	needing(t, "live", "existing_connection")
 	const (
 		port          = 28120
 		number        = 5
@@ -68,6 +69,7 @@ func TestOpenBeforeAndAfter(t *testing.T) {
 // TestHalfOpen runs the collector where the handshakes fail: packets are watched in
 // its own network namespace only.
 func TestHalfOpen(t *testing.T) {
+	needing(t, "packet")
 	const port = 28130
 	n := newNetwork(t)
 	n.server.startServer(t, port)

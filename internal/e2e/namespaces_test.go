@@ -17,6 +17,7 @@ import (
 // TestNetworkNamespaces looks from the host at the packets of a container that is
 // started later, and does not keep it from ending.
 func TestNetworkNamespaces(t *testing.T) {
+	needing(t, "packet", "network_namespaces")
 	const (
 		port   = 28170
 		number = 7

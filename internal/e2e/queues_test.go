@@ -71,6 +71,7 @@ func untilTheEnd() error {
 // TestQueues has two containers listen on one port and accept nobody: their queues
 // are what ss shows in each, and what was turned away is what the kernel counted.
 func TestQueues(t *testing.T) {
+	needing(t, "queue")
 	const port, callers = 28160, 8
 	type container struct {
 		*network

@@ -84,6 +84,7 @@ func (c *collector) checkLastBooks() {
 // takes what it gets and while it refuses: what can't be handed over in time is
 // counted, and the next life works.
 func TestReload(t *testing.T) {
+	needing(t, "live")
 	const port = 28180
 	n := newNetwork(t)
 	n.server.startNginx(t, nginxPorts{port, port + 1, port + 2, port + 3, port + 4, port + 5})

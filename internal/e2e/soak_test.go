@@ -58,6 +58,7 @@ type soak struct {
 // go, and checks that none of it stays: memory, descriptors, threads and goroutines
 // are flat, the books balance in every life, and the kernel holds nothing afterwards.
 func TestSoak(t *testing.T) {
+	needing(t, "live", "packet", "network_namespaces")
 	duration, err := time.ParseDuration(os.Getenv(soakVariable))
 	require.NoError(t, err, "%s must be a duration: run make soak", soakVariable)
 	require.GreaterOrEqual(t, duration, 30*time.Second, "too short to tell anything")
