@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/strict"
 )
 
 // Values of Config.Histograms.
@@ -211,6 +213,10 @@ func createDefaultConfig() *Config {
 		ResourceAttributes: metadata.DefaultResourceAttributesConfig(),
 	}
 }
+
+// Unmarshal refuses what the decoder would silently change, such as a fraction where a
+// whole number is meant. It implements confmap.Unmarshaler.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return strict.Unmarshal(conf, c) }
 
 func (c *Config) logsConfig() metadata.LogsBuilderConfig {
 	return metadata.LogsBuilderConfig{Events: c.Events, ResourceAttributes: c.ResourceAttributes}

@@ -19,8 +19,13 @@ import (
 // defaults are the Go defaults as a tree of plain values, durations as Go writes them.
 func defaults(t *testing.T) map[string]any {
 	t.Helper()
+	return tree(t, createDefaultConfig())
+}
+
+func tree(t *testing.T, cfg *Config) map[string]any {
+	t.Helper()
 	conf := confmap.New()
-	require.NoError(t, conf.Marshal(createDefaultConfig()))
+	require.NoError(t, conf.Marshal(cfg))
 	return plain(conf.ToStringMap()).(map[string]any)
 }
 
@@ -62,6 +67,7 @@ type schema struct {
 	Maximum    *float64           `yaml:"maximum"`
 	Enum       []string           `yaml:"enum"`
 	Type       any                `yaml:"type"`
+	Ref        string             `yaml:"$ref"`
 	Additional *bool              `yaml:"additionalProperties"`
 }
 

@@ -190,6 +190,8 @@ func checkPatterns(f *faults, key string, patterns []string) []string {
 	return patterns
 }
 
+func isPattern(text string) bool { return strings.ContainsAny(text, `*?[\`) }
+
 func checkPattern(pattern string) error {
 	if pattern == "" {
 		return errors.New("an interface name is missing")
@@ -197,7 +199,7 @@ func checkPattern(pattern string) error {
 	if strings.ContainsAny(pattern, "/ \t\n") {
 		return errors.New("interface names hold neither slash nor space")
 	}
-	if strings.ContainsAny(pattern, `*?[\`) {
+	if isPattern(pattern) {
 		_, err := path.Match(pattern, "")
 		return err
 	}

@@ -77,6 +77,7 @@ func (c *Config) Validate() error {
 	inRange(&f, "batch::max_age", c.Batch.MaxAge, minBatchAge, maxBatchAge)
 	inRange(&f, "queue::max_bytes", c.Queue.MaxBytes, minQueueBytes, maxQueueBytes)
 	c.validateNeeds(&f)
+	c.validateSelections(&f)
 	validateRetry(&f, &c.Retry)
 	c.Limits.validate(&f)
 	return errors.Join(f...)

@@ -78,6 +78,11 @@ func TestBadConfiguration(t *testing.T) {
 		{"ring buffer of no power of two", "limits: {ring_bytes: 5000}", "limits::ring_bytes"},
 		{"interface that does not exist", "interfaces: {include: [nosuch0]}", "nosuch0"},
 		{"half-open attempts without packets", "{tc: {mode: off}, connections: {half_open: true}}", "connections::half_open"},
+		{"a fraction", "packets: {sample_rate: 0.01}", "packets::sample_rate: 0.01 is not a whole number"},
+		{"a duration without a unit", "collection_interval: 10", "collection_interval: 10 has no unit; write 10s for seconds"},
+		{"a list for a mapping", "ports: [80]", "ports: [80] is not a mapping; its keys are include and exclude"},
+		{"a size with a unit", "limits: {ring_bytes: 16MiB}", `limits::ring_bytes: "16MiB" is not a whole number; write 16777216`},
+		{"no interface is left", `{interfaces: {exclude: ["*"]}, packets: {flags: [syn]}}`, "interfaces::exclude: leaves no interface"},
 		{"retry in no time", "retry_on_failure: {initial_interval: 0s}", "retry_on_failure::initial_interval"},
 	}
 	for _, test := range tests {
