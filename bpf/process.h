@@ -13,8 +13,9 @@
 const volatile bool attribute_process = true;
 
 /*
- * Processes already told to user space. A hook inserts at first sight; the LRU
- * forgets, and a process seen again is then told again.
+ * Processes that user space knows. The socket hooks and the scans insert at first
+ * sight, the hooks of exec and of moves look up; whoever finds the ring full deletes. Full:
+ * the LRU forgets, and a process seen again is announced again.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -107,20 +108,38 @@ static __always_inline void describe_process(struct task_struct *task,
 		BPF_CORE_READ_STR_INTO(&record->comm, task, group_leader, comm);
 }
 
-/* Tells user space of the current process. Rare, so out of the hooks' line of code. */
-static __noinline void announce_process(const struct process_key *key)
+static __always_inline void note_announced(const struct process_key *key)
+{
+	__u8 announced = 1;
+
+	bpf_map_update_elem(&processes, key, &announced, BPF_ANY);
+}
+
+/* Describes a process to user space. Rare, so out of the hooks' line of code. */
+static __noinline void announce_process(struct task_struct *task, const struct process_key *key)
 {
 	struct process_record *record;
-	__u8 told = 1;
 
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		ledger_add(LEDGER_LOST_RING_PROCESS, 1);
+		/* What user space knows may be old: the next sight announces it. */
+		bpf_map_delete_elem(&processes, key);
 		return;
 	}
-	describe_process((void *)bpf_get_current_task(), key, record);
+	describe_process(task, key, record);
 	submit(record);
-	bpf_map_update_elem(&processes, key, &told, BPF_ANY);
+	note_announced(key);
+}
+
+/* A process executes another program, or was moved to another cgroup. */
+static __always_inline void process_changed(struct task_struct *task)
+{
+	struct process_key key;
+
+	task_key(task, &key);
+	if (bpf_map_lookup_elem(&processes, &key))
+		announce_process(task, &key);
 }
 
 /*
@@ -157,7 +176,7 @@ static __always_inline void own_by_current(struct owner *owner, __u32 source)
 		return;
 	owner->source = source;
 	if (!bpf_map_lookup_elem(&processes, &owner->process))
-		announce_process(&owner->process);
+		announce_process((void *)bpf_get_current_task(), &owner->process);
 }
 
 #endif

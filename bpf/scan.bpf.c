@@ -100,6 +100,7 @@ int scan_listeners(struct bpf_iter__task_file *ctx)
 		task_key(task, &listener->owner.process);
 		listener->owner.source = OWNER_LISTENER;
 		describe_process(task, &listener->owner.process, &record.process);
+		note_announced(&listener->owner.process);
 	}
 	bpf_seq_write(seq, &record, sizeof(record));
 	return 0;
@@ -183,6 +184,7 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 		task_key(task, &connection.owner.process);
 		connection.owner.source = OWNER_HOLDER;
 		describe_process(task, &connection.owner.process, &process);
+		note_announced(&connection.owner.process);
 		/* A full stream drops the record and runs us again for the same file. */
 		if (bpf_seq_write(seq, &process, sizeof(process)))
 			return 0;

@@ -8,6 +8,7 @@
  *   tcp_retransmit_synack, kfree_skb   -> counters per port, failed attempts
  *   security_sock_graft, or sys_exit_accept{,4}    -> who accepted, and when
  *   tcp_conn_request, tcp_v4/6_syn_recv_sock       -> overflows of the accept queue
+ *   sched_process_exec, cgroup_attach_task         -> owners that are others now
  *
  * Why destroy: since 6.1 (commit 05b24ff9b2cf) the kernel does not run a program inside
  * itself on one CPU, it skips the inner run (recursion_misses), and a softirq may interrupt a
@@ -297,6 +298,25 @@ int ack6_kprobe(struct pt_regs *ctx)
 {
 	ack_arrived((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
 		    (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET6);
+	return 0;
+}
+
+/* -- owners that change ---------------------------------------------------------- */
+
+/* Rare beside what execve(2) and a write to cgroup.procs cost. */
+
+SEC("raw_tp/sched_process_exec")
+int exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	process_changed((void *)ctx->args[0]);
+	return 0;
+}
+
+/* Whoever moves a process is current, not the process. */
+SEC("raw_tp/cgroup_attach_task")
+int cgroup_move(struct bpf_raw_tracepoint_args *ctx)
+{
+	process_changed((void *)ctx->args[2]);
 	return 0;
 }
 

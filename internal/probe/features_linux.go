@@ -130,6 +130,7 @@ const (
 	packetFeature     = "packet"
 	namespacesFeature = "network_namespaces"
 	acceptFeature     = "accept"
+	ownerFeature      = "owner_change"
 	overflowAtSYN     = "accept_queue_overflow_syn"
 	overflowAtACK     = "accept_queue_overflow_ack"
 	overflowAtACK6    = "accept_queue_overflow_ack6"
@@ -170,6 +171,14 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 		{
 			name: acceptFeature, gives: "the accepting process, time in the accept queue", wanted: cfg.Process || cfg.Accepts,
 			ways: acceptWays(cfg),
+		},
+		{
+			name: ownerFeature, gives: "owners after they execute another program or move to another cgroup",
+			wanted: cfg.Process,
+			ways: []way{{
+				{program: "exec", kind: hookRaw, at: "sched_process_exec"},
+				{program: "cgroup_move", kind: hookRaw, at: "cgroup_attach_task"},
+			}},
 		},
 		overflow(cfg, overflowAtSYN, function{"syn", "tcp_conn_request", argument{2, "sock"}}),
 		overflow(cfg, overflowAtACK, function{"ack4", "tcp_v4_syn_recv_sock", argument{2, "request_sock"}}),

@@ -38,6 +38,9 @@ func roles() map[string]func(*json.Decoder, *json.Encoder) error {
 		"probe":      playProbe,
 		"tracepoint": playTracepoint,
 		"server":     playServer,
+		"launcher":   playLauncher,
+		"daemon":     playDaemon,
+		"nothing":    playNothing,
 	}
 }
 

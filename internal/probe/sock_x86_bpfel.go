@@ -380,8 +380,10 @@ const (
 	sockProgAck4Kprobe              = "ack4_kprobe"
 	sockProgAck6Fentry              = "ack6_fentry"
 	sockProgAck6Kprobe              = "ack6_kprobe"
+	sockProgCgroupMove              = "cgroup_move"
 	sockProgDestroy                 = "destroy"
 	sockProgDrop                    = "drop"
+	sockProgExec                    = "exec"
 	sockProgGraftFentry             = "graft_fentry"
 	sockProgGraftKprobe             = "graft_kprobe"
 	sockProgReceiveReset            = "receive_reset"
@@ -458,8 +460,10 @@ type sockProgramSpecs struct {
 	Ack4Kprobe       *ebpf.ProgramSpec `ebpf:"ack4_kprobe"`
 	Ack6Fentry       *ebpf.ProgramSpec `ebpf:"ack6_fentry"`
 	Ack6Kprobe       *ebpf.ProgramSpec `ebpf:"ack6_kprobe"`
+	CgroupMove       *ebpf.ProgramSpec `ebpf:"cgroup_move"`
 	Destroy          *ebpf.ProgramSpec `ebpf:"destroy"`
 	Drop             *ebpf.ProgramSpec `ebpf:"drop"`
+	Exec             *ebpf.ProgramSpec `ebpf:"exec"`
 	GraftFentry      *ebpf.ProgramSpec `ebpf:"graft_fentry"`
 	GraftKprobe      *ebpf.ProgramSpec `ebpf:"graft_kprobe"`
 	ReceiveReset     *ebpf.ProgramSpec `ebpf:"receive_reset"`
@@ -611,8 +615,10 @@ type sockPrograms struct {
 	Ack4Kprobe       *ebpf.Program `ebpf:"ack4_kprobe"`
 	Ack6Fentry       *ebpf.Program `ebpf:"ack6_fentry"`
 	Ack6Kprobe       *ebpf.Program `ebpf:"ack6_kprobe"`
+	CgroupMove       *ebpf.Program `ebpf:"cgroup_move"`
 	Destroy          *ebpf.Program `ebpf:"destroy"`
 	Drop             *ebpf.Program `ebpf:"drop"`
+	Exec             *ebpf.Program `ebpf:"exec"`
 	GraftFentry      *ebpf.Program `ebpf:"graft_fentry"`
 	GraftKprobe      *ebpf.Program `ebpf:"graft_kprobe"`
 	ReceiveReset     *ebpf.Program `ebpf:"receive_reset"`
@@ -632,8 +638,10 @@ func (p *sockPrograms) Close() error {
 		p.Ack4Kprobe,
 		p.Ack6Fentry,
 		p.Ack6Kprobe,
+		p.CgroupMove,
 		p.Destroy,
 		p.Drop,
+		p.Exec,
 		p.GraftFentry,
 		p.GraftKprobe,
 		p.ReceiveReset,
