@@ -34,6 +34,10 @@ type Config struct {
 	MetricExpiration time.Duration `mapstructure:"metric_expiration"`
 	// Histograms is "explicit" or "exponential".
 	Histograms string `mapstructure:"histograms"`
+	// OnMissing says what becomes of events and metrics that are asked for and that the
+	// kernel can't give: "report" makes them a permanent error of the component's status,
+	// "fail" a failure of Start.
+	OnMissing string `mapstructure:"on_missing"`
 
 	Ports       PortsConfig       `mapstructure:"ports"`
 	Clients     ClientsConfig     `mapstructure:"clients"`
@@ -192,6 +196,7 @@ func createDefaultConfig() *Config {
 		CollectionInterval: 10 * time.Second,
 		MetricExpiration:   5 * time.Minute,
 		Histograms:         histogramsExplicit,
+		OnMissing:          onMissingReport,
 		Interfaces:         InterfacesConfig{Include: []string{"*"}, Exclude: []string{"lo"}},
 		TC:                 TCConfig{Mode: string(probe.TCAuto), Position: positionFirst},
 		Connections:        ConnectionsConfig{HandshakeTimeout: 10 * time.Second},

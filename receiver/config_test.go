@@ -177,6 +177,7 @@ func TestInvalid(t *testing.T) {
 		{"tc mode", func(c *Config) { c.TC.Mode = "xdp" }, `tc::mode: "xdp" is unknown, allowed are ["auto" "tcx" "clsact" "off"]`},
 		{"tc position", func(c *Config) { c.TC.Position = "" }, `tc::position: "" is unknown, allowed are ["first" "last"]`},
 		{"flags", func(c *Config) { c.Packets.Flags = []string{"syn", "SYN"} }, `packets::flags[1]: "SYN" is unknown, allowed are ["syn" "syn_ack" "rst" "fin" "data" "ack" "abnormal"]`},
+		{"on_missing", func(c *Config) { c.OnMissing = "ignore" }, `on_missing: "ignore" is unknown, allowed are ["report" "fail"]`},
 		{"histograms", func(c *Config) { c.Histograms = "both" }, `histograms: "both" is unknown, allowed are ["explicit" "exponential"]`},
 		{"interval", func(c *Config) { c.CollectionInterval = -time.Second }, `collection_interval: -1s is out of range, allowed are 100ms to 24h0m0s`},
 		{"expiration", func(c *Config) { c.MetricExpiration = 9 * time.Second }, `metric_expiration: 9s is shorter than collection_interval (10s)`},

@@ -67,6 +67,7 @@ func (c *Config) Validate() error {
 		f.add("metric_expiration", "%s is shorter than collection_interval (%s)", c.MetricExpiration, c.CollectionInterval)
 	}
 	oneOf(&f, "histograms", c.Histograms, histogramsExplicit, histogramsExponential)
+	oneOf(&f, "on_missing", c.OnMissing, onMissingReport, onMissingFail)
 	oneOf(&f, "tc::mode", c.TC.Mode,
 		string(probe.TCAuto), string(probe.TCX), string(probe.TCClsact), string(probe.TCOff))
 	oneOf(&f, "tc::position", c.TC.Position, positionFirst, positionLast)

@@ -10,7 +10,8 @@ import (
 )
 
 // Diagnose tries what a receiver with this configuration would use on this host, and
-// every other way to the same facts. Nothing stays attached. It fails for a
+// every other way to the same facts. Nothing stays attached. In pipelines of both signals,
+// what is asked for and can't be given is the diagnosis' Error. It fails for a
 // configuration that is not valid and where not even the maps can be made.
 func Diagnose(cfg *Config) (*probe.Diagnosis, error) {
 	if err := cfg.Validate(); err != nil {
@@ -23,5 +24,18 @@ func Diagnose(cfg *Config) (*probe.Diagnosis, error) {
 	if len(f) > 0 {
 		return nil, errors.Join(f...)
 	}
-	return probe.Diagnose(kernel)
+	diagnosis, err := probe.Diagnose(kernel)
+	if err != nil || diagnosis.Error != "" {
+		return diagnosis, err
+	}
+	var states []probe.HookState
+	for i := range diagnosis.Features {
+		if f := &diagnosis.Features[i]; f.Wanted {
+			states = append(states, f.State())
+		}
+	}
+	if err := cfg.lacking(true, true, states); err != nil {
+		diagnosis.Error = err.Error()
+	}
+	return diagnosis, nil
 }

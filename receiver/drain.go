@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -45,7 +43,7 @@ type drain struct {
 	maxAge   time.Duration
 	// flushTime bounds the last drain.
 	flushTime time.Duration
-	host      component.Host
+	status    *status
 	warn      *limitedWarning
 	losses    *lossWatch
 	// publish takes the metrics after a snapshot.
@@ -155,9 +153,9 @@ func (d *drain) health(fails *bool, attempted string, err error) {
 		err = cleaned(fmt.Errorf("%s: %w", attempted, err))
 		d.warn.log("reading from the kernel failed", zap.Error(err))
 		if !failed {
-			componentstatus.ReportStatus(d.host, componentstatus.NewRecoverableErrorEvent(err))
+			d.status.failed(err)
 		}
 	case failed && !d.drainFails && !d.snapshotFails:
-		reportHooks(d.host, d.kernel.Hooks())
+		d.status.hooks(d.kernel.Hooks())
 	}
 }

@@ -55,10 +55,12 @@ type fakeKernel struct {
 
 func newFakeKernel(t testing.TB) *fakeKernel {
 	return &fakeKernel{
-		t:     t,
-		wake:  make(chan struct{}, 1),
-		live:  make(map[uint64]connection.Live),
-		hooks: []probe.HookState{{Name: "tp_btf/inet_sock_set_state", Gives: "connections", Attached: true}},
+		t:    t,
+		wake: make(chan struct{}, 1),
+		live: make(map[uint64]connection.Live),
+		hooks: []probe.HookState{{
+			Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Gives: "connections", Attached: true,
+		}},
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"math/bits"
 
 	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
 const (
-	// Memory of the machine for each connection and for each byte of the ring buffer. A
+	// Memory for each connection and for each byte of the ring buffer. A
 	// machine of 8 GiB has the greatest sizes, and one with more has no greater ones, so
 	// that the defaults never take more than docs/limits.md says.
 	memoryPerConnection               = 64 << 10
@@ -25,11 +27,16 @@ const (
 	tablesPerMap = 4
 )
 
-// sized is the limits with those that go by the machine's memory decided.
+// sized is the limits with those decided that go by the memory of the machine, or of the
+// cgroup where that has a lower limit.
 func (l LimitsConfig) sized(root fs.FS) LimitsConfig {
 	memory, err := totalMemory(root)
 	if err != nil {
 		memory = math.MaxUint64 // the greatest sizes
+	}
+	// A cgroup's limit is on the kernel's maps as well.
+	if _, limit := probe.MemoryLimit(root); limit != 0 {
+		memory = min(memory, limit)
 	}
 	if l.Connections == 0 {
 		l.Connections = share(memory, memoryPerConnection, leastConnections, mostConnections)

@@ -38,6 +38,17 @@ func TestLimitsByMemory(t *testing.T) {
 	assert.Equal(t, 131072, createDefaultConfig().Limits.sized(fstest.MapFS{}).Connections)
 }
 
+// TestLimitsByCgroup: the kernel's maps are charged to the cgroup.
+func TestLimitsByCgroup(t *testing.T) {
+	sized := createDefaultConfig().Limits.sized(fstest.MapFS{
+		"proc/meminfo":             {Data: []byte("MemTotal:        8388608 kB\n")},
+		"proc/self/cgroup":         {Data: []byte("0::/\n")},
+		"sys/fs/cgroup/memory.max": {Data: []byte("1073741824\n")},
+	})
+	assert.Equal(t, 16384, sized.Connections)
+	assert.Equal(t, 2<<20, sized.RingBytes)
+}
+
 // TestWarningsNameSettings: what a warning says to raise must be a key, and every
 // loss that has a limit must name one.
 func TestWarningsNameSettings(t *testing.T) {

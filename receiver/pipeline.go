@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
@@ -44,7 +43,7 @@ type pipeline struct {
 	cancel context.CancelFunc
 }
 
-func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, error) {
+func newPipeline(r *tcpReceiver, k kernel) (*pipeline, error) {
 	report, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
 		ReceiverID:             r.set.ID,
 		Transport:              transport,
@@ -106,7 +105,6 @@ func newPipeline(r *tcpReceiver, k kernel, host component.Host) (*pipeline, erro
 		interval:  r.cfg.CollectionInterval,
 		maxAge:    r.cfg.Batch.MaxAge,
 		flushTime: r.env.flushTime,
-		host:      host,
 		warn:      &limitedWarning{logger: r.set.Logger},
 		losses:    p.losses,
 		publish:   publish,

@@ -73,9 +73,10 @@ func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
 	return &tcpReceiver{cfg: &sized, set: set, env: env}
 }
 
-// Start loads and attaches the kernel side. It fails only when nothing attaches; what
-// else is missing is said in one line each. The context is not kept. After Shutdown
-// it may be called again.
+// Start loads and attaches the kernel side. Where something that is asked for is missing
+// it fails if the operator can do something about that, or wants it to fail; else the
+// status is a permanent error. What else is missing is said in one line each. The context
+// is not kept. After Shutdown it may be called again.
 func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	var f faults
 	cfg := r.cfg.probeConfig(&f)
@@ -93,9 +94,14 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	r.books = &ledger.Ledger{}
 	k, err := r.env.newKernel(cfg, r.set.Logger)
 	if err != nil {
-		return fmt.Errorf("prepare the kernel side: %w", err)
+		err = fmt.Errorf("prepare the kernel side: %w", err)
+		if r.cfg.OnMissing == onMissingFail || !probe.Unsupported(err) {
+			return err
+		}
+		r.reportLacking(&status{host: host, lacking: err}, nil)
+		return nil
 	}
-	p, err := newPipeline(r, k, host)
+	p, err := newPipeline(r, k)
 	if err != nil {
 		return errors.Join(err, k.Close())
 	}
@@ -103,14 +109,28 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 		p.telemetry.Shutdown()
 		return errors.Join(cleaned(fmt.Errorf("start the kernel side: %w", err)), k.Close())
 	}
-	r.cfg.Limits.log(r.set.Logger, k)
 	hooks := k.Hooks()
+	lacking := r.cfg.lacking(r.logs != nil, r.metrics != nil, hooks)
+	if lacking != nil && (r.cfg.OnMissing == onMissingFail || probe.Mendable(lacking)) {
+		p.telemetry.Shutdown()
+		return errors.Join(lacking, k.Close())
+	}
+	r.cfg.Limits.log(r.set.Logger, k)
 	logHooks(r.set.Logger, hooks)
-	reportHooks(host, hooks)
+	p.drain.status = &status{host: host, lacking: lacking}
+	r.reportLacking(p.drain.status, hooks)
 	p.drain.last.Store(&probe.Snapshot{Hooks: hooks})
 	r.pipeline = p
 	p.start()
 	return nil
+}
+
+// reportLacking reports the status, and says in the log as well when it is bad.
+func (r *tcpReceiver) reportLacking(s *status, hooks []probe.HookState) {
+	s.hooks(hooks)
+	if s.lacking != nil {
+		r.set.Logger.Warn("this kernel can't give what is asked for", zap.Error(s.lacking))
+	}
 }
 
 // warnUnused tells of packets that are selected for nobody.

@@ -205,13 +205,14 @@ func TestMissingHooks(t *testing.T) {
 	const state = "tp_btf/inet_sock_set_state"
 	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
 		k.hooks = []probe.HookState{
-			{Name: state, Attached: true},
+			{Feature: probe.FeatureConnection, Name: state, Attached: true},
 			{Name: state, Gives: "their end", Err: errors.New("refused")},
 			{Name: state, Attached: true},
 			{Name: "raw_tp/kfree_skb", Gives: "drops", Err: errors.New("permission denied")},
 			{Name: "accept", Gives: "who accepted"},
 			{Name: "tc/ingress", Gives: "packets", Err: errors.New("CAP_NET_ADMIN is missing")},
 			{Name: "tc/egress", Gives: "packets", Err: errors.New("CAP_NET_ADMIN is missing")},
+			{Name: "setns", Gives: "other namespaces", Err: errors.New("CAP_NET_ADMIN is missing")},
 		}
 	}}
 	core, messages := observer.New(zap.WarnLevel)
@@ -226,11 +227,13 @@ func TestMissingHooks(t *testing.T) {
 	assert.Equal(t, map[string]any{
 		"hook." + state: "refused", "hook.raw_tp/kfree_skb": "permission denied", "hook.accept": "off",
 		"hook.tc/ingress": "CAP_NET_ADMIN is missing", "hook.tc/egress": "CAP_NET_ADMIN is missing",
+		"hook.setns": "CAP_NET_ADMIN is missing",
 	}, event.Attributes().AsRaw())
 	lines := messages.FilterField(zap.String("lost", "drops")).All()
 	require.Len(t, lines, 1)
 	assert.Equal(t, "permission denied", lines[0].ContextMap()["error"])
-	assert.Equal(t, 3, messages.Len(), "one line for each thing that is lost, none for one that is off")
+	require.Len(t, messages.FilterField(zap.String("lost", "packets; other namespaces")).All(), 1)
+	assert.Equal(t, 3, messages.Len(), "one line for each cause, none for one that is off")
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 

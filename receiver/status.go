@@ -3,6 +3,10 @@
 package receiver
 
 import (
+	"errors"
+	"slices"
+	"strings"
+
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -12,9 +16,23 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
-// reportHooks reports the status OK, with the state of each hook as an attribute: a
-// missing hook takes a fact away, not the receiver.
-func reportHooks(host component.Host, hooks []probe.HookState) {
+// status is the component's, as it reports it.
+type status struct {
+	host component.Host
+	// lacking is why something that is asked for will never be given; nil when all is.
+	lacking error
+}
+
+// failed reports an error that may pass.
+func (s *status) failed(err error) {
+	if s.lacking == nil {
+		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
+	}
+}
+
+// hooks reports the status OK, or the permanent error, with the state of each hook as an
+// attribute: a missing hook takes a fact away, not the receiver.
+func (s *status) hooks(hooks []probe.HookState) {
 	attributes := pcommon.NewMap()
 	attributes.EnsureCapacity(len(hooks))
 	for i := range hooks {
@@ -27,8 +45,13 @@ func reportHooks(host component.Host, hooks []probe.HookState) {
 		}
 		attributes.PutStr(name, hookState(&hooks[i]))
 	}
-	componentstatus.ReportStatus(host,
-		componentstatus.NewEvent(componentstatus.StatusOK, componentstatus.WithAttributes(attributes)))
+	as := componentstatus.WithAttributes(attributes)
+	if s.lacking == nil {
+		componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK, as))
+		return
+	}
+	componentstatus.ReportStatus(s.host,
+		componentstatus.NewEvent(componentstatus.StatusPermanentError, componentstatus.WithError(s.lacking), as))
 }
 
 func hookState(h *probe.HookState) string {
@@ -42,20 +65,49 @@ func hookState(h *probe.HookState) string {
 	}
 }
 
-// logHooks says in one line each what this host can't give, and why; then that the
-// rest works. Hooks that give the same thing share a line.
+// logHooks says in one line for each cause what this host can't give; then how many
+// hooks are in use.
 func logHooks(logger *zap.Logger, hooks []probe.HookState) {
+	type loss struct {
+		names, gives []string
+		err          error
+	}
 	attached := 0
-	told := make(map[string]bool)
+	losses := make(map[string]*loss)
+	var causes []string
 	for i := range hooks {
-		switch h := &hooks[i]; {
-		case h.Attached:
+		h := &hooks[i]
+		if h.Attached {
 			attached++
-		case h.Err != nil && !told[h.Gives]:
-			told[h.Gives] = true
-			logger.Warn("a hook of the kernel is missing, the rest works",
-				zap.String("hook", h.Name), zap.String("lost", h.Gives), zap.Error(h.Err))
 		}
+		if h.Attached || h.Err == nil {
+			continue
+		}
+		cause := probe.Reason(h.Err)
+		known := losses[cause]
+		if known == nil {
+			known = &loss{err: h.Err}
+			losses[cause] = known
+			causes = append(causes, cause)
+		}
+		known.names = add(known.names, h.Name)
+		known.gives = add(known.gives, h.Gives)
+	}
+	for _, cause := range causes {
+		l := losses[cause]
+		if len(l.names) > 1 {
+			l.err = errors.New(cause)
+		}
+		logger.Warn("a hook of the kernel is missing", zap.String("hook", strings.Join(l.names, ", ")),
+			zap.String("lost", strings.Join(l.gives, "; ")), zap.Error(l.err))
 	}
 	logger.Info("watching inbound TCP", zap.Int("hooks", attached))
+}
+
+// add appends what is not there yet.
+func add(all []string, one string) []string {
+	if slices.Contains(all, one) {
+		return all
+	}
+	return append(all, one)
 }

@@ -108,7 +108,7 @@ func TestInternalMetrics(t *testing.T) {
 	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
 		const state = "tp_btf/inet_sock_set_state"
 		k.hooks = []probe.HookState{
-			{Name: state, Attached: true, Runs: 2, Nanoseconds: 5e8, Missed: 1},
+			{Feature: probe.FeatureConnection, Name: state, Attached: true, Runs: 2, Nanoseconds: 5e8, Missed: 1},
 			{Name: state, Attached: true, Runs: 3, Nanoseconds: 5e8},
 			{Name: "raw_tp/kfree_skb"},
 		}

@@ -27,11 +27,17 @@ import (
 
 func main() {
 	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return
+	case !errors.Is(err, errVerdict):
 		fmt.Fprintln(os.Stderr, "ebpf-tcp-doctor:", err)
-		os.Exit(1)
 	}
+	os.Exit(1)
 }
+
+// errVerdict is the failure that the last line of the diagnosis tells already.
+var errVerdict = errors.New("this host does not give what is asked for")
 
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("ebpf-tcp-doctor", flag.ContinueOnError)
@@ -59,7 +65,7 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	if err == nil && diagnosis.Error != "" {
-		err = errors.New(diagnosis.Error)
+		err = errVerdict
 	}
 	if *asJSON {
 		return errors.Join(doctor.WriteJSON(stdout, diagnosis), err)

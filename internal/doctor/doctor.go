@@ -30,19 +30,16 @@ func WriteJSON(w io.Writer, d *probe.Diagnosis) error {
 }
 
 // WriteText writes the diagnosis for people: the features with the hook that each
-// would use, then those that would go without, with what was refused and why, then
-// memory.
+// would use, then what was refused and why, then memory, and a verdict in the last line.
 func WriteText(w io.Writer, d *probe.Diagnosis) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "Linux %s %s\n", d.Kernel, d.Machine)
 	fmt.Fprintf(&out, "BTF: %s\n", d.BTF)
 	writeCapabilities(&out, d)
-	if d.Error != "" {
-		fmt.Fprintf(&out, "\nNothing works here: %s\n", d.Error)
-	}
 	writeFeatures(&out, d)
 	writeRefusals(&out, d)
 	writeMaps(&out, d)
+	fmt.Fprintf(&out, "\nVerdict: %s\n", Verdict(d))
 	if _, err := io.WriteString(w, clean.Text(out.String())); err != nil {
 		return fmt.Errorf("write the diagnosis: %w", err)
 	}
@@ -88,22 +85,67 @@ func writeFeatures(out *bytes.Buffer, d *probe.Diagnosis) {
 	_ = table.Flush() // a buffer takes everything
 }
 
-// writeRefusals lists what does not work here, also where something else does.
+// Verdict says in one line whether the host gives what is asked for.
+func Verdict(d *probe.Diagnosis) string {
+	if d.Error != "" {
+		return "this host does not give what is asked for: " + strings.Join(strings.Fields(d.Error), " ")
+	}
+	var without []string
+	for i := range d.Features {
+		f := &d.Features[i]
+		if f.Wanted && f.Used() == nil && !slices.Contains(without, f.Gives) {
+			without = append(without, f.Gives)
+		}
+	}
+	if len(without) > 0 {
+		return "connections are reported, without: " + strings.Join(without, "; ")
+	}
+	return "everything works here"
+}
+
+// refusals are features that a hook is refused to for one cause.
+type refusals struct {
+	features []string
+	// text is the cause, of one feature alone with the hook's name.
+	text string
+}
+
+// writeRefusals lists what does not work here, also where something else does, a line
+// for each cause.
 func writeRefusals(out *bytes.Buffer, d *probe.Diagnosis) {
-	title := "\nRefused here:\n"
+	var causes []string
+	all := make(map[string]*refusals)
+	note := func(feature, cause, text string) {
+		r := all[cause]
+		if r == nil {
+			r = &refusals{text: text}
+			all[cause] = r
+			causes = append(causes, cause)
+		}
+		if !slices.Contains(r.features, feature) {
+			r.features = append(r.features, feature)
+		}
+	}
 	for i := range d.Features {
 		f := &d.Features[i]
 		if f.Impossible != "" {
-			fmt.Fprintf(out, "%s  %s: %s\n", title, f.Name, f.Impossible)
-			title = ""
+			note(f.Name, f.Impossible, f.Impossible)
 		}
 		for _, w := range f.Ways {
-			if w.Works() || !f.Wanted {
-				continue
+			if !w.Works() && f.Wanted {
+				note(f.Name, w.Reason(), named(&w))
 			}
-			fmt.Fprintf(out, "%s  %s: %s\n", title, f.Name, named(&w))
-			title = ""
 		}
+	}
+	if len(causes) > 0 {
+		fmt.Fprint(out, "\nRefused here:\n")
+	}
+	for _, cause := range causes {
+		r := all[cause]
+		if len(r.features) > 1 {
+			r.text = cause
+		}
+		fmt.Fprintf(out, "  %s: %s\n", strings.Join(r.features, ", "), r.text)
 	}
 }
 

@@ -97,7 +97,48 @@ Refused here:
 Kernel memory of the maps: 3.00 MiB
   connections                 10 entries    2.00 MiB
   records                   4096 entries    1.00 MiB
+
+Verdict: connections are reported, without: drops
 `, got.String())
+}
+
+// TestTextOfOneCause: features that are refused for one cause share a line.
+func TestTextOfOneCause(t *testing.T) {
+	refused := func(hook string) []probe.WayDiagnosis {
+		return []probe.WayDiagnosis{{Hooks: []string{hook}, Error: "load " + hook + ": CAP_PERFMON is missing"}}
+	}
+	d := &probe.Diagnosis{Features: []probe.FeatureDiagnosis{
+		{Name: "connection", Gives: "connections", Wanted: true, Ways: refused("tp_btf/inet_sock_set_state")},
+		{Name: "missed_end", Gives: "ends", Wanted: true, Ways: refused("tp_btf/tcp_destroy_sock")},
+		{Name: "drop", Gives: "drops", Wanted: true, Ways: refused("raw_tp/kfree_skb")},
+	}}
+	var got bytes.Buffer
+	require.NoError(t, WriteText(&got, d))
+	assert.Contains(t, got.String(), `
+Refused here:
+  connection, missed_end: tp_btf: CAP_PERFMON is missing
+  drop: load raw_tp/kfree_skb: CAP_PERFMON is missing
+`)
+}
+
+func TestVerdict(t *testing.T) {
+	works := []probe.WayDiagnosis{{Hooks: []string{"tp_btf/a"}}}
+	refused := []probe.WayDiagnosis{{Hooks: []string{"tp_btf/b"}, Error: "refused"}}
+	connections := probe.FeatureDiagnosis{Gives: "connections", Wanted: true, Ways: works}
+	tests := []struct {
+		want string
+		d    probe.Diagnosis
+	}{
+		{"everything works here", probe.Diagnosis{Features: []probe.FeatureDiagnosis{connections, {Gives: "unwanted", Ways: refused}}}},
+		{
+			"connections are reported, without: drops",
+			probe.Diagnosis{Features: []probe.FeatureDiagnosis{connections, {Gives: "drops", Wanted: true, Ways: refused}}},
+		},
+		{"this host does not give what is asked for: no BTF here", probe.Diagnosis{Error: "no BTF\nhere"}},
+	}
+	for _, test := range tests {
+		assert.Equal(t, test.want, Verdict(&test.d))
+	}
 }
 
 const (

@@ -82,8 +82,8 @@ func (d *Diagnosis) readCapabilities() error {
 // diagnose tries all ways to a feature, not only those up to the first that works.
 func (o *objects) diagnose(f feature) FeatureDiagnosis {
 	d := FeatureDiagnosis{Name: f.name, Gives: f.gives, Wanted: f.wanted}
-	if f.impossible != nil {
-		d.Impossible = f.impossible.Error()
+	if err := cmp.Or(f.impossible, o.kernel.noBTF); err != nil {
+		d.Impossible = err.Error()
 		return d
 	}
 	for _, w := range f.ways {
@@ -112,10 +112,13 @@ func newWayDiagnosis(err error, hooks ...string) WayDiagnosis {
 
 func causeOf(err error) Cause {
 	var explained *refusal
+	var missing *missingMember
 	var verifier *ebpf.VerifierError
 	switch {
 	case errors.Is(err, errExcluded):
 		return CauseExcluded
+	case errors.As(err, &missing):
+		return CauseMissing
 	case !errors.As(err, &explained) && errors.As(err, &verifier) && len(verifier.Log) > 0:
 		return CauseVerifier
 	case errors.Is(err, os.ErrPermission):

@@ -4,7 +4,9 @@ package probe
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -117,6 +119,36 @@ const (
 	// CauseExcluded: hooks::exclude has it.
 	CauseExcluded Cause = "excluded"
 )
+
+// Reason is the error without the names of the hooks: what is equal for hooks of one
+// kind that are refused for one reason.
+func (w *WayDiagnosis) Reason() string {
+	for _, hook := range w.Hooks {
+		for _, attempted := range []string{"load ", "attach "} {
+			if cause, ok := strings.CutPrefix(w.Error, attempted+hook+": "); ok {
+				return path.Dir(hook) + ": " + cause
+			}
+		}
+	}
+	return w.Error
+}
+
+// State is that of a hook of the feature, as a receiver would have it.
+func (f *FeatureDiagnosis) State() HookState {
+	state := HookState{Feature: f.Name, Gives: f.Gives, Attached: f.Used() != nil}
+	if state.Attached {
+		return state
+	}
+	var causes refusals
+	if f.Impossible != "" {
+		causes = append(causes, errors.New(f.Impossible))
+	}
+	for i := range f.Ways {
+		causes = append(causes, errors.New(f.Ways[i].Reason()))
+	}
+	state.Err = causes
+	return state
+}
 
 // Works tells whether all hooks attached.
 func (w *WayDiagnosis) Works() bool { return w.Error == "" }

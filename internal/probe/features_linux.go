@@ -123,17 +123,17 @@ func tracepoint(kind hookKind, name, program string) []way {
 
 // Features that other code asks for.
 const (
-	connectionFeature = "connection"
-	resetFeature      = "reset_sent"
+	connectionFeature = FeatureConnection
+	resetFeature      = FeatureResetSent
 	refusedFeature    = "refused"
 	memberFeature     = "member"
-	packetFeature     = "packet"
+	packetFeature     = FeaturePacket
 	namespacesFeature = "network_namespaces"
-	acceptFeature     = "accept"
+	acceptFeature     = FeatureAccept
+	overflowAtSYN     = FeatureOverflowSYN
+	overflowAtACK     = FeatureOverflowACK
+	overflowAtACK6    = FeatureOverflowACK6
 	ownerFeature      = "owner_change"
-	overflowAtSYN     = "accept_queue_overflow_syn"
-	overflowAtACK     = "accept_queue_overflow_ack"
-	overflowAtACK6    = "accept_queue_overflow_ack6"
 )
 
 // featureTable lists the features in the order they attach.
@@ -148,7 +148,7 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 			ways: tracepoint(hookBTF, "tcp_destroy_sock", "destroy"),
 		},
 		{
-			name: "reset_received", gives: "resets by clients", wanted: true,
+			name: FeatureResetReceived, gives: "resets by clients", wanted: true,
 			ways: tracepoint(hookRaw, "tcp_receive_reset", "receive_reset"),
 		},
 		{
@@ -156,16 +156,16 @@ func featureTable(cfg *Config, kernel *kernelFacts) []feature {
 			ways: tracepoint(hookRaw, "tcp_send_reset", "send_reset"),
 		},
 		{
-			name: "retransmit", gives: "tcp.server.retransmits", wanted: cfg.Retransmits,
+			name: FeatureRetransmit, gives: "tcp.server.retransmits", wanted: cfg.Retransmits,
 			ways: tracepoint(hookRaw, "tcp_retransmit_skb", "retransmit"),
 		},
 		{
-			name: "synack_retransmit", gives: "tcp.server.retransmits of SYN-ACKs; the duration of such handshakes",
+			name: FeatureSYNACKRetransmit, gives: "tcp.server.retransmits of SYN-ACKs; the duration of such handshakes",
 			wanted: cfg.Retransmits || cfg.Handshakes,
 			ways:   tracepoint(hookRaw, "tcp_retransmit_synack", "retransmit_synack"),
 		},
 		{
-			name: "drop", gives: "tcp.server.drops", wanted: cfg.Drops, impossible: kernel.noDropReasons(),
+			name: FeatureDrop, gives: "tcp.server.drops", wanted: cfg.Drops, impossible: kernel.noDropReasons(),
 			ways: tracepoint(hookRaw, "kfree_skb", "drop"),
 		},
 		{
@@ -200,7 +200,7 @@ func overflow(cfg *Config, name string, f function) feature {
 func acceptWays(cfg *Config) []way {
 	var off error
 	if !cfg.AcceptTracepoint {
-		off = errors.New("attribution::accept_tracepoint is off")
+		off = LeftOut("attribution::accept_tracepoint is off")
 	}
 	return append(entries(function{"graft", "security_sock_graft", argument{0, "sock"}}), way{
 		{program: "accept", kind: hookSyscall, at: "sys_exit_accept", off: off},

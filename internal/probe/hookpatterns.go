@@ -10,7 +10,7 @@ import (
 )
 
 // errExcluded is the refusal of a hook that the configuration leaves out.
-var errExcluded = errors.New("excluded by hooks::exclude")
+const errExcluded = LeftOut("excluded by hooks::exclude")
 
 // knownHooks are the names of all hooks, as the diagnosis prints them. A test holds
 // them to what the diagnosis tries.

@@ -5,9 +5,9 @@
 package probe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -29,24 +29,11 @@ type attachedHook struct {
 	link link.Link
 }
 
-// refusals are the errors of all ways to one feature, as one line.
-type refusals []error
-
-func (r refusals) Error() string {
-	lines := make([]string, len(r))
-	for i, err := range r {
-		lines[i] = err.Error()
-	}
-	return strings.Join(lines, "; ")
-}
-
-func (r refusals) Unwrap() []error { return r }
-
 // attach tries the ways to a feature until one attaches.
 func (o *objects) attach(f feature) *attachment {
 	a := &attachment{feature: f}
-	if f.impossible != nil {
-		a.refused = refusals{f.impossible}
+	if err := cmp.Or(f.impossible, o.kernel.noBTF); err != nil {
+		a.refused = refusals{err}
 		return a
 	}
 	for _, w := range f.ways {
@@ -82,14 +69,14 @@ func (o *objects) attachHook(h hook) (attachedHook, error) {
 		return attached, err
 	}
 	if err := errors.Join(h.off, h.kind.missing(), o.hooks.checkArgument(&h)); err != nil {
-		return attached, fmt.Errorf("attach %s: %w", h.point(), err)
+		return attached, &hookError{"attach", h.point(), err}
 	}
 	var err error
 	if attached.prog, err = o.hooks.load(h.program, h.kind.configure); err != nil {
-		return attached, fmt.Errorf("load %s: %w", h.point(), o.hooks.explainMissing(h.program, hint(err)))
+		return attached, &hookError{"load", h.point(), o.hooks.explainMissing(h.program, hint(err))}
 	}
 	if attached.link, err = h.kind.attach(h.at, attached.prog); err != nil {
-		return attached, errors.Join(fmt.Errorf("attach %s: %w", h.point(), h.kind.hint(err)), attached.close())
+		return attached, errors.Join(&hookError{"attach", h.point(), h.kind.hint(err)}, attached.close())
 	}
 	return attached, nil
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
-	"go.uber.org/zap"
 )
 
 // objects are the maps that the vantage points share, and the objects that the
@@ -48,6 +47,8 @@ type kernelFacts struct {
 	dropReasons map[uint32]string
 	// resetWithoutSocket: tcp_send_reset also fires without a socket, since 6.10.
 	resetWithoutSocket bool
+	// noBTF is why the kernel's types are not known, without which only packets are seen.
+	noBTF error
 	// missing are the members that decorate records on other kernels.
 	missing []decoration
 }
@@ -61,7 +62,10 @@ func (k *kernelFacts) noDropReasons() error {
 }
 
 // newObjects creates the maps. Nothing runs yet.
-func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
+func newObjects(cfg *Config) (*objects, error) {
+	if err := checkDescriptors(); err != nil {
+		return nil, err
+	}
 	// Before 5.11 maps are charged to RLIMIT_MEMLOCK. It may be high enough even
 	// where it can't be raised, see hint.
 	_ = rlimit.RemoveMemlock()
@@ -74,11 +78,7 @@ func newObjects(cfg *Config, logger *zap.Logger) (*objects, error) {
 		return nil, fmt.Errorf("read the scans' object: %w", err)
 	}
 	types := btf.NewCache()
-	facts, err := readKernelFacts(types, cfg.kernelTypes)
-	if err != nil {
-		// The packet vantage point works without; each socket hook will say so.
-		logger.Warn("the socket vantage point can't work", zap.Error(err))
-	}
+	facts := readKernelFacts(types, cfg.kernelTypes)
 	if err := errors.Join(configureHooks(hooks, cfg, &facts), configureScans(scans, cfg)); err != nil {
 		return nil, err
 	}
@@ -235,12 +235,13 @@ func (o *object) load(name string, configure ...func(*ebpf.ProgramSpec)) (*ebpf.
 func (o *objects) close() { o.maps.Close() }
 
 // readKernelFacts asks the running kernel's BTF, or what stands in for it.
-func readKernelFacts(types *btf.Cache, spec *btf.Spec) (kernelFacts, error) {
+func readKernelFacts(types *btf.Cache, spec *btf.Spec) kernelFacts {
 	var facts kernelFacts
 	if spec == nil {
 		var err error
 		if spec, err = types.Kernel(); err != nil {
-			return facts, fmt.Errorf("read the kernel's BTF (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux): %w", err)
+			facts.noBTF = fmt.Errorf("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), or /sys/kernel/btf/vmlinux is hidden: %w", err)
+			return facts
 		}
 	}
 	// One parameter more than the tracepoint's own: the program's context.
@@ -249,7 +250,7 @@ func readKernelFacts(types *btf.Cache, spec *btf.Spec) (kernelFacts, error) {
 	}
 	facts.resetWithoutSocket = tracepointParameters(spec, "tcp_send_reset") >= 4
 	facts.missing = missingDecorations(spec)
-	return facts, nil
+	return facts
 }
 
 // tracepointParameters counts the parameters of a tracepoint's BTF prototype; 0

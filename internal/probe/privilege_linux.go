@@ -33,6 +33,8 @@ type refusal struct {
 	why string
 	// lacking are the capabilities that would help; none when all are there.
 	lacking []Capability
+	// outside: what is refused here would be allowed outside of a user namespace.
+	outside bool
 	err     error
 }
 
@@ -48,6 +50,8 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.err }
 
+func (r *refusal) mendable() bool { return len(r.lacking) > 0 || r.outside }
+
 // lack is a refusal for want of capabilities; note says what for where that is not
 // plain.
 func lack(err error, lacking []Capability, note string) *refusal {
@@ -55,7 +59,7 @@ func lack(err error, lacking []Capability, note string) *refusal {
 	if len(lacking) > 1 {
 		verb = "are"
 	}
-	return &refusal{fmt.Sprintf("%s %s missing%s", enumerate(lacking), verb, note), lacking, err}
+	return &refusal{why: fmt.Sprintf("%s %s missing%s", enumerate(lacking), verb, note), lacking: lacking, err: err}
 }
 
 // hint says why the kernel may have refused what needs certain capabilities, CAP_BPF
@@ -71,6 +75,9 @@ func hint(err error, needs ...Capability) error {
 
 func explain(err error, needs []Capability, note string) error {
 	var explained *refusal
+	if short := explainShortage(err); short != nil {
+		return short
+	}
 	if !errors.Is(err, os.ErrPermission) || errors.As(err, &explained) {
 		return err
 	}
@@ -88,7 +95,7 @@ func explain(err error, needs []Capability, note string) error {
 	case !held.Has(CapSysResource) && rlimit.RemoveMemlock() != nil:
 		return lack(err, []Capability{CapSysResource}, memlockNote())
 	case inUserNamespace():
-		return &refusal{why: "the capabilities of a user namespace do not count", err: err}
+		return &refusal{why: "the capabilities of a user namespace do not count", outside: true, err: err}
 	default:
 		why := "refused with " + enumerate(needs) + ": lockdown, a security module, seccomp or the kernel's build may forbid it"
 		return &refusal{why: why, err: err}

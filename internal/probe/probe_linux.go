@@ -48,7 +48,7 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 	if p.cfg.ownNetNS, err = currentNetNS(); err != nil {
 		return nil, err
 	}
-	if p.objects, err = newObjects(&p.cfg, logger); err != nil {
+	if p.objects, err = newObjects(&p.cfg); err != nil {
 		return nil, err
 	}
 	p.shares = newShares(&p.cfg, p.objects.maps.Maps)
@@ -59,7 +59,8 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 }
 
 // Start attaches what can be attached, then looks for listeners and connections
-// that were there before, which it hands to h. It fails when no hook attaches.
+// that were there before, which it hands to h. When no hook attaches, and the operator
+// can do something about that, it fails; else Hooks tells.
 func (p *Probe) Start(h Handler) error {
 	if err := p.decoder.clock.refresh(); err != nil {
 		return err
@@ -80,7 +81,7 @@ func (p *Probe) Start(h Handler) error {
 	if err := p.startTC(netns); err != nil {
 		return err
 	}
-	if err := p.anyAttached(); err != nil {
+	if err := p.anyAttached(); Mendable(err) {
 		return err
 	}
 	p.scans.load(p.objects)

@@ -206,7 +206,7 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 // playTracepoint attaches to a syscall tracepoint and reports the error.
 func playTracepoint(_ *json.Decoder, reports *json.Encoder) error {
 	cfg := testConfig()
-	o, err := newObjects(&cfg, zap.NewNop())
+	o, err := newObjects(&cfg)
 	if err != nil {
 		return err
 	}

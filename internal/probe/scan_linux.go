@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,15 +63,15 @@ func (s *scans) load(o *objects) {
 }
 
 func (s *scan) attach(o *objects) {
-	if s.err = o.excluded.refuse(s.point); s.err != nil {
+	if s.err = cmp.Or(o.excluded.refuse(s.point), o.kernel.noBTF); s.err != nil {
 		return
 	}
 	if s.prog, s.err = o.scans.load(s.program); s.err != nil {
-		s.err = fmt.Errorf("load %s: %w", s.point, o.scans.explainMissing(s.program, hint(s.err)))
+		s.err = &hookError{"load", s.point, o.scans.explainMissing(s.program, hint(s.err))}
 		return
 	}
 	if s.iter, s.err = link.AttachIter(link.IterOptions{Program: s.prog, Map: s.over}); s.err != nil {
-		s.err = fmt.Errorf("attach %s: %w", s.point, hint(s.err))
+		s.err = &hookError{"attach", s.point, hint(s.err)}
 	}
 }
 

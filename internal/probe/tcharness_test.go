@@ -69,7 +69,7 @@ func tcConfig(change ...func(*Config)) Config {
 
 func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench {
 	t.Helper()
-	shared, err := newObjects(&cfg, zaptest.NewLogger(t))
+	shared, err := newObjects(&cfg)
 	require.NoError(t, err)
 	t.Cleanup(shared.close)
 	var selected *[portTableSize]uint8
