@@ -45,7 +45,7 @@ func (m *Metrics) EndQueues() {
 		b.cells = slices.DeleteFunc(b.cells, func(c *cell) bool {
 			ended := c.metric.ofQueue() && !c.current
 			if ended && !b.overflow {
-				m.store.counts[c.metric]--
+				m.store.count(b, c.metric, -1)
 			}
 			return ended
 		})

@@ -27,7 +27,7 @@ func TestSnapshotOfManyMessages(t *testing.T) {
 	for _, exponential := range []bool{false, true} {
 		r := newRig(MetricsOptions{SeriesLimit: series, Exponential: exponential})
 		for i := range series {
-			s := Series{Port: uint16(i), Workload: &owner.Workload{
+			s := Series{NetNS: ownNetNS, Port: uint16(i), Workload: &owner.Workload{
 				Executable: strings.Repeat("x", 64),
 				Container:  owner.Container{ID: fmt.Sprintf("%064x", i%containers)},
 			}}

@@ -38,6 +38,8 @@ type bundle struct {
 	identity identity
 	iface    iface
 	overflow bool
+	// netns is the namespace that its series are charged to.
+	netns uint32
 
 	cells []*cell
 	// touched tells of news since the last snapshot, last when there were any.
@@ -107,6 +109,7 @@ type store struct {
 	// groups begin with the host's, which the overflow belongs to.
 	groups []*group
 	counts [metrics]int
+	shares shares
 	// refused counts what went into the overflow for want of a series of its own.
 	refused uint64
 }
@@ -119,6 +122,7 @@ func newStore(r *resources, limit int) store {
 		bundles:   map[identity]*bundle{},
 		ifaces:    map[iface]*bundle{},
 		overflow:  &bundle{overflow: true},
+		shares:    shares{ownNetNS: r.ownNetNS, of: map[uint32]*share{}},
 	}
 	host := s.group(origin{})
 	host.bundles = append(host.bundles, s.overflow)
@@ -148,10 +152,11 @@ func (s *store) find(series Series) *bundle {
 	id.origin = s.resources.visible(s.resources.origin(container, series.NetNS))
 	b, ok := s.bundles[id]
 	if !ok {
-		if len(s.bundles) >= families*s.limit {
+		if s.shares.used(series.NetNS, families*s.limit, len(s.bundles), s.shares.held(series.NetNS).bundles) {
 			return s.overflow
 		}
-		b = &bundle{identity: id, touched: true}
+		s.shares.get(series.NetNS).bundles++
+		b = &bundle{identity: id, netns: series.NetNS, touched: true}
 		s.bundles[id] = b
 		g := s.group(id.origin)
 		g.bundles = append(g.bundles, b)
@@ -167,10 +172,15 @@ func (s *store) find(series Series) *bundle {
 func (s *store) iface(id iface) *bundle {
 	b, ok := s.ifaces[id]
 	if !ok {
-		if len(s.ifaces) >= s.limit {
+		netns := id.netns
+		if netns == 0 {
+			netns = s.shares.ownNetNS
+		}
+		if s.shares.used(netns, s.limit, len(s.ifaces), s.shares.held(netns).ifaces) {
 			return s.overflow
 		}
-		b = &bundle{iface: id, touched: true}
+		s.shares.get(netns).ifaces++
+		b = &bundle{iface: id, netns: netns, touched: true}
 		s.ifaces[id] = b
 		g := s.group(s.resources.visible(origin{netns: id.netns}))
 		g.bundles = append(g.bundles, b)
@@ -193,17 +203,17 @@ func (s *store) group(from origin) *group {
 // cell finds or makes a cell of the bundle; over the limit, it is the overflow's.
 func (s *store) cell(b *bundle, d dims) *cell {
 	b.touched = true
-	if c := b.find(d); c != nil {
+	if c := b.find(d); c != nil && !b.overflow {
 		return c
 	}
-	if b.overflow || s.counts[d.metric] >= s.limit {
+	if b.overflow || s.shares.used(b.netns, s.limit, s.counts[d.metric], s.shares.held(b.netns).counts[d.metric]) {
 		s.refused++
 		b, d = s.overflow, dims{metric: d.metric}
 		if c := b.find(d); c != nil {
 			return c
 		}
 	} else {
-		s.counts[d.metric]++
+		s.count(b, d.metric, 1)
 	}
 	c := &cell{dims: d}
 	b.cells = append(b.cells, c)
@@ -246,6 +256,7 @@ func (s *store) expire(now int64, after time.Duration) {
 	}
 	clear(s.aliases)
 	s.last.bundle = nil
+	s.shares.tidy()
 	host := s.groups[0]
 	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool {
 		return g != host && len(g.bundles) == 0
@@ -253,12 +264,21 @@ func (s *store) expire(now int64, after time.Duration) {
 }
 
 func (s *store) drop(b *bundle) {
+	held := s.shares.get(b.netns)
 	if b.iface != (iface{}) {
 		delete(s.ifaces, b.iface)
+		held.ifaces--
 	} else {
 		delete(s.bundles, b.identity)
+		held.bundles--
 	}
 	for _, c := range b.cells {
-		s.counts[c.metric]--
+		s.count(b, c.metric, -1)
 	}
+}
+
+// count adds n to the series of a metric.
+func (s *store) count(b *bundle, m metric, n int) {
+	s.counts[m] += n
+	s.shares.get(b.netns).counts[m] += n
 }
