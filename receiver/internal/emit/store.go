@@ -79,10 +79,10 @@ type identity struct {
 
 // group is the bundles of one resource.
 type group struct {
-	origin    origin
-	resource  pcommon.Resource
-	allowed   bool
-	bundles   []*bundle
+	origin   origin
+	resource pcommon.Resource
+	allowed  bool
+	bundles  []*bundle
 }
 
 // families is how many bundles there may be for each series of a metric: the counters
