@@ -7,6 +7,8 @@ CONFIG    ?= examples/collector.yaml
 # What the examples read, and sudo would drop.
 EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_STORAGE
 DURATION  ?= 2m
+# What a kernel may refuse that has the version of one which does not.
+HOOKS     ?= iter/bpf_map_elem,raw_tp/tcp_send_reset
 # Whatever goes into the binary. BPF objects are committed, so no C.
 SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o \
 	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
@@ -17,7 +19,7 @@ BENCHMARKED := ./internal/probe ./receiver
 AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor build deps test test-unprivileged test-privileged test-kernels test-systemd soak generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-systemd soak generate check-generated \
 	lint fmt bench bench-full bench-build clean
 
 help: ## list the targets
@@ -54,6 +56,9 @@ test-unprivileged: ## tests that need no root, with the race detector (gcc)
 
 test-privileged: $(COLLECTOR) ## tests that load programs and make network namespaces (sudo)
 	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) scripts/test.sh privileged
+
+test-refused: $(COLLECTOR) ## tests of sockets' hooks, as if the kernel refused some (sudo; HOOKS=iter/bpf_map_elem,fentry/*)
+	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) EBPF_TCP_TEST_EXCLUDE_HOOKS='$(HOOKS)' scripts/test.sh refused
 
 test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="6.1 here", TESTS='^TestSock')
 	@scripts/deps.sh test kernels

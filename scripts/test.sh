@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: scripts/test.sh unprivileged|privileged|soak
+# Usage: scripts/test.sh unprivileged|privileged|refused|soak
 # Runs the tests and prints a summary. Privileged tests carry the build tag of that
 # name and run as root, one package after the other, because they look at what the
-# whole kernel holds. The soak test is one of them, for EBPF_TCP_SOAK, such as 10m.
+# whole kernel holds. With "refused" those of them run that need sockets' hooks, as if
+# the kernel refused EBPF_TCP_TEST_EXCLUDE_HOOKS, such as iter/bpf_map_elem,fentry/*. The
+# soak test is one of them, for EBPF_TCP_SOAK, such as 10m.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -14,7 +16,7 @@ go build -o "$summary" ./scripts/testsummary
 
 root=()
 if [ "$(id -u)" != 0 ]; then
-	root=(-exec "sudo --preserve-env=PATH,EBPF_TCP_COLLECTOR,EBPF_TCP_PCAPS,EBPF_TCP_SOAK")
+	root=(-exec "sudo --preserve-env=PATH,EBPF_TCP_COLLECTOR,EBPF_TCP_PCAPS,EBPF_TCP_SOAK,EBPF_TCP_TEST_EXCLUDE_HOOKS")
 fi
 
 case $1 in
@@ -32,11 +34,21 @@ privileged)
 	go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}" "${packages[@]}" |
 		"$summary" "$1"
 	;;
+refused)
+	: "${EBPF_TCP_TEST_EXCLUDE_HOOKS:?lists the hooks to do without}"
+	tests=(go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}")
+	{
+		status=0
+		"${tests[@]}" -skip '^TestTC' ./internal/doctor ./internal/probe || status=1
+		"${tests[@]}" -run '^Test(Books|Connections|OpenBeforeAndAfter|Queues)$' ./internal/e2e || status=1
+		exit $status
+	} | "$summary" "$1"
+	;;
 soak)
 	go test -count=1 -v -timeout 0 -tags privileged,soak "${root[@]}" -run '^TestSoak$' ./internal/e2e
 	;;
 *)
-	echo "usage: $0 unprivileged|privileged|soak" >&2
+	echo "usage: $0 unprivileged|privileged|refused|soak" >&2
 	exit 2
 	;;
 esac
