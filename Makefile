@@ -5,7 +5,9 @@ include scripts/versions.env
 COLLECTOR := dist/otelcol-ebpf-tcp
 CONFIG    ?= examples/collector.yaml
 # What the examples read, and sudo would drop.
-EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_STORAGE
+EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_METRICS_PORT,EBPF_TCP_TELEMETRY_PORT,EBPF_TCP_HEALTH_PORT,GOMEMLIMIT
+# health_check answers by component status, which at this version is a feature gate.
+RUN_FLAGS   := --feature-gates=+extension.healthcheck.useComponentStatus
 DURATION  ?= 2m
 # What a kernel may refuse that has the version of one which does not.
 HOOKS     ?= iter/bpf_map_elem,raw_tp/tcp_send_reset
@@ -27,9 +29,9 @@ help: ## list the targets
 
 # Built as whoever calls, then only the binary is elevated.
 run: $(COLLECTOR) ## watch this host's inbound connections (CONFIG=examples/collector.yaml)
-	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) --config $(CONFIG); \
+	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) $(RUN_FLAGS) --config $(CONFIG); \
 	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)" >&2; \
-	exec sudo --preserve-env=$(EXAMPLE_ENV) $(COLLECTOR) --config $(CONFIG); fi
+	exec sudo --preserve-env=$(EXAMPLE_ENV) $(COLLECTOR) $(RUN_FLAGS) --config $(CONFIG); fi
 
 doctor: ## what this host can give, and why not more (DOCTOR="--json --config FILE")
 	@CGO_ENABLED=0 go build -o dist/ebpf-tcp-doctor ./cmd/ebpf-tcp-doctor

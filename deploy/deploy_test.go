@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -98,15 +99,38 @@ type podSpec struct {
 type container struct {
 	Name, Image     string
 	Args            []string
-	Env             yaml.Node
+	Env             []variable
 	SecurityContext securityContext `yaml:"securityContext"`
-	LivenessProbe   yaml.Node       `yaml:"livenessProbe"`
-	Resources       struct{ Requests, Limits map[string]string }
-	VolumeMounts    []struct {
+	Ports           []struct {
+		Name          string
+		ContainerPort int `yaml:"containerPort"`
+	}
+	LivenessProbe  probeSpec `yaml:"livenessProbe"`
+	ReadinessProbe probeSpec `yaml:"readinessProbe"`
+	Resources      struct{ Requests, Limits map[string]string }
+	VolumeMounts   []struct {
 		Name      string
 		MountPath string `yaml:"mountPath"`
 		ReadOnly  bool   `yaml:"readOnly"`
 	} `yaml:"volumeMounts"`
+}
+
+type variable struct {
+	Name, Value string
+	ValueFrom   yaml.Node `yaml:"valueFrom"`
+}
+
+type probeSpec struct {
+	TCPSocket *endpoint `yaml:"tcpSocket"`
+	HTTPGet   *endpoint `yaml:"httpGet"`
+
+	InitialDelaySeconds int `yaml:"initialDelaySeconds"`
+	PeriodSeconds       int `yaml:"periodSeconds"`
+}
+
+type endpoint struct {
+	Host, Path string
+	Port       int
 }
 
 type securityContext struct {
@@ -182,6 +206,58 @@ func TestDaemonSetGivesWhatIsNeeded(t *testing.T) {
 		assert.True(t, mount.ReadOnly, mount.MountPath)
 	}
 	assert.NotEmpty(t, pod.Containers[0].Resources.Limits["memory"])
+}
+
+// byStatus lets the health check answer by component status.
+const byStatus = "--feature-gates=+extension.healthcheck.useComponentStatus"
+
+// TestHealthAndTelemetry: readiness goes by component status, liveness does not, and
+// what the receiver lost can be scraped; on ports that no other collector has.
+func TestHealthAndTelemetry(t *testing.T) {
+	set, text := readDaemonSet(t)
+	c := set.Spec.Template.Spec.Containers[0]
+	assert.Contains(t, c.Args, byStatus)
+	require.NotNil(t, c.ReadinessProbe.HTTPGet)
+	assert.Equal(t, endpoint{Host: "127.0.0.1", Path: "/health", Port: 13134}, *c.ReadinessProbe.HTTPGet)
+	require.NotNil(t, c.LivenessProbe.TCPSocket)
+	assert.Nil(t, c.LivenessProbe.HTTPGet, "a permanent error is no reason to start again")
+	require.Len(t, c.Ports, 1)
+	assert.Contains(t, text, fmt.Sprintf("host: ${env:POD_IP}\n                    port: %d\n", c.Ports[0].ContainerPort))
+	for _, file := range []string{"kubernetes/daemonset.yaml", "systemd/config.yaml", "../examples/collector.yaml", "../examples/agent-to-otlp.yaml"} {
+		config, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.NotRegexp(t, `(?m)^[^#]*\b(8888|13133)\b`, string(config), file)
+		assert.Contains(t, string(config), "include_permanent_errors: true", file)
+	}
+	assert.Contains(t, readUnit(t, "systemd/otelcol-ebpf-tcp.service")["ExecStart"][0], byStatus)
+}
+
+// TestGoKnowsTheMemoryLimit: the runtime's is below the cgroup's, with room for the maps.
+func TestGoKnowsTheMemoryLimit(t *testing.T) {
+	const maps = 64
+	set, _ := readDaemonSet(t)
+	c := set.Spec.Template.Spec.Containers[0]
+	limit := ""
+	for _, v := range c.Env {
+		if v.Name == "GOMEMLIMIT" {
+			limit = v.Value
+		}
+	}
+	assert.LessOrEqual(t, mebibytes(t, limit)+maps, mebibytes(t, c.Resources.Limits["memory"]))
+
+	unit := readUnit(t, "systemd/otelcol-ebpf-tcp.service")
+	require.Len(t, unit["Environment"], 1)
+	assert.LessOrEqual(t, mebibytes(t, strings.TrimPrefix(unit["Environment"][0], "GOMEMLIMIT="))+maps, mebibytes(t, unit["MemoryMax"][0]))
+}
+
+func mebibytes(t *testing.T, text string) int {
+	t.Helper()
+	var n int
+	var unit string
+	_, err := fmt.Sscanf(text, "%d%s", &n, &unit)
+	require.NoError(t, err, text)
+	require.Contains(t, []string{"M", "Mi", "MiB"}, unit)
+	return n
 }
 
 func prefixed(capabilities []string) []string {

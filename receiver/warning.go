@@ -130,14 +130,12 @@ func (w *lossWatch) last() {
 	w.check(time.Now())
 }
 
-// logBooks says in one line what became of all events from Start to Shutdown.
+// logBooks says in one line what became of all events from Start to Shutdown, also of
+// those that there were none of.
 func logBooks(logger *zap.Logger, books *ledger.Ledger) {
 	var fields []zap.Field
 	for e := range ledger.Listener {
 		b := books.Balance(e)
-		if b == (ledger.Balance{}) {
-			continue
-		}
 		fields = append(fields, zap.Dict(e.String(),
 			zap.Int64("produced", b.Produced),
 			zap.Int64("delivered", b.Delivered),
@@ -145,5 +143,5 @@ func logBooks(logger *zap.Logger, books *ledger.Ledger) {
 			zap.Int64("queued", b.Queued),
 			zap.Int64("lost", b.Lost)))
 	}
-	logger.Info("what became of all events until now", fields...)
+	logger.Info("event accounting", fields...)
 }

@@ -58,10 +58,31 @@ func startCollector(t *testing.T, in namespace, name, configuration string) *col
 		telemetry: freePort(t), exited: make(chan error, 1),
 	}
 	c.configure(configuration)
+	c.launch(name)
+	return c
+}
+
+// startExample runs it with a configuration that lacks nothing, as `make run` does.
+func startExample(t *testing.T, in namespace, configuration string) *collector {
+	t.Helper()
+	dir := t.TempDir()
+	c := &collector{
+		t: t, in: in, config: filepath.Join(dir, "example.yaml"), log: filepath.Join(dir, "example.log"),
+		exited: make(chan error, 1),
+	}
+	require.NoError(t, os.WriteFile(c.config, []byte(configuration), 0o600))
+	c.launch("example", byStatus)
+	return c
+}
+
+// launch starts it and waits until its pipelines run.
+func (c *collector) launch(name string, arguments ...string) {
+	t := c.t
+	t.Helper()
 	log, err := os.Create(c.log)
 	require.NoError(t, err)
 	defer log.Close()
-	c.cmd = in.command(os.Getenv(collectorVariable), "--config", c.config)
+	c.cmd = c.in.command(os.Getenv(collectorVariable), append([]string{"--config", c.config}, arguments...)...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	require.NoError(t, c.cmd.Start())
 	go func() { c.exited <- c.cmd.Wait() }()
@@ -75,7 +96,6 @@ func startCollector(t *testing.T, in namespace, name, configuration string) *col
 		return len(c.exited) > 0 || c.starts() > 0
 	}, settle, tick, "%s does not start", name)
 	require.Empty(t, c.exited, "%s ended at start:\n%s", name, c.said())
-	return c
 }
 
 // configure writes the configuration, which lacks only the telemetry section.

@@ -8,11 +8,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,16 +50,15 @@ func onKernelWithout(t *testing.T, member string) {
 }
 
 // health asks the extension.
-func health(t *testing.T, port int) (int, map[string]any) {
+func health(t *testing.T, in namespace, port int) (int, map[string]any) {
 	t.Helper()
-	answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/health", port))
-	require.NoError(t, err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	require.NoError(t, err)
+	text := in.run(t, "curl", "-sS", "--max-time", "5", "-w", "\\n%{http_code}", fmt.Sprintf("http://127.0.0.1:%d/health", port))
+	answer, code, _ := strings.Cut(text, "\n")
+	status, err := strconv.Atoi(strings.TrimSpace(code))
+	require.NoError(t, err, text)
 	body := map[string]any{}
-	require.NoError(t, json.Unmarshal(text, &body), string(text))
-	return answer.StatusCode, body
+	require.NoError(t, json.Unmarshal([]byte(answer), &body), text)
+	return status, body
 }
 
 // missingConfig has a pipeline of another receiver beside ours.
@@ -97,7 +96,7 @@ func TestMissingCore(t *testing.T) {
 			onKernelWithout(t, test.member)
 			healthPort, otlpPort := freePort(t), freePort(t)
 			agent := startCollector(t, namespace{}, "agent", missingConfig(out.endpoint, "    tc: {mode: auto}", healthPort, otlpPort))
-			status, body := health(t, healthPort)
+			status, body := health(t, namespace{}, healthPort)
 			assert.Equal(t, http.StatusInternalServerError, status)
 			assert.Contains(t, body["error"], "can't give tcp.server.connection.close")
 			assert.Contains(t, body["error"], test.cause)

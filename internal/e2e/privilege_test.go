@@ -57,7 +57,7 @@ func runAs(t *testing.T, options ...string) string {
 	require.NoError(t, os.Chmod(dir, 0o755))
 	program, wrapper := filepath.Join(dir, "otelcol-ebpf-tcp"), filepath.Join(dir, "wrapper")
 	run(t, "install", "-m", "755", os.Getenv(collectorVariable), program)
-	script := fmt.Sprintf("#!/bin/sh\ninstall -m 644 \"$2\" %[1]s/config.yaml &&\nexec setpriv %[2]s -- %[3]s --config %[1]s/config.yaml\n",
+	script := fmt.Sprintf("#!/bin/sh\ninstall -m 644 \"$2\" %[1]s/config.yaml && shift 2 &&\nexec setpriv %[2]s -- %[3]s --config %[1]s/config.yaml \"$@\"\n",
 		dir, strings.Join(options, " "), program)
 	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o755))
 	t.Setenv(collectorVariable, wrapper)
@@ -190,9 +190,9 @@ func TestDeploymentsAreValid(t *testing.T) {
 	kubernetes := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(kubernetes, []byte(configMap.Data["config.yaml"]), 0o600))
 	for _, config := range []string{"../../deploy/systemd/config.yaml", kubernetes} {
-		cmd := exec.Command(os.Getenv(collectorVariable), "validate", "--config", config)
+		cmd := exec.Command(os.Getenv(collectorVariable), "validate", byStatus, "--config", config)
 		// What systemd and the manifest set.
-		cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir(), "K8S_NODE_NAME=node",
+		cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir(), "K8S_NODE_NAME=node", "POD_IP=127.0.0.1",
 			"OTEL_EXPORTER_OTLP_ENDPOINT=127.0.0.1:4317")
 		said, err := cmd.CombinedOutput()
 		assert.NoError(t, err, "%s: %s", config, said)

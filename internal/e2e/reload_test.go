@@ -30,7 +30,7 @@ func (c *collector) lastBooks() []map[string]account {
 	c.t.Helper()
 	var lives []map[string]account
 	for line := range strings.Lines(c.said()) {
-		_, fields, found := strings.Cut(line, "what became of all events until now")
+		_, fields, found := strings.Cut(line, "event accounting")
 		if !found {
 			continue
 		}

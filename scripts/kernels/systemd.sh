@@ -66,7 +66,7 @@ pack_check() {
 	cat >"$1/etc/systemd/system/otelcol-ebpf-tcp.service.d/print.conf" <<-'END'
 		[Service]
 		ExecStart=
-		ExecStart=/usr/local/bin/otelcol-ebpf-tcp --config=/etc/otelcol-ebpf-tcp/config.yaml --config=/etc/otelcol-ebpf-tcp/print.yaml
+		ExecStart=/usr/local/bin/otelcol-ebpf-tcp --feature-gates=+extension.healthcheck.useComponentStatus --config=/etc/otelcol-ebpf-tcp/config.yaml --config=/etc/otelcol-ebpf-tcp/print.yaml
 		StandardOutput=truncate:/run/collector.log
 		StandardError=truncate:/run/collector.log
 	END
