@@ -97,7 +97,7 @@ func explain(err error, needs []Capability, note string) error {
 	case inUserNamespace():
 		return &refusal{why: "the capabilities of a user namespace do not count", outside: true, err: err}
 	default:
-		why := "refused with " + enumerate(needs) + ": lockdown, a security module, seccomp or the kernel's build may forbid it"
+		why := "refused with " + enumerate(needs) + ": " + likelyCause(os.DirFS("/"))
 		return &refusal{why: why, err: err}
 	}
 }
