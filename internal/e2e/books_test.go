@@ -161,7 +161,7 @@ func TestBooks(t *testing.T) {
 			name:        "connection map of 64 entries",
 			settings:    agentSettings{receiver: "    limits: {connections: 64}"},
 			connections: 100, held: 200,
-			lost:  [3]string{"connection", "kernel_map", "full"},
+			lost:  [3]string{"connection", "kernel_map", "namespace_share"},
 			raise: "limits::connections",
 		},
 		{

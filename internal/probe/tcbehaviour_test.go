@@ -151,12 +151,13 @@ func TestTCSelection(t *testing.T) {
 
 func TestTCPacketBooks(t *testing.T) {
 	t.Run("rate limit", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketsPerSecond = 0 }))
-		for range 5 {
+		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketsPerSecond = 1 }))
+		for range 1 + 5 {
 			b.run("tc_ingress_eth", ordinary(t))
 		}
+		assert.NotNil(t, b.packet())
 		assert.Nil(t, b.packet())
-		assert.EqualValues(t, 5, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
+		assert.EqualValues(t, 1+5, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
 		assert.EqualValues(t, 5, b.ledger(sockLedgerEntryLEDGER_LOST_RATE_PACKET))
 	})
 	t.Run("ring full", func(t *testing.T) {
@@ -343,11 +344,13 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	off.run("tc_egress_eth", answer())
 	assert.Nil(t, off.failed())
 
-	limited := newTCBench(t, tcConfig(func(c *Config) { c.FailedPerSecond = 0 }), refusing)
+	limited := newTCBench(t, tcConfig(func(c *Config) { c.FailedPerSecond = 1 }), refusing)
+	limited.run("tc_egress_eth", answer())
+	assert.NotNil(t, limited.failed())
 	limited.run("tc_egress_eth", answer())
 	assert.Nil(t, limited.failed())
-	assert.EqualValues(t, 1, limited.ledger(sockLedgerEntryLEDGER_LOST_RATE_FAILED))
-	assert.EqualValues(t, 1, limited.portCount(0, 4, connection.FailureRefused))
+	assert.EqualValues(t, 1, limited.ledger(sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED), "of another namespace than ours")
+	assert.EqualValues(t, 2, limited.portCount(0, 4, connection.FailureRefused))
 }
 
 func TestTCForeignInterfacesCountAsOther(t *testing.T) {
