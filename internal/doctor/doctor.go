@@ -98,7 +98,7 @@ func Verdict(d *probe.Diagnosis) string {
 		}
 	}
 	if len(without) > 0 {
-		return "connections are reported, without: " + strings.Join(without, "; ")
+		return "what is asked for works here, without: " + strings.Join(without, "; ")
 	}
 	return "everything works here"
 }

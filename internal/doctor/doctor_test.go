@@ -98,7 +98,7 @@ Kernel memory of the maps: 3.00 MiB
   connections                 10 entries    2.00 MiB
   records                   4096 entries    1.00 MiB
 
-Verdict: connections are reported, without: drops
+Verdict: what is asked for works here, without: drops
 `, got.String())
 }
 
@@ -131,7 +131,7 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"everything works here", probe.Diagnosis{Features: []probe.FeatureDiagnosis{connections, {Gives: "unwanted", Ways: refused}}}},
 		{
-			"connections are reported, without: drops",
+			"what is asked for works here, without: drops",
 			probe.Diagnosis{Features: []probe.FeatureDiagnosis{connections, {Gives: "drops", Wanted: true, Ways: refused}}},
 		},
 		{"this host does not give what is asked for: no BTF here", probe.Diagnosis{Error: "no BTF\nhere"}},
