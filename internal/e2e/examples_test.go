@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -69,6 +70,34 @@ func newMemoryGroup(t *testing.T, limit int) string {
 	return ""
 }
 
+// runInGroup makes the collector under test one in a cgroup.
+func runInGroup(t *testing.T, group string) {
+	t.Helper()
+	wrapper := filepath.Join(t.TempDir(), "wrapper")
+	script := fmt.Sprintf("#!/bin/sh\necho $$ >%s/cgroup.procs && exec %s \"$@\"\n", group, os.Getenv(collectorVariable))
+	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o700))
+	t.Setenv(collectorVariable, wrapper)
+}
+
+// TestMapsBeyondTheCgroup: maps that the cgroup has no room for are a failure to start
+// that names it.
+func TestMapsBeyondTheCgroup(t *testing.T) {
+	group := newMemoryGroup(t, 200<<20)
+	runInGroup(t, group)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(config, []byte(`
+receivers: {ebpf_tcp: {limits: {connections: 4194304}}}
+exporters: {debug: }
+service:
+  telemetry: {metrics: {level: none}}
+  pipelines: {logs: {receivers: [ebpf_tcp], exporters: [debug]}}
+`), 0o600))
+	said, err := exec.Command(os.Getenv(collectorVariable), "--config", config).CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "%s", said)
+	assert.Contains(t, string(said), "the memory limit of the cgroup /"+filepath.Base(group)+", 200 MiB, may be too low")
+}
+
 // TestSmallCgroup ends 50,000 connections under a collector that may have 100 MiB of
 // memory, the kernel's maps included. It lives, and its books have all of them.
 func TestSmallCgroup(t *testing.T) {
@@ -79,10 +108,7 @@ func TestSmallCgroup(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
 	go serveOne(listener)
-	wrapper := filepath.Join(t.TempDir(), "wrapper")
-	script := fmt.Sprintf("#!/bin/sh\necho $$ >%s/cgroup.procs && exec %s \"$@\"\n", group, os.Getenv(collectorVariable))
-	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o700))
-	t.Setenv(collectorVariable, wrapper)
+	runInGroup(t, group)
 	agent := startAgent(t, out.endpoint, agentSettings{
 		receiver: fmt.Sprintf("    tc: {mode: \"off\"}\n    ports: {include: [%d]}", listener.Addr().(*net.TCPAddr).Port),
 	})
