@@ -138,6 +138,8 @@ func (c *Config) lacking(logs, metrics bool, hooks []probe.HookState) error {
 		facts = append(facts, toggles(c.Metrics)...)
 	}
 	table := needs()
+	facts = append(facts, c.switched(logs)...)
+	table[halfOpenKey] = need{{probe.FeaturePacket}}
 	for _, fact := range facts {
 		for _, any := range table[fact.name].asked(fact) {
 			if errs := without(any, hooks); errs != nil {
@@ -150,6 +152,22 @@ func (c *Config) lacking(logs, metrics bool, hooks []probe.HookState) error {
 		return errors.New("no hook of the kernel could be attached")
 	}
 	return all.err()
+}
+
+// halfOpenKey is a setting that asks for packets.
+const halfOpenKey = "connections::half_open"
+
+// switched are facts that other settings than their own ask for.
+func (c *Config) switched(logs bool) []toggle {
+	var facts []toggle
+	if c.Connections.HalfOpen {
+		facts = append(facts, toggle{name: halfOpenKey, enabled: true, explicit: true})
+	}
+	event := c.Events.TCPServerPacket
+	if logs && event.Enabled && (c.Packets.SampleRate > 0 || len(c.Packets.Flags) > 0) {
+		facts = append(facts, toggle{name: "tcp.server.packet", enabled: true, explicit: true})
+	}
+	return facts
 }
 
 // without says why none of several features is there; nil when one is.
@@ -166,12 +184,17 @@ func without(features []string, hooks []probe.HookState) []error {
 		}
 		errs = append(errs, h.Err)
 	}
-	if errs == nil {
-		return []error{probe.LeftOut("the configuration leaves it out, as tc::mode: off does with packets")}
+	switch {
+	case errs != nil:
+		return errs
+	case slices.Contains(features, probe.FeaturePacket):
+		return []error{probe.LeftOut("tc::mode is off")}
+	default:
+		return []error{probe.LeftOut("the configuration leaves it out")}
 	}
-	return errs
 }
 
+// add notes a fact that is lost, once.
 func (l *lacks) add(name string, errs []error) {
 	var causes []string
 	for _, err := range errs {
@@ -182,7 +205,7 @@ func (l *lacks) add(name string, errs []error) {
 	cause := strings.Join(causes, "; ")
 	for _, known := range *l {
 		if known.cause == cause {
-			known.names = append(known.names, name)
+			known.names = add(known.names, name)
 			return
 		}
 	}

@@ -42,6 +42,13 @@ func enabling(t *testing.T, section string, names ...string) *Config {
 	return cfg
 }
 
+// selecting is a configuration that asks for packets by other settings than events'.
+func selecting() *Config {
+	cfg := testConfig()
+	cfg.Connections.HalfOpen, cfg.Packets.Flags = true, []string{"rst"}
+	return cfg
+}
+
 func TestLacking(t *testing.T) {
 	const drops, failed = "tcp.server.drops", "tcp.server.connection.failed"
 	hook := func(feature string, err error) probe.HookState {
@@ -90,7 +97,7 @@ func TestLacking(t *testing.T) {
 		{
 			"by name, left out by the configuration", enabling(t, "metrics", "tcp.server.packets"), true, true,
 			[]probe.HookState{connections},
-			"can't give tcp.server.packets: the configuration leaves it out, as tc::mode: off does with packets", true,
+			"can't give tcp.server.packets: tc::mode is off", true,
 		},
 		{
 			"another way is there", enabling(t, "events", failed), true, true,
@@ -101,6 +108,16 @@ func TestLacking(t *testing.T) {
 			"one of several ways is left out", enabling(t, "metrics", "tcp.server.accept.duration"), true, true,
 			[]probe.HookState{connections, hook(probe.FeatureAccept, fmt.Errorf("%w, %w", noReason, probe.LeftOut("switched off")))},
 			"can't give tcp.server.accept.duration: no reasons before 5.17; switched off", true,
+		},
+		{
+			"by other settings", selecting(), true, false,
+			[]probe.HookState{connections, hook(probe.FeaturePacket, noMember)},
+			"can't give connections::half_open, tcp.server.packet: this kernel has no such member", false,
+		},
+		{
+			"by other settings, in no pipeline", selecting(), false, true,
+			[]probe.HookState{connections, hook(probe.FeaturePacket, noMember)},
+			"can't give connections::half_open: this kernel has no such member", false,
 		},
 		{
 			"waits for an interface", enabling(t, "metrics", "tcp.server.packets"), true, true,

@@ -58,9 +58,10 @@ func newFakeKernel(t testing.TB) *fakeKernel {
 		t:    t,
 		wake: make(chan struct{}, 1),
 		live: make(map[uint64]connection.Live),
-		hooks: []probe.HookState{{
-			Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Gives: "connections", Attached: true,
-		}},
+		hooks: []probe.HookState{
+			{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Gives: "connections", Attached: true},
+			{Feature: probe.FeaturePacket, Name: "tcx/ingress", Gives: "packets", Attached: true},
+		},
 	}
 }
 
