@@ -5,6 +5,7 @@ package receiver
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"go.opentelemetry.io/collector/component"
@@ -36,11 +37,11 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		return nil, err
 	}
 	err = errors.Join(
-		b.RegisterEbpfTCPProducedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Produced })),
+		b.RegisterEbpfTCPProducedCallback(t.onceRead(t.balances(func(b *ledger.Balance) int64 { return b.Produced }))),
 		b.RegisterEbpfTCPDeliveredCallback(t.balances(func(b *ledger.Balance) int64 { return b.Delivered })),
 		b.RegisterEbpfTCPQueuedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Queued })),
 		b.RegisterEbpfTCPLostCallback(t.losses()),
-		b.RegisterEbpfTCPConnectionsActiveCallback(t.number(func() int64 { return t.books.KernelAccount().Active })),
+		b.RegisterEbpfTCPConnectionsActiveCallback(t.onceRead(t.number(t.active))),
 		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.queue.Bytes() })),
 		b.RegisterEbpfTCPQueueCapacityCallback(t.queue(func() int { return t.logs.queue.Capacity() })),
 		b.RegisterEbpfTCPSeriesCallback(t.number(t.series.Load)),
@@ -49,7 +50,7 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPMapCapacityCallback(t.maps(func(m *probe.MapFill) int { return m.Capacity })),
 		b.RegisterEbpfTCPNetworkNamespacesCallback(t.namespaces),
 		b.RegisterEbpfTCPHookAttachedCallback(t.attached),
-		b.RegisterEbpfTCPHookRunsCallback(t.hooks(func(h *hookTotal) uint64 { return h.runs })),
+		b.RegisterEbpfTCPHookRunsCallback(t.whenGathered(t.hooks(func(h *hookTotal) uint64 { return h.runs }))),
 		b.RegisterEbpfTCPHookMissedCallback(t.hooks(func(h *hookTotal) uint64 { return h.missed })),
 		b.RegisterEbpfTCPHookDurationCallback(t.durations),
 	)
@@ -58,6 +59,21 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		return nil, err
 	}
 	return b, nil
+}
+
+// onceRead observes nothing before the kernel's account was read for the first time.
+func (t *telemetry) onceRead(observe metric.Int64Callback) metric.Int64Callback {
+	return func(ctx context.Context, o metric.Int64Observer) error {
+		if _, read := t.books.KernelAccount(); !read {
+			return nil
+		}
+		return observe(ctx, o)
+	}
+}
+
+func (t *telemetry) active() int64 {
+	account, _ := t.books.KernelAccount()
+	return account.Active
 }
 
 func (t *telemetry) number(value func() int64) metric.Int64Callback {
@@ -210,6 +226,21 @@ func (t *telemetry) hooks(value func(*hookTotal) uint64) metric.Int64Callback {
 	}
 }
 
+// gathered tells whether the kernel keeps statistics of programs, some of which run all
+// the time.
+func (t *telemetry) gathered() bool {
+	return slices.ContainsFunc(t.hookTotals(), func(h hookTotal) bool { return h.runs > 0 })
+}
+
+func (t *telemetry) whenGathered(observe metric.Int64Callback) metric.Int64Callback {
+	return func(ctx context.Context, o metric.Int64Observer) error {
+		if !t.gathered() {
+			return nil
+		}
+		return observe(ctx, o)
+	}
+}
+
 func (t *telemetry) attached(_ context.Context, o metric.Int64Observer) error {
 	for _, h := range t.hookTotals() {
 		var attached int64
@@ -222,6 +253,9 @@ func (t *telemetry) attached(_ context.Context, o metric.Int64Observer) error {
 }
 
 func (t *telemetry) durations(_ context.Context, o metric.Float64Observer) error {
+	if !t.gathered() {
+		return nil
+	}
 	for _, h := range t.hookTotals() {
 		o.Observe(float64(h.nanoseconds)/1e9, t.attributes(attribute.String("hook", h.name)))
 	}

@@ -68,7 +68,10 @@ func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 	tt := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
 	for i, name := range []string{"web", "mail"} {
-		env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) { k.account.Opened = int64(i + 1) }}
+		env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
+			k.account.Opened = int64(i + 1)
+			k.hooks = []probe.HookState{{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Attached: true, Runs: 1}}
+		}}
 		set := metadatatest.NewSettings(tt)
 		set.ID = component.NewIDWithName(metadata.Type, name)
 		r := newReceiver(testConfig(), set, env.environment())
@@ -158,6 +161,40 @@ func TestInternalMetrics(t *testing.T) {
 	require.NoError(t, r.Shutdown(t.Context()))
 	_, err = tt.GetMetric("otelcol_ebpf_tcp_produced")
 	assert.Error(t, err, "nothing is observed after Shutdown")
+}
+
+// TestUnreadInternalMetrics are absent, and not 0: before the first snapshot, and where the
+// kernel gathers no statistics of programs.
+func TestUnreadInternalMetrics(t *testing.T) {
+	tt := componenttest.NewTelemetry()
+	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
+	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
+		k.snapshotErr = assert.AnError
+		k.hooks = []probe.HookState{{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Attached: true}}
+	}}
+	r := newReceiver(testConfig(), metadatatest.NewSettings(tt), env.environment())
+	r.logs = &consumertest.LogsSink{}
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	k := env.last()
+	k.requests(1)
+	waitFor(t, "delivered", func() bool { return internalMetric(t, tt, "delivered")["event=connection"] == 1 })
+	for _, name := range []string{"produced", "connections_active", "map_entries"} {
+		_, err := tt.GetMetric("otelcol_ebpf_tcp_" + name)
+		assert.Error(t, err, name)
+	}
+	k.mu.Lock()
+	k.snapshotErr = nil
+	k.mu.Unlock()
+	waitFor(t, "a snapshot", func() bool {
+		_, err := tt.GetMetric("otelcol_ebpf_tcp_produced")
+		return err == nil
+	})
+	assert.EqualValues(t, 1, internalMetric(t, tt, "produced")["event=connection"])
+	for _, name := range []string{"hook_runs", "hook_duration"} {
+		_, err := tt.GetMetric("otelcol_ebpf_tcp_" + name)
+		assert.Error(t, err, name)
+	}
+	require.NoError(t, r.Shutdown(t.Context()))
 }
 
 func TestLossesAreWarnedOfOnce(t *testing.T) {

@@ -158,10 +158,10 @@ func (l *Ledger) Lost(e Event, c Cause) int64 {
 	return n
 }
 
-// KernelAccount is the kernel side's account as last read; zero before the first.
-func (l *Ledger) KernelAccount() Kernel {
+// KernelAccount is the kernel side's account as last read; false before the first time.
+func (l *Ledger) KernelAccount() (Kernel, bool) {
 	if k := l.kernel.Load(); k != nil {
-		return *k
+		return *k, true
 	}
-	return Kernel{}
+	return Kernel{}, false
 }

@@ -30,7 +30,12 @@ func TestBalanceAddsBothSides(t *testing.T) {
 func TestBalanceBeforeTheFirstSnapshot(t *testing.T) {
 	var l Ledger
 	assert.Equal(t, Balance{}, l.Balance(Connection))
-	assert.Equal(t, Kernel{}, l.KernelAccount())
+	_, read := l.KernelAccount()
+	assert.False(t, read)
+	l.SetKernel(Kernel{Active: 3})
+	account, read := l.KernelAccount()
+	assert.True(t, read)
+	assert.EqualValues(t, 3, account.Active)
 }
 
 func TestEveryEventAndCauseHasAName(t *testing.T) {
