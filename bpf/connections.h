@@ -110,7 +110,7 @@ static __always_inline bool full_lately(__u64 now)
 }
 
 /* A connection was counted, but there is no entry for it, because of error. */
-static __noinline void not_followed(long error, __u64 now)
+static __noinline __attribute__((unused)) void not_followed(long error, __u64 now)
 {
 	ledger_add(error == -EDQUOT ? LEDGER_LOST_SHARE : LEDGER_LOST_MAP_FULL, 1);
 	note_full(now);

@@ -26,7 +26,7 @@ static __always_inline void describe_listen(struct listen_record *record, __u32 
 
 /*
  * inet_csk_listen_start() announces LISTEN before get_port() has run: the port of a
- * socket that bind() gave none is 0 here. look_at_listeners finds it later.
+ * socket that bind() gave none is 0 here. look_at_listener() finds it later.
  */
 static __noinline void listen_opened(struct sock *sk)
 {

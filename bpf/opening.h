@@ -54,12 +54,19 @@ static __noinline bool forget_stale(__u64 key)
 	return true;
 }
 
+/* Once per connection, in the books and at its port. */
+static __noinline void count_open(const struct connection *connection)
+{
+	ledger_add(LEDGER_OPENED, 1);
+	count_connection(connection, PORT_OPENED, 1);
+}
+
 /* Enters a connection into the books and the map; the id is the caller's. */
 static __always_inline void follow(__u64 key, const struct connection *connection)
 {
 	long error;
 
-	ledger_add(LEDGER_OPENED, 1);
+	count_open(connection);
 	if (track_half_open)
 		forget_half_open(&connection->flow, connection->netns);
 	error = enter_connection(key, connection);
@@ -161,7 +168,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 		ledger_add(LEDGER_ADOPTED, 1);
 		return;
 	}
-	ledger_add(LEDGER_OPENED, 1);
+	count_open(&connection);
 	if (emit_open)
 		send_open(&connection);
 }

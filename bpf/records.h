@@ -63,7 +63,6 @@ enum connection_flag {
 	CONNECTION_RESET_RECEIVED = 1 << 4, /* tcp_receive_reset fired */
 	CONNECTION_FIN_SENT = 1 << 5, /* the server has sent a FIN, first or not */
 	CONNECTION_RESET_SENT = 1 << 6, /* tcp_send_reset fired before the CLOSE */
-	CONNECTION_GONE = 1 << 7, /* live_record only: the socket is another's now */
 };
 
 /* The four-tuple seen from the server. */
@@ -138,12 +137,28 @@ struct close_record {
 	__u32 error; /* sk_err, an errno, for people who debug */
 };
 
-/* One live connection; written to the snapshot iterator's stream, not to the ring. */
-struct live_record {
+/* What became of a look at the socket of an entry of connections or listeners. */
+enum look_outcome {
+	LOOK_UNREAD = 0, /* nobody read it */
+	LOOK_READ,
+	LOOK_GONE, /* the socket is another's now */
+	LOOK_ENDED, /* the entry is gone, or another's: its end is told elsewhere */
+};
+
+/* The bytes of a live connection; never in the ring. */
+struct connection_look {
 	__u64 sk; /* the entry's key */
-	struct connection connection;
+	__u64 id; /* of the connection that is meant */
 	__u64 rx_bytes; /* as in struct counters */
 	__u64 tx_bytes;
+	__u32 outcome; /* enum look_outcome */
+	__u32 pad;
+};
+
+/* One live connection; written to the snapshot iterator's stream, not to the ring. */
+struct live_record {
+	struct connection_look look;
+	struct connection connection;
 };
 
 /* Filled by the socketless-reset hook, TC, or user space's half-open sweep. */
@@ -205,7 +220,7 @@ struct listener {
 	__u8 pad;
 };
 
-/* One look at the queues of a listener; written to the iterator's stream. */
+/* One look at the queues of a listener; never in the ring. */
 struct listener_look {
 	__u64 sk; /* the entry's key */
 	struct listener listener;
@@ -213,7 +228,7 @@ struct listener_look {
 	__u32 accept_limit; /* sk_max_ack_backlog: min(listen()'s backlog, somaxconn) */
 	__u32 syn_queue; /* icsk_accept_queue.qlen: handshakes in progress */
 	__u32 drops; /* growth of sk_drops since the entry was made */
-	__u32 gone; /* the socket does not listen there any more; nothing else was read */
+	__u32 outcome; /* enum look_outcome */
 	__u32 pad;
 };
 
@@ -288,6 +303,7 @@ enum port_count {
 	PORT_RESET_RECEIVED, /* tcp_receive_reset */
 	PORT_DROP, /* kfree_skb, detail = the kernel's drop reason */
 	PORT_FAILED, /* detail = enum failure */
+	PORT_OPENED, /* passive opens, whether there was room for the connection or not */
 };
 
 /* Key of the port_counters map. */

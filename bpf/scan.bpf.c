@@ -2,11 +2,11 @@
 /*
  * The socket vantage point's iterators, which user space runs when it wants to know.
  *
- *   scan_listeners    open files   -> listeners, written to the stream; port tables
- *   scan_connections  open files   -> connections that were open before us
- *   scan_orphans      TCP sockets  -> those that no process holds
- *   snapshot          connections  -> live figures, written to the stream
- *   look_at_listeners listeners    -> lengths of their queues, written to the stream
+ *   scan_listeners      open files   -> listeners, written to the stream; port tables
+ *   scan_connections    open files   -> connections that were open before us
+ *   scan_orphans        TCP sockets  -> those that no process holds
+ *   snapshot            connections  -> live figures, written to the stream
+ *   snapshot_listeners  listeners    -> lengths of their queues, written to the stream
  *
  * Open files first: they are of all network namespaces, need no setns, and tell who
  * holds the socket. What does not fit into a stream's buffer is not lost as in a ring:
@@ -22,6 +22,7 @@
 #include "emit.h"
 #include "filter.h"
 #include "listeners.h"
+#include "look.h"
 #include "maps.h"
 #include "ports.h"
 #include "process.h"
@@ -29,17 +30,6 @@
 #include "socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-static __always_inline __u32 socket_drops(const struct sock *sk)
-{
-	return bpf_core_field_exists(struct sock, sk_drops) ? BPF_CORE_READ(sk, sk_drops.counter)
-							    : 0;
-}
-
-static __always_inline bool listens(const struct sock *sk)
-{
-	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
-}
 
 /*
  * As in adopt(): the hook at the end runs before the state is stored. If it ran
@@ -217,10 +207,7 @@ int scan_orphans(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/*
- * One look at every connection, whatever its namespace. The entry can be reused
- * and the socket freed while we look: both are checked again after the reads.
- */
+/* One look at every connection, whatever its namespace. */
 SEC("iter/bpf_map_elem")
 int snapshot(struct bpf_iter__bpf_map_elem *ctx)
 {
@@ -228,58 +215,33 @@ int snapshot(struct bpf_iter__bpf_map_elem *ctx)
 	struct connection *connection = ctx->value;
 	struct live_record live = {};
 	__u64 *key = ctx->key;
-	struct tcp_sock *tp;
 
 	if (!key || !connection)
 		return 0;
-	live.sk = *key;
 	live.connection = *connection;
-	tp = (struct tcp_sock *)live.sk;
-	socket_bytes_checked(tp, live.connection.flags, &live);
-	if (!has_ports((struct sock *)tp, &live.connection.flow))
-		live.connection.flags |= CONNECTION_GONE;
-	if (connection->id != live.connection.id)
-		return 0;
-	bpf_seq_write(seq, &live, sizeof(live));
+	live.look.sk = *key;
+	live.look.id = live.connection.id;
+	look_at_connection(live.look.sk, connection, &live.look);
+	if (live.look.outcome != LOOK_ENDED)
+		bpf_seq_write(seq, &live, sizeof(live));
 	return 0;
 }
 
-/*
- * One look at every listener, whatever its namespace. The accept queue's length is
- * what ss shows as Recv-Q of a listening socket, and its limit as Send-Q; handshakes
- * in progress are in neither. Checked again after the reads, as in snapshot.
- */
+/* One look at every listener, whatever its namespace. */
 SEC("iter/bpf_map_elem")
-int look_at_listeners(struct bpf_iter__bpf_map_elem *ctx)
+int snapshot_listeners(struct bpf_iter__bpf_map_elem *ctx)
 {
-	const struct inet_connection_sock *icsk;
 	struct seq_file *seq = ctx->meta->seq;
 	struct listener *listener = ctx->value;
 	struct listener_look look = {};
 	__u64 *key = ctx->key;
-	struct sock *sk;
-	__u16 port;
 
 	if (!key || !listener)
 		return 0;
 	look.sk = *key;
 	look.listener = *listener;
-	sk = (struct sock *)look.sk;
-	icsk = (const struct inet_connection_sock *)sk;
-	look.accept_queue = BPF_CORE_READ(sk, sk_ack_backlog);
-	look.accept_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
-	look.syn_queue = BPF_CORE_READ(icsk, icsk_accept_queue.qlen.counter);
-	look.drops = socket_drops(sk) - look.listener.drops_before;
-	port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	look.gone = !listens(sk) ||
-		    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != look.listener.netns ||
-		    (look.listener.port && look.listener.port != port);
-	if (listener->since != look.listener.since)
-		return 0;
-	if (!look.gone && !look.listener.port) {
-		look.listener.port = port;
-		listener->port = port;
-	}
-	bpf_seq_write(seq, &look, sizeof(look));
+	look_at_listener(look.sk, listener, &look);
+	if (look.outcome != LOOK_ENDED)
+		bpf_seq_write(seq, &look, sizeof(look));
 	return 0;
 }

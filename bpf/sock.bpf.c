@@ -332,10 +332,12 @@ const union exported_types {
 	enum connection_flag connection_flag;
 	enum ledger_entry ledger_entry;
 	enum port_count port_count;
+	enum look_outcome look_outcome;
 	struct open_record open;
 	struct close_record close;
 	struct failed_record failed;
 	struct process_record process;
+	struct connection_look connection_look;
 	struct live_record live;
 	struct scan_record scan;
 	struct listener_look listener_look;

@@ -154,12 +154,12 @@ static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_
  * another cache line. So only what grows is read, and what FINs add only after one.
  */
 static __always_inline void socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
-						 struct live_record *to)
+						 __u64 *rx_bytes, __u64 *tx_bytes)
 {
-	to->rx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_received);
-	to->tx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_acked);
+	*rx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_received);
+	*tx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_acked);
 	if (flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN))
-		discount_fins(&to->rx_bytes, &to->tx_bytes,
+		discount_fins(rx_bytes, tx_bytes,
 			      DECORATION_AS(struct tcp_sock, tp,
 					    inet_conn.icsk_inet.sk.__sk_common.skc_flags),
 			      (flags & CONNECTION_FIN_SENT) &&

@@ -39,7 +39,7 @@ func needs() map[string]need {
 		"tcp.server.accept_queue.length":    {queues},
 		"tcp.server.accept_queue.limit":     {queues},
 		"tcp.server.accept_queue.overflows": {append(queues, overflows...)},
-		"tcp.server.connection.active":      {connections},
+		"tcp.server.connection.active":      {connections, {probe.FeatureLive}},
 		"tcp.server.connection.duration":    {connections},
 		"tcp.server.connection.opened":      {connections},
 		"tcp.server.drops":                  {{probe.FeatureDrop}},

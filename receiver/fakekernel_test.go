@@ -126,11 +126,17 @@ func (k *fakeKernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, er
 		}
 	}
 	account := k.account
+	ports := append([]connection.PortCounter(nil), k.ports...)
+	if account.Opened > 0 {
+		ports = append(ports, connection.PortCounter{
+			NetNS: 7, Port: testServer.Port(), IPv4: true, What: connection.Opens, Value: uint64(account.Opened),
+		})
+	}
 	account.Active = int64(len(k.live))
 	return &probe.Snapshot{
 		Time:       time.Now().UnixNano(),
 		Ledger:     account,
-		Ports:      append([]connection.PortCounter(nil), k.ports...),
+		Ports:      ports,
 		Queues:     append([]connection.Queues(nil), k.queues...),
 		Interfaces: append([]packet.Interface(nil), k.interfaces...),
 		Maps:       []probe.MapFill{{Name: "connections", Entries: len(k.live), Capacity: 64}},

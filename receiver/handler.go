@@ -58,7 +58,7 @@ func (h *handler) ListenerClosed(socket, overflows uint64) {
 }
 
 // ConnectionOpened implements probe.Handler. The metric of opened connections does
-// not depend on it: it counts the first look at a connection, live or closed.
+// not depend on it: the kernel side counts them per port.
 func (h *handler) ConnectionOpened(c *connection.Opened) {
 	h.facts++
 	waits := false
@@ -146,9 +146,6 @@ func (h *handler) live(l *connection.Live) {
 }
 
 func (h *handler) observe(series emit.Series, c *connection.Connection, delta connection.Delta) {
-	if delta.First && !c.Adopted {
-		h.metrics.Opened(series, 1)
-	}
 	h.metrics.IO(series, c.Absent, delta.Received, delta.Transmitted)
 }
 
@@ -172,18 +169,36 @@ func (h *handler) snapshot(s *probe.Snapshot) {
 	if h.metrics == nil {
 		return
 	}
+	h.beginOpened()
 	refused := h.ports.each(s.Ports, func(c connection.PortCounter, delta uint64) {
-		series := emit.Series{NetNS: c.NetNS, Port: c.Port, IPv4: c.IPv4}
-		if process := h.owners.ofPort(c.NetNS, c.Port); process != nil {
-			series.Workload = process.Workload
-		}
-		h.metrics.AddCount(series, c.What, c.Detail, delta)
+		h.metrics.AddCount(h.seriesOfPort(c.NetNS, c.Port, c.IPv4), c.What, c.Detail, delta)
 	})
 	h.books.Lose(ledger.PortCount, ledger.TableFull, refused)
 	for _, i := range s.Interfaces {
 		h.metrics.SetInterface(i)
 	}
 	h.observeQueues(s.Queues)
+}
+
+// beginOpened begins a series for each port that listens, and IP version that it takes.
+func (h *handler) beginOpened() {
+	for l := range h.owners.listeners.All() {
+		address, port := l.Address.Addr(), l.Address.Port()
+		if address.Is4() || address.IsUnspecified() {
+			h.metrics.BeginOpened(h.seriesOfPort(l.NetNS, port, true))
+		}
+		if !address.Is4() {
+			h.metrics.BeginOpened(h.seriesOfPort(l.NetNS, port, false))
+		}
+	}
+}
+
+func (h *handler) seriesOfPort(netns uint32, port uint16, ipv4 bool) emit.Series {
+	series := emit.Series{NetNS: netns, Port: port, IPv4: ipv4}
+	if process := h.owners.ofPort(netns, port); process != nil {
+		series.Workload = process.Workload
+	}
+	return series
 }
 
 // observeQueues observes the queues of all listeners. A look at one that is not known

@@ -81,6 +81,30 @@ func TestMetricsOfConnections(t *testing.T) {
 	r.assertBalanced(t)
 }
 
+// TestOpenedBeginsAtZero: the series of a port that listens is there before the first
+// connection, and counts those whose sockets nobody can look at.
+func TestOpenedBeginsAtZero(t *testing.T) {
+	sink := &consumertest.MetricsSink{}
+	r := newReceiverUnderTest(t, testConfig(), nil, sink)
+	r.env.prepare = func(k *fakeKernel) { _, k.known = k.listen() }
+	k := r.start(t)
+	opened := func() map[string]int64 {
+		if sink.DataPointCount() == 0 {
+			return nil
+		}
+		return points(lastOf(t, sink), "tcp.server.connection.opened", "process.executable.name")
+	}
+	waitFor(t, "the listener", func() bool { return len(opened()) > 0 })
+	assert.Equal(t, map[string]int64{"nginx": 0}, opened())
+	k.mu.Lock()
+	k.account.Opened = 3
+	k.mu.Unlock()
+	waitFor(t, "the count", func() bool { return opened()["nginx"] == 3 })
+	require.NoError(t, r.Shutdown(t.Context()))
+	assert.Equal(t, map[string]int64{"nginx": 3}, opened())
+	assert.Empty(t, points(lastOf(t, sink), "tcp.server.connection.active", "process.executable.name"), "none was seen")
+}
+
 // TestIncompleteSnapshotIsNotPublished: half of the connections must not look like
 // all of them.
 func TestIncompleteSnapshotIsNotPublished(t *testing.T) {

@@ -101,6 +101,8 @@ type Live struct {
 	Connection
 	// ReceivedBytes and TransmittedBytes are as in Counters, so far.
 	ReceivedBytes, TransmittedBytes uint64
+	// Unread: nobody could ask the socket, and the bytes are not known.
+	Unread bool
 }
 
 // Failed is an attempt that never became a connection.

@@ -3,6 +3,8 @@
 package connection
 
 import (
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -196,6 +198,9 @@ func (l *Listeners) ByPort(netns uint32, number uint16) (*Listener, bool) {
 		return nil, false
 	}
 }
+
+// All are the listeners that have not ended. What it yields must not be changed.
+func (l *Listeners) All() iter.Seq[*Listener] { return maps.Values(l.sockets) }
 
 func (l *Listeners) remembers(group *listening) bool {
 	return group.last != nil && l.options.Now().Sub(group.ended) < l.options.Memory

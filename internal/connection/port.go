@@ -27,4 +27,5 @@ const (
 	ResetsReceived
 	Drops
 	Failures
+	Opens
 )

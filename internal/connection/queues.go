@@ -19,6 +19,9 @@ type Queues struct {
 	// Overflows counts the segments that the full accept queue turned away since
 	// counting began: SYNs, and ACKs that would have ended a handshake.
 	Overflows uint64
+	// Unread: nobody could ask the socket, and the lengths and the limit are not known.
+	// OverflowsUnread: nor are the overflows.
+	Unread, OverflowsUnread bool
 }
 
 // Look keeps the look at a listener's queues until the next one. It returns the
@@ -29,12 +32,17 @@ func (l *Listeners) Look(q *Queues) (listener *Listener, added uint64) {
 	if !known {
 		return nil, 0
 	}
-	last := l.queues[q.Socket]
-	if last.Since != q.Since || last.Overflows > q.Overflows {
+	last, now := l.queues[q.Socket], *q
+	switch {
+	case last.Since != q.Since:
+		last.Overflows = 0
+	case q.OverflowsUnread:
+		now.Overflows = last.Overflows
+	case last.Overflows > q.Overflows:
 		last.Overflows = 0
 	}
-	l.queues[q.Socket] = *q
-	return listener, q.Overflows - last.Overflows
+	l.queues[q.Socket] = now
+	return listener, now.Overflows - last.Overflows
 }
 
 // LastLook is Look for a listener that ends, of which nothing but the overflows is

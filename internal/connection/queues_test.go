@@ -29,6 +29,8 @@ func TestListenersQueues(t *testing.T) {
 	look(Queues{Socket: 2, Since: 11, Accept: 1, Overflows: 100}, 100)
 	look(Queues{Socket: 1, Since: 20, Overflows: 30}, 30) // another listener, at the same address
 	look(Queues{Socket: 1, Since: 20, Accept: 2, Overflows: 4}, 4)
+	look(Queues{Socket: 1, Since: 20, Unread: true, OverflowsUnread: true}, 0)
+	look(Queues{Socket: 1, Since: 20, Accept: 2, Overflows: 4}, 0)
 
 	seen := map[uint64]uint32{}
 	for listener, queues := range table.Queues() {

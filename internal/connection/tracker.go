@@ -40,8 +40,6 @@ type tracked struct {
 
 // Delta is what one look adds.
 type Delta struct {
-	// First is set once per connection: at the first look at it.
-	First bool
 	// Received and Transmitted are payload bytes.
 	Received, Transmitted uint64
 }
@@ -103,14 +101,12 @@ func (t *Tracker) Live(l *Live) Delta {
 	if !known || last.pass != t.pass {
 		t.seen++
 	}
-	delta := last.delta(l.ReceivedBytes, l.TransmittedBytes)
-	delta.First = !known
 	t.open[l.ID] = tracked{
 		received:    max(last.received, l.ReceivedBytes),
 		transmitted: max(last.transmitted, l.TransmittedBytes),
 		pass:        t.pass,
 	}
-	return delta
+	return last.delta(l.ReceivedBytes, l.TransmittedBytes)
 }
 
 // Closed takes the last look at a connection and forgets it.
@@ -127,9 +123,7 @@ func (t *Tracker) Closed(c *Closed) Delta {
 			t.closedFull = true
 		}
 	}
-	delta := last.delta(c.ReceivedBytes, c.TransmittedBytes)
-	delta.First = !known
-	return delta
+	return last.delta(c.ReceivedBytes, c.TransmittedBytes)
 }
 
 func (t *Tracker) forgetClosed() {

@@ -219,7 +219,11 @@ func (d *decoder) unlisten(r *sockListenRecord) {
 
 func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
 	d.connection(&d.live.Connection, &r.Connection)
-	d.live.ReceivedBytes, d.live.TransmittedBytes = r.RxBytes, r.TxBytes
+	d.live.ReceivedBytes, d.live.TransmittedBytes = r.Look.RxBytes, r.Look.TxBytes
+	// What was read of a socket that is another's now says nothing.
+	if d.live.Unread = !came(r.Look.Outcome, sockLookOutcomeLOOK_READ); d.live.Unread {
+		d.live.ReceivedBytes, d.live.TransmittedBytes = 0, 0
+	}
 	return &d.live
 }
 

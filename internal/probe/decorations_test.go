@@ -77,7 +77,9 @@ func testObjects(t *testing.T) *objects {
 func (o *objects) loadable(t *testing.T, kernel *btf.Spec, only ...string) (all []string, refused map[string]error) {
 	t.Helper()
 	refused = make(map[string]error)
-	for _, from := range []*object{&o.hooks, &o.scans} {
+	looks, err := o.looks()
+	require.NoError(t, err)
+	for _, from := range []*object{&o.hooks, &o.scans, looks} {
 		from.kernelTypes = kernel
 		for name := range from.spec.Programs {
 			if len(only) > 0 && !slices.Contains(only, name) {
@@ -100,7 +102,7 @@ func (o *objects) loadable(t *testing.T, kernel *btf.Spec, only ...string) (all 
 func programMembers(t *testing.T) (read, optional map[member][]string) {
 	t.Helper()
 	read, optional = make(map[member][]string), make(map[member][]string)
-	for _, load := range []func() (*ebpf.CollectionSpec, error){loadSock, loadScan} {
+	for _, load := range []func() (*ebpf.CollectionSpec, error){loadSock, loadScan, loadLook} {
 		spec, err := load()
 		require.NoError(t, err)
 		for program := range spec.Programs {
@@ -155,7 +157,7 @@ func coreMembers() map[string][]string {
 func coreOf(m member) []string {
 	switch m {
 	case member{"sock", "sk_max_ack_backlog"}:
-		return []string{"syn_fentry", "syn_kprobe", "ack4_fentry", "ack4_kprobe", "ack6_fentry", "ack6_kprobe", "look_at_listeners"}
+		return []string{"syn_fentry", "syn_kprobe", "ack4_fentry", "ack4_kprobe", "ack6_fentry", "ack6_kprobe", "snapshot_listeners", "look_at_listeners", "visit_listeners"}
 	case member{"task_struct", "tgid"}, member{"task_struct", "group_leader"}, member{"task_struct", "start_boottime"}:
 		return []string{"exec", "cgroup_move"}
 	}

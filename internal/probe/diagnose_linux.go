@@ -39,13 +39,15 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
 		d.Features = append(d.Features, p.objects.diagnose(f))
 	}
-	p.scans.load(p.objects)
-	for _, state := range p.scans.states() {
+	p.scans.prepare(p)
+	for _, scan := range p.scans.all() {
+		scan.attach(p.objects)
 		d.Features = append(d.Features, FeatureDiagnosis{
-			Name: state.Feature, Gives: state.Gives, Wanted: true,
-			Ways: []WayDiagnosis{newWayDiagnosis(state.Err, state.Name)},
+			Name: scan.feature, Gives: scan.gives, Wanted: true,
+			Ways: []WayDiagnosis{newWayDiagnosis(scan.err, scan.point)},
 		})
 	}
+	d.Features = append(d.Features, p.scans.live.diagnose(p.objects), p.scans.queues.diagnose(p.objects))
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
 		Name: namespacesFeature, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,

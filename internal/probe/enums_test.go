@@ -56,6 +56,7 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 		sockPortCountPORT_RESET_RECEIVED:    connection.ResetsReceived,
 		sockPortCountPORT_DROP:              connection.Drops,
 		sockPortCountPORT_FAILED:            connection.Failures,
+		sockPortCountPORT_OPENED:            connection.Opens,
 	} {
 		check(uint32(c), int(d))
 	}

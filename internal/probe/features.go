@@ -14,6 +14,7 @@ const (
 	FeatureOverflowSYN      = "accept_queue_overflow_syn"
 	FeatureOverflowACK      = "accept_queue_overflow_ack"
 	FeatureOverflowACK6     = "accept_queue_overflow_ack6"
+	FeatureLive             = "live"
 	FeatureQueue            = "queue"
 	FeaturePacket           = "packet"
 )

@@ -33,6 +33,8 @@ func knownHooks() []string {
 		"kprobe/tcp_conn_request",
 		"kprobe/tcp_v4_syn_recv_sock",
 		"kprobe/tcp_v6_syn_recv_sock",
+		"map/lookup_batch",
+		"prog_run/syscall",
 		"raw_tp/cgroup_attach_task",
 		"raw_tp/kfree_skb",
 		"raw_tp/sched_process_exec",

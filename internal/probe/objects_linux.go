@@ -21,10 +21,12 @@ import (
 // socket vantage point's programs are loaded from, one by one.
 type objects struct {
 	// maps are those of the hooks' object; the others use them too.
-	maps   *ebpf.Collection
-	hooks  object
-	scans  object
-	kernel kernelFacts
+	maps  *ebpf.Collection
+	hooks object
+	scans object
+	// lookObject is read when the first of its programs is wanted.
+	lookObject object
+	kernel     kernelFacts
 	// excluded hooks are refused.
 	excluded hookPatterns
 }
@@ -230,6 +232,20 @@ func (o *object) load(name string, configure ...func(*ebpf.ProgramSpec)) (*ebpf.
 	}
 	defer collection.Close()
 	return collection.DetachProgram(name), nil
+}
+
+// looks is the object of the lower ways to live figures.
+func (o *objects) looks() (*object, error) {
+	if o.lookObject.spec == nil {
+		spec, err := loadLook()
+		if err != nil {
+			return nil, fmt.Errorf("read the looks' object: %w", err)
+		}
+		o.lookObject = object{
+			spec: spec, maps: sharedMaps(spec, o.maps.Maps), types: o.scans.types, kernelTypes: o.scans.kernelTypes,
+		}
+	}
+	return &o.lookObject, nil
 }
 
 func (o *objects) close() { o.maps.Close() }

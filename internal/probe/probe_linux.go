@@ -38,12 +38,14 @@ type Probe struct {
 	staleListeners int64
 	// lostListeners is the ledger's count when the listeners were last scanned.
 	lostListeners int64
+	// sought are the listeners without a port that were looked for among open files.
+	sought map[uint64]bool
 }
 
 // New creates the maps; nothing of the kernel's is touched before Start.
 func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
-	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections)}
+	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections), sought: make(map[uint64]bool)}
 	var err error
 	if p.cfg.ownNetNS, err = currentNetNS(); err != nil {
 		return nil, err
@@ -84,8 +86,8 @@ func (p *Probe) Start(h Handler) error {
 	if err := p.anyAttached(); Mendable(err) {
 		return err
 	}
-	p.scans.load(p.objects)
-	p.objects.hooks.types, p.objects.scans.types = nil, nil
+	p.scans.load(p)
+	p.objects.hooks.types, p.objects.scans.types, p.objects.lookObject.types = nil, nil, nil
 	if err := p.scanExisting(); err != nil {
 		logger := p.logger.With(zap.Error(err))
 		logger.Warn("not all listeners and connections that were there before were found")

@@ -5,6 +5,8 @@
 package probe
 
 import (
+	"maps"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 )
 
@@ -12,12 +14,13 @@ import (
 // ends those whose end was not told.
 func (p *Probe) visitQueues(s *Snapshot) error {
 	gone := make(goneListeners)
-	err := each(&p.scans.queues, func(r *sockListenerLook) {
+	err := p.scans.queues.each(func(r *sockListenerLook) {
 		switch {
+		case came(r.Outcome, sockLookOutcomeLOOK_ENDED):
 		case r.Listener.Ended != 0:
 			// The ring had no room, which is in the books; the last counts are here.
 			p.endListener(r)
-		case r.Gone != 0:
+		case came(r.Outcome, sockLookOutcomeLOOK_GONE):
 			if p.goneListeners[r.Sk] == r.Listener.Since && p.endListener(r) {
 				p.staleListeners++
 				return
@@ -25,13 +28,18 @@ func (p *Probe) visitQueues(s *Snapshot) error {
 			gone[r.Sk] = r.Listener.Since
 		default:
 			p.decoder.bound(r)
-			if p.decoder.selects(r.Listener.Port) {
+			if p.decoder.selects(p.decoder.portOf(r)) {
 				s.Queues = append(s.Queues, p.decoder.queues(r))
 			}
 		}
 	})
 	p.goneListeners = gone
 	return err
+}
+
+// listens tells whether the entry is a listener's that has not ended, as far as is known.
+func (l *sockListenerLook) listens() bool {
+	return came(l.Outcome, sockLookOutcomeLOOK_UNREAD, sockLookOutcomeLOOK_READ)
 }
 
 // goneListeners remembers, from one snapshot to the next, entries whose socket did not
@@ -59,11 +67,38 @@ func (p *Probe) findPorts() error {
 	if len(p.decoder.unbound) == 0 {
 		return nil
 	}
-	return each(&p.scans.queues, func(r *sockListenerLook) {
-		if r.Gone == 0 {
+	if !p.scans.queues.reads() {
+		return p.findPortsAmongFiles()
+	}
+	return p.scans.queues.each(func(r *sockListenerLook) {
+		if r.listens() {
 			p.decoder.bound(r)
 		}
 	})
+}
+
+// findPortsAmongFiles is for a kernel where nobody can ask the sockets of entries: those
+// that processes hold are found. It takes long, so each listener is looked for but once.
+func (p *Probe) findPortsAmongFiles() error {
+	sought := make(map[uint64]bool)
+	for socket := range p.decoder.unbound {
+		if !p.sought[socket] {
+			sought[socket] = true
+		}
+	}
+	if len(sought) == 0 {
+		return nil
+	}
+	err := each(&p.scans.listeners, func(r *sockScanRecord) {
+		if sought[r.Listener.Sk] && r.Listener.Port != 0 {
+			p.decoder.bound(&sockListenerLook{Sk: r.Listener.Sk, Listener: sockListener{Port: r.Listener.Port}})
+		}
+	})
+	maps.DeleteFunc(p.sought, func(socket uint64, _ bool) bool { _, waits := p.decoder.unbound[socket]; return !waits })
+	for socket := range p.decoder.unbound {
+		p.sought[socket] = true
+	}
+	return err
 }
 
 // bound tells of a listener whose port was not known until now.
@@ -76,15 +111,26 @@ func (d *decoder) bound(r *sockListenerLook) {
 	d.listen(&opened)
 }
 
-func (d *decoder) queues(r *sockListenerLook) connection.Queues {
-	return connection.Queues{
-		Socket:      r.Sk,
-		Since:       r.Listener.Since,
-		Accept:      r.AcceptQueue,
-		AcceptLimit: r.AcceptLimit,
-		SYN:         r.SynQueue,
-		Overflows:   d.overflows(r.Listener.Overflows, r.Drops),
+// portOf is the listener's port; where nobody asks its socket, the entry of one that bound
+// none has it not.
+func (d *decoder) portOf(r *sockListenerLook) uint16 {
+	if r.Listener.Port != 0 {
+		return r.Listener.Port
 	}
+	return uint16(d.listeners.sockets[r.Sk].Port)
+}
+
+func (d *decoder) queues(r *sockListenerLook) connection.Queues {
+	q := connection.Queues{Socket: r.Sk, Since: r.Listener.Since}
+	q.Unread = !came(r.Outcome, sockLookOutcomeLOOK_READ)
+	q.OverflowsUnread = q.Unread && !d.overflowsCounted
+	if !q.Unread {
+		q.Accept, q.AcceptLimit, q.SYN = r.AcceptQueue, r.AcceptLimit, r.SynQueue
+	}
+	if !q.OverflowsUnread {
+		q.Overflows = d.overflows(r.Listener.Overflows, r.Drops)
+	}
+	return q
 }
 
 // overflows is the hooks' count where they are attached. Else it is what the listener

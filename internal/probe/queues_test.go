@@ -214,7 +214,7 @@ func BenchmarkListeners(b *testing.B) {
 	looks := 0
 	for b.Loop() {
 		looks = 0
-		require.NoError(b, each(&p.scans.queues, func(*sockListenerLook) { looks++ }))
+		require.NoError(b, p.scans.queues.each(func(*sockListenerLook) { looks++ }))
 	}
 	require.GreaterOrEqual(b, looks, listeners)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(looks), "ns/listener")

@@ -32,11 +32,11 @@ const (
 	scanMapRates                    = "rates"
 	scanMapRecords                  = "records"
 	scanMapRoomsTaken               = "rooms_taken"
-	scanProgLookAtListeners         = "look_at_listeners"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
 	scanProgScanOrphans             = "scan_orphans"
 	scanProgSnapshot                = "snapshot"
+	scanProgSnapshotListeners       = "snapshot_listeners"
 	scanVarAttributeProcess         = "attribute_process"
 	scanVarClientsIncludedByDefault = "clients_included_by_default"
 	scanVarFilterClients            = "filter_clients"
@@ -89,11 +89,11 @@ type scanSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type scanProgramSpecs struct {
-	LookAtListeners *ebpf.ProgramSpec `ebpf:"look_at_listeners"`
-	ScanConnections *ebpf.ProgramSpec `ebpf:"scan_connections"`
-	ScanListeners   *ebpf.ProgramSpec `ebpf:"scan_listeners"`
-	ScanOrphans     *ebpf.ProgramSpec `ebpf:"scan_orphans"`
-	Snapshot        *ebpf.ProgramSpec `ebpf:"snapshot"`
+	ScanConnections   *ebpf.ProgramSpec `ebpf:"scan_connections"`
+	ScanListeners     *ebpf.ProgramSpec `ebpf:"scan_listeners"`
+	ScanOrphans       *ebpf.ProgramSpec `ebpf:"scan_orphans"`
+	Snapshot          *ebpf.ProgramSpec `ebpf:"snapshot"`
+	SnapshotListeners *ebpf.ProgramSpec `ebpf:"snapshot_listeners"`
 }
 
 // scanMapSpecs contains maps before they are loaded into the kernel.
@@ -209,20 +209,20 @@ type scanVariables struct {
 //
 // It can be passed to loadScanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type scanPrograms struct {
-	LookAtListeners *ebpf.Program `ebpf:"look_at_listeners"`
-	ScanConnections *ebpf.Program `ebpf:"scan_connections"`
-	ScanListeners   *ebpf.Program `ebpf:"scan_listeners"`
-	ScanOrphans     *ebpf.Program `ebpf:"scan_orphans"`
-	Snapshot        *ebpf.Program `ebpf:"snapshot"`
+	ScanConnections   *ebpf.Program `ebpf:"scan_connections"`
+	ScanListeners     *ebpf.Program `ebpf:"scan_listeners"`
+	ScanOrphans       *ebpf.Program `ebpf:"scan_orphans"`
+	Snapshot          *ebpf.Program `ebpf:"snapshot"`
+	SnapshotListeners *ebpf.Program `ebpf:"snapshot_listeners"`
 }
 
 func (p *scanPrograms) Close() error {
 	return _ScanClose(
-		p.LookAtListeners,
 		p.ScanConnections,
 		p.ScanListeners,
 		p.ScanOrphans,
 		p.Snapshot,
+		p.SnapshotListeners,
 	)
 }
 

@@ -18,9 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scans are the iterators: what was there before us, and the live figures.
+// scans are what user space asks for: what was there before us, and the live figures.
 type scans struct {
-	listeners, connections, orphans, snapshot, queues scan
+	listeners, connections, orphans scan
+	live                            look[sockLiveRecord]
+	queues                          look[sockListenerLook]
 }
 
 type scan struct {
@@ -33,10 +35,21 @@ type scan struct {
 }
 
 func (s *scans) all() []*scan {
-	return []*scan{&s.listeners, &s.connections, &s.orphans, &s.snapshot, &s.queues}
+	return []*scan{&s.listeners, &s.connections, &s.orphans}
 }
 
-func (s *scans) load(o *objects) {
+// load comes when the listeners' table is there.
+func (s *scans) load(p *Probe) {
+	s.prepare(p)
+	for _, scan := range s.all() {
+		scan.attach(p.objects)
+	}
+	s.live.load(p.objects)
+	s.queues.load(p.objects)
+}
+
+// prepare loads nothing yet.
+func (s *scans) prepare(p *Probe) {
 	s.listeners = scan{
 		feature: "existing_listener", program: "scan_listeners", point: "iter/task_file",
 		gives: "listeners that were there before",
@@ -49,25 +62,19 @@ func (s *scans) load(o *objects) {
 		feature: "orphan", program: "scan_orphans", point: "iter/tcp",
 		gives: "connections open before that no process holds",
 	}
-	s.snapshot = scan{
-		feature: "live", program: "snapshot", point: "iter/bpf_map_elem", over: o.maps.Maps["connections"],
-		gives: "tcp.server.connection.active; tcp.server.io before the close",
-	}
-	s.queues = scan{
-		feature: "queue", program: "look_at_listeners", point: "iter/bpf_map_elem", over: o.maps.Maps["listeners"],
-		gives: "tcp.server.accept_queue.*, tcp.server.syn_queue.length; the port of listeners that bind none",
-	}
-	for _, scan := range s.all() {
-		scan.attach(o)
-	}
+	s.newLooks(p)
 }
 
 func (s *scan) attach(o *objects) {
 	if s.err = cmp.Or(o.excluded.refuse(s.point), o.kernel.noBTF); s.err != nil {
 		return
 	}
-	if s.prog, s.err = o.scans.load(s.program); s.err != nil {
-		s.err = &hookError{"load", s.point, o.scans.explainMissing(s.program, hint(s.err))}
+	s.attachFrom(&o.scans)
+}
+
+func (s *scan) attachFrom(o *object) {
+	if s.prog, s.err = o.load(s.program); s.err != nil {
+		s.err = &hookError{"load", s.point, o.explainMissing(s.program, hint(s.err))}
 		return
 	}
 	if s.iter, s.err = link.AttachIter(link.IterOptions{Program: s.prog, Map: s.over}); s.err != nil {
@@ -85,20 +92,26 @@ func (s *scans) states() []HookState {
 		state.addStatistics(scan.prog)
 		states = append(states, state)
 	}
-	return states
+	return append(append(states, s.live.states()...), s.queues.states()...)
 }
 
 func (s *scans) close() error {
-	var err error
+	err := errors.Join(s.live.close(), s.queues.close())
 	for _, scan := range s.all() {
-		if scan.iter != nil {
-			err = errors.Join(err, scan.iter.Close())
-			scan.iter = nil
-		}
-		if scan.prog != nil {
-			err = errors.Join(err, scan.prog.Close())
-			scan.prog = nil
-		}
+		err = errors.Join(err, scan.close())
+	}
+	return err
+}
+
+func (s *scan) close() error {
+	var err error
+	if s.iter != nil {
+		err = s.iter.Close()
+		s.iter = nil
+	}
+	if s.prog != nil {
+		err = errors.Join(err, s.prog.Close())
+		s.prog = nil
 	}
 	return err
 }
@@ -225,8 +238,8 @@ func (p *Probe) rescanListeners() error {
 	found := make(map[uint64]bool)
 	see := func(r *sockScanRecord) { found[r.Listener.Sk] = true }
 	// What no process holds, the map of listeners tells, of all namespaces.
-	err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see), each(&p.scans.queues, func(r *sockListenerLook) {
-		found[r.Sk] = found[r.Sk] || r.Gone == 0
+	err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see), p.scans.queues.each(func(r *sockListenerLook) {
+		found[r.Sk] = found[r.Sk] || r.listens()
 	}))
 	if err != nil {
 		return err
@@ -242,11 +255,17 @@ func (p *Probe) rescanListeners() error {
 
 // netNSOf is the inode number of a process's network namespace.
 func netNSOf(pid uint32) (uint32, error) {
-	var stat unix.Stat_t
-	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &stat); err != nil {
+	inode, err := inodeAt(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
 		return 0, fmt.Errorf("look at the network namespace of process %d: %w", pid, err)
 	}
-	return uint32(stat.Ino), nil
+	return inode, nil
+}
+
+func inodeAt(path string) (uint32, error) {
+	var stat unix.Stat_t
+	err := unix.Stat(path, &stat)
+	return uint32(stat.Ino), err
 }
 
 // inNetNSOf runs f on a thread in the network namespace of a process.

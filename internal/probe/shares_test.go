@@ -139,10 +139,10 @@ func TestSharesOfListeners(t *testing.T) {
 }
 
 func TestSharesOfPortCounters(t *testing.T) {
-	const size, wanted, late = 64, 100, 12
+	const size, wanted, late = 128, 100, 12
 	enterNetNS(t)
 	k := startProbe(t, testConfig(func(c *Config) { c.MaxPortCounters = size }))
-	// One counter each: a server that resets.
+	// Two counters each: a connection that opens, and that the server resets.
 	reset := func(n int) {
 		for range n {
 			l := listen(t, "tcp4", "127.0.0.1:0")
@@ -163,8 +163,8 @@ func TestSharesOfPortCounters(t *testing.T) {
 	}
 	assert.LessOrEqual(t, count[flooding], size/4*3)
 	assert.GreaterOrEqual(t, count[flooding], size/4)
-	assert.Equal(t, late, count[k.netns])
-	assert.EqualValues(t, wanted-count[flooding], s.Ledger.Lost[ledger.PortCount][ledger.MapShare])
+	assert.Equal(t, 2*late, count[k.netns])
+	assert.EqualValues(t, 2*wanted-count[flooding], s.Ledger.Lost[ledger.PortCount][ledger.MapShare])
 	assert.Zero(t, s.Ledger.Lost[ledger.PortCount][ledger.MapFull])
 }
 

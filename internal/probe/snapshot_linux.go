@@ -42,7 +42,8 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	s.Ledger.Active = int64(active)
 	s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
 	for _, name := range []string{"port_counters", "listeners", "listening_ports", "half_open_handshakes"} {
-		s.Maps = append(s.Maps, mapFill(p.objects.maps.Maps[name], name))
+		fill, fillErr := mapFill(p.objects.maps.Maps[name], name)
+		s.Maps, err = append(s.Maps, fill), errors.Join(err, fillErr)
 	}
 	s.Maps = append(s.Maps, MapFill{"records", p.reader.AvailableBytes(), int(p.cfg.RingBytes)})
 	if p.tc != nil {
@@ -53,18 +54,23 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	return s, err
 }
 
-// visitLive runs the snapshot iterator. It returns the number of entries.
+// visitLive looks at all connections. It returns the number of entries.
 func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
+	if p.scans.live.used == nil {
+		fill, err := mapFill(p.objects.maps.Maps["connections"], "connections")
+		return fill.Entries, err
+	}
 	active := 0
 	gone := make(goneConnections)
-	err := each(&p.scans.snapshot, func(r *sockLiveRecord) {
-		if r.Connection.Flags&uint32(sockConnectionFlagCONNECTION_GONE) != 0 {
+	err := p.scans.live.each(func(r *sockLiveRecord) {
+		switch sockLookOutcome(r.Look.Outcome) {
+		case sockLookOutcomeLOOK_ENDED:
+			return
+		case sockLookOutcomeLOOK_GONE:
 			if p.gone[r.Connection.Id] && p.forget(r) {
 				return
 			}
 			gone[r.Connection.Id] = true
-			// What was read is another socket's.
-			r.RxBytes, r.TxBytes = 0, 0
 		}
 		active++
 		visit(p.decoder.lookedAt(r))
@@ -77,7 +83,7 @@ func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
 func (p *Probe) forget(r *sockLiveRecord) bool {
 	connections := p.objects.maps.Maps["connections"]
 	var now sockConnection
-	if connections.Lookup(&r.Sk, &now) != nil || now.Id != r.Connection.Id || connections.Delete(&r.Sk) != nil {
+	if connections.Lookup(&r.Look.Sk, &now) != nil || now.Id != r.Connection.Id || connections.Delete(&r.Look.Sk) != nil {
 		return false
 	}
 	p.shares.deleted(now.Netns, sockRoomROOM_CONNECTIONS)
@@ -182,13 +188,17 @@ func (p *Probe) portCounter(key *sockPortCounterKey, perCPU []uint64) connection
 }
 
 // mapFill counts the keys of a hash map; approximate while the kernel writes.
-func mapFill(m *ebpf.Map, name string) MapFill {
+func mapFill(m *ebpf.Map, name string) (MapFill, error) {
 	fill := MapFill{Name: name, Capacity: int(m.MaxEntries())}
 	key := make([]byte, m.KeySize())
 	next := make([]byte, m.KeySize())
-	for err := m.NextKey(nil, &next); err == nil && fill.Entries < fill.Capacity; err = m.NextKey(&key, &next) {
+	err := m.NextKey(nil, &next)
+	for ; err == nil && fill.Entries < fill.Capacity; err = m.NextKey(&key, &next) {
 		key, next = next, key
 		fill.Entries++
 	}
-	return fill
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fill, fmt.Errorf("count the entries of %s: %w", name, err)
+	}
+	return fill, nil
 }

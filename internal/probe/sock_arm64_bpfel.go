@@ -64,8 +64,17 @@ const (
 	sockConnectionFlagCONNECTION_RESET_RECEIVED sockConnectionFlag = 16
 	sockConnectionFlagCONNECTION_FIN_SENT       sockConnectionFlag = 32
 	sockConnectionFlagCONNECTION_RESET_SENT     sockConnectionFlag = 64
-	sockConnectionFlagCONNECTION_GONE           sockConnectionFlag = 128
 )
+
+type sockConnectionLook struct {
+	_       structs.HostLayout
+	Sk      uint64
+	Id      uint64
+	RxBytes uint64
+	TxBytes uint64
+	Outcome uint32
+	Pad     uint32
+}
 
 type sockCounters struct {
 	_           structs.HostLayout
@@ -194,17 +203,24 @@ type sockListenerLook struct {
 	AcceptLimit uint32
 	SynQueue    uint32
 	Drops       uint32
-	Gone        uint32
+	Outcome     uint32
 	Pad         uint32
 }
 
 type sockLiveRecord struct {
 	_          structs.HostLayout
-	Sk         uint64
+	Look       sockConnectionLook
 	Connection sockConnection
-	RxBytes    uint64
-	TxBytes    uint64
 }
+
+type sockLookOutcome uint32
+
+const (
+	sockLookOutcomeLOOK_UNREAD sockLookOutcome = 0
+	sockLookOutcomeLOOK_READ   sockLookOutcome = 1
+	sockLookOutcomeLOOK_GONE   sockLookOutcome = 2
+	sockLookOutcomeLOOK_ENDED  sockLookOutcome = 3
+)
 
 type sockNamespaceShare struct {
 	_      structs.HostLayout
@@ -265,6 +281,7 @@ const (
 	sockPortCountPORT_RESET_RECEIVED    sockPortCount = 3
 	sockPortCountPORT_DROP              sockPortCount = 4
 	sockPortCountPORT_FAILED            sockPortCount = 5
+	sockPortCountPORT_OPENED            sockPortCount = 6
 )
 
 type sockPortCounterKey struct {

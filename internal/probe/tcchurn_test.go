@@ -74,7 +74,9 @@ func (k *kernel) holdings() holdings {
 		v.mu.Unlock()
 	}
 	h.links = linksOf(k.t, ours)
-	h.tables = mapFill(k.probe.objects.maps.Maps["port_tables"], "").Entries
+	tables, err := mapFill(k.probe.objects.maps.Maps["port_tables"], "")
+	require.NoError(k.t, err)
+	h.tables = tables.Entries
 	return h
 }
 

@@ -36,7 +36,7 @@ func BenchmarkMetricsClosed(b *testing.B) {
 	s, c := Series{Port: 80, IPv4: true, Workload: testProcess().Workload}, testClosed()
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Opened(s, 1)
+		m.AddCount(s, connection.Opens, "", 1)
 		m.IO(s, 0, c.ReceivedBytes, c.TransmittedBytes)
 		m.Closed(s, c)
 	}
@@ -48,7 +48,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	for i := range 2000 {
 		workload := &owner.Workload{Container: owner.Container{ID: fmt.Sprint("container", i%100)}}
 		s := Series{Port: uint16(i), Workload: workload}
-		m.Opened(s, 1)
+		m.AddCount(s, connection.Opens, "", 1)
 		m.IO(s, 0, 1, 1)
 		m.Closed(s, testClosed())
 		m.AddCount(s, connection.Retransmits, "", 1)
@@ -84,7 +84,7 @@ func BenchmarkSeriesMemory(b *testing.B) {
 		name string
 		feed func(*Metrics, Series)
 	}{
-		{"counter", func(m *Metrics, s Series) { m.Opened(s, 1) }},
+		{"counter", func(m *Metrics, s Series) { m.AddCount(s, connection.Opens, "", 1) }},
 		{"histogram", func(m *Metrics, s Series) {
 			c := testClosed()
 			c.SmoothedRTT, c.Handshake, c.Accept = 0, 0, 0

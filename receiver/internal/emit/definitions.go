@@ -88,7 +88,7 @@ var definitions = [metrics]definition{
 	},
 	metricOpened: {
 		"tcp.server.connection.opened",
-		"Inbound connections that were established.",
+		"Inbound connections that were established, counted when they open, by the process that listens.",
 		"{connection}", counter,
 	},
 	metricDrops: {

@@ -92,9 +92,12 @@ func (m *Metrics) SeriesCount() int {
 // MetricsOptions.SeriesLimit allowed no series for them.
 func (m *Metrics) Refused() uint64 { return m.store.refused }
 
-// Opened counts n connections that were established.
-func (m *Metrics) Opened(s Series, n uint64) {
-	m.add(m.store.bundle(s), dims{metric: metricOpened}, n)
+// BeginOpened begins the series of connections that are established, at 0, so that a rate
+// sees the first. AddCount counts them.
+func (m *Metrics) BeginOpened(s Series) {
+	if m.enabled[metricOpened] {
+		m.grown(m.store.bundle(s), dims{metric: metricOpened}, 0)
+	}
 }
 
 // IO counts payload bytes, of a direction whose counter the kernel gives.
@@ -172,6 +175,8 @@ func portDims(what connection.PortCount, detail string) (dims, bool) {
 			detail = errorOther
 		}
 		return dims{metric: metricFailed, detail: detail}, true
+	case connection.Opens:
+		return dims{metric: metricOpened}, true
 	default:
 		return dims{}, false
 	}

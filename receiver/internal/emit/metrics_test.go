@@ -111,7 +111,7 @@ func testInterface(egress bool) packet.Interface {
 // everything feeds each metric.
 func everything(m *Metrics) {
 	s, c := web(), testClosed()
-	m.Opened(s, 2)
+	m.AddCount(s, connection.Opens, "", 2)
 	m.IO(s, 0, c.ReceivedBytes, c.TransmittedBytes)
 	m.Closed(s, c)
 	m.BeginActive()
@@ -146,9 +146,9 @@ func TestMetricsGolden(t *testing.T) {
 
 func TestMetricsAreCumulative(t *testing.T) {
 	r := newRig(MetricsOptions{})
-	r.Opened(web(), 2)
+	r.AddCount(web(), connection.Opens, "", 2)
 	first := r.pass(10 * time.Second)
-	r.Opened(web(), 3)
+	r.AddCount(web(), connection.Opens, "", 3)
 	second := r.pass(10 * time.Second)
 	require.EqualValues(t, 2, sums(first, "tcp.server.connection.opened")[0].value, "not touched later")
 	point := sums(second, "tcp.server.connection.opened")[0]
@@ -199,8 +199,8 @@ func TestMetricsContainersAreResources(t *testing.T) {
 		return &owner.Workload{Executable: "nginx", Container: owner.Container{ID: id}}
 	}
 	feed := func(r *rig) []seenPoint {
-		r.Opened(Series{Port: 80, Workload: workload("a")}, 1)
-		r.Opened(Series{Port: 80, Workload: workload("b")}, 2)
+		r.AddCount(Series{Port: 80, Workload: workload("a")}, connection.Opens, "", 1)
+		r.AddCount(Series{Port: 80, Workload: workload("b")}, connection.Opens, "", 2)
 		return sums(r.pass(time.Second), "tcp.server.connection.opened")
 	}
 	points := feed(newRig(MetricsOptions{}))
@@ -232,7 +232,7 @@ func TestMetricsOverflow(t *testing.T) {
 	r.BeginActive()
 	for port := range 10 {
 		s := Series{Port: uint16(port + 1), Workload: testProcess().Workload}
-		r.Opened(s, 1)
+		r.AddCount(s, connection.Opens, "", 1)
 		r.IO(s, 0, 10, 1)
 		r.Closed(s, testClosed())
 		r.AddActive(s, 1)
@@ -289,8 +289,8 @@ func TestMetricsMemoryIsBounded(t *testing.T) {
 	})
 	for i := range 1000 {
 		workload := &owner.Workload{Container: owner.Container{ID: fmt.Sprint(i)}}
-		r.Opened(Series{Port: 80, Workload: workload}, 1)
-		r.Opened(Series{Port: uint16(i)}, 1)
+		r.AddCount(Series{Port: 80, Workload: workload}, connection.Opens, "", 1)
+		r.AddCount(Series{Port: uint16(i)}, connection.Opens, "", 1)
 	}
 	require.LessOrEqual(t, len(r.store.aliases), 2*families*10)
 	require.LessOrEqual(t, len(r.store.bundles), families*10)
@@ -304,9 +304,9 @@ func TestMetricsMemoryIsBounded(t *testing.T) {
 func TestMetricsExpiry(t *testing.T) {
 	const name = "tcp.server.connection.opened"
 	r := newRig(MetricsOptions{SeriesLimit: 2, Expiry: time.Minute})
-	r.Opened(web(), 1)
+	r.AddCount(web(), connection.Opens, "", 1)
 	r.SetInterface(testInterface(false))
-	r.Opened(Series{Port: 443}, 1)
+	r.AddCount(Series{Port: 443}, connection.Opens, "", 1)
 	r.BeginActive()
 	r.AddActive(Series{Port: 443}, 1)
 	require.Len(t, sums(r.pass(time.Second), name), 2)
@@ -320,7 +320,7 @@ func TestMetricsExpiry(t *testing.T) {
 
 	r.now = r.now.Add(time.Second)
 	renewed := r.now.UnixNano()
-	r.Opened(web(), 5)
+	r.AddCount(web(), connection.Opens, "", 5)
 	for _, p := range sums(r.pass(time.Second), name) {
 		if p.attributes["server.port"] == int64(80) {
 			require.EqualValues(t, 5, p.value, "counts anew")
@@ -337,7 +337,7 @@ func TestMetricsExpiry(t *testing.T) {
 
 func TestMetricsNeverExpire(t *testing.T) {
 	r := newRig(MetricsOptions{})
-	r.Opened(web(), 1)
+	r.AddCount(web(), connection.Opens, "", 1)
 	r.pass(time.Second)
 	require.Len(t, sums(r.pass(1000*time.Hour), "tcp.server.connection.opened"), 1)
 }
@@ -392,10 +392,10 @@ func TestSeriesWhenTheWallClockIsSetBack(t *testing.T) {
 	const hour = time.Hour
 	for _, exponential := range []bool{false, true} {
 		r := newRig(MetricsOptions{Exponential: exponential, Expiry: time.Minute})
-		r.Opened(Series{Port: 80}, 3)
+		r.AddCount(Series{Port: 80}, connection.Opens, "", 3)
 		r.Closed(Series{Port: 80}, testClosed())
 		r.pass(time.Second)
-		r.Opened(Series{Port: 81}, 1) // begins between a pass and the step
+		r.AddCount(Series{Port: 81}, connection.Opens, "", 1) // begins between a pass and the step
 
 		var starts []pcommon.Timestamp
 		look := func(d time.Duration) {

@@ -46,10 +46,10 @@ func process(executable string, container owner.Container) *owner.Process {
 func TestSeriesOfAnotherNamespace(t *testing.T) {
 	r := newRig(MetricsOptions{})
 	sshd := process("sshd", owner.Container{}).Workload
-	r.Opened(Series{NetNS: ownNetNS, Port: 22, IPv4: true, Workload: sshd}, 5)
-	r.Opened(Series{NetNS: otherNetNS, Port: 22, IPv4: true, Workload: sshd}, 1000)
-	r.Opened(Series{NetNS: otherNetNS, Port: 22, IPv4: true, Workload: process("sshd", owner.Container{ID: "known"}).Workload}, 7)
-	r.Opened(Series{NetNS: otherNetNS + 1, Port: 22, IPv4: true, Workload: process("sshd", owner.Container{ID: "known"}).Workload}, 1)
+	r.AddCount(Series{NetNS: ownNetNS, Port: 22, IPv4: true, Workload: sshd}, connection.Opens, "", 5)
+	r.AddCount(Series{NetNS: otherNetNS, Port: 22, IPv4: true, Workload: sshd}, connection.Opens, "", 1000)
+	r.AddCount(Series{NetNS: otherNetNS, Port: 22, IPv4: true, Workload: process("sshd", owner.Container{ID: "known"}).Workload}, connection.Opens, "", 7)
+	r.AddCount(Series{NetNS: otherNetNS + 1, Port: 22, IPv4: true, Workload: process("sshd", owner.Container{ID: "known"}).Workload}, connection.Opens, "", 1)
 	r.AddCount(Series{NetNS: ownNetNS}, connection.Failures, "refused", 2)
 	r.AddCount(Series{NetNS: otherNetNS}, connection.Failures, "refused", 3)
 	r.SetInterface(packet.Interface{Name: "eth0", Fragments: 10})
@@ -68,8 +68,8 @@ func TestSeriesWithoutInstance(t *testing.T) {
 	r := newRig(MetricsOptions{}, func(c *metadata.MetricsBuilderConfig) {
 		c.ResourceAttributes.ServiceInstanceID.Enabled = false
 	})
-	r.Opened(Series{NetNS: ownNetNS, Port: 22}, 5)
-	r.Opened(Series{NetNS: otherNetNS, Port: 22}, 1000)
+	r.AddCount(Series{NetNS: ownNetNS, Port: 22}, connection.Opens, "", 5)
+	r.AddCount(Series{NetNS: otherNetNS, Port: 22}, connection.Opens, "", 1000)
 	require.Equal(t, map[string][]int64{"": {1005}}, instances(r.pass(time.Second), "tcp.server.connection.opened"))
 }
 

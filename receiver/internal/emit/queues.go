@@ -20,14 +20,16 @@ func (m *Metrics) BeginQueues() {
 	}
 }
 
-// AddQueues adds the queues of one listener to those of its series. Its overflows are
+// AddQueues adds the queues of one listener to those of its series, those that were read. Its overflows are
 // Overflowed's; here their series begins, at 0, so that a rate sees the first.
 func (m *Metrics) AddQueues(s Series, q *connection.Queues) {
 	b := m.store.bundle(s)
-	m.addQueue(b, metricAcceptQueueLength, q.Accept)
-	m.addQueue(b, metricAcceptQueueLimit, q.AcceptLimit)
-	m.addQueue(b, metricSYNQueueLength, q.SYN)
-	if m.enabled[metricAcceptQueueOverflows] {
+	if !q.Unread {
+		m.addQueue(b, metricAcceptQueueLength, q.Accept)
+		m.addQueue(b, metricAcceptQueueLimit, q.AcceptLimit)
+		m.addQueue(b, metricSYNQueueLength, q.SYN)
+	}
+	if m.enabled[metricAcceptQueueOverflows] && !q.OverflowsUnread {
 		m.grown(b, dims{metric: metricAcceptQueueOverflows}, 0)
 	}
 }

@@ -105,3 +105,14 @@ func TestMetricsQueuesToggles(t *testing.T) {
 	require.Equal(t, map[string][]int64{"syn_queue.length": {2}},
 		r.queues(map[*connection.Queues]Series{testQueues(): webListener()}))
 }
+
+// TestMetricsOfUnreadQueues: what nobody could read is absent, also where it was read before.
+func TestMetricsOfUnreadQueues(t *testing.T) {
+	r := newRig(MetricsOptions{})
+	unread := &connection.Queues{Socket: 1, Unread: true, OverflowsUnread: true}
+	require.Empty(t, r.queues(map[*connection.Queues]Series{unread: webListener()}))
+	unread.OverflowsUnread = false
+	require.Equal(t, map[string][]int64{"accept_queue.overflows": {0}}, r.queues(map[*connection.Queues]Series{unread: webListener()}))
+	require.Len(t, r.queues(map[*connection.Queues]Series{testQueues(): webListener()}), 4)
+	require.Equal(t, map[string][]int64{"accept_queue.overflows": {0}}, r.queues(map[*connection.Queues]Series{unread: webListener()}))
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
@@ -16,7 +17,7 @@ const floodingNetNS, secondNetNS = ownNetNS + 1, ownNetNS + 2
 // ports observes connections to n ports of a namespace.
 func (r *rig) ports(netns uint32, n int) {
 	for port := range n {
-		r.Opened(Series{NetNS: netns, Port: uint16(1 + port), IPv4: true}, 1)
+		r.AddCount(Series{NetNS: netns, Port: uint16(1 + port), IPv4: true}, connection.Opens, "", 1)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
@@ -31,7 +32,7 @@ func TestSnapshotOfManyMessages(t *testing.T) {
 				Executable: strings.Repeat("x", 64),
 				Container:  owner.Container{ID: fmt.Sprintf("%064x", i%containers)},
 			}}
-			r.Opened(s, 1)
+			r.AddCount(s, connection.Opens, "", 1)
 			r.IO(s, 0, 1<<40, 1<<40)
 			for spread := range 20 {
 				c := testClosed()

@@ -109,7 +109,7 @@ func TestHostileStringsInMetrics(t *testing.T) {
 		r := newRig(MetricsOptions{HostName: hostile, Exponential: exponential})
 		everything(r.Metrics)
 		s := Series{Port: 80, IPv4: true, Workload: poison(testProcess().Workload)}
-		r.Opened(s, 1)
+		r.AddCount(s, connection.Opens, "", 1)
 		r.Closed(s, poison(testClosed()))
 		r.AddCount(s, connection.Drops, "no_socket", 1)
 		one, other := testInterface(false), testInterface(false)

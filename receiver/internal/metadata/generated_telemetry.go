@@ -355,7 +355,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPHookDuration, err = builder.meter.Float64ObservableCounter(
 		"otelcol_ebpf_tcp_hook_duration",
-		metric.WithDescription("Time the hook's program ran, when kernel.bpf_stats_enabled is set. [Alpha]"),
+		metric.WithDescription("Time the hook's program ran. Absent unless kernel.bpf_stats_enabled is set. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
@@ -367,7 +367,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPHookRuns, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_hook_runs",
-		metric.WithDescription("Runs of the hook's program, when kernel.bpf_stats_enabled is set. [Alpha]"),
+		metric.WithDescription("Runs of the hook's program. Absent unless kernel.bpf_stats_enabled is set. [Alpha]"),
 		metric.WithUnit("{run}"),
 	)
 	errs = errors.Join(errs, err)

@@ -70,7 +70,7 @@ func AssertEqualEbpfTCPHookAttached(t *testing.T, tt *componenttest.Telemetry, d
 func AssertEqualEbpfTCPHookDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_hook_duration",
-		Description: "Time the hook's program ran, when kernel.bpf_stats_enabled is set. [Alpha]",
+		Description: "Time the hook's program ran. Absent unless kernel.bpf_stats_enabled is set. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Sum[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -102,7 +102,7 @@ func AssertEqualEbpfTCPHookMissed(t *testing.T, tt *componenttest.Telemetry, dps
 func AssertEqualEbpfTCPHookRuns(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_hook_runs",
-		Description: "Runs of the hook's program, when kernel.bpf_stats_enabled is set. [Alpha]",
+		Description: "Runs of the hook's program. Absent unless kernel.bpf_stats_enabled is set. [Alpha]",
 		Unit:        "{run}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// batchHook is BPF_MAP_LOOKUP_BATCH, which hash maps have since 5.6.
+const batchHook = "map/lookup_batch"
+
+// batchWay reads the entries of a map in batches and has a reader ask their sockets. V is
+// an entry's value, L what the reader takes and gives, R one look.
+type batchWay[R, V, L any] struct {
+	entries *ebpf.Map
+	// reader is nil when nobody asks the sockets: only the entries are known then.
+	reader socketReader[L]
+	// ask makes what the reader takes, answer makes a look of what it gave.
+	ask    func(key uint64, entry *V) L
+	answer func(to *R, entry *V, look *L)
+	// netns is an entry's network namespace.
+	netns func(*V) uint32
+	// without is what is lost without a reader.
+	without string
+
+	keys    []uint64
+	values  []V
+	looks   []L
+	inNetNS []uint32
+}
+
+// socketReader asks sockets.
+type socketReader[L any] interface {
+	// hook is the kernel's name of what it needs.
+	hook() string
+	load(o *objects) error
+	// begin comes before a pass over all entries.
+	begin() error
+	// read fills in looks; netns are their sockets' network namespaces.
+	read(looks []L, netns []uint32) error
+	lacks() shortcoming
+	program() *ebpf.Program
+	close() error
+}
+
+func (w *batchWay[R, V, L]) hooks() []string {
+	if w.reader == nil {
+		return []string{batchHook}
+	}
+	return []string{w.reader.hook(), batchHook}
+}
+
+// load also reads a batch, for the kernel says only then whether it can.
+func (w *batchWay[R, V, L]) load(o *objects) error {
+	w.keys, w.values = make([]uint64, lookBatch), make([]V, lookBatch)
+	w.looks, w.inNetNS = make([]L, lookBatch), make([]uint32, lookBatch)
+	if _, err := w.next(new(ebpf.MapBatchCursor)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	if w.reader == nil {
+		return nil
+	}
+	return w.reader.load(o)
+}
+
+func (w *batchWay[R, V, L]) next(cursor *ebpf.MapBatchCursor) (int, error) {
+	n, err := w.entries.BatchLookup(cursor, w.keys, w.values, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return 0, &hookError{"read the entries of a map by", batchHook, hint(err)}
+	}
+	return n, err
+}
+
+func (w *batchWay[R, V, L]) each(hand func(*R)) error {
+	if w.reader != nil {
+		if err := w.reader.begin(); err != nil {
+			return err
+		}
+	}
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := w.next(&cursor)
+		last := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !last {
+			return err
+		}
+		if err := w.look(n); err != nil {
+			return err
+		}
+		var r R
+		for i := range n {
+			w.answer(&r, &w.values[i], &w.looks[i])
+			hand(&r)
+		}
+		if last {
+			return nil
+		}
+	}
+}
+
+// look asks the sockets of the first n entries.
+func (w *batchWay[R, V, L]) look(n int) error {
+	for i := range n {
+		w.looks[i] = w.ask(w.keys[i], &w.values[i])
+		w.inNetNS[i] = w.netns(&w.values[i])
+	}
+	if w.reader == nil {
+		return nil
+	}
+	return w.reader.read(w.looks[:n], w.inNetNS[:n])
+}
+
+func (w *batchWay[R, V, L]) lacks() shortcoming {
+	if w.reader == nil {
+		return shortcoming{gives: w.without}
+	}
+	return w.reader.lacks()
+}
+
+func (w *batchWay[R, V, L]) program() *ebpf.Program {
+	if w.reader == nil {
+		return nil
+	}
+	return w.reader.program()
+}
+
+func (w *batchWay[R, V, L]) close() error {
+	if w.reader == nil {
+		return nil
+	}
+	return w.reader.close()
+}
+
+// newLooks are the ways to live figures, best first.
+func (s *scans) newLooks(p *Probe) {
+	connections, listeners := p.objects.maps.Maps["connections"], p.objects.maps.Maps["listeners"]
+	connectionsBy := func(r socketReader[sockConnectionLook]) lookWay[sockLiveRecord] {
+		return &batchWay[sockLiveRecord, sockConnection, sockConnectionLook]{
+			entries: connections, reader: r, ask: askConnection, answer: answerConnection,
+			netns: func(c *sockConnection) uint32 { return c.Netns }, without: liveBytes,
+		}
+	}
+	listenersBy := func(r socketReader[sockListenerLook]) lookWay[sockListenerLook] {
+		return &batchWay[sockListenerLook, sockListener, sockListenerLook]{
+			entries: listeners, reader: r, ask: askListener, answer: answerListener,
+			netns: func(l *sockListener) uint32 { return l.Netns }, without: liveQueues,
+		}
+	}
+	s.live = look[sockLiveRecord]{
+		feature: FeatureLive, gives: "tcp.server.connection.active; " + liveBytes,
+		ways: []lookWay[sockLiveRecord]{
+			&iteratorWay[sockLiveRecord]{scan{program: "snapshot", point: elementHook, over: connections}},
+			connectionsBy(&runReader[sockConnectionLook]{name: "look_at_connections", batch: "connection_batch"}),
+			connectionsBy(newVisitor[sockConnectionLook](p, "visit_connections", liveBytes)),
+			connectionsBy(nil),
+		},
+	}
+	s.queues = look[sockListenerLook]{
+		feature: FeatureQueue, gives: liveQueues + "; the port of listeners that bind none",
+		ways: []lookWay[sockListenerLook]{
+			&iteratorWay[sockListenerLook]{scan{program: "snapshot_listeners", point: elementHook, over: listeners}},
+			listenersBy(&runReader[sockListenerLook]{name: "look_at_listeners", batch: "listener_batch"}),
+			listenersBy(newVisitor[sockListenerLook](p, "visit_listeners", liveQueues)),
+			listenersBy(nil),
+		},
+	}
+}
+
+const (
+	elementHook = "iter/bpf_map_elem"
+	liveBytes   = "tcp.server.io before the close"
+	liveQueues  = "tcp.server.accept_queue.*, tcp.server.syn_queue.length"
+)
+
+// lookBatch is how many entries are read at a time; a bucket of a map has never as many.
+const lookBatch = 1024
+
+func askConnection(key uint64, c *sockConnection) sockConnectionLook {
+	return sockConnectionLook{Sk: key, Id: c.Id}
+}
+
+func answerConnection(to *sockLiveRecord, c *sockConnection, l *sockConnectionLook) {
+	to.Look, to.Connection = *l, *c
+}
+
+func askListener(key uint64, l *sockListener) sockListenerLook {
+	return sockListenerLook{Sk: key, Listener: *l}
+}
+
+func answerListener(to *sockListenerLook, _ *sockListener, l *sockListenerLook) { *to = *l }
+
+// socketLook is what readers know of a look: whose it is, and what became of it.
+type socketLook interface {
+	// whose is the socket, and which of its entries.
+	whose() [2]uint64
+	came() *uint32
+}
+
+func (l *sockConnectionLook) whose() [2]uint64 { return [2]uint64{l.Sk, l.Id} }
+func (l *sockConnectionLook) came() *uint32    { return &l.Outcome }
+func (l *sockListenerLook) whose() [2]uint64   { return [2]uint64{l.Sk, l.Listener.Since} }
+func (l *sockListenerLook) came() *uint32      { return &l.Outcome }
+
+// came tells whether a look came to one of several ends.
+func came(outcome uint32, ends ...sockLookOutcome) bool {
+	return slices.Contains(ends, sockLookOutcome(outcome))
+}

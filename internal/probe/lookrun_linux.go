@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// runHook is a program of BPF_PROG_TYPE_SYSCALL, which user space runs by BPF_PROG_RUN
+// whenever it wants to: since 5.14.
+const runHook = "prog_run/syscall"
+
+// runReader hands sockets to a program of bpf/look.bpf.c in a map, and finds there what
+// they say.
+type runReader[L any] struct {
+	// name is the program's, batch the map's.
+	name, batch string
+	prog        *ebpf.Program
+	exchange    *ebpf.Map
+	memory      *ebpf.Memory
+}
+
+func (r *runReader[L]) hook() string { return runHook }
+
+// load also runs the program once, without a socket.
+func (r *runReader[L]) load(o *objects) error {
+	object, err := o.looks()
+	if err = cmp.Or(err, o.kernel.noBTF); err != nil {
+		return err
+	}
+	if r.exchange, err = ebpf.NewMap(object.spec.Maps[r.batch]); err != nil {
+		return fmt.Errorf("create %s: %w", r.batch, hint(err, needsOfMaps()...))
+	}
+	if r.memory, err = r.exchange.Memory(); err != nil {
+		return fmt.Errorf("map %s into memory: %w", r.batch, err)
+	}
+	object.maps[r.batch] = r.exchange
+	defer delete(object.maps, r.batch)
+	if r.prog, err = object.load(r.name); err != nil {
+		if errors.Is(err, unix.EINVAL) {
+			err = errors.New("this kernel has no programs of that type (Linux 5.14)")
+		}
+		return &hookError{"load", runHook, object.explainMissing(r.name, hint(err))}
+	}
+	return r.run()
+}
+
+func (r *runReader[L]) run() error {
+	if _, err := r.prog.Run(nil); err != nil {
+		return &hookError{"run", runHook, hint(err)}
+	}
+	return nil
+}
+
+func (r *runReader[L]) begin() error { return nil }
+
+func (r *runReader[L]) read(looks []L, _ []uint32) error {
+	for part := range slices.Chunk(looks, int(r.exchange.MaxEntries())) {
+		if err := r.ask(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *runReader[L]) ask(looks []L) error {
+	asked := bytesOf(looks)
+	_, err := r.memory.WriteAt(asked, 0)
+	if len(looks) < int(r.exchange.MaxEntries()) {
+		var end [1]L
+		_, endErr := r.memory.WriteAt(bytesOf(end[:]), int64(len(asked)))
+		err = errors.Join(err, endErr)
+	}
+	if err == nil {
+		err = r.run()
+	}
+	if err == nil {
+		_, err = r.memory.ReadAt(asked, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("ask sockets: %w", err)
+	}
+	return nil
+}
+
+// bytesOf is the memory of a slice of records.
+func bytesOf[T any](records []T) []byte {
+	var t T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(records))), len(records)*int(unsafe.Sizeof(t)))
+}
+
+func (r *runReader[L]) lacks() shortcoming { return shortcoming{} }
+
+func (r *runReader[L]) program() *ebpf.Program { return r.prog }
+
+func (r *runReader[L]) close() error {
+	var err error
+	if r.prog != nil {
+		err = r.prog.Close()
+		r.prog = nil
+	}
+	if r.exchange != nil {
+		err = errors.Join(err, r.exchange.Close())
+		r.exchange, r.memory = nil, nil
+	}
+	return err
+}

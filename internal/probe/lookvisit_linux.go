@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// visitor looks at the sockets of whole network namespaces, those that have entries, and
+// keeps what it saw until the entries are known. It may enter only with CAP_SYS_ADMIN.
+type visitor[L any] struct {
+	scan
+	own uint32
+	// listening are the namespaces that have listeners.
+	listening func() map[uint32]bool
+	finder    *netNSFinder
+	// gives is what is lost where it can't enter, noEntry why it can't.
+	gives   string
+	noEntry error
+	// seen are the looks of this pass, by socket and entry.
+	seen map[[2]uint64]L
+	// visited are the namespaces of this pass, wanted those that had entries in it.
+	visited, wanted map[uint32]bool
+}
+
+func newVisitor[L any](p *Probe, program, gives string) *visitor[L] {
+	return &visitor[L]{
+		scan:      scan{program: program, point: "iter/tcp"},
+		own:       p.decoder.ownNetNS,
+		listening: func() map[uint32]bool { return p.decoder.listeners.namespaces() },
+		finder:    newNetNSFinder(p.cfg.NetworkNamespaces),
+		gives:     gives,
+	}
+}
+
+func (v *visitor[L]) hook() string { return v.point }
+
+func (v *visitor[L]) load(o *objects) error {
+	object, err := o.looks()
+	if err = cmp.Or(err, o.kernel.noBTF); err != nil {
+		return err
+	}
+	v.noEntry = hint(mayEnterNetNS(o.excluded), CapSysAdmin)
+	v.attachFrom(object)
+	return v.err
+}
+
+// begin visits the namespaces that have listeners, or had entries in the pass before.
+func (v *visitor[L]) begin() error {
+	wanted := v.wanted
+	v.seen, v.visited, v.wanted = make(map[[2]uint64]L), make(map[uint32]bool), make(map[uint32]bool)
+	if err := v.visit(v.own); err != nil || v.noEntry != nil {
+		return err
+	}
+	for netns := range v.listening() {
+		if wanted == nil {
+			wanted = make(map[uint32]bool)
+		}
+		wanted[netns] = true
+	}
+	delete(wanted, v.own)
+	v.finder.find(wanted)
+	for netns := range wanted {
+		namespace, err := v.finder.open(netns)
+		if err != nil {
+			continue // nobody is in it, or it has gone: its sockets stay unread
+		}
+		err = namespace.run(func() error { return v.visit(netns) })
+		namespace.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit looks at the sockets of the thread's namespace.
+func (v *visitor[L]) visit(netns uint32) error {
+	err := each(&v.scan, func(l *L) { v.seen[any(l).(socketLook).whose()] = *l })
+	if err != nil {
+		return fmt.Errorf("network namespace %d: %w", netns, err)
+	}
+	v.visited[netns] = true
+	return nil
+}
+
+// read takes an entry for gone whose socket is not in its namespace. One that came since
+// the visit is so too, once.
+func (v *visitor[L]) read(looks []L, netns []uint32) error {
+	for i := range looks {
+		l := any(&looks[i]).(socketLook)
+		v.wanted[netns[i]] = true
+		if seen, ok := v.seen[l.whose()]; ok {
+			looks[i] = seen
+		} else if v.visited[netns[i]] {
+			*l.came() = uint32(sockLookOutcomeLOOK_GONE)
+		}
+	}
+	return nil
+}
+
+func (v *visitor[L]) lacks() shortcoming {
+	if v.noEntry == nil {
+		return shortcoming{}
+	}
+	return shortcoming{gives: v.gives + " in other network namespaces", hook: setnsHook, err: v.noEntry}
+}
+
+func (v *visitor[L]) program() *ebpf.Program { return v.prog }
+
+// netNSFinder finds ways into network namespaces: a file, or a process or thread that is in
+// one.
+type netNSFinder struct {
+	// patterns of files are in the order of what they cost.
+	patterns []string
+	// paths are by inode, "" where none was found.
+	paths map[uint32]string
+}
+
+// newNetNSFinder looks where ip-netns and Docker keep their namespaces, too.
+func newNetNSFinder(patterns []string) *netNSFinder {
+	return &netNSFinder{
+		patterns: append(slices.Clone(patterns), "/run/netns/*", "/run/docker/netns/*",
+			"/proc/[1-9]*/ns/net", "/proc/[1-9]*/task/[1-9]*/ns/net"),
+		paths: make(map[uint32]string),
+	}
+}
+
+// find sees to it that there are paths to the namespaces that are wanted, and to no other. It
+// seeks those that are new, and those whose path leads elsewhere by now.
+func (f *netNSFinder) find(wanted map[uint32]bool) {
+	maps.DeleteFunc(f.paths, func(netns uint32, path string) bool {
+		inode, err := inodeAt(path)
+		return !wanted[netns] || (path != "" && (err != nil || inode != netns))
+	})
+	missing := make(map[uint32]bool)
+	for netns := range wanted {
+		if _, known := f.paths[netns]; !known {
+			missing[netns] = true
+			f.paths[netns] = ""
+		}
+	}
+	for _, pattern := range f.patterns {
+		if len(missing) == 0 {
+			return
+		}
+		for netns, path := range findNetNS([]string{pattern}) {
+			if missing[netns] {
+				f.paths[netns] = path
+				delete(missing, netns)
+			}
+		}
+	}
+}
+
+var errNetNSNotFound = errors.New("no process and no file leads to the network namespace")
+
+func (f *netNSFinder) open(netns uint32) (*netNS, error) {
+	path := f.paths[netns]
+	if path == "" {
+		return nil, errNetNSNotFound
+	}
+	namespace, err := openNetNS(path)
+	if err == nil && namespace.inode != netns {
+		namespace.close()
+		err = errNetNSNotFound
+	}
+	return namespace, err
+}
