@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path"
 	"runtime"
 	"strconv"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // BenchmarkSnapshot is the look at all open connections that each interval brings, from
@@ -33,7 +35,22 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
-func benchmarkSnapshot(b *testing.B, n int) {
+// BenchmarkSnapshotWays is the same by each of the ways, for kernels that refuse those
+// above.
+func BenchmarkSnapshotWays(b *testing.B) {
+	var above []string
+	for _, hook := range []string{"iter/bpf_map_elem", "prog_run/syscall", "iter/tcp", "map/lookup_batch"} {
+		b.Run(path.Base(hook), func(b *testing.B) {
+			host, err := Diagnose(createDefaultConfig())
+			require.NoError(b, err)
+			testbed.Need(b, host, "live by "+hook)
+			benchmarkSnapshot(b, 100_000, above...)
+		})
+		above = append(above, hook)
+	}
+}
+
+func benchmarkSnapshot(b *testing.B, n int, excluded ...string) {
 	server := listenOnLoopback(b)
 	cfg := createDefaultConfig()
 	cfg.TC.Mode = string(probe.TCOff)
@@ -41,6 +58,7 @@ func benchmarkSnapshot(b *testing.B, n int) {
 	cfg.Limits.Connections, cfg.Limits.RingBytes = mostConnections, mostRingBytes // on any machine
 	w := newWay(b)
 	w.handler.logs = nil
+	cfg.Hooks.Exclude = excluded
 	k := startKernel(b, cfg, w.handler)
 	server.connect(b, n)
 	require.NoError(b, k.Drain(time.Now()))

@@ -150,6 +150,8 @@ type agentSettings struct {
 	in namespace
 	// receiver are lines of the receiver's configuration, indented by four.
 	receiver string
+	// exclude are hooks of the kernel that it does without.
+	exclude []string
 	// exporter replaces the OTLP exporter's lines, indented by four.
 	exporter string
 	// prometheus is a port on loopback for a Prometheus exporter beside it; 0 is none.
@@ -178,7 +180,7 @@ service:
   pipelines:
     logs: {receivers: [ebpf_tcp], exporters: [otlp_grpc]}
     metrics: {receivers: [ebpf_tcp], exporters: %s}
-`, excludedHooks(), s.receiver, exporters, metrics))
+`, excludedHooks(s.exclude...), s.receiver, exporters, metrics))
 }
 
 // Ports of collectors lie below the range that the kernel takes clients' ports from:

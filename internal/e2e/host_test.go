@@ -39,9 +39,9 @@ func needing(t *testing.T, features ...string) {
 }
 
 // excludedHooks is the line of the receiver's configuration for what the environment
-// leaves out, indented by four; empty when that is nothing.
-func excludedHooks() string {
-	hooks := testbed.ExcludedHooks()
+// leaves out, and more, indented by four; empty when that is nothing.
+func excludedHooks(more ...string) string {
+	hooks := append(testbed.ExcludedHooks(), more...)
 	if len(hooks) == 0 {
 		return ""
 	}

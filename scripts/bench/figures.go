@@ -48,6 +48,7 @@ var figures = []figure{
 	{id: "record-bare", name: "building a record of constants, CPU time", unit: nanos, informs: true},
 	{id: "record-both", name: "ring buffer to consumer, log and metrics", against: "a record of constants", unit: times, informs: true},
 	{id: "pass", name: "one pass over 100k open connections, CPU time", against: "ss -tinO", unit: times, target: 0.25},
+	{id: "pass-syscall", name: "the same without iter/bpf_map_elem, by prog_run/syscall", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "system-call", name: "a system call, accept_tracepoint on", against: "off", unit: times, informs: true},
 
 	{id: "close-logs", name: "a log per connection: requests/s lost", unit: percent, target: 8},
