@@ -25,6 +25,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "addresses.h"
 #include "emit.h"
 #include "failed.h"
 #include "filter.h"
@@ -87,28 +88,7 @@ struct {
 	__type(value, struct interface_counters);
 } packet_counters SEC(".maps");
 
-#define LOCAL_ADDRESSES 1024
-#define LOCAL_ADDRESS_PROBES 8
-
-/* As in a packet, IPv4 mapped. */
-struct address {
-	__u64 halves[2];
-};
-
-/*
- * Addresses of this namespace, v4-mapped, open-addressed; zero = free. User space
- * enters and removes them as they come and go. When one does not fit, user space
- * turns LOOK_AT_ADDRESS off, for a wrong "forwarded" hides traffic.
- */
-struct address local_addresses[LOCAL_ADDRESSES] TABLE(addresses);
-
 /* -- addresses ----------------------------------------------------------------- */
-
-/* Both architectures are little-endian. */
-static __always_inline struct address mapped(__be32 ipv4)
-{
-	return (struct address){ { 0, (__u64)ipv4 << 32 | bpf_htonl(0xffff) } };
-}
 
 static __always_inline void read_address(struct __sk_buff *skb, const struct parsed *parsed,
 					 bool source, struct address *to)
@@ -124,33 +104,6 @@ static __always_inline void read_address(struct __sk_buff *skb, const struct par
 	} else {
 		read_header(skb, parsed->network + (source ? IPV6_SOURCE : IPV6_DESTINATION), to);
 	}
-}
-
-/* Go computes the same: addressHash in tcaddresses_linux.go. */
-static __always_inline __u32 address_hash(__u64 first, __u64 second)
-{
-	__u32 hash = first;
-
-	hash = hash * 0x9e3779b1 + (first >> 32);
-	hash = hash * 0x9e3779b1 + (__u32)second;
-	hash = hash * 0x9e3779b1 + (second >> 32);
-	hash = (hash ^ hash >> 15) * 0x85ebca6b;
-	return hash ^ hash >> 13;
-}
-
-static __noinline bool is_local(__u64 first, __u64 second)
-{
-	__u32 hash = address_hash(first, second);
-
-#pragma unroll
-	for (int i = 0; i < LOCAL_ADDRESS_PROBES; i++) {
-		const struct address *entry = &local_addresses[(hash + i) & (LOCAL_ADDRESSES - 1)];
-
-		if (entry->halves[1] == second && entry->halves[0] == first)
-			return true;
-	}
-	/* All of 127.0.0.0/8 is this host. */
-	return !first && (second & 0xffffffffff) == mapped(127).halves[1];
 }
 
 static __always_inline void packet_flow(struct __sk_buff *skb, const struct parsed *parsed,

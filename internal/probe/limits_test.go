@@ -55,7 +55,7 @@ func documentedMaps(t *testing.T) map[string]documentedMap {
 
 // TestMapsTakeWhatIsDocumented holds docs/limits.md to what the kernel charges.
 func TestMapsTakeWhatIsDocumented(t *testing.T) {
-	const others = 320 << 10
+	const others = 384 << 10
 	enterNetNS(t)
 	d, err := Diagnose(testConfig(func(c *Config) {
 		c.HalfOpen, c.TCMode = true, TCAuto

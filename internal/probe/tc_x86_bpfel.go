@@ -110,6 +110,7 @@ const (
 	tcMapHalfOpenHandshakes       = "half_open_handshakes"
 	tcMapLedger                   = "ledger"
 	tcMapListeningPorts           = "listening_ports"
+	tcMapLocalPrefixes            = "local_prefixes"
 	tcMapNamespaceReturns         = "namespace_returns"
 	tcMapNamespaceRooms           = "namespace_rooms"
 	tcMapPacketCounters           = "packet_counters"
@@ -122,6 +123,7 @@ const (
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
 	tcProgTcIngressL3             = "tc_ingress_l3"
+	tcVarAnyLocalPrefixes         = "any_local_prefixes"
 	tcVarClassMask                = "class_mask"
 	tcVarClientsIncludedByDefault = "clients_included_by_default"
 	tcVarEmitFailed               = "emit_failed"
@@ -199,6 +201,7 @@ type tcMapSpecs struct {
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
+	LocalPrefixes      *ebpf.MapSpec `ebpf:"local_prefixes"`
 	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
 	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
 	PacketCounters     *ebpf.MapSpec `ebpf:"packet_counters"`
@@ -213,6 +216,7 @@ type tcMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcVariableSpecs struct {
+	AnyLocalPrefixes         *ebpf.VariableSpec `ebpf:"any_local_prefixes"`
 	ClassMask                *ebpf.VariableSpec `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
 	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
@@ -258,6 +262,7 @@ type tcMaps struct {
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
+	LocalPrefixes      *ebpf.Map `ebpf:"local_prefixes"`
 	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
 	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
 	PacketCounters     *ebpf.Map `ebpf:"packet_counters"`
@@ -274,6 +279,7 @@ func (m *tcMaps) Close() error {
 		m.HalfOpenHandshakes,
 		m.Ledger,
 		m.ListeningPorts,
+		m.LocalPrefixes,
 		m.NamespaceReturns,
 		m.NamespaceRooms,
 		m.PacketCounters,
@@ -289,6 +295,7 @@ func (m *tcMaps) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcVariables struct {
+	AnyLocalPrefixes         *ebpf.Variable `ebpf:"any_local_prefixes"`
 	ClassMask                *ebpf.Variable `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
 	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`

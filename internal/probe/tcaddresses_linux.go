@@ -6,13 +6,15 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
-// Size and reach of the kernel's table, as in bpf/tc.bpf.c.
+// Size and reach of the kernel's table, as in bpf/addresses.h.
 const (
 	tcAddressProbes = 8
 	tcAddressFactor = 0x9e3779b1
@@ -21,36 +23,109 @@ const (
 
 const tcAddressSize = 16
 
-// tcAddressTable mirrors the kernel's table of local addresses.
+// tcAddressTable mirrors what the kernel's programs know as local: single addresses, and
+// prefixes.
 type tcAddressTable struct {
 	table  *ebpf.Map
 	places []netip.Addr // invalid = free
+
+	prefixes *ebpf.Map
+	// entered are in prefixes, and anyEntered tells the programs that there are some.
+	entered    map[netip.Prefix]bool
+	anyEntered *ebpf.Variable
 }
 
-func newTCAddressTable(table *ebpf.Map) *tcAddressTable {
-	return &tcAddressTable{table: table, places: make([]netip.Addr, table.ValueSize()/tcAddressSize)}
+func newTCAddressTable(objects *ebpf.Collection) *tcAddressTable {
+	table := objects.Maps[tcAddresses]
+	return &tcAddressTable{
+		table:      table,
+		places:     make([]netip.Addr, table.ValueSize()/tcAddressSize),
+		prefixes:   objects.Maps["local_prefixes"],
+		entered:    make(map[netip.Prefix]bool),
+		anyEntered: objects.Variables["any_local_prefixes"],
+	}
 }
 
-// set makes the table hold exactly these addresses. It returns how many of them
+// set makes the programs know exactly these, IPv4 mapped. It returns how many of them
 // found no room. New ones are entered before old ones are removed.
-func (t *tcAddressTable) set(addresses map[netip.Addr]bool) (left int, err error) {
-	for address := range addresses {
-		fits, err := t.enter(address)
-		if err != nil {
-			return left, err
+func (t *tcAddressTable) set(local map[netip.Prefix]bool) (left int, err error) {
+	single := make(map[netip.Addr]bool, len(local))
+	prefixes := make(map[netip.Prefix]bool)
+	for prefix := range local {
+		if isLoopback4(prefix) {
+			continue // the programs know
 		}
-		if !fits {
-			left++
+		fits := false
+		if prefix.IsSingleIP() {
+			if fits, err = t.enter(prefix.Addr()); err != nil {
+				return left, err
+			}
+		}
+		if fits {
+			single[prefix.Addr()] = true
+		} else {
+			prefixes[prefix] = true
 		}
 	}
+	if left, err = t.enterPrefixes(prefixes); err != nil {
+		return left, err
+	}
 	for place, address := range t.places {
-		if address.IsValid() && !addresses[address] {
+		if address.IsValid() && !single[address] {
 			if err := t.write(place, netip.Addr{}); err != nil {
 				return left, err
 			}
 		}
 	}
 	return left, nil
+}
+
+// isLoopback4 is true within 127.0.0.0/8.
+func isLoopback4(prefix netip.Prefix) bool {
+	return prefix.Bits() >= mappedBits+8 && prefix.Addr().Unmap().Is4() && prefix.Addr().Unmap().IsLoopback()
+}
+
+func (t *tcAddressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, err error) {
+	for prefix := range prefixes {
+		if t.entered[prefix] {
+			continue
+		}
+		err := t.prefixes.Put(prefixKey(prefix), uint8(1))
+		switch {
+		case errors.Is(err, unix.ENOSPC):
+			left++
+			continue
+		case err != nil:
+			return left, fmt.Errorf("enter the local prefix %s: %w", prefix, err)
+		}
+		t.entered[prefix] = true
+	}
+	if err := t.tellEntered(); err != nil {
+		return left, err
+	}
+	for prefix := range t.entered {
+		if prefixes[prefix] {
+			continue
+		}
+		if err := t.prefixes.Delete(prefixKey(prefix)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return left, fmt.Errorf("remove the local prefix %s: %w", prefix, err)
+		}
+		delete(t.entered, prefix)
+	}
+	return left, t.tellEntered()
+}
+
+func (t *tcAddressTable) tellEntered() error {
+	if err := t.anyEntered.Set(len(t.entered) > 0); err != nil {
+		return fmt.Errorf("tell the packet programs of local prefixes: %w", err)
+	}
+	return nil
+}
+
+// prefixKey is the key of local_prefixes in bpf/addresses.h.
+func prefixKey(prefix netip.Prefix) []byte {
+	address := prefix.Addr().As16()
+	return append(binary.NativeEndian.AppendUint32(nil, uint32(prefix.Bits())), address[:]...)
 }
 
 func (t *tcAddressTable) enter(address netip.Addr) (bool, error) {
@@ -83,7 +158,7 @@ func (t *tcAddressTable) write(place int, address netip.Addr) error {
 	return nil
 }
 
-// tcAddressHash is address_hash of bpf/tc.bpf.c.
+// tcAddressHash is address_hash of bpf/addresses.h.
 func tcAddressHash(address netip.Addr) uint32 {
 	raw := address.As16()
 	hash := binary.NativeEndian.Uint32(raw[0:])

@@ -57,11 +57,7 @@ func TestTCServerSideOnly(t *testing.T) {
 func TestTCForwardedCountsApart(t *testing.T) {
 	b := newTCBench(t, tcConfig())
 	set := func(addresses ...netip.Addr) {
-		all := make(map[netip.Addr]bool)
-		for _, address := range addresses {
-			all[netip.AddrFrom16(address.As16())] = true
-		}
-		left, err := b.addresses.set(all)
+		left, err := b.addresses.set(singles(addresses...))
 		require.NoError(t, err)
 		require.Zero(t, left)
 	}
@@ -95,30 +91,119 @@ func TestTCForwardedCountsApart(t *testing.T) {
 	assert.NotNil(t, b.packet(), "all of 127/8 is this host")
 }
 
+// singles are addresses as local prefixes.
+func singles(addresses ...netip.Addr) map[netip.Prefix]bool {
+	all := make(map[netip.Prefix]bool)
+	for _, address := range addresses {
+		address = mappedAddr(address)
+		all[netip.PrefixFrom(address, address.BitLen())] = true
+	}
+	return all
+}
+
+// mappedPrefix is a prefix as the programs know it.
+func mappedPrefix(text string) netip.Prefix {
+	prefix := netip.MustParsePrefix(text)
+	bits := prefix.Bits()
+	if prefix.Addr().Is4() {
+		bits += mappedBits
+	}
+	return netip.PrefixFrom(mappedAddr(prefix.Addr()), bits)
+}
+
+func TestTCLocalPrefixes(t *testing.T) {
+	b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
+	require.NoError(t, b.setLookFurther(true))
+	frame6 := build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment(), payload(1))
+	tell := func(prefixes ...string) {
+		t.Helper()
+		all := singles(tcClient4)
+		for _, prefix := range prefixes {
+			all[mappedPrefix(prefix)] = true
+		}
+		left, err := b.addresses.set(all)
+		require.NoError(t, err)
+		require.Zero(t, left)
+	}
+	// The fast path, look_closely and egress.
+	ours := func(frame []byte) bool {
+		t.Helper()
+		before := [...]tcInterfaceCounters{b.totals(tcIngress), b.totals(tcEgress)}
+		b.run("tc_ingress_eth", frame)
+		b.run("tc_egress_eth", egressOf(frame))
+		forwarded := b.totals(tcIngress).Forwarded - before[0].Forwarded + b.totals(tcEgress).Forwarded - before[1].Forwarded
+		counted := b.totals(tcIngress).Packets[packet.Data] - before[0].Packets[packet.Data] +
+			b.totals(tcEgress).Packets[packet.Data] - before[1].Packets[packet.Data]
+		require.EqualValues(t, 2, forwarded+counted)
+		require.NotEqualValues(t, 1, counted, "both directions are the same")
+		return counted == 2
+	}
+	odd := ordinary(t, func(tcp *layers.TCP) {
+		tcp.Options = []layers.TCPOption{{OptionType: layers.TCPOptionKindNop}}
+	})
+	for _, test := range []struct {
+		prefixes   []string
+		ours, our6 bool
+	}{
+		{nil, false, false},
+		{[]string{"192.0.2.0/24"}, true, false},
+		{[]string{"192.0.2.0/31"}, true, false},
+		{[]string{"192.0.2.2/31"}, false, false},
+		{[]string{"192.0.2.1/32"}, true, false},
+		{[]string{"2001:db8::/64"}, false, true},
+		{[]string{"2001:db8::/127", "10.0.0.0/8"}, false, true},
+		{[]string{"2001:db8::2/127"}, false, false},
+		{[]string{"0.0.0.0/0"}, true, false},
+		{[]string{"::/0"}, true, true},
+		{[]string{"127.0.0.0/8"}, false, false},
+		{nil, false, false},
+	} {
+		tell(test.prefixes...)
+		assert.Equal(t, test.ours, ours(ordinary(t)), "%v", test.prefixes)
+		assert.Equal(t, test.ours, ours(odd), "%v, with an option", test.prefixes)
+		assert.Equal(t, test.our6, ours(frame6), "%v, IPv6", test.prefixes)
+	}
+	var some bool
+	require.NoError(t, b.objects.Variables["any_local_prefixes"].Get(&some))
+	assert.False(t, some, "no packet pays for what is not there")
+	tell("127.0.0.0/8", "127.0.0.1/32", "::1/128")
+	require.NoError(t, b.objects.Variables["any_local_prefixes"].Get(&some))
+	assert.False(t, some, "nor for what every host has")
+}
+
 func TestTCAddressTableHoldsManyAndSaysWhenFull(t *testing.T) {
 	b := newTCBench(t, tcConfig())
-	addresses := make(map[netip.Addr]bool)
+	var addresses []netip.Addr
 	next := netip.MustParseAddr("10.0.0.0")
-	for range 400 {
-		next = next.Next()
-		addresses[netip.AddrFrom16(next.As16())] = true
+	add := func(number int) {
+		for range number {
+			next = next.Next()
+			addresses = append(addresses, next)
+		}
 	}
-	left, err := b.addresses.set(addresses)
+	add(400)
+	left, err := b.addresses.set(singles(addresses...))
 	require.NoError(t, err)
 	assert.Zero(t, left)
-	for range 2000 {
-		next = next.Next()
-		addresses[netip.AddrFrom16(next.As16())] = true
-	}
-	left, err = b.addresses.set(addresses)
+	assert.Empty(t, b.addresses.entered, "they are found at once")
+	add(900)
+	left, err = b.addresses.set(singles(addresses...))
 	require.NoError(t, err)
-	assert.GreaterOrEqual(t, left, 2400-1024)
+	assert.Zero(t, left)
+	assert.NotEmpty(t, b.addresses.entered, "not all found a place")
+	add(2000)
+	left, err = b.addresses.set(singles(addresses...))
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, left, 3300-1024-512)
 	left, err = b.addresses.set(nil)
 	require.NoError(t, err)
 	assert.Zero(t, left)
 	for _, place := range b.addresses.places {
 		require.False(t, place.IsValid())
 	}
+	assert.Empty(t, b.addresses.entered)
+	var key [20]byte
+	require.ErrorIs(t, b.objects.Maps["local_prefixes"].NextKey(nil, &key), ebpf.ErrKeyNotExist)
 }
 
 func TestTCSelection(t *testing.T) {

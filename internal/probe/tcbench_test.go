@@ -44,6 +44,7 @@ func BenchmarkTC(b *testing.B) {
 		{name: "data IPv6", frame: data6, cfg: tcConfig(quiet)},
 		{name: "data, addresses checked", frame: data, cfg: tcConfig(quiet), check: true, local: local},
 		{name: "data IPv6, addresses checked", frame: data6, cfg: tcConfig(quiet), check: true, local: local},
+		{name: "data, in a local prefix", frame: data, cfg: tcConfig(quiet), check: true, prefixes: []string{"192.0.2.0/24"}},
 		{name: "data, forwarded", frame: data, cfg: tcConfig(quiet), check: true},
 		{name: "port without listener", frame: elsewhere, cfg: tcConfig(quiet)},
 		{name: "SYN", frame: syn, cfg: tcConfig(quiet), against: "count_syn"},
@@ -62,9 +63,10 @@ type tcBenchmark struct {
 	name  string
 	frame []byte
 	cfg   Config
-	// check has addresses looked at; local are this host's.
-	check bool
-	local []netip.Addr
+	// check has addresses looked at; local are this host's, and so is what is in prefixes.
+	check    bool
+	local    []netip.Addr
+	prefixes []string
 	// against is the reference program, alone one to be measured instead of ours.
 	against, alone string
 	// vary gives each packet another client: no map knows it yet. The program that does
@@ -120,11 +122,11 @@ type tcSubject struct {
 func (t tcBenchmark) ours(b *testing.B) tcSubject {
 	tc := newTCBench(b, t.cfg)
 	require.NoError(b, tc.setLookFurther(t.check))
-	addresses := make(map[netip.Addr]bool)
-	for _, address := range t.local {
-		addresses[netip.AddrFrom16(address.As16())] = true
+	local := singles(t.local...)
+	for _, prefix := range t.prefixes {
+		local[mappedPrefix(prefix)] = true
 	}
-	left, err := tc.addresses.set(addresses)
+	left, err := tc.addresses.set(local)
 	require.NoError(b, err)
 	require.Zero(b, left)
 	return tcSubject{prog: tc.objects.Programs["tc_ingress_eth"], clear: tc.maps["half_open_handshakes"]}

@@ -66,20 +66,22 @@ func (v *tcVantage) links() (map[int]netlink.Link, error) {
 	return links, nil
 }
 
-// updateAddresses tells the programs which addresses are ours, and whether to ask.
+// updateAddresses tells the programs which addresses are ours, and whether to ask. Those
+// of interfaces are there a little before their routes.
 func (v *tcVantage) updateAddresses(links map[int]netlink.Link, list []netlink.Addr, err error) {
-	addresses := make(map[netip.Addr]bool, len(list))
-	for _, address := range list {
-		if ip, ok := netip.AddrFromSlice(address.IP.To16()); ok {
-			addresses[ip] = true
-		}
-	}
+	local, routesErr := localRoutes()
+	err = errors.Join(err, routesErr)
 	if err == nil {
+		for _, address := range list {
+			if ip, ok := netip.AddrFromSlice(address.IP.To16()); ok {
+				local[netip.PrefixFrom(ip, ip.BitLen())] = true
+			}
+		}
 		var left int
-		left, err = v.addresses.set(addresses)
+		left, err = v.addresses.set(local)
 		if left > 0 && !v.overflowing {
-			v.logger.Warn("too many local addresses: forwarded packets count as this host's",
-				zap.Int("addresses", len(addresses)), zap.Int("without room", left))
+			v.logger.Warn("too many local addresses and prefixes: forwarded packets count as this host's",
+				zap.Int("local", len(local)), zap.Int("without room", left))
 		}
 		v.overflowing = left > 0
 	}

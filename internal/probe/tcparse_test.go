@@ -331,13 +331,20 @@ func TestTCCountsSegmentsOfSuperPackets(t *testing.T) {
 	}
 }
 
-// egressOf turns a plain inbound IPv4 frame round.
+// egressOf turns a plain inbound frame round.
 func egressOf(frame []byte) []byte {
 	turned := append([]byte(nil), frame...)
-	copy(turned[26:30], frame[30:34])
-	copy(turned[30:34], frame[26:30])
-	copy(turned[34:36], frame[36:38])
-	copy(turned[36:38], frame[34:36])
+	exchange := func(at, size int) {
+		copy(turned[at:at+size], frame[at+size:at+2*size])
+		copy(turned[at+size:at+2*size], frame[at:at+size])
+	}
+	if frame[14]>>4 == 6 {
+		exchange(14+8, 16)
+		exchange(14+40, 2)
+		return turned
+	}
+	exchange(14+12, 4)
+	exchange(14+20, 2)
 	return turned
 }
 

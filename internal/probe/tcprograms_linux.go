@@ -25,7 +25,7 @@ func (v *tcVantage) load() error {
 	defer v.mu.Unlock()
 	v.objects = objects
 	v.counts = newTCCounters(v.objects.Maps)
-	v.addresses = newTCAddressTable(v.objects.Maps[tcAddresses])
+	v.addresses = newTCAddressTable(v.objects)
 	v.sweeper = newTCSweeper(v.cfg, v.options.maps, v.options.shares)
 	return v.setLookFurther(false)
 }

@@ -136,7 +136,7 @@ func (v *tcVantage) add(links []netlink.Link) {
 
 func (v *tcVantage) attach(i *tcInterface, begin headers) error {
 	if begin == headersUnknown {
-		return fmt.Errorf("attach tc to %s: link type is neither Ethernet nor bare IP", i.name)
+		return fmt.Errorf("attach tc to %s: %w", i.name, errLinkType)
 	}
 	if err := v.assign(i); err != nil {
 		return fmt.Errorf("attach tc to %s: %w", i.name, err)
@@ -207,6 +207,9 @@ func (v *tcVantage) vanished(index int) bool {
 	return errors.As(err, &notFound)
 }
 
+// errLinkType: no program is for such a device, and none will be while it is there.
+var errLinkType = errors.New("link type is neither Ethernet nor bare IP")
+
 // tcRetry is the time until interfaces that could not be attached to are tried again.
 const tcRetry = 10 * time.Second
 
@@ -227,8 +230,8 @@ func (v *tcVantage) lacksHooks() bool {
 		return false
 	}
 	v.tryAgain = now.Add(tcRetry)
-	for index := range v.failures {
-		if v.interfaces[index] == nil {
+	for index, err := range v.failures {
+		if v.interfaces[index] == nil && !errors.Is(err, errLinkType) {
 			return true
 		}
 	}

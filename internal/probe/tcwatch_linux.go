@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcWatch tells that something changed about interfaces, addresses or forwarding, or
-// that a qdisc or filter was removed or replaced.
+// tcWatch tells that something changed about interfaces, addresses, local routes or
+// forwarding, or that a qdisc or filter was removed or replaced.
 // What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
 // can't be wrong for long.
 type tcWatch struct {
@@ -32,9 +32,13 @@ func newTCWatch() (*tcWatch, error) {
 	var groups uint32
 	for _, group := range []int{
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF, unix.RTNLGRP_TC,
 	} {
 		groups |= 1 << (group - 1)
+	}
+	if err := onlyLocalRoutes(fd); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		return nil, errors.Join(fmt.Errorf("subscribe to interface changes: %w", err), unix.Close(fd))

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Which addresses are this host's: what the kernel routes as local in the network
+ * namespace that the programs are attached in.
+ *
+ *   addresses of interfaces and routes to a single address  -> local_addresses
+ *   routes to prefixes, and what finds no room there        -> local_prefixes
+ *
+ * Nearly every packet finds its address in the first; nearly no host has the second.
+ */
+#ifndef EBPF_TCP_ADDRESSES_H
+#define EBPF_TCP_ADDRESSES_H
+
+#include "kernel.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define LOCAL_ADDRESSES 1024
+#define LOCAL_ADDRESS_PROBES 8
+#define LOCAL_PREFIXES 512
+
+/* As in a packet, IPv4 mapped. */
+struct address {
+	__u64 halves[2];
+};
+
+/*
+ * Local addresses, v4-mapped, open-addressed; zero = free. User space enters and
+ * removes them as they come and go. One that does not fit goes to local_prefixes.
+ */
+struct address local_addresses[LOCAL_ADDRESSES] __attribute__((section(".data.addresses"), used));
+
+/*
+ * Prefixes of local routes; IPv4 is v4-mapped, so a /24 is a /120 here. User space
+ * inserts and deletes them as they come and go. When one does not fit, user space turns
+ * LOOK_AT_ADDRESS off, for a wrong "forwarded" hides traffic.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, LOCAL_PREFIXES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(__u32) + sizeof(struct address));
+	__uint(value_size, sizeof(__u8));
+} local_prefixes SEC(".maps");
+
+/* User space sets it while there are any: without, no packet pays for the lookup. */
+volatile bool any_local_prefixes;
+
+/* Both architectures are little-endian. */
+static __always_inline struct address mapped(__be32 ipv4)
+{
+	return (struct address){ { 0, (__u64)ipv4 << 32 | bpf_htonl(0xffff) } };
+}
+
+/* Go computes the same: tcAddressHash in tcaddresses_linux.go. */
+static __always_inline __u32 address_hash(__u64 first, __u64 second)
+{
+	__u32 hash = first;
+
+	hash = hash * 0x9e3779b1 + (first >> 32);
+	hash = hash * 0x9e3779b1 + (__u32)second;
+	hash = hash * 0x9e3779b1 + (second >> 32);
+	hash = (hash ^ hash >> 15) * 0x85ebca6b;
+	return hash ^ hash >> 13;
+}
+
+static __noinline bool in_local_prefix(__u64 first, __u64 second)
+{
+	struct {
+		__u32 unused; /* aligns the address */
+		__u32 length;
+		__u64 halves[2];
+	} key = { .length = 128, .halves = { first, second } };
+
+	return bpf_map_lookup_elem(&local_prefixes, &key.length);
+}
+
+static __noinline bool is_local(__u64 first, __u64 second)
+{
+	__u32 hash = address_hash(first, second);
+
+#pragma unroll
+	for (int i = 0; i < LOCAL_ADDRESS_PROBES; i++) {
+		const struct address *entry = &local_addresses[(hash + i) & (LOCAL_ADDRESSES - 1)];
+
+		if (entry->halves[1] == second && entry->halves[0] == first)
+			return true;
+	}
+	/* All of 127.0.0.0/8 is this host. */
+	if (!first && (second & 0xffffffffff) == mapped(127).halves[1])
+		return true;
+	return any_local_prefixes && in_local_prefix(first, second);
+}
+
+#endif

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket/layers"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// tcVirtual is a virtual IP as load balancers have it: an address that no interface
+// carries, in a prefix that is routed to this host.
+type tcVirtual struct {
+	name, prefix, address string
+	// table holds the local route; a rule leads to any other than the kernel's own.
+	table int
+}
+
+var tcVirtuals = []tcVirtual{
+	{"IPv4 prefix", "198.51.100.0/24", "198.51.100.77", unix.RT_TABLE_LOCAL},
+	{"IPv4 address", "198.51.100.77/32", "198.51.100.77", unix.RT_TABLE_LOCAL},
+	{"IPv4 in another table", "198.51.100.64/26", "198.51.100.77", 100},
+	{"IPv4 in a table as of VRFs", "198.51.100.0/24", "198.51.100.77", 5000},
+	{"IPv6 prefix", "2001:db8:99::/48", "2001:db8:99::77", unix.RT_TABLE_LOCAL},
+	{"IPv6 address", "2001:db8:99::77/128", "2001:db8:99::77", unix.RT_TABLE_LOCAL},
+	{"IPv6 in another table", "2001:db8:99::/64", "2001:db8:99::77", 5000},
+}
+
+// tcRouter is a host that forwards, and a peer that reaches everything through it.
+func tcRouter(t *testing.T) (other *peer) {
+	t.Helper()
+	enterNetNS(t)
+	for _, file := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"} {
+		require.NoError(t, os.WriteFile(file, []byte("1"), 0o644))
+	}
+	other = newPeer(t)
+	other.veth(t, "server")
+	addAddress(t, "server", "2001:db8:1::1/64")
+	other.in(func() {
+		addAddress(t, "peer-server", "2001:db8:1::7/64")
+		for destination, gateway := range map[string]string{"0.0.0.0/0": "192.0.2.1", "::/0": "2001:db8:1::1"} {
+			_, to, err := net.ParseCIDR(destination)
+			require.NoError(t, err)
+			require.NoError(t, netlink.RouteAdd(&netlink.Route{Dst: to, Gw: net.ParseIP(gateway)}))
+		}
+	})
+	other.eventuallyUp(t, "peer-server")
+	return other
+}
+
+// addAddress without asking others whether they have it.
+func addAddress(t *testing.T, name, address string) {
+	t.Helper()
+	device, err := netlink.LinkByName(name)
+	require.NoError(t, err)
+	parsed, err := netlink.ParseAddr(address)
+	require.NoError(t, err)
+	parsed.Flags = unix.IFA_F_NODAD
+	require.NoError(t, netlink.AddrAdd(device, parsed))
+}
+
+func (v *tcVirtual) route(t *testing.T) *netlink.Route {
+	t.Helper()
+	lo, err := netlink.LinkByName("lo")
+	require.NoError(t, err)
+	_, to, err := net.ParseCIDR(v.prefix)
+	require.NoError(t, err)
+	return &netlink.Route{
+		Dst: to, LinkIndex: lo.Attrs().Index, Table: v.table, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST,
+	}
+}
+
+// rule leads packets to the address, and from it, to the table.
+func (v *tcVirtual) rule(t *testing.T) (remove func()) {
+	t.Helper()
+	if v.table == unix.RT_TABLE_LOCAL {
+		return func() {}
+	}
+	rule := netlink.NewRule()
+	rule.Family = netlink.FAMILY_V4
+	if netip.MustParseAddr(v.address).Is6() {
+		rule.Family = netlink.FAMILY_V6
+	}
+	rule.Dst, rule.Table, rule.Priority = v.route(t).Dst, v.table, 50
+	require.NoError(t, netlink.RuleAdd(rule))
+	return func() { require.NoError(t, netlink.RuleDel(rule)) }
+}
+
+// syn is a frame to the address, with nobody behind it.
+func (v *tcVirtual) syn(t *testing.T) []byte {
+	t.Helper()
+	to := netip.MustParseAddr(v.address)
+	if to.Is4() {
+		return build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) { ip.DstIP = to.AsSlice() }), tcpSegment(onlySYN))
+	}
+	ip := ipv6(layers.IPProtocolTCP)
+	ip.DstIP = to.AsSlice()
+	return build(t, ethernet(layers.EthernetTypeIPv6), ip, tcpSegment(onlySYN))
+}
+
+// knows tells whether the programs have the prefix.
+func (b *tcBench) knows(prefix string) bool {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	wanted := mappedPrefix(prefix)
+	if b.addresses.entered[wanted] {
+		return true
+	}
+	for _, address := range b.addresses.places {
+		if address.IsValid() && wanted.IsSingleIP() && address == wanted.Addr() {
+			return true
+		}
+	}
+	return false
+}
+
+// halfOpen lists the local addresses of handshakes that are tracked.
+func (b *tcBench) halfOpen() (local []netip.Addr) {
+	b.t.Helper()
+	var key tcHalfOpenKey
+	var value tcHalfOpen
+	entries := b.maps["half_open_handshakes"].Iterate()
+	for entries.Next(&key, &value) {
+		local = append(local, netip.AddrFrom16(key.Flow.Local).Unmap())
+	}
+	require.NoError(b.t, entries.Err())
+	return local
+}
+
+// On a host that forwards, the packets of its own connections are its own also where
+// their address is only routed as local. Routes come and go while we look.
+func TestTCLocalRoutesAreOurs(t *testing.T) {
+	for _, virtual := range tcVirtuals {
+		t.Run(virtual.name, func(t *testing.T) {
+			other := tcRouter(t)
+			defer virtual.rule(t)()
+			route := virtual.route(t)
+			require.NoError(t, netlink.RouteAdd(route))
+			b := startTCBench(t, tcConfig(included("server"), trackHalfOpen))
+			require.True(t, b.looksAtAddresses())
+			listener := listenTransparent(t)
+
+			serveOnce := func() {
+				t.Helper()
+				require.NoError(t, listener.SetDeadline(time.Now().Add(5*time.Second)))
+				go other.in(func() { talkFrom(t, virtual.address) })
+				server, err := listener.Accept()
+				require.NoError(t, err)
+				_, err = io.Copy(io.Discard, server)
+				require.NoError(t, err)
+				require.NoError(t, server.Close())
+				other.in(func() {})
+			}
+			serveOnce()
+			in, out := b.of("server", false), b.of("server", true)
+			assert.EqualValues(t, 1, in.Packets[packet.SYN])
+			assert.EqualValues(t, 1, in.Packets[packet.Data])
+			assert.EqualValues(t, 1, out.Packets[packet.SYNACK])
+			assert.Zero(t, in.Forwarded+out.Forwarded)
+
+			// An attempt that nobody completes.
+			sendFrames(t, other, "peer-server", nil, virtual.syn(t))
+			require.Eventually(t, func() bool { return b.of("server", false).Packets[packet.SYN] == 2 }, 5*time.Second, time.Millisecond)
+			assert.Contains(t, b.halfOpen(), netip.MustParseAddr(virtual.address))
+
+			require.NoError(t, netlink.RouteDel(route))
+			within(t, soon, func() bool { return !b.knows(virtual.prefix) }, "the route went")
+			sendFrames(t, other, "peer-server", nil, virtual.syn(t))
+			require.Eventually(t, func() bool { return b.of("server", false).Forwarded == 1 }, 5*time.Second, time.Millisecond)
+			assert.EqualValues(t, 2, b.of("server", false).Packets[packet.SYN])
+
+			require.NoError(t, netlink.RouteAdd(route))
+			within(t, soon, func() bool { return b.knows(virtual.prefix) }, "the route came")
+			serveOnce()
+			assert.EqualValues(t, 3, b.of("server", false).Packets[packet.SYN])
+			assert.EqualValues(t, 1, b.of("server", false).Forwarded)
+			require.NoError(t, b.close())
+		})
+	}
+}
+
+// listenTransparent may answer from addresses that are in no table but a rule's.
+func listenTransparent(t *testing.T) *net.TCPListener {
+	t.Helper()
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		controlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
+		})
+		return errors.Join(err, controlErr)
+	}}
+	listener, err := config.Listen(t.Context(), "tcp", ":8080")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, listener.Close()) })
+	return listener.(*net.TCPListener)
+}
+
+// talkFrom sends one message to the server and ends.
+func talkFrom(t *testing.T, address string) {
+	client, err := net.DialTimeout("tcp", net.JoinHostPort(address, "8080"), 5*time.Second)
+	if !assert.NoError(t, err) {
+		return
+	}
+	defer client.Close()
+	_, err = client.Write([]byte("hello"))
+	assert.NoError(t, err)
+	assert.NoError(t, client.(*net.TCPConn).CloseWrite())
+	_, err = io.Copy(io.Discard, client)
+	assert.NoError(t, err)
+}
+
+// A local route that a route of another type replaces goes without a message of its own.
+func TestTCLocalRouteIsReplaced(t *testing.T) {
+	tcRouter(t)
+	v := tcVirtuals[0]
+	route := v.route(t)
+	require.NoError(t, netlink.RouteAdd(route))
+	b := startTCBench(t, tcConfig(included("server")))
+	require.True(t, b.knows(v.prefix))
+	route.Type, route.Scope = unix.RTN_UNICAST, netlink.SCOPE_LINK
+	require.NoError(t, netlink.RouteReplace(route))
+	within(t, soon, func() bool { return !b.knows(v.prefix) }, "the route was replaced")
+}
+
+// A router learns and forgets routes all the time: messages of those that are not local
+// don't even reach us.
+func TestTCWatchIsQuietAboutOtherRoutes(t *testing.T) {
+	tcRouter(t)
+	watch, err := newTCWatch()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, watch.close()) }()
+	settle := func() {
+		for {
+			came, err := watch.wait(time.Now().Add(tcBurstMax))
+			require.NoError(t, err)
+			if !came {
+				return
+			}
+		}
+	}
+	settle()
+	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	require.NoError(t, err)
+	defer routes.Close()
+	server, err := netlink.LinkByName("server")
+	require.NoError(t, err)
+	for _, prefix := range []string{"203.0.113.0/24", "2001:db8:77::/48"} {
+		_, to, err := net.ParseCIDR(prefix)
+		require.NoError(t, err)
+		route := &netlink.Route{Dst: to, LinkIndex: server.Attrs().Index, Table: 77}
+		require.NoError(t, routes.RouteAdd(route))
+		require.NoError(t, routes.RouteReplace(route))
+		require.NoError(t, routes.RouteDel(route))
+	}
+	came, err := watch.wait(time.Now().Add(tcBurstMax))
+	require.NoError(t, err)
+	assert.False(t, came, "of no interest")
+
+	v := tcVirtuals[4]
+	require.NoError(t, routes.RouteAdd(v.route(t)))
+	came, err = watch.wait(time.Now().Add(5 * time.Second))
+	require.NoError(t, err)
+	assert.True(t, came, "a local route came")
+	settle()
+	require.NoError(t, routes.RouteDel(v.route(t)))
+	came, err = watch.wait(time.Now().Add(5 * time.Second))
+	require.NoError(t, err)
+	assert.True(t, came, "a local route went")
+}
