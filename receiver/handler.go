@@ -178,6 +178,11 @@ func (h *handler) snapshot(s *probe.Snapshot) {
 		h.metrics.SetInterface(i)
 	}
 	h.observeQueues(s.Queues)
+	for _, o := range s.Overflows {
+		series := emit.Series{NetNS: o.NetNS, Listener: true}
+		h.metrics.BeginOverflows(series)
+		h.metrics.Overflowed(series, o.N)
+	}
 }
 
 // beginOpened begins a series for each port that listens, and IP version that it takes.

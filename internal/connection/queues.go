@@ -20,7 +20,7 @@ type Queues struct {
 	// counting began: SYNs, and ACKs that would have ended a handshake.
 	Overflows uint64
 	// Unread: nobody could ask the socket, and the lengths and the limit are not known.
-	// OverflowsUnread: nor are the overflows.
+	// OverflowsUnread: the overflows are not known.
 	Unread, OverflowsUnread bool
 }
 

@@ -43,6 +43,8 @@ type decoder struct {
 	selectedPorts *[65536]uint8
 	// overflowsCounted: hooks count the overflows of accept queues.
 	overflowsCounted bool
+	// overflowing counts them where no hooks do; nil when nobody asks.
+	overflowing *namespaceOverflows
 	// absent are the counters that this kernel does not give.
 	absent connection.Absent
 	// otherNames knows those of other namespaces that packets are looked at in; nil
@@ -148,6 +150,9 @@ func (d *decoder) process(r *sockProcessRecord) {
 }
 
 func (d *decoder) listen(r *sockListenRecord) {
+	if d.overflowing != nil {
+		d.overflowing.opened(r.Sk, r.Head.Netns, r.Owner.Process.Pid, d.selects(r.Port))
+	}
 	if r.Port == 0 {
 		d.waitForPort(r)
 		return
@@ -204,15 +209,21 @@ func (d *decoder) unlisten(r *sockListenRecord) {
 			d.listen(&opened)
 		}
 	}
+	overflows := r.Overflows
+	if !d.overflowsCounted {
+		overflows = 0
+		if d.overflowing != nil {
+			overflows = d.overflowing.ended(r.Sk)
+		}
+	}
 	if _, known := d.listeners.sockets[r.Sk]; !known {
 		return
 	}
 	if err := d.listeners.closed(r.Sk); err != nil {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
-	overflows := uint64(0)
-	if d.selects(r.Port) {
-		overflows = d.overflows(r.Overflows, r.Drops)
+	if !d.selects(r.Port) {
+		overflows = 0
 	}
 	d.handler.ListenerClosed(r.Sk, overflows)
 }

@@ -70,7 +70,10 @@ type Snapshot struct {
 	Ledger ledger.Kernel
 	Ports  []connection.PortCounter
 	// Queues are those of the listeners of all network namespaces; a pass may miss some.
-	Queues     []connection.Queues
+	Queues []connection.Queues
+	// Overflows are those of accept queues that are no listener's own, of each namespace
+	// whose counter was read where no hook counts; since the snapshot before.
+	Overflows  []connection.Overflow
 	Interfaces []packet.Interface
 	Namespaces NetworkNamespaces
 	Maps       []MapFill

@@ -20,35 +20,54 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
+// What a listener turned away after the last look at it, or while others are not known,
+// may be another's.
 func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
-	for name, ringBytes := range map[string]uint32{"told": 1 << 20, "ring full": 4096} {
+	needing(t, "queue")
+	for name, test := range map[string]struct {
+		ringBytes uint32
+		looks     bool
+	}{
+		"looked at": {1 << 20, true}, "ended since": {1 << 20, false}, "ring full": {4096, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			enterNetNS(t)
-			if ringBytes == 4096 {
-				needing(t, "queue") // what the ring lost is found there
-			}
-			k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = ringBytes; c.OpenRecords = false }))
+			k := startAny(t, testConfig(perNamespace, func(c *Config) { c.RingBytes = test.ringBytes; c.OpenRecords = false }))
 			l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 			k.until("listener", func() bool { _, ok := k.listenerOn(l.port); return ok })
 			listener, _ := k.listenerOn(l.port)
 			l.call(t, 2+7)
-			if ringBytes == 4096 {
+			if test.looks {
+				k.overflowed(l.port)
+			}
+			if test.ringBytes == 4096 {
 				for range 60 { // more than 4 KiB hold
 					listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 				}
 			}
 			l.close()
-			dropped := netstat(t, "ListenDrops")
+			overflows := netstat(t, "ListenOverflows")
 			k.settle()
 			s, _ := k.snapshot(0)
-			if ringBytes == 4096 {
+			if test.ringBytes == 4096 {
 				require.Positive(t, s.Ledger.Lost[ledger.Listener][ledger.RingFull])
 			}
 			require.Contains(t, k.unlistens, listener.Socket)
-			assert.Equal(t, dropped, k.overflows[listener.Socket])
-			assert.GreaterOrEqual(t, dropped, uint64(7))
+			var rest uint64
+			for _, o := range s.Overflows {
+				if o.NetNS == k.netns {
+					rest += o.N
+				}
+			}
+			assert.GreaterOrEqual(t, overflows, uint64(7))
+			assert.Equal(t, overflows, k.overflows[listener.Socket]+rest)
+			if !test.looks {
+				assert.Equal(t, overflows, rest)
+			}
 			var entry sockListener
-			assert.Error(t, k.probe.objects.maps.Maps["listeners"].Lookup(&listener.Socket, &entry))
+			if k.probe.objects.maps.Maps["listeners"].Lookup(&listener.Socket, &entry) == nil {
+				assert.NotEqual(t, k.netns, entry.Netns, "it is another's by now")
+			}
 		})
 	}
 }
@@ -129,15 +148,16 @@ func testBindsNoPort(t *testing.T, protocol int) {
 // It is over before anybody could look at its socket.
 func TestSockListenerThatBindsNoPortAndEndsAtOnce(t *testing.T) {
 	enterNetNS(t)
-	k := startProbe(t, testConfig())
+	k := startAny(t, testConfig(perNamespace))
 	l := listenWith(t, unix.AF_INET6, unix.IPPROTO_TCP, 1, false)
 	l.call(t, 2+3)
 	l.close()
-	dropped := netstat(t, "ListenDrops")
+	overflows := netstat(t, "ListenOverflows")
 	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
-	listener, ok := k.listenerOn(l.port)
+	_, ok := k.listenerOn(l.port)
 	require.True(t, ok, "%v", k.listeners)
-	assert.Equal(t, dropped, k.overflows[listener.Socket])
+	s, _ := k.snapshot(0)
+	assert.Contains(t, s.Overflows, connection.Overflow{NetNS: k.netns, N: overflows})
 	assert.Empty(t, k.probe.decoder.unbound)
 }
 

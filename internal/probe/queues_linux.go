@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"errors"
 	"maps"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -14,6 +15,7 @@ import (
 // ends those whose end was not told.
 func (p *Probe) visitQueues(s *Snapshot) error {
 	gone := make(goneListeners)
+	p.decoder.overflowing.beginPass()
 	err := p.scans.queues.each(func(r *sockListenerLook) {
 		switch {
 		case came(r.Outcome, sockLookOutcomeLOOK_ENDED):
@@ -28,13 +30,14 @@ func (p *Probe) visitQueues(s *Snapshot) error {
 			gone[r.Sk] = r.Listener.Since
 		default:
 			p.decoder.bound(r)
+			p.decoder.overflowing.look(r)
 			if p.decoder.selects(p.decoder.portOf(r)) {
 				s.Queues = append(s.Queues, p.decoder.queues(r))
 			}
 		}
 	})
 	p.goneListeners = gone
-	return err
+	return errors.Join(err, p.shareOverflows(s))
 }
 
 // listens tells whether the entry is a listener's that has not ended, as far as is known.
@@ -123,24 +126,15 @@ func (d *decoder) portOf(r *sockListenerLook) uint16 {
 func (d *decoder) queues(r *sockListenerLook) connection.Queues {
 	q := connection.Queues{Socket: r.Sk, Since: r.Listener.Since}
 	q.Unread = !came(r.Outcome, sockLookOutcomeLOOK_READ)
-	q.OverflowsUnread = q.Unread && !d.overflowsCounted
+	// Without the hooks shareOverflows knows, when all listeners were looked at.
+	q.OverflowsUnread = !d.overflowsCounted
 	if !q.Unread {
 		q.Accept, q.AcceptLimit, q.SYN = r.AcceptQueue, r.AcceptLimit, r.SynQueue
 	}
 	if !q.OverflowsUnread {
-		q.Overflows = d.overflows(r.Listener.Overflows, r.Drops)
+		q.Overflows = r.Listener.Overflows
 	}
 	return q
-}
-
-// overflows is the hooks' count where they are attached. Else it is what the listener
-// dropped: besides overflows, SYNs that found the SYN queue full without SYN cookies
-// or the host without memory, and segments that a socket filter refused.
-func (d *decoder) overflows(counted uint64, drops uint32) uint64 {
-	if d.overflowsCounted {
-		return counted
-	}
-	return uint64(drops)
 }
 
 // selects reports whether the configuration asks for a local port.

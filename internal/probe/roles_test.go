@@ -38,6 +38,7 @@ func roles() map[string]func(*json.Decoder, *json.Encoder) error {
 		"probe":      playProbe,
 		"tracepoint": playTracepoint,
 		"server":     playServer,
+		"queue":      playQueue,
 		"launcher":   playLauncher,
 		"daemon":     playDaemon,
 		"nothing":    playNothing,

@@ -95,11 +95,9 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	var entries [sockLedgerEntryLEDGER_ENTRIES]int64
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
 	for i := range entries {
-		if err := p.objects.maps.Maps["ledger"].Lookup(uint32(i), &perCPU); err != nil {
-			return fmt.Errorf("read the ledger: %w", err)
-		}
-		for _, n := range perCPU {
-			entries[i] += int64(n)
+		var err error
+		if entries[i], err = p.ledgerEntry(sockLedgerEntry(i), perCPU); err != nil {
+			return err
 		}
 	}
 	to.Opened = entries[sockLedgerEntryLEDGER_OPENED]
@@ -129,6 +127,17 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	to.Lost[ledger.PortCount][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_PORT_COUNTER]
 	to.Lost[ledger.PortCount][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE_PORT_COUNTER]
 	return nil
+}
+
+func (p *Probe) ledgerEntry(entry sockLedgerEntry, perCPU []uint64) (int64, error) {
+	if err := p.objects.maps.Maps["ledger"].Lookup(uint32(entry), &perCPU); err != nil {
+		return 0, fmt.Errorf("read the ledger: %w", err)
+	}
+	var sum int64
+	for _, n := range perCPU {
+		sum += int64(n)
+	}
+	return sum, nil
 }
 
 func (p *Probe) readPorts(s *Snapshot) error {

@@ -68,7 +68,7 @@ var definitions = [metrics]definition{
 	},
 	metricAcceptQueueOverflows: {
 		"tcp.server.accept_queue.overflows",
-		"SYNs, and ACKs that would have ended a handshake, that a full accept queue turned away; a client that tries again counts again.",
+		"SYNs, and ACKs that would have ended a handshake, that a full accept queue turned away; a client that tries again counts again. Without server.port where the kernel counts per network namespace only and several listeners may be the one.",
 		"{segment}", counter,
 	},
 	metricActive: {

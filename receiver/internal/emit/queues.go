@@ -59,6 +59,13 @@ func (m *Metrics) Overflowed(s Series, n uint64) {
 	m.add(m.store.bundle(s), dims{metric: metricAcceptQueueOverflows}, n)
 }
 
+// BeginOverflows begins the series of the overflows at 0, where nobody has an own.
+func (m *Metrics) BeginOverflows(s Series) {
+	if m.enabled[metricAcceptQueueOverflows] {
+		m.grown(m.store.bundle(s), dims{metric: metricAcceptQueueOverflows}, 0)
+	}
+}
+
 // ofQueue tells the metrics of a queue's present state, which end with the listener.
 func (m metric) ofQueue() bool {
 	return m == metricAcceptQueueLength || m == metricAcceptQueueLimit || m == metricSYNQueueLength
