@@ -4,6 +4,8 @@
 
 package probe
 
+//lint:file-ignore U1000 staticcheck does not follow methods of generic types behind an interface
+
 import (
 	"errors"
 	"slices"
