@@ -21,7 +21,6 @@ static __always_inline void describe_listen(struct listen_record *record, __u32 
 	__builtin_memcpy(record->address, listener->address, sizeof(record->address));
 	record->port = listener->port;
 	record->overflows = listener->overflows;
-	record->drops = listener->drops;
 }
 
 /*
@@ -44,7 +43,6 @@ static __noinline void listen_opened(struct sock *sk)
 	listener.since = bpf_ktime_get_boot_ns();
 	listener.netns = common->skc_net.net->ns.inum;
 	listener.port = common->skc_num;
-	listener.drops_before = DECORATION(sk, sk_drops.counter);
 	if (common->skc_family == AF_INET)
 		map_ipv4(listener.address, common->skc_rcv_saddr);
 	else if (HAS_IPV6)
@@ -83,7 +81,6 @@ static __noinline void listen_closed(struct sock *sk)
 		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
 		if (!listener->port)
 			listener->port = bpf_ntohs(DECORATION(tp, inet_conn.icsk_inet.inet_sport));
-		listener->drops = (__u32)DECORATION(sk, sk_drops.counter) - listener->drops_before;
 		last = *listener;
 	}
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);

@@ -59,7 +59,7 @@ static __always_inline void look_at_listener(__u64 key, struct listener *listene
 	look->accept_queue = BPF_CORE_READ(sk, sk_ack_backlog);
 	look->accept_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	look->syn_queue = BPF_CORE_READ(icsk, icsk_accept_queue.qlen.counter);
-	look->drops = socket_drops(sk) - look->listener.drops_before;
+	look->drops = socket_drops(sk);
 	port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	look->outcome = LOOK_READ;
 	if (!listens(sk) ||

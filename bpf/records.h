@@ -190,7 +190,7 @@ enum followed {
 
 /*
  * A listening socket, from the state hook or from the start-up scan. At its end
- * (RECORD_UNLISTEN) the owner is not set, and overflows and drops are the last.
+ * (RECORD_UNLISTEN) the owner is not set, and overflows are the last.
  */
 struct listen_record {
 	struct record_head head;
@@ -198,10 +198,10 @@ struct listen_record {
 	struct owner owner;
 	__u8 address[16];
 	__u64 overflows; /* as in struct listener */
-	__u32 drops; /* as in struct listener_look */
 	__u16 port; /* 0: not chosen yet, see listen_opened */
 	__u8 followed; /* RECORD_LISTEN: enum followed */
 	__u8 pad;
+	__u32 pad2;
 };
 
 /*
@@ -213,8 +213,6 @@ struct listener {
 	__u64 overflows; /* times the accept queue was full, where a hook counts them */
 	__u8 address[16];
 	__u32 netns;
-	__u32 drops_before; /* sk_drops when it was entered */
-	__u32 drops; /* at its end: as in struct listener_look */
 	__u16 port; /* 0: not chosen yet, see listen_opened */
 	__u8 ended; /* it ended and the ring had no room to say so */
 	__u8 pad;
@@ -227,7 +225,7 @@ struct listener_look {
 	__u32 accept_queue; /* sk_ack_backlog: connections that wait for accept() */
 	__u32 accept_limit; /* sk_max_ack_backlog: min(listen()'s backlog, somaxconn) */
 	__u32 syn_queue; /* icsk_accept_queue.qlen: handshakes in progress */
-	__u32 drops; /* growth of sk_drops since the entry was made */
+	__u32 drops; /* sk_drops: overflows of the accept queue and much else */
 	__u32 outcome; /* enum look_outcome */
 	__u32 pad;
 };

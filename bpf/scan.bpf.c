@@ -53,7 +53,6 @@ static __always_inline void describe_listener(const struct sock *sk, struct list
 	listener.since = bpf_ktime_get_boot_ns();
 	listener.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	listener.port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	listener.drops_before = socket_drops(sk);
 	if (family == AF_INET)
 		map_ipv4(listener.address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
 	else if (HAS_IPV6)

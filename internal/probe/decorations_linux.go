@@ -66,7 +66,7 @@ func decorations() []decoration {
 		{owner: "sock", member: "sk_err_soft", gives: "the close reason timeout after an ICMP error"},
 		{owner: "sock", member: "sk_shutdown", gives: "clients' resets told from the kernel's answer to late data"},
 		{owner: "sock", member: "sk_max_ack_backlog", gives: "connections whose beginning was missed, found at the server's FIN"},
-		{owner: "sock", member: "sk_drops", gives: "tcp.server.accept_queue.overflows where no hook counts them"},
+		{owner: "sock", member: "sk_drops", gives: "the port of tcp.server.accept_queue.overflows where no hook counts them"},
 		{owner: "inet_sock", member: "inet_sport", gives: "the port of a listener that binds none and soon ends"},
 		{owner: "sk_buff", member: "skb_iif", gives: "network.interface.name of attempts that failed"},
 		{owner: "mptcp_sock", member: "first", gives: "MPTCP connections that were open before or accepted"},

@@ -60,7 +60,7 @@ func (p *Probe) endListener(r *sockListenerLook) bool {
 	}
 	p.shares.deleted(now.Netns, sockRoomROOM_LISTENERS)
 	p.decoder.unlisten(&sockListenRecord{
-		Sk: r.Sk, Port: now.Port, Overflows: now.Overflows, Drops: now.Drops,
+		Sk: r.Sk, Port: now.Port, Overflows: now.Overflows,
 	})
 	return true
 }

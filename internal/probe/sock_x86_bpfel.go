@@ -176,23 +176,21 @@ type sockListenRecord struct {
 	Owner     sockOwner
 	Address   [16]uint8
 	Overflows uint64
-	Drops     uint32
 	Port      uint16
 	Followed  uint8
 	Pad       uint8
+	Pad2      uint32
 }
 
 type sockListener struct {
-	_           structs.HostLayout
-	Since       uint64
-	Overflows   uint64
-	Address     [16]uint8
-	Netns       uint32
-	DropsBefore uint32
-	Drops       uint32
-	Port        uint16
-	Ended       uint8
-	Pad         uint8
+	_         structs.HostLayout
+	Since     uint64
+	Overflows uint64
+	Address   [16]uint8
+	Netns     uint32
+	Port      uint16
+	Ended     uint8
+	Pad       uint8
 }
 
 type sockListenerLook struct {
