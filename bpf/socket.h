@@ -66,6 +66,13 @@ static __always_inline void copy_ipv6(__u8 to[16], const __u32 from[4])
 	words[3] = from[3];
 }
 
+/* Of a family that is not readable: a verifier wants them set all the same. */
+static __always_inline void no_addresses(struct flow *flow)
+{
+	__builtin_memset(flow->local, 0, sizeof(flow->local));
+	__builtin_memset(flow->remote, 0, sizeof(flow->remote));
+}
+
 /* Direct loads: sk must be a pointer that the verifier knows by BTF. */
 static __always_inline void socket_flow(const struct sock *sk, struct flow *flow)
 {
@@ -77,6 +84,8 @@ static __always_inline void socket_flow(const struct sock *sk, struct flow *flow
 	} else if (HAS_IPV6) {
 		copy_ipv6(flow->local, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 		copy_ipv6(flow->remote, common->skc_v6_daddr.in6_u.u6_addr32);
+	} else {
+		no_addresses(flow);
 	}
 	flow->local_port = common->skc_num;
 	flow->remote_port = bpf_ntohs(common->skc_dport);
@@ -91,6 +100,8 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 	} else if (HAS_IPV6) {
 		BPF_CORE_READ_INTO(&flow->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
 		BPF_CORE_READ_INTO(&flow->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+	} else {
+		no_addresses(flow);
 	}
 	flow->local_port = READ_AS(struct sock, sk, __sk_common.skc_num);
 	flow->remote_port = bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
