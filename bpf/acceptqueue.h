@@ -7,6 +7,7 @@
 #include "filter.h"
 #include "listeners.h"
 #include "opening.h"
+#include "scope.h"
 #include "segment.h"
 
 /* The current process took this socket from the queue. */
@@ -68,7 +69,7 @@ static __always_inline void turned_away(const struct sock *listener, const struc
 					const struct flow *flow)
 {
 	count_overflow(listener);
-	if (!flow_selected(flow))
+	if (!socket_in_scope(listener) || !flow_selected(flow))
 		return;
 	attempt_failed(flow, BPF_CORE_READ(listener, __sk_common.skc_net.net, ns.inum),
 		       flow->local_port, buffer_ifindex(skb), FAILURE_ACCEPT_QUEUE_OVERFLOW);

@@ -55,8 +55,13 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct user_namespace {
+	int level; /* 0 = the initial one */
+};
+
 struct net {
 	struct ns_common ns;
+	struct user_namespace *user_ns; /* whose root may change it */
 };
 
 typedef struct {

@@ -8,6 +8,7 @@
 #include "listeners.h"
 #include "ports.h"
 #include "process.h"
+#include "scope.h"
 #include "socket.h"
 
 static __always_inline void describe_listen(struct listen_record *record, __u32 kind, __u64 sk,
@@ -38,7 +39,7 @@ static __noinline void listen_opened(struct sock *sk)
 	__u8 followed;
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
-	if (!bpf_skc_to_tcp_sock(sk))
+	if (!bpf_skc_to_tcp_sock(sk) || !in_scope(common->skc_net.net))
 		return;
 	listener.since = bpf_ktime_get_boot_ns();
 	listener.netns = common->skc_net.net->ns.inum;
@@ -74,7 +75,7 @@ static __noinline void listen_closed(struct sock *sk)
 	struct listener last = {};
 	__u64 key = (__u64)sk;
 
-	if (!tp)
+	if (!tp || !in_scope(sk->__sk_common.skc_net.net))
 		return;
 	listener = bpf_map_lookup_elem(&listeners, &key);
 	if (listener) {

@@ -9,6 +9,7 @@
 #include "handshake.h"
 #include "ports.h"
 #include "process.h"
+#include "scope.h"
 #include "socket.h"
 
 const volatile bool emit_open;
@@ -98,7 +99,7 @@ static __always_inline void opened(struct sock *sk)
 	if (!tp || !family_readable(sk->__sk_common.skc_family))
 		return;
 	socket_flow(sk, &connection.flow);
-	if (!flow_selected(&connection.flow))
+	if (!in_scope(sk->__sk_common.skc_net.net) || !flow_selected(&connection.flow))
 		return;
 	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
@@ -147,7 +148,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return;
 	socket_flow_checked(sk, &connection.flow);
-	if (!flow_selected(&connection.flow))
+	if (!socket_in_scope(sk) || !flow_selected(&connection.flow))
 		return;
 	connection.opened = now;
 	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);

@@ -27,6 +27,7 @@
 #include "ports.h"
 #include "process.h"
 #include "records.h"
+#include "scope.h"
 #include "socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -82,7 +83,7 @@ int scan_listeners(struct bpf_iter__task_file *ctx)
 	if (!task || !file)
 		return 0;
 	sk = file_socket(file);
-	if (!sk || !listens(sk))
+	if (!sk || !listens(sk) || !socket_in_scope(sk))
 		return 0;
 	describe_listener(sk, listener);
 	if (attribute_process && HAS_PROCESS) {
@@ -119,7 +120,7 @@ static __always_inline bool adoptable(const struct sock *sk, struct connection *
 	__u64 key = (__u64)sk;
 
 	connection->flags = adopted_flags(sk);
-	if (!connection->flags ||
+	if (!connection->flags || !socket_in_scope(sk) ||
 	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return false;
 	socket_flow_checked(sk, &connection->flow);
@@ -194,7 +195,7 @@ int scan_orphans(struct bpf_iter__tcp *ctx)
 	struct connection connection = {};
 	struct scan_record record = {};
 
-	if (!common || !bpf_skc_to_tcp_sock(common))
+	if (!common || !bpf_skc_to_tcp_sock(common) || !socket_in_scope((struct sock *)common))
 		return 0;
 	if (common->skc_state == TCP_LISTEN) {
 		describe_listener((struct sock *)common, &record.listener);

@@ -47,6 +47,7 @@
 #include "ports.h"
 #include "process.h"
 #include "records.h"
+#include "scope.h"
 #include "segment.h"
 #include "socket.h"
 
@@ -168,6 +169,8 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	if ((segment.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return 0;
 	dev = BPF_CORE_READ(skb, dev);
+	if (!device_in_scope(dev))
+		return 0;
 	netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
 	/* TC tracks what goes to a port that listens, though it be at another address. */
 	if (track_half_open)

@@ -103,6 +103,9 @@ type TCConfig struct {
 
 // ConnectionsConfig is about connections and attempts.
 type ConnectionsConfig struct {
+	// Scope is in which network namespaces connections are seen: "all", "host" or
+	// "initial_user_namespace".
+	Scope string `mapstructure:"scope"`
 	// HalfOpen tracks handshakes that never complete.
 	HalfOpen bool `mapstructure:"half_open"`
 	// HandshakeTimeout is the age at which such a handshake has failed.
@@ -199,7 +202,7 @@ func createDefaultConfig() *Config {
 		OnMissing:          onMissingReport,
 		Interfaces:         InterfacesConfig{Include: []string{"*"}, Exclude: []string{"lo"}},
 		TC:                 TCConfig{Mode: string(probe.TCAuto), Position: positionFirst},
-		Connections:        ConnectionsConfig{HandshakeTimeout: 10 * time.Second},
+		Connections:        ConnectionsConfig{Scope: string(probe.ScopeAll), HandshakeTimeout: 10 * time.Second},
 		Packets:            PacketsConfig{MaxPerSecond: 100},
 		Attribution:        AttributionConfig{Process: true, Container: true},
 		Batch:              BatchConfig{MaxRecords: 1000, MaxAge: 200 * time.Millisecond},

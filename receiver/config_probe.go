@@ -26,6 +26,7 @@ const (
 // only Validate looks at are trusted.
 func (c *Config) probeConfig(f *faults) probe.Config {
 	cfg := probe.Config{
+		Scope:                probe.Scope(c.Connections.Scope),
 		IncludePorts:         parsePorts(f, "ports::include", c.Ports.Include),
 		ExcludePorts:         parsePorts(f, "ports::exclude", c.Ports.Exclude),
 		IncludeClients:       parsePrefixes(f, "clients::include", c.Clients.Include),

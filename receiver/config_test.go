@@ -41,7 +41,7 @@ func loadConfig(t *testing.T, file, name string) (*Config, error) {
 func TestConfigCases(t *testing.T) {
 	cases := map[string]probe.Config{
 		"ebpf_tcp": {
-			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
+			Scope: probe.ScopeAll, IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
 			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
@@ -49,6 +49,7 @@ func TestConfigCases(t *testing.T) {
 			Process: true, MaxListeners: 16384, MaxHalfOpen: 16384, MaxPortCounters: 8192,
 		},
 		"ebpf_tcp/all": {
+			Scope:             probe.ScopeInitialUserNS,
 			IncludePorts:      []probe.PortRange{{First: 80, Last: 80}, {First: 8000, Last: 8100}, {First: 443, Last: 443}},
 			ExcludePorts:      []probe.PortRange{{First: 8050, Last: 8050}},
 			IncludeClients:    prefixes("10.0.0.0/8", "2001:db8::/32"),
@@ -61,7 +62,7 @@ func TestConfigCases(t *testing.T) {
 			Process:      true, AcceptTracepoint: true, MaxConnections: 64, RingBytes: 4096, MaxListeners: 128, MaxHalfOpen: 256, MaxPortCounters: 512,
 		},
 		"ebpf_tcp/no_attribution": {
-			IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
+			Scope: probe.ScopeAll, IncludePorts: []probe.PortRange{}, ExcludePorts: []probe.PortRange{},
 			IncludeClients: []netip.Prefix{}, ExcludeClients: []netip.Prefix{},
 			IncludeInterfaces: []string{"*"}, ExcludeInterfaces: []string{"lo"}, MaxNetworkNamespaces: 128,
 			TCMode: probe.TCAuto, TCFirst: true, HandshakeTimeout: 10 * time.Second, Handshakes: true, Accepts: true, Overflows: true,
@@ -174,6 +175,10 @@ func TestInvalid(t *testing.T) {
 		{"namespace folder", namespaces("/run/netns/"), `interfaces::network_namespaces[0]: "/run/netns/": not the shortest form of the path, which is /run/netns`},
 		{"namespace pattern", namespaces("/run/netns/[a-"), `interfaces::network_namespaces[0]: "/run/netns/[a-": syntax error in pattern`},
 		{"namespaces without packets", withoutTC(namespaces("/run/netns/*")), `interfaces::network_namespaces: needs to see packets, but tc::mode is "off"`},
+		{"scope", func(c *Config) { c.Connections.Scope = "mine" }, `connections::scope: "mine" is unknown, allowed are ["all" "host" "initial_user_namespace"]`},
+		{"namespaces out of scope", func(c *Config) {
+			c.Connections.Scope, c.Interfaces.NetworkNamespaces = "host", []string{"/run/netns/*"}
+		}, `interfaces::network_namespaces: names other network namespaces, but connections::scope is "host"`},
 		{"tc mode", func(c *Config) { c.TC.Mode = "xdp" }, `tc::mode: "xdp" is unknown, allowed are ["auto" "tcx" "clsact" "off"]`},
 		{"tc position", func(c *Config) { c.TC.Position = "" }, `tc::position: "" is unknown, allowed are ["first" "last"]`},
 		{"flags", func(c *Config) { c.Packets.Flags = []string{"syn", "SYN"} }, `packets::flags[1]: "SYN" is unknown, allowed are ["syn" "syn_ack" "rst" "fin" "data" "ack" "abnormal"]`},

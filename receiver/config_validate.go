@@ -71,6 +71,7 @@ func (c *Config) Validate() error {
 	oneOf(&f, "tc::mode", c.TC.Mode,
 		string(probe.TCAuto), string(probe.TCX), string(probe.TCClsact), string(probe.TCOff))
 	oneOf(&f, "tc::position", c.TC.Position, positionFirst, positionLast)
+	c.validateScope(&f)
 	inRange(&f, "connections::handshake_timeout", c.Connections.HandshakeTimeout, minHandshake, maxHandshake)
 	inRange(&f, "packets::sample_rate", c.Packets.SampleRate, minSampleRate, maxSampleRate)
 	inRange(&f, "packets::max_per_second", c.Packets.MaxPerSecond, minPerSecond, maxPerSecond)
@@ -82,6 +83,16 @@ func (c *Config) Validate() error {
 	validateRetry(&f, &c.Retry)
 	c.Limits.validate(&f)
 	return errors.Join(f...)
+}
+
+// validateScope refuses namespaces that the scope leaves out.
+func (c *Config) validateScope(f *faults) {
+	oneOf(f, "connections::scope", c.Connections.Scope,
+		string(probe.ScopeAll), string(probe.ScopeHost), string(probe.ScopeInitialUserNS))
+	if c.Connections.Scope == string(probe.ScopeHost) && len(c.Interfaces.NetworkNamespaces) > 0 {
+		f.add("interfaces::network_namespaces",
+			"names other network namespaces, but connections::scope is %q", c.Connections.Scope)
+	}
 }
 
 // validateNeeds refuses what would silently do nothing.

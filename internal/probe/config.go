@@ -27,9 +27,24 @@ const (
 	TCOff    TCMode = "off"
 )
 
+// Scope says in which network namespaces sockets are seen.
+type Scope string
+
+const (
+	// ScopeAll is every one; so is "".
+	ScopeAll Scope = "all"
+	// ScopeHost is the one that the probe was made in.
+	ScopeHost Scope = "host"
+	// ScopeInitialUserNS are those that belong to the initial user namespace, which
+	// only root of the host can make.
+	ScopeInitialUserNS Scope = "initial_user_namespace"
+)
+
 // Config is what the kernel side has to know. The zero value of a filter selects
 // everything. The receiver validates; probe trusts.
 type Config struct {
+	// Scope selects network namespaces.
+	Scope Scope
 	// Local ports whose connections are reported.
 	IncludePorts, ExcludePorts []PortRange
 	// Client addresses whose connections are reported.

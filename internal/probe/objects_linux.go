@@ -137,6 +137,7 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 	return setConstants(spec, cfg, map[string]any{
 		"emit_open":                 cfg.OpenRecords,
 		"track_half_open":           cfg.HalfOpen,
+		"scope":                     scopeNumber(cfg.Scope),
 		"track_repeated_handshakes": cfg.Handshakes,
 		"loaded_us":                 uint64(now.Microseconds()),
 		"attribute_process":         cfg.Process,
@@ -148,7 +149,22 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 }
 
 func configureScans(spec *ebpf.CollectionSpec, cfg *Config) error {
-	return setConstants(spec, cfg, map[string]any{"attribute_process": cfg.Process})
+	return setConstants(spec, cfg, map[string]any{
+		"attribute_process": cfg.Process,
+		"scope":             scopeNumber(cfg.Scope),
+	})
+}
+
+// scopeNumber is enum scope of bpf/scope.h.
+func scopeNumber(scope Scope) uint8 {
+	switch scope {
+	case ScopeHost:
+		return 1
+	case ScopeInitialUserNS:
+		return 2
+	default:
+		return 0
+	}
 }
 
 // setConstants sets what both vantage points share, and what is given.

@@ -42,6 +42,7 @@ func roles() map[string]func(*json.Decoder, *json.Encoder) error {
 		"launcher":   playLauncher,
 		"daemon":     playDaemon,
 		"nothing":    playNothing,
+		"scoped":     playScoped,
 	}
 }
 

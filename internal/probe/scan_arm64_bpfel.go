@@ -44,6 +44,7 @@ const (
 	scanVarOwnNetns                 = "own_netns"
 	scanVarRingWakeupBytes          = "ring_wakeup_bytes"
 	scanVarRoomCapacity             = "room_capacity"
+	scanVarScope                    = "scope"
 	scanVarSelectedPorts            = "selected_ports"
 )
 
@@ -129,6 +130,7 @@ type scanVariableSpecs struct {
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
+	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 }
 
@@ -202,6 +204,7 @@ type scanVariables struct {
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
+	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 }
 

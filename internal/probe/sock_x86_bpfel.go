@@ -422,6 +422,7 @@ const (
 	sockVarOwnNetns                 = "own_netns"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
 	sockVarRoomCapacity             = "room_capacity"
+	sockVarScope                    = "scope"
 	sockVarSelectedPorts            = "selected_ports"
 	sockVarTrackHalfOpen            = "track_half_open"
 	sockVarTrackRepeatedHandshakes  = "track_repeated_handshakes"
@@ -531,6 +532,7 @@ type sockVariableSpecs struct {
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
+	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.VariableSpec `ebpf:"track_repeated_handshakes"`
@@ -615,6 +617,7 @@ type sockVariables struct {
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
+	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.Variable `ebpf:"track_repeated_handshakes"`

@@ -132,6 +132,9 @@ func (m *tcNamespaces) tellUnmatched() {
 // reconcile makes the namespaces that we are in agree with those that are there.
 func (m *tcNamespaces) reconcile(stop <-chan struct{}) {
 	found := findNetNS(m.cfg.NetworkNamespaces)
+	if m.cfg.Scope == ScopeInitialUserNS {
+		leaveOutForeign(found)
+	}
 	delete(found, m.options.netns)
 	var gone []*tcOther
 	for inode, other := range m.others {

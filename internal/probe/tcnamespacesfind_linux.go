@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -39,4 +40,36 @@ func namespaceAt(path string) (inode uint32, ok bool) {
 		return 0, false
 	}
 	return uint32(stat.Ino), true
+}
+
+// initialUserNS is the inode of the initial user namespace, PROC_USER_INIT_INO.
+const initialUserNS = 0xEFFFFFFD
+
+// leaveOutForeign keeps the namespaces that belong to the initial user namespace. Each is
+// open for a moment, to be asked.
+func leaveOutForeign(found map[uint32]string) {
+	for inode, path := range found {
+		if owner, err := userNSOf(path); err != nil || owner != initialUserNS {
+			delete(found, inode)
+		}
+	}
+}
+
+// userNSOf is the inode of the user namespace that a namespace belongs to.
+func userNSOf(path string) (uint64, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	owner, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the user namespace of %s: %w", path, err)
+	}
+	defer unix.Close(owner)
+	var stat unix.Stat_t
+	if err := unix.Fstat(owner, &stat); err != nil {
+		return 0, fmt.Errorf("look at the user namespace of %s: %w", path, err)
+	}
+	return stat.Ino, nil
 }

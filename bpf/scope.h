@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * connections.scope: the network namespaces whose sockets are reported.
+ *
+ * Whoever may make a user namespace is root in it and in the network namespaces that
+ * belong to it, and can take any address and port there. A namespace that root of the
+ * host made belongs to the initial user namespace, whoever runs in it.
+ */
+#ifndef EBPF_TCP_SCOPE_H
+#define EBPF_TCP_SCOPE_H
+
+#include "kernel.h"
+#include "shares.h"
+
+#include <bpf/bpf_core_read.h>
+
+enum scope {
+	SCOPE_ALL = 0,
+	SCOPE_OWN_NETNS,
+	SCOPE_INITIAL_USER_NS,
+};
+
+/* Unless configured, the loads below are dead code for the verifier. */
+const volatile __u8 scope;
+
+/* Direct loads: net must be a pointer that the verifier knows by BTF. */
+static __always_inline bool in_scope(const struct net *net)
+{
+	if (!scope)
+		return true;
+	if (scope == SCOPE_OWN_NETNS)
+		return net->ns.inum == own_netns;
+	return !net->user_ns->level;
+}
+
+/* The same for a pointer that came as a number, where there is a scope. */
+static __always_inline bool in_scope_checked(const struct net *net)
+{
+	if (scope == SCOPE_OWN_NETNS)
+		return BPF_CORE_READ(net, ns.inum) == own_netns;
+	return !BPF_CORE_READ(net, user_ns, level);
+}
+
+/* A socket's, when the socket came as a number. */
+static __always_inline bool socket_in_scope(const struct sock *sk)
+{
+	return !scope || in_scope_checked(BPF_CORE_READ(sk, __sk_common.skc_net.net));
+}
+
+static __always_inline bool device_in_scope(const struct net_device *dev)
+{
+	return !scope || in_scope_checked(BPF_CORE_READ(dev, nd_net.net));
+}
+
+#endif
