@@ -132,12 +132,6 @@ func (s scoped) end() error { return errors.Join(s.client.Close(), s.server.Clos
 // TestScope has three processes listen, serve and refuse: in the probe's own network
 // namespace, in one that root made, and in one that belongs to a user's own namespace.
 func TestScope(t *testing.T) {
-	user := &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: anybody, Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: anybody, Size: 1}},
-		Credential:  &syscall.Credential{NoSetGroups: true},
-	}
 	for _, test := range []struct {
 		scope Scope
 		seen  []string
@@ -152,7 +146,7 @@ func TestScope(t *testing.T) {
 			actors := map[string]*actor{
 				"own":    act(t, "scoped", nil),
 				"root's": act(t, "scoped", &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}),
-				"user's": act(t, "scoped", user),
+				"user's": act(t, "scoped", userNamespace()),
 			}
 			inodes := map[string]uint32{}
 			for name, a := range actors {
@@ -209,5 +203,35 @@ func TestScope(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestScopeOfNamespaceFiles finds the namespaces of interfaces::network_namespaces: the
+// scope keeps those of root.
+func TestScopeOfNamespaceFiles(t *testing.T) {
+	found := map[uint32]string{}
+	var want uint32
+	for _, attributes := range []*syscall.SysProcAttr{userNamespace(), {Cloneflags: unix.CLONE_NEWNET}} {
+		a := act(t, "scoped", attributes)
+		a.report(&want)
+		path := fmt.Sprintf("/proc/%d/ns/net", a.cmd.Process.Pid)
+		inode, ok := namespaceAt(path)
+		require.True(t, ok)
+		require.Equal(t, want, inode)
+		found[inode] = path
+	}
+	require.Len(t, found, 2)
+	leaveOutForeign(found)
+	require.Len(t, found, 1)
+	require.Contains(t, found, want, "root's")
+}
+
+// userNamespace are the attributes of a process in namespaces that a user made.
+func userNamespace() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{HostID: anybody, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: anybody, Size: 1}},
+		Credential:  &syscall.Credential{NoSetGroups: true},
 	}
 }
