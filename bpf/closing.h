@@ -11,17 +11,43 @@
 #include "socket.h"
 
 /*
- * The kernel calls its own tcp_reset() when data arrive that nobody will read any more
- * (TCPABORTONDATA, in tcp_rcv_state_process()); no reset came from the client.
+ * Data that meet close() itself are counted at once, and looked into when the process lets
+ * go of the socket, which is where it closes, too. They have left their timestamp as the
+ * most recent, and a reset does not, or has none.
  */
-static __always_inline bool answers_late_data(const struct sock *sk, int state)
+static __always_inline bool data_met_close(const struct tcp_sock *tp)
 {
-	return (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) &&
-	       DECORATION_AS(struct sock, sk, sk_shutdown) & RCV_SHUTDOWN;
+	return DECORATION_AS(struct sock, tp, sk_lock.owned) &&
+	       bpf_core_field_exists(tp->rx_opt.saw_tstamp) &&
+	       BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.saw_tstamp) &&
+	       DECORATION_AS(struct tcp_sock, tp, rx_opt.ts_recent) ==
+		       DECORATION_AS(struct tcp_sock, tp, rx_opt.rcv_tsval);
+}
+
+/*
+ * The kernel calls its own tcp_reset() when data arrive that nobody will read any more
+ * (TCPABORTONDATA, in tcp_rcv_state_process()), and the tracepoint has no segment. Such
+ * data end a connection with the first segment after close(): if none came, or if the
+ * process only said that it sends no more, a client's reset did.
+ */
+static __always_inline bool answers_late_data(const struct connection *connection,
+					      const struct sock *sk, int state)
+{
+	if ((state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2) ||
+	    !(DECORATION_AS(struct sock, sk, sk_shutdown) & RCV_SHUTDOWN))
+		return false;
+	return data_segments(sk) != connection->data_segments ||
+	       data_met_close((const struct tcp_sock *)sk);
 }
 
 /* The state before CLOSE when that transition was missed. */
 #define STATE_UNKNOWN 0
+
+/* The server has sent no FIN yet; SYN_RECV is a Fast Open child's. */
+static __always_inline bool unfinished(int state)
+{
+	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_RECV;
+}
 
 /* The order is design.md's: what was seen happening comes before what is inferred. */
 static __always_inline __u32 close_reason(const struct connection *connection,
@@ -37,10 +63,10 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	if (error == ETIMEDOUT || (error && error == DECORATION(sk, sk_err_soft)))
 		return CLOSE_TIMEOUT;
 	/* What tcp_reset() sets, for kernels where its tracepoint is out of reach. */
-	if (!answers_late_data(sk, oldstate) &&
+	if (!answers_late_data(connection, sk, oldstate) &&
 	    (error == ECONNRESET || (error == EPIPE && oldstate == TCP_CLOSE_WAIT)))
 		return CLOSE_CLIENT_RESET;
-	if (!error && (oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT))
+	if (!error && unfinished(oldstate))
 		return CLOSE_SERVER_RESET;
 	if (connection->flags & CONNECTION_CLIENT_FIN)
 		return CLOSE_CLIENT_FIN;
@@ -70,7 +96,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	if (!tp)
 		return;
 	/* Only a process that closes by reset is current here; a packet's victim is not. */
-	if ((oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT) && !sk->sk_err)
+	if (unfinished(oldstate) && !sk->sk_err)
 		own_by_current(&connection->owner, OWNER_CLOSER);
 	/* The server's FIN tells enough of a state that was missed: what comes now comes late. */
 	if (oldstate == STATE_UNKNOWN && connection->flags & CONNECTION_SERVER_FIN)
@@ -96,14 +122,17 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	delete_connection(key, connection->netns);
 }
 
-/* The state says whose FIN it is; LAST_ACK also proves that the client's came first. */
+/*
+ * The state says whose FIN it is; LAST_ACK also proves that the client's came first. A
+ * process that closes what it had shut down before enters its state once more.
+ */
 static __always_inline void fin(struct sock *sk, int newstate)
 {
 	__u64 key = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
 	if (!connection) {
-		if (newstate == TCP_CLOSE_WAIT)
+		if (newstate == TCP_CLOSE_WAIT || !may_be_unseen(sk))
 			return;
 		opened_unseen(sk);
 		connection = bpf_map_lookup_elem(&connections, &key);
@@ -115,8 +144,15 @@ static __always_inline void fin(struct sock *sk, int newstate)
 			newstate == TCP_FIN_WAIT1 ? CONNECTION_SERVER_FIN : CONNECTION_CLIENT_FIN;
 	if (newstate == TCP_CLOSE_WAIT)
 		return;
+	if (newstate != TCP_LAST_ACK)
+		connection->data_segments = data_segments(sk);
 	connection->flags |= CONNECTION_FIN_SENT;
-	own_by_current(&connection->owner, OWNER_CLOSER);
+	/*
+	 * Since 6.10 (commit 94062790aedb) a Fast Open child that is shut down before its
+	 * handshake is complete sends its FIN in the interrupt of the ACK.
+	 */
+	if (!bpf_core_field_exists(sk->sk_lock.owned) || sk->sk_lock.owned)
+		own_by_current(&connection->owner, OWNER_CLOSER);
 }
 
 #endif

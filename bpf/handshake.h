@@ -15,7 +15,11 @@
 
 #include "maps.h"
 
+#include "socket.h"
+
 #include <bpf/bpf_core_read.h>
+
+const volatile bool track_repeated_handshakes;
 
 /*
  * When the SYN-ACK first went out, boot clock ns, of handshakes whose SYN-ACK was
@@ -29,6 +33,18 @@ struct {
 	__type(key, struct half_open_key);
 	__type(value, __u64);
 } repeated_handshakes SEC(".maps");
+
+/*
+ * TCP_DEFER_ACCEPT sends the SYN-ACK again when the client has said nothing for so long;
+ * what then completes the handshake is the second ACK.
+ */
+static __always_inline bool defers_accept(const struct sock *listener)
+{
+	const struct inet_connection_sock *icsk = (const void *)listener;
+
+	return bpf_core_field_exists(icsk->icsk_accept_queue.rskq_defer_accept) &&
+	       BPF_CORE_READ(icsk, icsk_accept_queue.rskq_defer_accept);
+}
 
 static __always_inline void handshake_repeated(const struct request_sock *request,
 					       const struct flow *flow, __u32 netns)
@@ -59,6 +75,47 @@ static __always_inline __u32 repeated_handshake(const struct flow *flow, __u32 n
 	duration = (now - *first) / 1000;
 	bpf_map_delete_elem(&repeated_handshakes, &key);
 	return duration;
+}
+
+/* What tells a handshake's own measure from another. */
+#define HANDSHAKE_MEASURABLE                                                                       \
+	(bpf_core_field_exists(struct tcp_sock, total_retrans) &&                                  \
+	 bpf_core_field_exists(struct tcp_sock, data_segs_in))
+
+/* The kernel's own measure, from the first SYN-ACK to the ACK; 0 = it has none. */
+static __always_inline __u32 handshake_rtt(__u32 srtt_us)
+{
+	/* Eighths of a microsecond, and from timestamps whole milliseconds. */
+	return srtt_us % (8 * 1000) ? srtt_us >> 3 : 0;
+}
+
+/* Of a connection that becomes established now, in the state hook. */
+static __always_inline void measure_handshake(const struct tcp_sock *tp,
+					      struct connection *connection)
+{
+	/* Nor could it be told whether the SYN-ACK was sent again. */
+	if (!HANDSHAKE_MEASURABLE)
+		return;
+	/* Until now only the SYN-ACK can have been sent again. */
+	if (tp->total_retrans) {
+		connection->flags |= CONNECTION_SYNACK_REPEATED;
+		if (track_repeated_handshakes)
+			connection->handshake_us = repeated_handshake(
+				&connection->flow, connection->netns, connection->opened);
+		return;
+	}
+	/* Bytes received are those of a Fast Open SYN; a segment's own come later. */
+	if (DECORATION(tp, bytes_received) || !tp->data_segs_in)
+		connection->handshake_us = handshake_rtt(DECORATION(tp, srtt_us));
+}
+
+/* Of one that waits for accept: the server has sent nothing but its SYN-ACK yet. */
+static __always_inline void late_handshake(const struct tcp_sock *tp, struct connection *connection)
+{
+	if (!HANDSHAKE_MEASURABLE || BPF_CORE_READ(tp, total_retrans) ||
+	    BPF_CORE_READ(tp, data_segs_in))
+		return;
+	connection->handshake_us = handshake_rtt(DECORATION_AS(struct tcp_sock, tp, srtt_us));
 }
 
 #endif

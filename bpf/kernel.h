@@ -40,6 +40,7 @@ enum {
 };
 
 /* include/net/sock.h, enum sock_flags: the position of a flag in sk_flags. */
+#define SOCK_DEAD 0
 #define SOCK_DONE 1
 
 /* include/net/sock.h, sk_shutdown */
@@ -90,6 +91,7 @@ struct sock_common {
 	};
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -100,8 +102,14 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+struct socket;
+
 struct sock {
 	struct sock_common __sk_common;
+	struct {
+		int owned; /* a process is in a system call with it */
+	} sk_lock;
+	struct socket *sk_socket; /* a process's; none before accept and after close */
 	atomic_t sk_drops;
 	__u32 sk_ack_backlog; /* a listener's connections that wait for accept */
 	__u32 sk_max_ack_backlog;
@@ -123,6 +131,7 @@ struct inet_sock {
 };
 
 struct request_sock_queue {
+	__u8 rskq_defer_accept; /* TCP_DEFER_ACCEPT: how many SYN-ACKs it may take */
 	atomic_t qlen; /* since 4.4, commit aac065c50aba */
 };
 
@@ -140,16 +149,24 @@ struct minmax {
 	struct minmax_sample s[3];
 };
 
+struct tcp_options_received {
+	__u32 ts_recent; /* the timestamp to echo */
+	__u32 rcv_tsval; /* the last segment's, if saw_tstamp */
+	__u16 saw_tstamp : 1;
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	__u64 tcp_mstamp; /* the last packet, microseconds of the monotonic clock */
 	__u32 segs_in;
+	__u32 data_segs_in; /* counted on arrival, before the segment is looked into */
 	__u32 segs_out;
 	__u32 snd_una;
 	__u32 write_seq;
 	__u32 srtt_us; /* smoothed RTT, in eighths of a microsecond */
+	struct tcp_options_received rx_opt;
 	struct minmax rtt_min;
 	__u32 total_retrans;
 	__u32 rcv_ooopack;

@@ -5,6 +5,7 @@
 
 #include "connections.h"
 #include "emit.h"
+#include "inbound.h"
 #include "listeners.h"
 #include "ports.h"
 #include "process.h"
@@ -64,6 +65,7 @@ static __noinline void listen_opened(struct sock *sk)
 	describe_listen(record, RECORD_LISTEN, key, &listener);
 	record->owner = owner;
 	record->followed = followed;
+	record->backlogless = backlog_of(sk);
 	submit(record);
 }
 

@@ -34,7 +34,7 @@ struct {
  * Ports with a listener, per network namespace. The state hook inserts when a
  * socket begins to listen, the start-up scan inserts those found; user space
  * deletes when the last listener is gone. Full: the port's counters go without a
- * port and connections that were open before are not adopted.
+ * port.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

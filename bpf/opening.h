@@ -7,6 +7,7 @@
 #include "emit.h"
 #include "filter.h"
 #include "handshake.h"
+#include "inbound.h"
 #include "ports.h"
 #include "process.h"
 #include "scope.h"
@@ -14,7 +15,6 @@
 
 const volatile bool emit_open;
 const volatile bool track_half_open;
-const volatile bool track_repeated_handshakes;
 /* When the programs were loaded, microseconds of the monotonic clock. */
 const volatile __u64 loaded_us;
 
@@ -87,46 +87,37 @@ static __always_inline bool is_peer(const struct connection *connection, const s
 	       bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
 }
 
-#define HAS_RETRANSMITS bpf_core_field_exists(struct tcp_sock, total_retrans)
-
-static __always_inline void opened(struct sock *sk)
+/*
+ * Leaves SYN_RECV. Where it goes straight to CLOSE there was a connection if data came with
+ * a Fast Open SYN, or a process accepted it; else it is an attempt, or no attempt of a
+ * client's at all, for the kernel gives up a child that it can't hash or route just so.
+ */
+static __always_inline void opened(struct sock *sk, int newstate)
 {
 	struct connection connection = {};
 	struct tcp_sock *tp;
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp || !family_readable(sk->__sk_common.skc_family))
+	if (!tp || !family_readable(sk->__sk_common.skc_family) || !opens_inbound(sk, tp))
+		return;
+	if (newstate == TCP_CLOSE && !DECORATION(tp, bytes_received) && !DECORATION(sk, sk_socket))
 		return;
 	socket_flow(sk, &connection.flow);
+	if (newstate == TCP_CLOSE)
+		connection.flow.local_port =
+			bpf_ntohs(DECORATION(tp, inet_conn.icsk_inet.inet_sport));
 	if (!in_scope(sk->__sk_common.skc_net.net) || !flow_selected(&connection.flow))
 		return;
 	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
 	connection.ifindex = socket_ifindex(sk);
-	/* Until now only the SYN-ACK can have been sent again. */
-	if (!HAS_RETRANSMITS) {
-		/* Nor can it be told whether it was. */
-	} else if (!tp->total_retrans) {
-		connection.handshake_rtt_us = DECORATION(tp, srtt_us) >> 3;
-		connection.handshake_us = connection.handshake_rtt_us;
-	} else if (track_repeated_handshakes) {
-		connection.handshake_us =
-			repeated_handshake(&connection.flow, connection.netns, connection.opened);
-	}
+	if (newstate == TCP_ESTABLISHED)
+		measure_handshake(tp, &connection);
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
 	connection.id = next_id(ID_OPENED);
 	follow((__u64)sk, &connection);
-}
-
-/* Until a connection is established only its SYN-ACK can have been sent again. */
-static __always_inline void late_handshake(const struct tcp_sock *tp, struct connection *connection)
-{
-	if (!HAS_RETRANSMITS || BPF_CORE_READ(tp, total_retrans))
-		return;
-	connection->handshake_rtt_us = DECORATION_AS(struct tcp_sock, tp, srtt_us) >> 3;
-	connection->handshake_us = connection->handshake_rtt_us;
 }
 
 /*
@@ -176,16 +167,24 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 
 /*
  * A connection that nobody knows and whose server closes it now: where no hook of accept
- * is to be had, this is where a beginning that was missed is found. Inbound: the port
- * listens, and the backlog is the listener's, which sk_clone() copies and a client's socket
- * does not have (a listener's that asked for 0 is none, and its connections are not found).
- * Once the map was full, that a connection is not there proves nothing, however old it is.
+ * is to be had, this is where a beginning that was missed is found. Once the map was full,
+ * that a connection is not there proves nothing, however old it is.
  */
 static __noinline void opened_unseen(struct sock *sk)
 {
-	if (DECORATION(sk, sk_max_ack_backlog) && !last_full() && bpf_skc_to_tcp_sock(sk) &&
-	    listening(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num))
+	struct flow flow = {};
+
+	if (last_full() || !bpf_skc_to_tcp_sock(sk))
+		return;
+	socket_flow(sk, &flow);
+	if (is_inbound(sk, &flow, sk->__sk_common.skc_net.net->ns.inum))
 		opened_late(sk, ID_UNSEEN);
+}
+
+/* Most sockets that are not known are clients', which have no backlog. */
+static __always_inline bool may_be_unseen(const struct sock *sk)
+{
+	return DECORATION(sk, sk_max_ack_backlog) || any_backlogless();
 }
 
 #endif

@@ -63,6 +63,7 @@ enum connection_flag {
 	CONNECTION_RESET_RECEIVED = 1 << 4, /* tcp_receive_reset fired */
 	CONNECTION_FIN_SENT = 1 << 5, /* the server has sent a FIN, first or not */
 	CONNECTION_RESET_SENT = 1 << 6, /* tcp_send_reset fired before the CLOSE */
+	CONNECTION_SYNACK_REPEATED = 1 << 7, /* handshake_us is no round trip */
 };
 
 /* The four-tuple seen from the server. */
@@ -117,9 +118,9 @@ struct connection {
 	struct flow flow;
 	__u32 netns;
 	__u32 ifindex; /* interface of the last handshake segment; 0 = unknown */
-	__u32 handshake_rtt_us; /* 0 = not measured (SYN-ACK retransmitted, adopted) */
 	__u32 flags; /* enum connection_flag */
-	__u32 handshake_us; /* first SYN-ACK to the ACK; 0 = not measured */
+	__u32 handshake_us; /* first SYN-ACK to the ACK; 0 = not measured, see handshake.h */
+	__u32 data_segments; /* come until the server closed; see answers_late_data */
 };
 
 /* Filled by the state hook at ESTABLISHED, read by probe. */
@@ -188,6 +189,13 @@ enum followed {
 	FOLLOWED_NOT_SHARE, /* the listener's namespace holds its share of it */
 };
 
+/* Whether listen() asked for a backlog of 0; see inbound.h. */
+enum backlogless {
+	BACKLOG = 0,
+	BACKLOGLESS, /* it did */
+	BACKLOGLESS_BOTH, /* it did, and takes IPv4 and IPv6 */
+};
+
 /*
  * A listening socket, from the state hook or from the start-up scan. At its end
  * (RECORD_UNLISTEN) the owner is not set, and overflows are the last.
@@ -200,8 +208,8 @@ struct listen_record {
 	__u64 overflows; /* as in struct listener */
 	__u16 port; /* 0: not chosen yet, see listen_opened */
 	__u8 followed; /* RECORD_LISTEN: enum followed */
-	__u8 pad;
-	__u32 pad2;
+	__u8 backlogless; /* RECORD_LISTEN: enum backlogless */
+	__u32 pad;
 };
 
 /*

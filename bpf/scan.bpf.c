@@ -21,6 +21,7 @@
 #include "connections.h"
 #include "emit.h"
 #include "filter.h"
+#include "inbound.h"
 #include "listeners.h"
 #include "look.h"
 #include "maps.h"
@@ -68,6 +69,7 @@ static __always_inline void describe_listener(const struct sock *sk, struct list
 	record->followed = follow_found(sk, &listener);
 	if (listener.port && record->followed != FOLLOWED_NOT_SHARE)
 		mark_listening(listener.netns, listener.port);
+	record->backlogless = backlog_of(sk);
 }
 
 SEC("iter/task_file")
@@ -125,7 +127,7 @@ static __always_inline bool adoptable(const struct sock *sk, struct connection *
 		return false;
 	socket_flow_checked(sk, &connection->flow);
 	connection->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	return listening(connection->netns, connection->flow.local_port) &&
+	return is_inbound(sk, &connection->flow, connection->netns) &&
 	       flow_selected(&connection->flow) && !bpf_map_lookup_elem(&connections, &key);
 }
 
@@ -136,6 +138,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 
 	connection->opened = bpf_ktime_get_boot_ns();
 	connection->ifindex = socket_ifindex_checked(sk);
+	connection->data_segments = data_segments(sk);
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) &&
 	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		connection->flags |= CONNECTION_MPTCP;

@@ -58,10 +58,14 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
-	/* A TCP Fast Open child may leave it by a FIN, the client's or ours. */
-	if (oldstate == TCP_SYN_RECV && newstate != TCP_CLOSE)
-		opened(sk);
+	/* A TCP Fast Open child may leave it by a FIN of ours, or end there. */
+	if (oldstate == TCP_SYN_RECV)
+		opened(sk, newstate);
 	switch (newstate) {
+	case TCP_FIN_WAIT2:
+		if (oldstate != newstate)
+			break;
+		/* fallthrough */
 	case TCP_CLOSE_WAIT:
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
@@ -122,7 +126,8 @@ int retransmit_synack(struct bpf_raw_tracepoint_args *ctx)
 	if (!flow_selected(&flow) || !listening(key.netns, key.port))
 		return 0;
 	count_port(&key, 1);
-	handshake_repeated(request, &flow, key.netns);
+	if (!defers_accept((void *)ctx->args[0]))
+		handshake_repeated(request, &flow, key.netns);
 	return 0;
 }
 
@@ -133,7 +138,8 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 	__u64 key = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
-	if (!connection || answers_late_data(sk, BPF_CORE_READ(sk, __sk_common.skc_state)))
+	if (!connection ||
+	    answers_late_data(connection, sk, BPF_CORE_READ(sk, __sk_common.skc_state)))
 		return 0;
 	connection->flags |= CONNECTION_RESET_RECEIVED;
 	count_connection(connection, PORT_RESET_RECEIVED, 1);
@@ -336,6 +342,7 @@ const union exported_types {
 	enum ledger_entry ledger_entry;
 	enum port_count port_count;
 	enum look_outcome look_outcome;
+	enum backlogless backlogless;
 	struct open_record open;
 	struct close_record close;
 	struct failed_record failed;

@@ -178,6 +178,12 @@ static __always_inline void socket_bytes_checked(const struct tcp_sock *tp, __u3
 					      DECORATION_AS(struct tcp_sock, tp, write_seq));
 }
 
+/* Segments with data that the socket was given, looked into or not. */
+static __always_inline __u32 data_segments(const struct sock *sk)
+{
+	return DECORATION_AS(struct tcp_sock, sk, data_segs_in);
+}
+
 /* Whether the socket still has the flow's ports, which are one load. */
 static __always_inline bool has_ports(const struct sock *sk, const struct flow *flow)
 {

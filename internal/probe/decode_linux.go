@@ -6,6 +6,7 @@ package probe
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"unsafe"
 
@@ -32,6 +33,8 @@ type decoder struct {
 	clock     clock
 	names     interfaceNames
 	listeners *listeners
+	// backlogless are those of them that asked for a backlog of 0.
+	backlogless *backlogless
 	// ownNetNS is the namespace whose interface names are in names.
 	ownNetNS uint32
 	// unbound are listeners whose port the kernel had not chosen yet, by socket. They
@@ -177,7 +180,7 @@ func (d *decoder) listen(r *sockListenRecord) {
 		d.handler.Lost(ledger.Listener, ledger.TableFull, 1)
 		return
 	}
-	err := d.listeners.opened(r.Sk, key)
+	err := errors.Join(d.listeners.opened(r.Sk, key), d.backlogless.opened(r))
 	if err != nil || (!known && followed == sockFollowedFOLLOWED_NOT) {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
@@ -219,7 +222,7 @@ func (d *decoder) unlisten(r *sockListenRecord) {
 	if _, known := d.listeners.sockets[r.Sk]; !known {
 		return
 	}
-	if err := d.listeners.closed(r.Sk); err != nil {
+	if err := errors.Join(d.listeners.closed(r.Sk), d.backlogless.closed(r.Sk)); err != nil {
 		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
 	}
 	if !d.selects(r.Port) {
@@ -253,8 +256,10 @@ func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 	if r.Accepted > r.Opened && flags&sockConnectionFlagCONNECTION_ADOPTED == 0 {
 		to.Accept = int64(r.Accepted - r.Opened)
 	}
-	to.HandshakeRTT = r.HandshakeRttUs
-	to.Handshake = r.HandshakeUs
+	to.Handshake, to.HandshakeRTT = r.HandshakeUs, r.HandshakeUs
+	if flags&sockConnectionFlagCONNECTION_SYNACK_REPEATED != 0 {
+		to.HandshakeRTT = 0
+	}
 	to.Adopted = flags&sockConnectionFlagCONNECTION_ADOPTED != 0
 	to.MPTCP = flags&sockConnectionFlagCONNECTION_MPTCP != 0
 	to.Absent = d.absent

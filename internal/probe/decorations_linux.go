@@ -33,6 +33,8 @@ type decoration struct {
 const (
 	givesReceived    = "tcp.receive.size; tcp.server.io received"
 	givesTransmitted = "tcp.transmit.size; tcp.server.io transmitted"
+	givesLateData    = "clients' resets told from the kernel's answer to late data"
+	givesBacklogless = "connections of listeners without a backlog"
 	givesIPv6        = "connections over IPv6"
 	givesProcess     = "the process"
 	givesContainer   = "the container"
@@ -64,8 +66,17 @@ func decorations() []decoration {
 		{owner: "tcp_sock", member: "tcp_mstamp", gives: "whether a connection found at accept was open before"},
 		{owner: "tcp_request_sock", member: "snt_synack", gives: "the duration of handshakes whose SYN-ACK was sent again"},
 		{owner: "sock", member: "sk_err_soft", gives: "the close reason timeout after an ICMP error"},
-		{owner: "sock", member: "sk_shutdown", gives: "clients' resets told from the kernel's answer to late data"},
-		{owner: "sock", member: "sk_max_ack_backlog", gives: "connections whose beginning was missed, found at the server's FIN"},
+		{owner: "sock", member: "sk_shutdown", gives: givesLateData},
+		{owner: "sock", member: "sk_lock", gives: givesLateData},
+		{owner: "tcp_sock", member: "data_segs_in", gives: givesLateData + "; handshakes' durations"},
+		{owner: "tcp_sock", member: "rx_opt", gives: givesLateData},
+		{owner: "tcp_options_received", member: "saw_tstamp", gives: givesLateData},
+		{owner: "tcp_options_received", member: "ts_recent", gives: givesLateData},
+		{owner: "tcp_options_received", member: "rcv_tsval", gives: givesLateData},
+		{owner: "sock", member: "sk_max_ack_backlog", gives: "connections that were open before"},
+		{owner: "sock", member: "sk_socket", gives: givesBacklogless},
+		{owner: "sock_common", member: "skc_ipv6only", gives: givesBacklogless},
+		{owner: "request_sock_queue", member: "rskq_defer_accept", gives: "the duration of handshakes with TCP_DEFER_ACCEPT left out"},
 		{owner: "sock", member: "sk_drops", gives: "the port of tcp.server.accept_queue.overflows where no hook counts them"},
 		{owner: "inet_sock", member: "inet_sport", gives: "the port of a listener that binds none and soon ends"},
 		{owner: "sk_buff", member: "skb_iif", gives: "network.interface.name of attempts that failed"},

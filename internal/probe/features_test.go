@@ -327,7 +327,9 @@ func forgetConnections(t *testing.T, k *kernel) {
 	var keys []uint64
 	entries := connections.Iterate()
 	for entries.Next(&key, &value) {
-		keys = append(keys, key)
+		if value.Netns == k.netns {
+			keys = append(keys, key)
+		}
 	}
 	require.NoError(t, entries.Err())
 	require.Len(t, keys, 1)

@@ -5,14 +5,12 @@
 package probe
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,28 +50,11 @@ func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 	for _, reason := range []connection.CloseReason{connection.CloseServerFIN, connection.CloseClientFIN} {
 		t.Run(reason.String(), func(t *testing.T) {
 			enterNetNS(t)
-			shared := func(_, _ string, c syscall.RawConn) error {
-				var failed error
-				err := c.Control(func(fd uintptr) {
-					failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-				})
-				return errors.Join(err, failed)
-			}
-			config := net.ListenConfig{Control: shared}
-			config.SetMultipathTCP(false)
-			other, err := config.Listen(t.Context(), "tcp4", "127.0.0.1:0")
-			require.NoError(t, err)
-			defer other.Close()
+			other := listenShared(t, "127.0.0.1:0")
 			l := listen(t, "tcp4", "127.0.0.1:0")
-			k := startProbe(t, testConfig())
-			for _, a := range k.probe.attachments {
-				if a.name == acceptFeature {
-					require.NoError(t, a.detach())
-				}
-			}
-			dialer := net.Dialer{LocalAddr: other.Addr(), Control: shared}
-			dialer.SetMultipathTCP(false)
-			client, err := dialer.Dial("tcp4", l.Addr().String())
+			k := startProbe(t, testConfig(onlyPorts(portOf(l.Addr()), portOf(other.Addr()))))
+			k.without(acceptFeature)
+			client, err := dialShared(other.Addr(), l.Addr())
 			require.NoError(t, err)
 			server, err := l.AcceptTCP()
 			require.NoError(t, err)
@@ -81,9 +62,9 @@ func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 			k.until("open", func() bool { return len(k.opened) == 1 })
 			forgetConnections(t, k)
 			if reason == connection.CloseServerFIN {
-				finish(t, server, client.(*net.TCPConn))
+				finish(t, server, client)
 			} else {
-				finish(t, client.(*net.TCPConn), server)
+				finish(t, client, server)
 			}
 			k.until("close", func() bool { return len(k.closed) == 1 })
 			assert.Equal(t, reason.String(), k.closed[0].Reason.String())
@@ -143,11 +124,7 @@ func TestSockEndThatTheStateHookMissed(t *testing.T) {
 			client, server := connect(t, l, "127.0.0.1")
 			send(t, client, server, 10)
 			test.before(t, client, server)
-			for _, a := range k.probe.attachments {
-				if a.name == connectionFeature {
-					require.NoError(t, a.detach())
-				}
-			}
+			k.without(connectionFeature)
 			test.after(t, client, server)
 			_ = server.Close()
 			k.until("close", func() bool { return len(k.closed) == 1 })

@@ -77,6 +77,7 @@ func (p *Probe) Start(h Handler) error {
 	}
 	p.decoder.absent = p.objects.kernel.absent()
 	p.decoder.listeners = newListeners(p.objects.maps.Maps, p.decoder.selectedPorts)
+	p.decoder.backlogless = newBacklogless(p.objects.maps.Maps)
 
 	p.attachHooks()
 	p.decoder.overflowsCounted = p.attached(overflowAtSYN) && p.attached(overflowAtACK) && p.attached(overflowAtACK6)

@@ -21,6 +21,8 @@ type rawListener struct {
 	fd   int
 	port uint16
 	ipv6 bool
+	// shared lets other sockets bind to the address.
+	shared bool
 }
 
 // listenWith listens on loopback. With bind unset, the kernel chooses the port in
@@ -42,13 +44,34 @@ func listenOn(t *testing.T, port uint16, backlog int) *rawListener {
 
 func (l *rawListener) listen(t *testing.T, domain, protocol, backlog int, bind bool) {
 	t.Helper()
+	l.open(t, domain, protocol)
+	if bind {
+		require.NoError(t, unix.Bind(l.fd, l.address()))
+	}
+	l.begin(t, backlog)
+}
+
+// listenAt listens at any address.
+func (l *rawListener) listenAt(t *testing.T, domain int, address unix.Sockaddr, backlog int) {
+	t.Helper()
+	l.open(t, domain, unix.IPPROTO_TCP)
+	if l.shared {
+		require.NoError(t, unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	}
+	require.NoError(t, unix.Bind(l.fd, address))
+	l.begin(t, backlog)
+}
+
+func (l *rawListener) open(t *testing.T, domain, protocol int) {
+	t.Helper()
 	var err error
 	l.fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, protocol)
 	require.NoError(t, err)
 	t.Cleanup(l.close)
-	if bind {
-		require.NoError(t, unix.Bind(l.fd, l.address()))
-	}
+}
+
+func (l *rawListener) begin(t *testing.T, backlog int) {
+	t.Helper()
 	require.NoError(t, unix.Listen(l.fd, backlog))
 	name, err := unix.Getsockname(l.fd)
 	require.NoError(t, err)
@@ -58,6 +81,14 @@ func (l *rawListener) listen(t *testing.T, domain, protocol, backlog int, bind b
 	case *unix.SockaddrInet6:
 		l.port = uint16(name.Port)
 	}
+}
+
+// accept returns the descriptor of the next connection, which the test closes.
+func (l *rawListener) accept(t *testing.T) int {
+	t.Helper()
+	fd, _, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC)
+	require.NoError(t, err)
+	return fd
 }
 
 func (l *rawListener) close() {

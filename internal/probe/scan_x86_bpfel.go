@@ -16,6 +16,8 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	scanMapBackloglessCount         = "backlogless_count"
+	scanMapBackloglessListeners     = "backlogless_listeners"
 	scanMapClientFilter             = "client_filter"
 	scanMapConnectionIds            = "connection_ids"
 	scanMapConnections              = "connections"
@@ -101,22 +103,24 @@ type scanProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type scanMapSpecs struct {
-	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
-	ConnectionIds      *ebpf.MapSpec `ebpf:"connection_ids"`
-	Connections        *ebpf.MapSpec `ebpf:"connections"`
-	ConnectionsFull    *ebpf.MapSpec `ebpf:"connections_full"`
-	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
-	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
-	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
-	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
-	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
-	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
-	Processes          *ebpf.MapSpec `ebpf:"processes"`
-	Rates              *ebpf.MapSpec `ebpf:"rates"`
-	Records            *ebpf.MapSpec `ebpf:"records"`
-	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
+	BackloglessCount     *ebpf.MapSpec `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.MapSpec `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.MapSpec `ebpf:"client_filter"`
+	ConnectionIds        *ebpf.MapSpec `ebpf:"connection_ids"`
+	Connections          *ebpf.MapSpec `ebpf:"connections"`
+	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
+	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
+	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
+	NamespaceReturns     *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.MapSpec `ebpf:"namespace_rooms"`
+	PortCounters         *ebpf.MapSpec `ebpf:"port_counters"`
+	PortTables           *ebpf.MapSpec `ebpf:"port_tables"`
+	Processes            *ebpf.MapSpec `ebpf:"processes"`
+	Rates                *ebpf.MapSpec `ebpf:"rates"`
+	Records              *ebpf.MapSpec `ebpf:"records"`
+	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 }
 
 // scanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -154,26 +158,30 @@ func (o *scanObjects) Close() error {
 //
 // It can be passed to loadScanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type scanMaps struct {
-	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
-	ConnectionIds      *ebpf.Map `ebpf:"connection_ids"`
-	Connections        *ebpf.Map `ebpf:"connections"`
-	ConnectionsFull    *ebpf.Map `ebpf:"connections_full"`
-	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
-	Ledger             *ebpf.Map `ebpf:"ledger"`
-	Listeners          *ebpf.Map `ebpf:"listeners"`
-	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
-	PortCounters       *ebpf.Map `ebpf:"port_counters"`
-	PortTables         *ebpf.Map `ebpf:"port_tables"`
-	Processes          *ebpf.Map `ebpf:"processes"`
-	Rates              *ebpf.Map `ebpf:"rates"`
-	Records            *ebpf.Map `ebpf:"records"`
-	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
+	BackloglessCount     *ebpf.Map `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.Map `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.Map `ebpf:"client_filter"`
+	ConnectionIds        *ebpf.Map `ebpf:"connection_ids"`
+	Connections          *ebpf.Map `ebpf:"connections"`
+	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
+	Ledger               *ebpf.Map `ebpf:"ledger"`
+	Listeners            *ebpf.Map `ebpf:"listeners"`
+	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
+	NamespaceReturns     *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.Map `ebpf:"namespace_rooms"`
+	PortCounters         *ebpf.Map `ebpf:"port_counters"`
+	PortTables           *ebpf.Map `ebpf:"port_tables"`
+	Processes            *ebpf.Map `ebpf:"processes"`
+	Rates                *ebpf.Map `ebpf:"rates"`
+	Records              *ebpf.Map `ebpf:"records"`
+	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 }
 
 func (m *scanMaps) Close() error {
 	return _ScanClose(
+		m.BackloglessCount,
+		m.BackloglessListeners,
 		m.ClientFilter,
 		m.ConnectionIds,
 		m.Connections,

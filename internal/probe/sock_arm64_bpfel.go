@@ -13,6 +13,21 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type sockBacklogless uint32
+
+const (
+	sockBackloglessBACKLOG          sockBacklogless = 0
+	sockBackloglessBACKLOGLESS      sockBacklogless = 1
+	sockBackloglessBACKLOGLESS_BOTH sockBacklogless = 2
+)
+
+type sockBackloglessKey struct {
+	_       structs.HostLayout
+	Address [16]uint8
+	Netns   uint32
+	Port    uint32
+}
+
 type sockClientKey struct {
 	_         structs.HostLayout
 	Prefixlen uint32
@@ -41,29 +56,30 @@ type sockCloseRecord struct {
 }
 
 type sockConnection struct {
-	_              structs.HostLayout
-	Id             uint64
-	Opened         uint64
-	Accepted       uint64
-	Owner          sockOwner
-	Flow           sockFlow
-	Netns          uint32
-	Ifindex        uint32
-	HandshakeRttUs uint32
-	Flags          uint32
-	HandshakeUs    uint32
+	_            structs.HostLayout
+	Id           uint64
+	Opened       uint64
+	Accepted     uint64
+	Owner        sockOwner
+	Flow         sockFlow
+	Netns        uint32
+	Ifindex      uint32
+	Flags        uint32
+	HandshakeUs  uint32
+	DataSegments uint32
 }
 
 type sockConnectionFlag uint32
 
 const (
-	sockConnectionFlagCONNECTION_ADOPTED        sockConnectionFlag = 1
-	sockConnectionFlagCONNECTION_MPTCP          sockConnectionFlag = 2
-	sockConnectionFlagCONNECTION_CLIENT_FIN     sockConnectionFlag = 4
-	sockConnectionFlagCONNECTION_SERVER_FIN     sockConnectionFlag = 8
-	sockConnectionFlagCONNECTION_RESET_RECEIVED sockConnectionFlag = 16
-	sockConnectionFlagCONNECTION_FIN_SENT       sockConnectionFlag = 32
-	sockConnectionFlagCONNECTION_RESET_SENT     sockConnectionFlag = 64
+	sockConnectionFlagCONNECTION_ADOPTED         sockConnectionFlag = 1
+	sockConnectionFlagCONNECTION_MPTCP           sockConnectionFlag = 2
+	sockConnectionFlagCONNECTION_CLIENT_FIN      sockConnectionFlag = 4
+	sockConnectionFlagCONNECTION_SERVER_FIN      sockConnectionFlag = 8
+	sockConnectionFlagCONNECTION_RESET_RECEIVED  sockConnectionFlag = 16
+	sockConnectionFlagCONNECTION_FIN_SENT        sockConnectionFlag = 32
+	sockConnectionFlagCONNECTION_RESET_SENT      sockConnectionFlag = 64
+	sockConnectionFlagCONNECTION_SYNACK_REPEATED sockConnectionFlag = 128
 )
 
 type sockConnectionLook struct {
@@ -170,16 +186,16 @@ const (
 )
 
 type sockListenRecord struct {
-	_         structs.HostLayout
-	Head      sockRecordHead
-	Sk        uint64
-	Owner     sockOwner
-	Address   [16]uint8
-	Overflows uint64
-	Port      uint16
-	Followed  uint8
-	Pad       uint8
-	Pad2      uint32
+	_           structs.HostLayout
+	Head        sockRecordHead
+	Sk          uint64
+	Owner       sockOwner
+	Address     [16]uint8
+	Overflows   uint64
+	Port        uint16
+	Followed    uint8
+	Backlogless uint8
+	Pad         uint32
 }
 
 type sockListener struct {
@@ -372,6 +388,8 @@ type sockScanRecord struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	sockMapBackloglessCount         = "backlogless_count"
+	sockMapBackloglessListeners     = "backlogless_listeners"
 	sockMapClientFilter             = "client_filter"
 	sockMapConnectionIds            = "connection_ids"
 	sockMapConnections              = "connections"
@@ -495,23 +513,25 @@ type sockProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sockMapSpecs struct {
-	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
-	ConnectionIds      *ebpf.MapSpec `ebpf:"connection_ids"`
-	Connections        *ebpf.MapSpec `ebpf:"connections"`
-	ConnectionsFull    *ebpf.MapSpec `ebpf:"connections_full"`
-	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
-	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
-	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
-	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
-	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
-	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
-	Processes          *ebpf.MapSpec `ebpf:"processes"`
-	Rates              *ebpf.MapSpec `ebpf:"rates"`
-	Records            *ebpf.MapSpec `ebpf:"records"`
-	RepeatedHandshakes *ebpf.MapSpec `ebpf:"repeated_handshakes"`
-	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
+	BackloglessCount     *ebpf.MapSpec `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.MapSpec `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.MapSpec `ebpf:"client_filter"`
+	ConnectionIds        *ebpf.MapSpec `ebpf:"connection_ids"`
+	Connections          *ebpf.MapSpec `ebpf:"connections"`
+	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
+	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
+	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
+	NamespaceReturns     *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.MapSpec `ebpf:"namespace_rooms"`
+	PortCounters         *ebpf.MapSpec `ebpf:"port_counters"`
+	PortTables           *ebpf.MapSpec `ebpf:"port_tables"`
+	Processes            *ebpf.MapSpec `ebpf:"processes"`
+	Rates                *ebpf.MapSpec `ebpf:"rates"`
+	Records              *ebpf.MapSpec `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 }
 
 // sockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -558,27 +578,31 @@ func (o *sockObjects) Close() error {
 //
 // It can be passed to loadSockObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sockMaps struct {
-	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
-	ConnectionIds      *ebpf.Map `ebpf:"connection_ids"`
-	Connections        *ebpf.Map `ebpf:"connections"`
-	ConnectionsFull    *ebpf.Map `ebpf:"connections_full"`
-	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
-	Ledger             *ebpf.Map `ebpf:"ledger"`
-	Listeners          *ebpf.Map `ebpf:"listeners"`
-	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
-	PortCounters       *ebpf.Map `ebpf:"port_counters"`
-	PortTables         *ebpf.Map `ebpf:"port_tables"`
-	Processes          *ebpf.Map `ebpf:"processes"`
-	Rates              *ebpf.Map `ebpf:"rates"`
-	Records            *ebpf.Map `ebpf:"records"`
-	RepeatedHandshakes *ebpf.Map `ebpf:"repeated_handshakes"`
-	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
+	BackloglessCount     *ebpf.Map `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.Map `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.Map `ebpf:"client_filter"`
+	ConnectionIds        *ebpf.Map `ebpf:"connection_ids"`
+	Connections          *ebpf.Map `ebpf:"connections"`
+	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
+	Ledger               *ebpf.Map `ebpf:"ledger"`
+	Listeners            *ebpf.Map `ebpf:"listeners"`
+	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
+	NamespaceReturns     *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.Map `ebpf:"namespace_rooms"`
+	PortCounters         *ebpf.Map `ebpf:"port_counters"`
+	PortTables           *ebpf.Map `ebpf:"port_tables"`
+	Processes            *ebpf.Map `ebpf:"processes"`
+	Rates                *ebpf.Map `ebpf:"rates"`
+	Records              *ebpf.Map `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 }
 
 func (m *sockMaps) Close() error {
 	return _SockClose(
+		m.BackloglessCount,
+		m.BackloglessListeners,
 		m.ClientFilter,
 		m.ConnectionIds,
 		m.Connections,

@@ -417,25 +417,3 @@ func TestSockForgetsConnectionsWhoseEndWasMissed(t *testing.T) {
 	assert.EqualValues(t, 0, s.Ledger.Active)
 	assert.EqualValues(t, 1, s.Ledger.Lost[ledger.Connection][ledger.MapStale])
 }
-
-// Data that arrive when nobody will read them are answered with a reset: the server
-// closed first, and no reset came from the client.
-func TestSockLateDataIsNoClientReset(t *testing.T) {
-	enterNetNS(t)
-	l := listen(t, "tcp4", "127.0.0.1:0")
-	port := portOf(l.Addr())
-	k := startProbe(t, testConfig(onlyPort(port)))
-	client, server := connect(t, l, "127.0.0.1")
-	require.NoError(t, server.CloseRead())
-	require.NoError(t, server.CloseWrite())
-	_, err := client.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
-	_, err = client.Write([]byte("late"))
-	require.NoError(t, err)
-	k.until("close", func() bool { return len(k.closed) == 1 })
-	assert.Equal(t, connection.CloseServerFIN, k.closed[0].Reason)
-	s, _ := k.snapshot(port)
-	for _, counter := range s.Ports {
-		assert.NotEqual(t, connection.ResetsReceived, counter.What)
-	}
-}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Whether a socket was opened passively. Every place that begins to follow a connection
+ * asks here; only accept() needs no answer, for what it returns always was.
+ *
+ * The kernel does not write it down. What tells:
+ *   - sk_clone() copies the listener's sk_max_ack_backlog, and a socket that never
+ *     listened has 0;
+ *   - where the listener asked for a backlog of 0, a child has no process's socket until
+ *     accept() gives it one, and a client's socket has one until it is closed. Closed is
+ *     SOCK_DEAD, and neither ESTABLISHED nor CLOSE_WAIT;
+ *   - data before the handshake is complete are those of a Fast Open SYN, which only a
+ *     listener takes;
+ *   - of an accepted one that leaves the listeners at its address.
+ *
+ * The way of states does not tell: SYN_SENT, SYN_RECV, ESTABLISHED is a client's socket
+ * that connects to itself, meets the other's SYN, or is answered with a bare SYN.
+ */
+#ifndef EBPF_TCP_INBOUND_H
+#define EBPF_TCP_INBOUND_H
+
+#include "maps.h"
+#include "socket.h"
+
+/* Key of backlogless_listeners. */
+struct backlogless_key {
+	__u8 address[16];
+	__u32 netns;
+	__u32 port;
+};
+
+/*
+ * Addresses of listeners that asked for a backlog of 0; one that takes both families is
+ * there by both of its wildcards. User space inserts when it is told of a listener, and
+ * deletes when the last one there is gone. Full: what they accepted before us, or while a
+ * hook was missed, is not followed.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct backlogless_key);
+	__type(value, __u32);
+} backlogless_listeners SEC(".maps");
+
+/*
+ * How many entries it has, for outbound sockets, which are many, ask for none of them. User
+ * space writes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} backlogless_count SEC(".maps");
+
+static __always_inline bool any_backlogless(void)
+{
+	__u32 first = 0;
+	const __u32 *count = bpf_map_lookup_elem(&backlogless_count, &first);
+
+	return count && *count;
+}
+
+/* What a listener asked for, for its record. */
+static __always_inline enum backlogless backlog_of(const struct sock *listener)
+{
+	if (!bpf_core_field_exists(listener->sk_max_ack_backlog) ||
+	    READ_AS(struct sock, listener, sk_max_ack_backlog))
+		return BACKLOG;
+	if (READ_AS(struct sock, listener, __sk_common.skc_family) == AF_INET6 &&
+	    bpf_core_field_exists(listener->__sk_common.skc_ipv6only) &&
+	    !BPF_CORE_READ_BITFIELD_PROBED(listener, __sk_common.skc_ipv6only))
+		return BACKLOGLESS_BOTH;
+	return BACKLOGLESS;
+}
+
+/* Of a socket that leaves SYN_RECV, in the state hook. */
+static __always_inline bool opens_inbound(const struct sock *sk, const struct tcp_sock *tp)
+{
+	return DECORATION(sk, sk_max_ack_backlog) || DECORATION(tp, bytes_received) ||
+	       (bpf_core_field_exists(sk->sk_socket) && !sk->sk_socket &&
+		!(DECORATION(sk, __sk_common.skc_flags) & (1UL << SOCK_DEAD)));
+}
+
+static __always_inline bool listens_backlogless(const struct backlogless_key *key)
+{
+	return bpf_map_lookup_elem(&backlogless_listeners, key) != NULL;
+}
+
+static __noinline bool accepted_without_backlog(const struct flow *flow, __u32 netns)
+{
+	struct backlogless_key key = { .netns = netns };
+	const __u32 *words = (const __u32 *)flow->local;
+
+	key.port = flow->local_port;
+	__builtin_memcpy(key.address, flow->local, sizeof(key.address));
+	if (listens_backlogless(&key))
+		return true;
+	/* The wildcard of the same family. */
+	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff))
+		__builtin_memset(key.address + 12, 0, 4);
+	else
+		__builtin_memset(key.address, 0, sizeof(key.address));
+	return listens_backlogless(&key);
+}
+
+/* Of a socket that is found in any later state: every load is checked. */
+static __always_inline bool is_inbound(const struct sock *sk, const struct flow *flow, __u32 netns)
+{
+	__u8 state = READ_AS(struct sock, sk, __sk_common.skc_state);
+
+	if (DECORATION_AS(struct sock, sk, sk_max_ack_backlog))
+		return true;
+	if ((state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) &&
+	    bpf_core_field_exists(sk->sk_socket) && !READ_AS(struct sock, sk, sk_socket))
+		return true;
+	return any_backlogless() && accepted_without_backlog(flow, netns);
+}
+
+#endif
