@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -58,7 +59,8 @@ func socketDefaults(c *Config) {
 
 // BenchmarkConnection opens, serves and closes a connection on loopback. kernel-ns
 // is the time of all socket hooks for it, by the kernel's own statistics, with the
-// receiver's defaults; at most as many as the ring holds. Buffers that others on the
+// receiver's defaults; at most as many as the ring holds. x-empty is that against as many
+// runs of an empty program, measured before and after. Buffers that others on the
 // host drop meanwhile run the hook of drops, too, and are in it.
 func BenchmarkConnection(b *testing.B) {
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
@@ -71,6 +73,7 @@ func BenchmarkConnection(b *testing.B) {
 	require.NoError(b, err)
 	defer l.Close()
 	go serve(l)
+	empty := emptyRun(b)
 	before := p.Hooks()
 	for b.Loop() {
 		exchange(b, l.Addr().String())
@@ -87,10 +90,32 @@ func BenchmarkConnection(b *testing.B) {
 	}
 	b.ReportMetric(nanoseconds, "kernel-ns/op")
 	b.ReportMetric(runs, "runs/op")
+	empty = (empty + emptyRun(b)) / 2
+	b.ReportMetric(empty, "empty-ns")
+	b.ReportMetric(nanoseconds/(runs*empty), "x-empty")
 	var kernel ledger.Kernel
 	require.NoError(b, p.readLedger(&kernel))
 	require.Zero(b, kernel.Lost[ledger.Connection], "losing a record costs less than writing it")
 	require.NoError(b, p.Drain(time.Now()))
+}
+
+// emptyRun is what the kernel's statistics tell of one run of an empty program: the time
+// that they take themselves.
+func emptyRun(b *testing.B) float64 {
+	b.Helper()
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "Apache-2.0",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	require.NoError(b, err)
+	defer prog.Close()
+	const frame, rounds = 64, 100_000
+	_, _, err = prog.Benchmark(make([]byte, frame), rounds, nil)
+	require.NoError(b, err)
+	stats, err := prog.Stats()
+	require.NoError(b, err)
+	require.NotZero(b, stats.RunCount)
+	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount)
 }
 
 func serve(l net.Listener) {

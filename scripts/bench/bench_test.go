@@ -194,7 +194,8 @@ func TestDocumentExplainsWhatFallsShort(t *testing.T) {
 		return text
 	}
 	explained := map[string]string{
-		"hooks": "**Socket hooks**: of", "close-logs": "**A log per connection**: 99.0 %",
+		"hooks": "**Socket hooks**: of", "hooks-empty": "**Socket hooks beside",
+		"close-logs":    "**A log per connection**: 99.0 %",
 		"close-metrics": "**Metrics only**: 99.0 %", "keep-alive": "**Keep-alive**: 99.0 %",
 	}
 	for id := range explained {

@@ -40,6 +40,7 @@ var figures = []figure{
 	{id: "tc-syn-half-open-hit", name: "TC ingress, repeated SYN, half-open tracked", against: "parse, clock, one LRU update and a try to insert", unit: times, target: 1.3},
 	{id: "tc-syn-half-open-miss", name: "TC ingress, SYN of a new source, half-open tracked", against: "parse, clock, one LRU insert and one insert more", unit: times, target: 1.3},
 	{id: "hooks", name: "all socket hooks, kernel time of a connection", against: "one record of tcplife", unit: times, target: 0.15},
+	{id: "hooks-empty", name: "all socket hooks, kernel time of a connection", against: "as many runs of an empty program", unit: times, target: 4},
 	{id: "record", name: "ring buffer to consumer, one log", against: "the same record of constants", unit: times, target: 1.25},
 	{id: "record-allocations", name: "ring buffer to consumer, one log: allocations more than the record of constants", unit: allocations, target: 0.1},
 	{id: "record-metrics", name: "ring buffer to consumer, metrics only", against: "a record of constants", unit: times, target: 0.25},

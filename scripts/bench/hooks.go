@@ -28,7 +28,7 @@ type hookTimes struct {
 	ours, runs float64
 	// record is what tcplife takes for one of its records.
 	record float64
-	// empty is what the statistics tell of a run that does nothing.
+	// empty is what the statistics tell of a run that does nothing, beside ours.
 	empty float64
 }
 
@@ -46,7 +46,7 @@ func measureHooks(ctx context.Context, b *bench) error {
 	for range hookRounds {
 		t, err := hooksAgainstTcplife(ctx, b)
 		if errors.Is(err, exec.ErrNotFound) {
-			for _, id := range []string{"hooks", "hooks-own", "hooks-statistics"} {
+			for _, id := range []string{"hooks", "hooks-empty", "hooks-own", "hooks-statistics"} {
 				b.missing(id, err)
 			}
 			return nil
@@ -58,15 +58,13 @@ func measureHooks(ctx context.Context, b *bench) error {
 		runs, empty, statistics = append(runs, t.runs), append(empty, t.empty), append(statistics, t.runs*t.empty)
 	}
 	b.found("hooks", ratios(ours, theirs), "%.0f ns in %.0f runs against %.0f ns", ours.median(), runs.median(), theirs.median())
+	b.found("hooks-empty", ratios(ours, statistics), "%.0f ns against %.0f ns", ours.median(), statistics.median())
 	b.found("hooks-own", ours, "")
 	b.found("hooks-statistics", statistics, "%.1f runs of an empty program, %.0f ns each", runs.median(), empty.median())
 	return nil
 }
 
 func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error) {
-	if t.empty, err = emptyRun(); err != nil {
-		return t, err
-	}
 	life, err := startPeer(ctx, "tcplife")
 	if err != nil {
 		return t, err
@@ -95,26 +93,7 @@ func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error)
 	t.record = float64(after-before) / float64(lines)
 	kernel, err1 := found.metric("BenchmarkConnection", "kernel-ns/op")
 	runs, err2 := found.metric("BenchmarkConnection", "runs/op")
-	t.ours, t.runs = kernel.median(), runs.median()
-	return t, errors.Join(err1, err2)
-}
-
-// emptyRun is what the kernel's statistics tell of one run of an empty program, which
-// is the time that they take themselves.
-func emptyRun() (nanoseconds float64, err error) {
-	f := &floor{}
-	defer func() { err = errors.Join(err, f.close()) }()
-	prog, err := f.load(&ebpf.ProgramSpec{Type: ebpf.SchedCLS})
-	if err != nil {
-		return 0, err
-	}
-	const frame = 64
-	if _, _, err := prog.Benchmark(make([]byte, frame), 100_000, nil); err != nil {
-		return 0, fmt.Errorf("run an empty program: %w", err)
-	}
-	stats, err := prog.Stats()
-	if err != nil {
-		return 0, fmt.Errorf("ask for the run time of an empty program: %w", err)
-	}
-	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount), nil
+	empty, err3 := found.metric("BenchmarkConnection", "empty-ns")
+	t.ours, t.runs, t.empty = kernel.median(), runs.median(), empty.median()
+	return t, errors.Join(err1, err2, err3)
 }
