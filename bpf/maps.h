@@ -85,8 +85,8 @@ struct {
 
 /*
  * Handshakes in progress, when asked for. TC inserts at SYN (BPF_NOEXIST keeps the
- * first) and deletes at RST and at an ACK, the hooks of sockets at ESTABLISHED and where
- * the host refuses, user space deletes what is too old. Full: counted in the ledger.
+ * first) and deletes at what ends it, the hooks of sockets at ESTABLISHED and where
+ * the host refuses, user space deletes what is too old. Full: see half_open_marks.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -6,6 +6,7 @@
 #include "connections.h"
 #include "emit.h"
 #include "filter.h"
+#include "halfopen.h"
 #include "handshake.h"
 #include "inbound.h"
 #include "ports.h"
@@ -35,13 +36,12 @@ static __always_inline void send_open(const struct connection *connection)
 	submit(record);
 }
 
-/* The attempt has an end of its own. */
-static __always_inline void forget_half_open(const struct flow *flow, __u32 netns)
+static __always_inline void forget_attempt(const struct flow *flow, __u32 netns)
 {
-	struct half_open_key key = { .netns = netns };
+	FLOW_KEY key = { .netns = netns };
 
 	key.flow = *flow;
-	bpf_map_delete_elem(&half_open_handshakes, &key);
+	forget_half_open(&key);
 }
 
 /* Deletes the entry of a connection whose end was missed; false if there is none. */
@@ -69,7 +69,7 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 
 	count_open(connection);
 	if (track_half_open)
-		forget_half_open(&connection->flow, connection->netns);
+		forget_attempt(&connection->flow, connection->netns);
 	error = enter_connection(key, connection);
 	if (error == -EEXIST && forget_stale(key))
 		error = enter_connection(key, connection);

@@ -333,10 +333,30 @@ struct half_open_key {
 	__u32 netns;
 };
 
+/* Sequence numbers that the two ends of a handshake wait for. */
+struct half_open_numbers {
+	__u32 client_next; /* the client's, after its SYN */
+	__u32 server_next; /* the server's, after its SYN-ACK; 0 = no SYN-ACK was seen */
+};
+
 struct half_open {
 	__u64 first; /* boot clock ns of the first SYN */
 	__u32 ifindex;
-	__u32 pad;
+	struct half_open_numbers numbers;
+	__u32 window; /* that the SYN-ACK offered, not scaled */
+};
+
+/* An attempt that half_open_handshakes had no room for. */
+struct half_open_mark {
+	__u32 fingerprint; /* of the flow; 0 = free */
+	__u32 since; /* boot clock ms, wraps */
+	struct half_open_numbers numbers;
+};
+
+#define HALF_OPEN_MARKS 4
+
+struct half_open_marks {
+	struct half_open_mark marks[HALF_OPEN_MARKS];
 };
 
 /* The maps that network namespaces share; see shares.h. */
@@ -388,8 +408,10 @@ enum ledger_entry {
 	LEDGER_PRODUCED_FAILED,
 	LEDGER_LOST_RING_FAILED,
 	LEDGER_LOST_RATE_FAILED,
-	LEDGER_LOST_MAP_FULL_FAILED, /* half_open map had no room */
-	LEDGER_LOST_SHARE_FAILED, /* its namespace holds its share of that map */
+	LEDGER_MARKED_HALF_OPEN, /* half_open map had no room; user space tells the lost */
+	LEDGER_MARKED_SHARE_HALF_OPEN, /* its namespace holds its share of that map */
+	LEDGER_ENDED_MARK, /* of LEDGER_MARKED_HALF_OPEN: ended within the timeout */
+	LEDGER_ENDED_SHARE_MARK, /* the same of LEDGER_MARKED_SHARE_HALF_OPEN */
 	LEDGER_LOST_RATE_SHARE_FAILED, /* its namespace had its share of this second */
 	LEDGER_PRODUCED_PACKET,
 	LEDGER_LOST_RING_PACKET,

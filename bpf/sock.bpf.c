@@ -170,7 +170,9 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 		}
 		return 0;
 	}
-	if (!skb || !read_segment(skb, &segment) || !flow_selected(&segment.flow))
+	if (!skb || !read_segment(skb, &segment))
+		return 0;
+	if (!flow_selected(&segment.flow))
 		return 0;
 	if ((segment.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return 0;
@@ -180,7 +182,7 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
 	/* TC tracks what goes to a port that listens, though it be at another address. */
 	if (track_half_open)
-		forget_half_open(&segment.flow, netns);
+		forget_attempt(&segment.flow, netns);
 	attempt_failed(&segment.flow, netns, 0, buffer_ifindex(skb), FAILURE_REFUSED);
 	return 0;
 }

@@ -7,7 +7,7 @@
  *
  *   interfaces, packet_counters       -> counters per interface and direction
  *   records                           -> selected packets, failed attempts
- *   half_open_handshakes              -> SYN in, RST out of it
+ *   half_open_handshakes              -> SYN in, SYN-ACK, and what ends it
  *
  * A packet that nobody asked for is parsed in registers and costs one map lookup, of
  * the counters. What else it needs (the port table, the interfaces) are variables,
@@ -29,6 +29,7 @@
 #include "emit.h"
 #include "failed.h"
 #include "filter.h"
+#include "halfopen.h"
 #include "maps.h"
 #include "packet.h"
 #include "ports.h"
@@ -49,6 +50,15 @@ const volatile bool refused_at_egress;
 #define LOOK_AT_ADDRESS 1 /* packets of other hosts come by; user space flips it at run time */
 #define LOOK_AT_ALL 2 /* any packet may be selected, or its client excluded; set at load */
 volatile __u32 look_further;
+
+/* local_addresses holds all that are this host's; user space flips it at run time. */
+volatile __u32 addresses_known;
+
+/* include/uapi/linux/if_packet.h */
+#define PACKET_HOST 0
+
+/* A SYN-ACK's window is not scaled. */
+#define WIDEST_WINDOW 65535
 
 #define INTERFACE_SLOTS 256
 #define INTERFACE_HASH 4096
@@ -186,47 +196,110 @@ static __noinline int emit_packet(struct __sk_buff *skb, const struct parsed *pa
 
 /* -- failed attempts ----------------------------------------------------------- */
 
-/* SYN in: an attempt begins, unless it is a retransmit of one that did. */
-static __always_inline void begin_half_open(const struct half_open_key *key, __u32 ifindex)
-{
-	struct half_open value = { .first = bpf_ktime_get_boot_ns(), .ifindex = ifindex };
-	long error;
-
-	if (bpf_map_lookup_elem(&half_open_handshakes, key))
-		return;
-	error = bpf_map_update_elem(&half_open_handshakes, key, &value, BPF_NOEXIST);
-	if (!error || error == -EEXIST)
-		return;
-	/* Whether it fails nobody will know. */
-	ledger_add(LEDGER_PRODUCED_FAILED, 1);
-	ledger_add(LEDGER_LOST_MAP_FULL_FAILED, 1);
-}
-
 /*
- * RST in: the attempt is over. An open connection is in the map no more: the state hook
- * or, where it is behind DNAT and so another's, its first acknowledgment took it out.
+ * A SYN came in. Also a frame for another host's hardware address does, in promiscuous
+ * mode, and one for an address that is not ours: nobody here will answer.
  */
-static __noinline int follow_half_open(struct __sk_buff *skb, const struct parsed *parsed)
+static __noinline int begin_half_open(struct __sk_buff *skb, const struct half_open_key *key,
+				      __u32 client_next)
 {
-	struct half_open_key key = { .netns = netns };
+	struct half_open value = { .ifindex = skb->ifindex };
+	const struct address *local = (const struct address *)key->flow.local;
 
-	packet_flow(skb, parsed, false, &key.flow);
-	if (parsed->class == PACKET_SYN)
-		begin_half_open(&key, skb->ifindex);
-	else if (bpf_map_delete_elem(&half_open_handshakes, &key) == 0 &&
-		 parsed->class == PACKET_RST)
-		attempt_failed(&key.flow, netns, key.flow.local_port, skb->ifindex, FAILURE_RESET);
+	if (skb->pkt_type != PACKET_HOST)
+		return 0;
+	if (addresses_known && !is_local(local->halves[0], local->halves[1]))
+		return 0;
+	value.first = bpf_ktime_get_boot_ns();
+	value.numbers.client_next = client_next;
+	value.window = WIDEST_WINDOW;
+	enter_half_open(key, &value);
 	return 0;
 }
 
 /*
- * What the kernel answers to a SYN that nobody listens for: a reset that acknowledges,
- * with sequence number and window 0. A listener's own resets, and a connection's, have the
- * number that the client expects.
+ * Whether the kernel takes it, see halfopen.h. Where no SYN-ACK was seen, as it leaves by an
+ * interface without programs, any acknowledgment will do.
+ */
+static __always_inline bool ends_half_open(const struct half_open_numbers *numbers, __u32 window,
+					   const struct tcp_start *tcp)
+{
+	__u32 ahead = bpf_ntohl(tcp->sequence) - numbers->client_next;
+
+	if (tcp->flags & TCP_RST)
+		return !ahead;
+	if (!numbers->server_next)
+		return true;
+	return bpf_ntohl(tcp->acknowledgment) == numbers->server_next && ahead <= window;
+}
+
+/* The client's SYN, and what may end the attempt; the host's SYN-ACK. */
+static __noinline int follow_half_open(struct __sk_buff *skb, const struct parsed *parsed,
+				       bool egress)
+{
+	FLOW_KEY key = { .netns = netns };
+	struct half_open_numbers *numbers;
+	struct half_open_mark *mark = NULL;
+	struct half_open *entry;
+	struct tcp_start tcp;
+	__u32 window = WIDEST_WINDOW;
+
+	if (!read_header(skb, parsed->transport, &tcp))
+		return 0;
+	packet_flow(skb, parsed, egress, &key.flow);
+	entry = bpf_map_lookup_elem(&half_open_handshakes, &key);
+	if (entry) {
+		numbers = &entry->numbers;
+		window = entry->window;
+	} else {
+		mark = marked_lately() ? find_mark(&key) : NULL;
+		if (!mark) {
+			if (parsed->class == PACKET_SYN)
+				begin_half_open(skb, &key, bpf_ntohl(tcp.sequence) + 1);
+			return 0;
+		}
+		numbers = &mark->numbers;
+	}
+	if (parsed->class == PACKET_SYN_ACK) {
+		numbers->client_next = bpf_ntohl(tcp.acknowledgment);
+		numbers->server_next = bpf_ntohl(tcp.sequence) + 1;
+		if (entry)
+			entry->window = bpf_ntohs(tcp.window);
+		return 0;
+	}
+	if (parsed->class == PACKET_SYN) {
+		/* Nobody has answered the one before. */
+		if (!numbers->server_next)
+			numbers->client_next = bpf_ntohl(tcp.sequence) + 1;
+		return 0;
+	}
+	if (!ends_half_open(numbers, window, &tcp))
+		return 0;
+	if (mark)
+		clear_mark(mark);
+	else if (!delete_half_open(&key))
+		return 0;
+	if (parsed->class == PACKET_RST)
+		attempt_failed(&key.flow, netns, key.flow.local_port, skb->ifindex, FAILURE_RESET);
+	return 0;
+}
+
+/* Which packets have to do with an attempt, by direction. */
+static __always_inline bool concerns_half_open(__u32 class, bool egress)
+{
+	if (egress)
+		return class == PACKET_SYN_ACK;
+	return class == PACKET_SYN || class == PACKET_RST || class == PACKET_ACK;
+}
+
+/*
+ * What the kernel answers to a SYN that nobody listens for, and a firewall to one that it
+ * rejects: a reset that acknowledges, with sequence number and window 0. A listener's own
+ * resets, and a connection's, have the number that the client expects.
  */
 static __noinline int find_refused(struct __sk_buff *skb, const struct parsed *parsed)
 {
-	struct half_open_key key __attribute__((aligned(8))) = { .netns = netns };
+	FLOW_KEY key = { .netns = netns };
 	struct tcp_start tcp;
 	struct address *local;
 
@@ -241,7 +314,7 @@ static __noinline int find_refused(struct __sk_buff *skb, const struct parsed *p
 	if (!flow_selected(&key.flow))
 		return 0;
 	if (track_half_open)
-		bpf_map_delete_elem(&half_open_handshakes, &key);
+		forget_half_open(&key);
 	attempt_failed(&key.flow, netns, 0, skb->ifindex, FAILURE_REFUSED);
 	return 0;
 }
@@ -316,10 +389,8 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 		}
 	}
 	count_segments_of(counters, parsed.class, parsed.segments, parsed.wire);
-	if (track_half_open && !egress &&
-	    (parsed.class == PACKET_SYN || parsed.class == PACKET_RST ||
-	     parsed.class == PACKET_ACK))
-		follow_half_open(skb, &parsed);
+	if (track_half_open && concerns_half_open(parsed.class, egress))
+		follow_half_open(skb, &parsed, egress);
 	if ((class_mask || sample_rate) && selected(&parsed))
 		emit_packet(skb, &parsed, egress);
 	return NEXT;

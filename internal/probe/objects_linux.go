@@ -127,6 +127,7 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 	if !cfg.HalfOpen {
 		spec.Maps["half_open_handshakes"].MaxEntries = 1
 	}
+	spec.Maps["half_open_marks"].MaxEntries = halfOpenSets(cfg)
 	if len(cfg.IncludeClients)+len(cfg.ExcludeClients) == 0 {
 		spec.Maps["client_filter"].MaxEntries = 1
 	}
@@ -145,6 +146,8 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 		"emit_failed":               cfg.FailedRecords,
 		"failed_per_second":         cfg.FailedPerSecond,
 		"ordinary_reasons":          ordinaryReasons(facts.dropReasons),
+		"handshake_timeout_ms":      uint32(cfg.HandshakeTimeout.Milliseconds()),
+		"half_open_marks_mask":      halfOpenSets(cfg) - 1,
 	})
 }
 

@@ -106,6 +106,7 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	to.Produced[ledger.Failed] = entries[sockLedgerEntryLEDGER_PRODUCED_FAILED]
 	if p.tc != nil {
 		to.Produced[ledger.Failed] += p.tc.sweptHalfOpen()
+		to.Lost[ledger.Failed][ledger.MapFull], to.Lost[ledger.Failed][ledger.MapShare] = p.tc.lostHalfOpen()
 	}
 	to.Produced[ledger.Packet] = entries[sockLedgerEntryLEDGER_PRODUCED_PACKET]
 
@@ -116,8 +117,6 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	to.Lost[ledger.Open][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_OPEN]
 	to.Lost[ledger.Failed][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_FAILED]
 	to.Lost[ledger.Failed][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_FAILED]
-	to.Lost[ledger.Failed][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED]
-	to.Lost[ledger.Failed][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE_FAILED]
 	to.Lost[ledger.Failed][ledger.RateShare] = entries[sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED]
 	to.Lost[ledger.Packet][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PACKET]
 	to.Lost[ledger.Packet][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_PACKET]

@@ -143,13 +143,32 @@ type sockHalfOpen struct {
 	_       structs.HostLayout
 	First   uint64
 	Ifindex uint32
-	Pad     uint32
+	Numbers struct {
+		_          structs.HostLayout
+		ClientNext uint32
+		ServerNext uint32
+	}
+	Window uint32
 }
 
 type sockHalfOpenKey struct {
 	_     structs.HostLayout
 	Flow  sockFlow
 	Netns uint32
+}
+
+type sockHalfOpenMarks struct {
+	_     structs.HostLayout
+	Marks [4]struct {
+		_           structs.HostLayout
+		Fingerprint uint32
+		Since       uint32
+		Numbers     struct {
+			_          structs.HostLayout
+			ClientNext uint32
+			ServerNext uint32
+		}
+	}
 }
 
 type sockIds struct {
@@ -171,18 +190,20 @@ const (
 	sockLedgerEntryLEDGER_PRODUCED_FAILED         sockLedgerEntry = 8
 	sockLedgerEntryLEDGER_LOST_RING_FAILED        sockLedgerEntry = 9
 	sockLedgerEntryLEDGER_LOST_RATE_FAILED        sockLedgerEntry = 10
-	sockLedgerEntryLEDGER_LOST_MAP_FULL_FAILED    sockLedgerEntry = 11
-	sockLedgerEntryLEDGER_LOST_SHARE_FAILED       sockLedgerEntry = 12
-	sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED  sockLedgerEntry = 13
-	sockLedgerEntryLEDGER_PRODUCED_PACKET         sockLedgerEntry = 14
-	sockLedgerEntryLEDGER_LOST_RING_PACKET        sockLedgerEntry = 15
-	sockLedgerEntryLEDGER_LOST_RATE_PACKET        sockLedgerEntry = 16
-	sockLedgerEntryLEDGER_LOST_RING_LISTEN        sockLedgerEntry = 17
-	sockLedgerEntryLEDGER_LOST_STALE_LISTENER     sockLedgerEntry = 18
-	sockLedgerEntryLEDGER_LOST_RING_PROCESS       sockLedgerEntry = 19
-	sockLedgerEntryLEDGER_LOST_PORT_COUNTER       sockLedgerEntry = 20
-	sockLedgerEntryLEDGER_LOST_SHARE_PORT_COUNTER sockLedgerEntry = 21
-	sockLedgerEntryLEDGER_ENTRIES                 sockLedgerEntry = 22
+	sockLedgerEntryLEDGER_MARKED_HALF_OPEN        sockLedgerEntry = 11
+	sockLedgerEntryLEDGER_MARKED_SHARE_HALF_OPEN  sockLedgerEntry = 12
+	sockLedgerEntryLEDGER_ENDED_MARK              sockLedgerEntry = 13
+	sockLedgerEntryLEDGER_ENDED_SHARE_MARK        sockLedgerEntry = 14
+	sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED  sockLedgerEntry = 15
+	sockLedgerEntryLEDGER_PRODUCED_PACKET         sockLedgerEntry = 16
+	sockLedgerEntryLEDGER_LOST_RING_PACKET        sockLedgerEntry = 17
+	sockLedgerEntryLEDGER_LOST_RATE_PACKET        sockLedgerEntry = 18
+	sockLedgerEntryLEDGER_LOST_RING_LISTEN        sockLedgerEntry = 19
+	sockLedgerEntryLEDGER_LOST_STALE_LISTENER     sockLedgerEntry = 20
+	sockLedgerEntryLEDGER_LOST_RING_PROCESS       sockLedgerEntry = 21
+	sockLedgerEntryLEDGER_LOST_PORT_COUNTER       sockLedgerEntry = 22
+	sockLedgerEntryLEDGER_LOST_SHARE_PORT_COUNTER sockLedgerEntry = 23
+	sockLedgerEntryLEDGER_ENTRIES                 sockLedgerEntry = 24
 )
 
 type sockListenRecord struct {
@@ -395,6 +416,8 @@ const (
 	sockMapConnections              = "connections"
 	sockMapConnectionsFull          = "connections_full"
 	sockMapHalfOpenHandshakes       = "half_open_handshakes"
+	sockMapHalfOpenMarks            = "half_open_marks"
+	sockMapLastHalfOpenMark         = "last_half_open_mark"
 	sockMapLedger                   = "ledger"
 	sockMapListeners                = "listeners"
 	sockMapListeningPorts           = "listening_ports"
@@ -435,6 +458,8 @@ const (
 	sockVarFilterClients            = "filter_clients"
 	sockVarFilterPorts              = "filter_ports"
 	sockVarFreesWithoutReason       = "frees_without_reason"
+	sockVarHalfOpenMarksMask        = "half_open_marks_mask"
+	sockVarHandshakeTimeoutMs       = "handshake_timeout_ms"
 	sockVarLoadedUs                 = "loaded_us"
 	sockVarOrdinaryReasons          = "ordinary_reasons"
 	sockVarOwnNetns                 = "own_netns"
@@ -520,6 +545,8 @@ type sockMapSpecs struct {
 	Connections          *ebpf.MapSpec `ebpf:"connections"`
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -547,6 +574,8 @@ type sockVariableSpecs struct {
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
 	FreesWithoutReason       *ebpf.VariableSpec `ebpf:"frees_without_reason"`
+	HalfOpenMarksMask        *ebpf.VariableSpec `ebpf:"half_open_marks_mask"`
+	HandshakeTimeoutMs       *ebpf.VariableSpec `ebpf:"handshake_timeout_ms"`
 	LoadedUs                 *ebpf.VariableSpec `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
@@ -585,6 +614,8 @@ type sockMaps struct {
 	Connections          *ebpf.Map `ebpf:"connections"`
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -608,6 +639,8 @@ func (m *sockMaps) Close() error {
 		m.Connections,
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
+		m.HalfOpenMarks,
+		m.LastHalfOpenMark,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -636,6 +669,8 @@ type sockVariables struct {
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
 	FreesWithoutReason       *ebpf.Variable `ebpf:"frees_without_reason"`
+	HalfOpenMarksMask        *ebpf.Variable `ebpf:"half_open_marks_mask"`
+	HandshakeTimeoutMs       *ebpf.Variable `ebpf:"handshake_timeout_ms"`
 	LoadedUs                 *ebpf.Variable `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`

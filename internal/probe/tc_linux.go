@@ -252,6 +252,15 @@ func (v *tcVantage) sweptHalfOpen() int64 {
 	return v.sweeper.produced
 }
 
+// lostHalfOpen is the number of those that found no room, in the map or in the share of
+// their namespace, and did not end in time.
+func (v *tcVantage) lostHalfOpen() (full, share int64) {
+	if v.sweeper == nil {
+		return 0, 0
+	}
+	return v.sweeper.marks.lost[markFull], v.sweeper.marks.lost[markShare]
+}
+
 // interfaceName is "" for an interface that is gone.
 func (v *tcVantage) interfaceName(index uint32) string {
 	if names := v.names.Load(); names != nil {

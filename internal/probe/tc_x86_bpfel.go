@@ -28,7 +28,12 @@ type tcHalfOpen struct {
 	_       structs.HostLayout
 	First   uint64
 	Ifindex uint32
-	Pad     uint32
+	Numbers struct {
+		_          structs.HostLayout
+		ClientNext uint32
+		ServerNext uint32
+	}
+	Window uint32
 }
 
 type tcHalfOpenKey struct {
@@ -41,6 +46,20 @@ type tcHalfOpenKey struct {
 		RemotePort uint16
 	}
 	Netns uint32
+}
+
+type tcHalfOpenMarks struct {
+	_     structs.HostLayout
+	Marks [4]struct {
+		_           structs.HostLayout
+		Fingerprint uint32
+		Since       uint32
+		Numbers     struct {
+			_          structs.HostLayout
+			ClientNext uint32
+			ServerNext uint32
+		}
+	}
 }
 
 type tcInterfaceCounters struct {
@@ -108,6 +127,8 @@ type tcRoomTotals struct {
 const (
 	tcMapClientFilter             = "client_filter"
 	tcMapHalfOpenHandshakes       = "half_open_handshakes"
+	tcMapHalfOpenMarks            = "half_open_marks"
+	tcMapLastHalfOpenMark         = "last_half_open_mark"
 	tcMapLedger                   = "ledger"
 	tcMapListeningPorts           = "listening_ports"
 	tcMapLocalPrefixes            = "local_prefixes"
@@ -123,6 +144,7 @@ const (
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
 	tcProgTcIngressL3             = "tc_ingress_l3"
+	tcVarAddressesKnown           = "addresses_known"
 	tcVarAnyLocalPrefixes         = "any_local_prefixes"
 	tcVarClassMask                = "class_mask"
 	tcVarClientsIncludedByDefault = "clients_included_by_default"
@@ -130,6 +152,8 @@ const (
 	tcVarFailedPerSecond          = "failed_per_second"
 	tcVarFilterClients            = "filter_clients"
 	tcVarFilterPorts              = "filter_ports"
+	tcVarHalfOpenMarksMask        = "half_open_marks_mask"
+	tcVarHandshakeTimeoutMs       = "handshake_timeout_ms"
 	tcVarInterfaces               = "interfaces"
 	tcVarLocalAddresses           = "local_addresses"
 	tcVarLookFurther              = "look_further"
@@ -199,6 +223,8 @@ type tcProgramSpecs struct {
 type tcMapSpecs struct {
 	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
 	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	HalfOpenMarks      *ebpf.MapSpec `ebpf:"half_open_marks"`
+	LastHalfOpenMark   *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
 	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
 	LocalPrefixes      *ebpf.MapSpec `ebpf:"local_prefixes"`
@@ -216,6 +242,7 @@ type tcMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcVariableSpecs struct {
+	AddressesKnown           *ebpf.VariableSpec `ebpf:"addresses_known"`
 	AnyLocalPrefixes         *ebpf.VariableSpec `ebpf:"any_local_prefixes"`
 	ClassMask                *ebpf.VariableSpec `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
@@ -223,6 +250,8 @@ type tcVariableSpecs struct {
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
+	HalfOpenMarksMask        *ebpf.VariableSpec `ebpf:"half_open_marks_mask"`
+	HandshakeTimeoutMs       *ebpf.VariableSpec `ebpf:"handshake_timeout_ms"`
 	Interfaces               *ebpf.VariableSpec `ebpf:"interfaces"`
 	LocalAddresses           *ebpf.VariableSpec `ebpf:"local_addresses"`
 	LookFurther              *ebpf.VariableSpec `ebpf:"look_further"`
@@ -260,6 +289,8 @@ func (o *tcObjects) Close() error {
 type tcMaps struct {
 	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
 	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
+	HalfOpenMarks      *ebpf.Map `ebpf:"half_open_marks"`
+	LastHalfOpenMark   *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger             *ebpf.Map `ebpf:"ledger"`
 	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
 	LocalPrefixes      *ebpf.Map `ebpf:"local_prefixes"`
@@ -277,6 +308,8 @@ func (m *tcMaps) Close() error {
 	return _TcClose(
 		m.ClientFilter,
 		m.HalfOpenHandshakes,
+		m.HalfOpenMarks,
+		m.LastHalfOpenMark,
 		m.Ledger,
 		m.ListeningPorts,
 		m.LocalPrefixes,
@@ -295,6 +328,7 @@ func (m *tcMaps) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcVariables struct {
+	AddressesKnown           *ebpf.Variable `ebpf:"addresses_known"`
 	AnyLocalPrefixes         *ebpf.Variable `ebpf:"any_local_prefixes"`
 	ClassMask                *ebpf.Variable `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
@@ -302,6 +336,8 @@ type tcVariables struct {
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
+	HalfOpenMarksMask        *ebpf.Variable `ebpf:"half_open_marks_mask"`
+	HandshakeTimeoutMs       *ebpf.Variable `ebpf:"handshake_timeout_ms"`
 	Interfaces               *ebpf.Variable `ebpf:"interfaces"`
 	LocalAddresses           *ebpf.Variable `ebpf:"local_addresses"`
 	LookFurther              *ebpf.Variable `ebpf:"look_further"`

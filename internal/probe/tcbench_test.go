@@ -149,7 +149,7 @@ func (t tcBenchmark) nanoseconds(b *testing.B, subject tcSubject, references *eb
 	return float64(elapsed.Nanoseconds()) / float64(packets)
 }
 
-func clearMap(b *testing.B, m *ebpf.Map) {
+func clearMap(b testing.TB, m *ebpf.Map) {
 	b.Helper()
 	if m == nil {
 		return

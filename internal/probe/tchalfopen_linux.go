@@ -22,6 +22,7 @@ const tcPortFailed = uint8(connection.Failures)
 // tcSweeper finds handshakes that took too long. The kernel has no event for that.
 type tcSweeper struct {
 	handshakes, counters *ebpf.Map
+	marks                tcMarks
 	timeout              time.Duration
 	records              bool
 	perSecond            uint32
@@ -37,6 +38,7 @@ func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shares) *tcSwe
 	return &tcSweeper{
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
+		marks:      newTCMarks(cfg, maps),
 		timeout:    cfg.HandshakeTimeout,
 		records:    cfg.FailedRecords,
 		perSecond:  cfg.FailedPerSecond,
@@ -80,7 +82,9 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 			Type:      connection.FailureHandshakeTimeout,
 		})
 	}
-	return err
+	lost, marksErr := s.marks.lose(&s.clock)
+	s.produced += lost
+	return errors.Join(err, marksErr)
 }
 
 type halfOpenEntry struct {

@@ -69,6 +69,7 @@ func tcConfig(change ...func(*Config)) Config {
 
 func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench {
 	t.Helper()
+	cfg.ownNetNS = tcTestNetNS
 	shared, err := newObjects(&cfg)
 	require.NoError(t, err)
 	t.Cleanup(shared.close)

@@ -85,8 +85,9 @@ func (v *tcVantage) updateAddresses(links map[int]netlink.Link, list []netlink.A
 		}
 		v.overflowing = left > 0
 	}
-	check := err == nil && !v.overflowing && foreignPackets(links)
-	if err = errors.Join(err, v.setLookFurther(check)); err != nil {
+	known := err == nil && !v.overflowing
+	check := known && foreignPackets(links)
+	if err = errors.Join(err, v.setAddressesKnown(known), v.setLookFurther(check)); err != nil {
 		v.logger.Warn("forwarded packets count as this host's", zap.Error(err))
 	}
 }

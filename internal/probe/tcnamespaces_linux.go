@@ -328,6 +328,8 @@ func (m *tcNamespaces) sweepHalfOpen(h Handler) { m.own.sweepHalfOpen(h, m.inter
 
 func (m *tcNamespaces) sweptHalfOpen() int64 { return m.own.sweptHalfOpen() }
 
+func (m *tcNamespaces) lostHalfOpen() (full, share int64) { return m.own.lostHalfOpen() }
+
 // hooks has one state per direction, over all interfaces of all namespaces, and one
 // for the namespaces of the configuration.
 func (m *tcNamespaces) hooks() []HookState {

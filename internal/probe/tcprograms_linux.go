@@ -122,6 +122,18 @@ func (v *tcVantage) setLookFurther(atAddress bool) error {
 	return nil
 }
 
+// setAddressesKnown tells the programs whether the table has all local addresses.
+func (v *tcVantage) setAddressesKnown(known bool) error {
+	var value uint32
+	if known {
+		value = 1
+	}
+	if err := v.objects.Variables["addresses_known"].Set(value); err != nil {
+		return fmt.Errorf("tell the packet programs which addresses are ours: %w", err)
+	}
+	return nil
+}
+
 func (v *tcVantage) constants() map[string]any {
 	var classes uint32
 	for _, class := range v.cfg.PacketClasses {
@@ -137,5 +149,8 @@ func (v *tcVantage) constants() map[string]any {
 		"ring_wakeup_bytes":  uint64(v.cfg.RingBytes / 4),
 		"track_half_open":    v.cfg.HalfOpen,
 		"refused_at_egress":  v.options.refusedAtEgress,
+
+		"handshake_timeout_ms": uint32(v.cfg.HandshakeTimeout.Milliseconds()),
+		"half_open_marks_mask": halfOpenSets(v.cfg) - 1,
 	}
 }

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Handshakes in progress, by the packets that pass.
+ *
+ * An attempt ends with what ends it in the kernel, see tcp_check_req(): an acknowledgment
+ * of the SYN-ACK with a sequence number in the window, or a reset with the next one.
+ * Other resets and acknowledgments leave the kernel its request socket, and us the attempt.
+ * So 6.1.0-57 of Debian, 6.12, 6.18 and 7.2. 5.10 takes a reset from anywhere in the window
+ * instead, unless it acknowledges another number: what no client sends is told wrongly there.
+ *
+ * An attempt that finds no room in half_open_handshakes leaves a mark, from which it can
+ * only be told whether it ended within the timeout. Those that did not are lost.
+ */
+#ifndef EBPF_TCP_HALFOPEN_H
+#define EBPF_TCP_HALFOPEN_H
+
+#include "emit.h"
+#include "flowhash.h"
+#include "maps.h"
+#include "shares.h"
+
+const volatile __u32 handshake_timeout_ms;
+/* Sets of half_open_marks, a power of two, less one. */
+const volatile __u32 half_open_marks_mask;
+
+/*
+ * Marks of attempts, in sets of which the hash of the flow chooses one. TC inserts at a
+ * SYN and clears at the attempt's end, the hooks of sockets clear at ESTABLISHED and where
+ * the host refuses; user space counts those that are young. Full: the oldest of the set
+ * goes, and is lost. Size set at load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct half_open_marks);
+} half_open_marks SEC(".maps");
+
+/* When the last mark was made, in jiffies: marks are searched while one may be young. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} last_half_open_mark SEC(".maps");
+
+static __always_inline __u32 boot_ms(void)
+{
+	return bpf_ktime_get_boot_ns() / 1000000;
+}
+
+/* A jiffy is a millisecond or more. */
+static __always_inline bool marked_lately(void)
+{
+	__u32 first = 0;
+	__u64 *last = bpf_map_lookup_elem(&last_half_open_mark, &first);
+
+	return last && *last && bpf_jiffies64() - *last <= handshake_timeout_ms;
+}
+
+static __always_inline void note_mark(void)
+{
+	__u64 *last, now = bpf_jiffies64();
+	__u32 first = 0;
+
+	last = bpf_map_lookup_elem(&last_half_open_mark, &first);
+	if (last)
+		*last = now;
+}
+
+static __always_inline struct half_open_marks *marks_of(__u64 hash)
+{
+	__u32 set = hash & half_open_marks_mask;
+
+	return bpf_map_lookup_elem(&half_open_marks, &set);
+}
+
+/* Bits of a fingerprint that are not the flow's. */
+#define MARK_TAKEN 1
+#define MARK_OF_SHARE 2 /* no room in the share of its namespace */
+
+static __always_inline __u32 fingerprint_of(__u64 hash)
+{
+	return (hash >> 32 & ~MARK_OF_SHARE) | MARK_TAKEN;
+}
+
+/* The mark of an attempt that may still end in time, or NULL. */
+static __noinline struct half_open_mark *find_mark(const struct half_open_key *key)
+{
+	__u64 hash = flow_hash(key);
+	struct half_open_marks *marks = marks_of(hash);
+
+	if (!marks)
+		return NULL;
+#pragma unroll
+	for (int i = 0; i < HALF_OPEN_MARKS; i++) {
+		struct half_open_mark *mark = &marks->marks[i];
+
+		if ((mark->fingerprint & ~MARK_OF_SHARE) == fingerprint_of(hash) &&
+		    boot_ms() - mark->since <= handshake_timeout_ms)
+			return mark;
+	}
+	return NULL;
+}
+
+static __always_inline void mark_half_open(const struct half_open_key *key, __u32 client_next,
+					   bool of_share)
+{
+	__u64 hash = flow_hash(key);
+	struct half_open_marks *marks = marks_of(hash);
+	struct half_open_mark *oldest;
+
+	ledger_add(of_share ? LEDGER_MARKED_SHARE_HALF_OPEN : LEDGER_MARKED_HALF_OPEN, 1);
+	if (!marks)
+		return;
+	oldest = &marks->marks[0];
+#pragma unroll
+	for (int i = 1; i < HALF_OPEN_MARKS; i++) {
+		struct half_open_mark *mark = &marks->marks[i];
+
+		if (oldest->fingerprint &&
+		    (!mark->fingerprint || (__s32)(mark->since - oldest->since) < 0))
+			oldest = mark;
+	}
+	oldest->since = boot_ms();
+	oldest->numbers.client_next = client_next;
+	oldest->numbers.server_next = 0;
+	oldest->fingerprint = fingerprint_of(hash) | (of_share ? MARK_OF_SHARE : 0);
+	note_mark();
+}
+
+static __always_inline void clear_mark(struct half_open_mark *mark)
+{
+	__u32 ended =
+		mark->fingerprint & MARK_OF_SHARE ? LEDGER_ENDED_SHARE_MARK : LEDGER_ENDED_MARK;
+
+	mark->fingerprint = 0;
+	ledger_add(ended, 1);
+}
+
+static __always_inline bool delete_half_open(const struct half_open_key *key)
+{
+	if (bpf_map_delete_elem(&half_open_handshakes, key))
+		return false;
+	count_room(key->netns, ROOM_HALF_OPEN, -1);
+	return true;
+}
+
+static __always_inline void enter_half_open(const struct half_open_key *key,
+					    const struct half_open *value)
+{
+	bool of_share = !may_take(key->netns, ROOM_HALF_OPEN);
+	long error = 0;
+
+	if (!of_share)
+		error = bpf_map_update_elem(&half_open_handshakes, key, value, BPF_NOEXIST);
+	if (error == -EEXIST)
+		return;
+	if (of_share || error)
+		mark_half_open(key, value->numbers.client_next, of_share);
+	else
+		count_room(key->netns, ROOM_HALF_OPEN, 1);
+}
+
+/* The attempt has an end of its own. */
+static __noinline int forget_half_open(const struct half_open_key *key)
+{
+	struct half_open_mark *mark;
+
+	if (delete_half_open(key) || !marked_lately())
+		return 0;
+	mark = find_mark(key);
+	if (mark)
+		clear_mark(mark);
+	return 0;
+}
+
+#endif
