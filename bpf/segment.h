@@ -23,6 +23,7 @@ typedef __u64 packet_t;
 /* What a drop or a socketless reset needs of a segment's headers. */
 struct segment {
 	struct flow flow; /* local = destination: the segment is inbound */
+	__u32 answer; /* what a reset that answers it acknowledges */
 	__u8 flags;
 };
 
@@ -72,6 +73,9 @@ static __always_inline bool read_segment(const struct sk_buff *skb, struct segme
 	segment->flow.local_port = bpf_ntohs(tcp.destination);
 	segment->flow.remote_port = bpf_ntohs(tcp.source);
 	segment->flags = tcp.flags;
+	segment->answer = bpf_ntohl(tcp.sequence) + !!(tcp.flags & TCP_SYN) +
+			  !!(tcp.flags & TCP_FIN) + parsed.end - parsed.transport -
+			  (tcp.offset >> 4) * 4;
 	return true;
 }
 

@@ -47,6 +47,7 @@
 #include "ports.h"
 #include "process.h"
 #include "records.h"
+#include "refusals.h"
 #include "scope.h"
 #include "segment.h"
 #include "socket.h"
@@ -172,6 +173,8 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (!skb || !read_segment(skb, &segment))
 		return 0;
+	if (tracepoint_tells_refused && !(segment.flags & TCP_ACK))
+		note_refusal(&segment.flow, segment.answer);
 	if (!flow_selected(&segment.flow))
 		return 0;
 	if ((segment.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)

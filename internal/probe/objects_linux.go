@@ -146,6 +146,7 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 		"emit_failed":               cfg.FailedRecords,
 		"failed_per_second":         cfg.FailedPerSecond,
 		"ordinary_reasons":          ordinaryReasons(facts.dropReasons),
+		"tracepoint_tells_refused":  facts.resetWithoutSocket && cfg.TCMode != TCOff,
 		"handshake_timeout_ms":      uint32(cfg.HandshakeTimeout.Milliseconds()),
 		"half_open_marks_mask":      halfOpenSets(cfg) - 1,
 	})

@@ -430,6 +430,7 @@ const (
 	sockMapRecords                  = "records"
 	sockMapRepeatedHandshakes       = "repeated_handshakes"
 	sockMapRoomsTaken               = "rooms_taken"
+	sockMapToldRefusals             = "told_refusals"
 	sockProgAccept                  = "accept"
 	sockProgAccept4                 = "accept4"
 	sockProgAck4Fentry              = "ack4_fentry"
@@ -467,6 +468,7 @@ const (
 	sockVarRoomCapacity             = "room_capacity"
 	sockVarScope                    = "scope"
 	sockVarSelectedPorts            = "selected_ports"
+	sockVarTracepointTellsRefused   = "tracepoint_tells_refused"
 	sockVarTrackHalfOpen            = "track_half_open"
 	sockVarTrackRepeatedHandshakes  = "track_repeated_handshakes"
 )
@@ -559,6 +561,7 @@ type sockMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // sockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -583,6 +586,7 @@ type sockVariableSpecs struct {
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
+	TracepointTellsRefused   *ebpf.VariableSpec `ebpf:"tracepoint_tells_refused"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.VariableSpec `ebpf:"track_repeated_handshakes"`
 }
@@ -628,6 +632,7 @@ type sockMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *sockMaps) Close() error {
@@ -653,6 +658,7 @@ func (m *sockMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.RoomsTaken,
+		m.ToldRefusals,
 	)
 }
 
@@ -678,6 +684,7 @@ type sockVariables struct {
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
+	TracepointTellsRefused   *ebpf.Variable `ebpf:"tracepoint_tells_refused"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.Variable `ebpf:"track_repeated_handshakes"`
 }

@@ -140,6 +140,7 @@ const (
 	tcMapRates                    = "rates"
 	tcMapRecords                  = "records"
 	tcMapRoomsTaken               = "rooms_taken"
+	tcMapToldRefusals             = "told_refusals"
 	tcProgTcEgressEth             = "tc_egress_eth"
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
@@ -166,6 +167,7 @@ const (
 	tcVarRoomCapacity             = "room_capacity"
 	tcVarSampleRate               = "sample_rate"
 	tcVarSelectedPorts            = "selected_ports"
+	tcVarTracepointTellsRefused   = "tracepoint_tells_refused"
 	tcVarTrackHalfOpen            = "track_half_open"
 )
 
@@ -236,6 +238,7 @@ type tcMapSpecs struct {
 	Rates              *ebpf.MapSpec `ebpf:"rates"`
 	Records            *ebpf.MapSpec `ebpf:"records"`
 	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
+	ToldRefusals       *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // tcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -264,6 +267,7 @@ type tcVariableSpecs struct {
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SampleRate               *ebpf.VariableSpec `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
+	TracepointTellsRefused   *ebpf.VariableSpec `ebpf:"tracepoint_tells_refused"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 }
 
@@ -302,6 +306,7 @@ type tcMaps struct {
 	Rates              *ebpf.Map `ebpf:"rates"`
 	Records            *ebpf.Map `ebpf:"records"`
 	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
+	ToldRefusals       *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *tcMaps) Close() error {
@@ -321,6 +326,7 @@ func (m *tcMaps) Close() error {
 		m.Rates,
 		m.Records,
 		m.RoomsTaken,
+		m.ToldRefusals,
 	)
 }
 
@@ -350,6 +356,7 @@ type tcVariables struct {
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SampleRate               *ebpf.Variable `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
+	TracepointTellsRefused   *ebpf.Variable `ebpf:"tracepoint_tells_refused"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 }
 

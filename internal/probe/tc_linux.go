@@ -33,8 +33,9 @@ type tcOptions struct {
 	ports *ebpf.Map
 	// shares are those that network namespaces have of the shared maps.
 	shares *shares
-	// refusedAtEgress: no tracepoint tells of refused connections.
-	refusedAtEgress bool
+	// refusedAtEgress reports refused attempts by the resets that leave, but for those of
+	// the kernel itself where a tracepoint tells of them.
+	refusedAtEgress, tracepointTellsRefused bool
 	// interfaces that have counters of their own; 0 = as bpf/tc.bpf.c has it.
 	interfaces uint32
 	// trial is for a moment: one interface that is selected will do, nothing is

@@ -150,7 +150,8 @@ func (v *tcVantage) constants() map[string]any {
 		"track_half_open":    v.cfg.HalfOpen,
 		"refused_at_egress":  v.options.refusedAtEgress,
 
-		"handshake_timeout_ms": uint32(v.cfg.HandshakeTimeout.Milliseconds()),
-		"half_open_marks_mask": halfOpenSets(v.cfg) - 1,
+		"tracepoint_tells_refused": v.options.tracepointTellsRefused,
+		"handshake_timeout_ms":     uint32(v.cfg.HandshakeTimeout.Milliseconds()),
+		"half_open_marks_mask":     halfOpenSets(v.cfg) - 1,
 	}
 }

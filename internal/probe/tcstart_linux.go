@@ -12,11 +12,12 @@ func (p *Probe) startTC(netns uint32) error {
 		return err
 	}
 	p.tc = newTCNamespaces(&p.cfg, tcOptions{
-		shares:          p.shares,
-		maps:            p.objects.maps.Maps,
-		netns:           netns,
-		ports:           ports,
-		refusedAtEgress: !p.tracepointTellsRefused(),
+		shares:                 p.shares,
+		maps:                   p.objects.maps.Maps,
+		netns:                  netns,
+		ports:                  ports,
+		refusedAtEgress:        true,
+		tracepointTellsRefused: p.tracepointTellsRefused(),
 	}, p.decoder.listeners, p.logger)
 	p.decoder.otherNames = p.tc.interfaceName
 	return p.tc.start()

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * One refusal, one record, where two hooks see it.
+ *
+ * Since 6.10 tcp_send_reset tells of the resets that the kernel sends for want of a
+ * listener. A firewall's (nftables' "reject with tcp reset") are built elsewhere, look the
+ * same, and only TC sees them leave; it sees the kernel's as well. So the tracepoint, which
+ * comes first, leaves a note, and TC takes it.
+ *
+ * The note is of the client and of what the reset acknowledges. Neither the local address
+ * nor the namespace is in it, for the packet may be of a container, behind DNAT.
+ */
+#ifndef EBPF_TCP_REFUSALS_H
+#define EBPF_TCP_REFUSALS_H
+
+#include "flowhash.h"
+#include "maps.h"
+
+const volatile bool tracepoint_tells_refused;
+
+#define TOLD_REFUSALS 1024
+
+/*
+ * Hashes of refusals that the tracepoint told of; 0 = none. tcp_send_reset writes, TC at
+ * egress clears. Another of the same place overwrites: a reset leaves at once, and where TC
+ * is not in its way nobody asks.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TOLD_REFUSALS);
+	__type(key, __u32);
+	__type(value, __u64);
+} told_refusals SEC(".maps");
+
+static __always_inline __u64 refusal_hash(const struct flow *flow, __u32 acknowledgment)
+{
+	FLOW_KEY key = { .netns = acknowledgment };
+
+	__builtin_memcpy(key.flow.remote, flow->remote, sizeof(flow->remote));
+	key.flow.remote_port = flow->remote_port;
+	return flow_hash(&key) | 1;
+}
+
+static __always_inline __u64 *refusal_note(__u64 hash)
+{
+	__u32 place = hash >> 32 & (TOLD_REFUSALS - 1);
+
+	return bpf_map_lookup_elem(&told_refusals, &place);
+}
+
+static __always_inline void note_refusal(const struct flow *flow, __u32 acknowledgment)
+{
+	__u64 hash = refusal_hash(flow, acknowledgment);
+	__u64 *note = refusal_note(hash);
+
+	if (note)
+		*note = hash;
+}
+
+/* Whether the tracepoint told of it. */
+static __always_inline bool take_refusal(const struct flow *flow, __u32 acknowledgment)
+{
+	__u64 hash = refusal_hash(flow, acknowledgment);
+	__u64 *note = refusal_note(hash);
+
+	if (!note || *note != hash)
+		return false;
+	*note = 0;
+	return true;
+}
+
+#endif
