@@ -218,7 +218,7 @@ func entriesOf(t *testing.T, m *ebpf.Map) int {
 // An attempt at what is not this host is none.
 func TestTCHalfOpenOfOthers(t *testing.T) {
 	b := newTCBench(t, tcConfig(trackHalfOpen))
-	known := map[netip.Addr]bool{netip.AddrFrom16(tcServer4.As16()): true}
+	known := singles(tcServer4)
 	left, err := b.addresses.set(known)
 	require.NoError(t, err)
 	require.Zero(t, left)

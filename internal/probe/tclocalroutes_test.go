@@ -105,12 +105,15 @@ func (v *tcVirtual) rule(t *testing.T) (remove func()) {
 func (v *tcVirtual) syn(t *testing.T) []byte {
 	t.Helper()
 	to := netip.MustParseAddr(v.address)
+	link := ethernet(layers.EthernetTypeIPv4)
+	link.DstMAC = hardwareAddress(t, "server")
 	if to.Is4() {
-		return build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) { ip.DstIP = to.AsSlice() }), tcpSegment(onlySYN))
+		return build(t, link, ipv4(func(ip *layers.IPv4) { ip.DstIP = to.AsSlice() }), tcpSegment(onlySYN))
 	}
 	ip := ipv6(layers.IPProtocolTCP)
 	ip.DstIP = to.AsSlice()
-	return build(t, ethernet(layers.EthernetTypeIPv6), ip, tcpSegment(onlySYN))
+	link.EthernetType = layers.EthernetTypeIPv6
+	return build(t, link, ip, tcpSegment(onlySYN))
 }
 
 // knows tells whether the programs have the prefix.

@@ -235,7 +235,7 @@ func TestTCInNamespaces(t *testing.T) {
 		assert.Equal(t, connection.FailureRefused, k.failed[0].Type)
 		assert.Equal(t, netip.MustParseAddrPort("192.0.2.2:81"), k.failed[0].Server)
 
-		sendSYN(t, "to-early")
+		early.sendSYN("to-early")
 		k.until("half-open attempt", func() bool {
 			k.snapshot(0)
 			return len(k.failed) == 2
@@ -281,17 +281,27 @@ func TestTCInNamespaces(t *testing.T) {
 }
 
 // sendSYN sends from an address that will not answer.
-func sendSYN(t *testing.T, device string) {
+func (c *container) sendSYN(device string) {
+	t := c.t
 	t.Helper()
+	link := ethernet(layers.EthernetTypeIPv4)
+	c.in(func() { link.DstMAC = hardwareAddress(t, "eth0") })
 	from, err := netlink.LinkByName(device)
 	require.NoError(t, err)
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
 	require.NoError(t, err)
 	defer unix.Close(fd)
-	frame := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) {
+	frame := build(t, link, ipv4(func(ip *layers.IPv4) {
 		ip.DstIP = net.IPv4(192, 0, 2, 2)
 	}), tcpSegment(onlySYN))
 	require.NoError(t, unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: from.Attrs().Index}))
+}
+
+func hardwareAddress(t *testing.T, device string) net.HardwareAddr {
+	t.Helper()
+	link, err := netlink.LinkByName(device)
+	require.NoError(t, err)
+	return link.Attrs().HardwareAddr
 }
 
 // Files that are no namespace, not yet one, ours, or one that another path has.
