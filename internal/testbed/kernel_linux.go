@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -20,6 +22,7 @@ const (
 	// ExecInTimeNamespace: before 6.2 a vforked child keeps its parent's time namespace
 	// when it executes a program.
 	ExecInTimeNamespace = "programs started in a time namespace"
+	MemoryCgroups       = "cgroups with a memory limit"
 )
 
 // NeedKernel ends the test as not possible here when the kernel was built without a
@@ -34,6 +37,8 @@ func NeedKernel(t testing.TB, facility string) {
 		err = InNewNetNS(addNetkitPair)
 	case ExecInTimeNamespace:
 		err = onThread(execInTimeNamespace)
+	case MemoryCgroups:
+		err = findMemoryController()
 	default:
 		t.Fatalf("no facility is called %s", facility)
 	}
@@ -80,4 +85,16 @@ func execInTimeNamespace() error {
 		err = fmt.Errorf("the child is in its parent's: %w", unix.EOPNOTSUPP)
 	}
 	return err
+}
+
+// findMemoryController looks for the controller where systemd mounts it, of v1 or v2.
+func findMemoryController() error {
+	if _, err := os.Stat("/sys/fs/cgroup/memory/memory.limit_in_bytes"); err == nil {
+		return nil
+	}
+	controllers, err := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control")
+	if err == nil && slices.Contains(strings.Fields(string(controllers)), "memory") {
+		return nil
+	}
+	return fmt.Errorf("there is no memory controller below /sys/fs/cgroup: %w", unix.EOPNOTSUPP)
 }
