@@ -117,7 +117,8 @@ func TestLookWays(t *testing.T) {
 			} else {
 				assert.Zero(t, q.AcceptLimit)
 			}
-			assert.Equal(t, !reads && !k.probe.decoder.overflowsCounted, q.OverflowsUnread)
+			// Nobody asks for what the namespaces count where no hook does.
+			assert.Equal(t, !k.probe.decoder.overflowsCounted, q.OverflowsUnread)
 		}
 		assert.Contains(t, s.Maps, MapFill{"connections", 7, 4096})
 		assert.EqualValues(t, 7, opensOf(s))
