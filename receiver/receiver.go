@@ -135,7 +135,7 @@ func (r *tcpReceiver) reportLacking(s *status, hooks []probe.HookState) {
 
 // warnUnused tells of packets that are selected for nobody.
 func (r *tcpReceiver) warnUnused() {
-	const message = "packets are selected in vain"
+	const message = "packet selection has no effect"
 	switch {
 	case r.cfg.Packets.SampleRate == 0 && len(r.cfg.Packets.Flags) == 0:
 	case r.logs == nil:

@@ -169,7 +169,7 @@ func TestPacketsForNobodyAreWarnedOf(t *testing.T) {
 			}
 			require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 			require.NoError(t, r.Shutdown(t.Context()))
-			lines := messages.FilterMessage("packets are selected in vain").All()
+			lines := messages.FilterMessage("packet selection has no effect").All()
 			if test.reason == "" {
 				assert.Empty(t, lines)
 				return
