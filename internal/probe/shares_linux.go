@@ -86,11 +86,26 @@ func (s *shares) report(netns uint32, room sockRoom, n uint32) {
 	at := int64(unsafe.Offsetof(sockRoomTotals{}.Returned))
 	all := unsafe.Slice((*byte)(unsafe.Pointer(&s.returned)), unsafe.Sizeof(s.returned))
 	err := writeTable(s.totals, at, all)
-	counts, lookup := s.of(netns)
-	counts.Entries[room] += n
-	if err = errors.Join(err, lookup, s.returns.Put(netns, &counts)); err != nil {
+	if err = errors.Join(err, s.reportOf(netns, room, n)); err != nil {
 		s.err = errors.Join(s.err, fmt.Errorf("report a deleted entry of namespace %d: %w", netns, err))
 	}
+}
+
+// reportOf adds n to what user space has returned of a namespace that the kernel counts.
+// The others have no share, and tidy would never remove their counts.
+func (s *shares) reportOf(netns uint32, room sockRoom, n uint32) error {
+	if netns == s.ownNetNS {
+		return nil
+	}
+	var share sockNamespaceShare
+	if err := s.namespaces.Lookup(netns, &share); errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	counts, err := s.of(netns)
+	counts.Entries[room] += n
+	return errors.Join(err, s.returns.Put(netns, &counts))
 }
 
 // of is what user space has returned of a namespace.
@@ -123,6 +138,17 @@ func held(taken, returned sockRoomCounts, room sockRoom) int32 {
 	return int32(taken.Entries[room] - returned.Entries[room])
 }
 
+// holdsNothing: below 0 is a namespace whose entries were made while namespace_rooms was
+// full.
+func holdsNothing(taken, returned sockRoomCounts) bool {
+	for room := range sockRoomROOMS {
+		if held(taken, returned, room) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // tidy forgets namespaces that had no entry twice in a row, and returns what went wrong
 // since the last call.
 func (s *shares) tidy() error {
@@ -137,7 +163,7 @@ func (s *shares) tidy() error {
 	for entries.Next(&netns, &rooms) {
 		returned, lookup := s.of(netns)
 		err = errors.Join(err, lookup)
-		if rooms.Taken == returned {
+		if holdsNothing(rooms.Taken, returned) {
 			empty[netns] = true
 		}
 	}

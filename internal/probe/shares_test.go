@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"testing"
+	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -185,4 +187,43 @@ func TestSharesOfFailedRecords(t *testing.T) {
 	assert.Len(t, k.failed, late, "records of the collector's own namespace")
 	assert.EqualValues(t, wanted+late, s.Ledger.Produced[ledger.Failed])
 	assert.Positive(t, s.Ledger.Lost[ledger.Failed][ledger.RateShare])
+}
+
+// Namespaces that namespace_rooms has no room for leave nothing behind, and no error, which
+// would keep the metrics of all back.
+func TestSharesOfMoreNamespacesThanFit(t *testing.T) {
+	const own = 1
+	create := func(spec ebpf.MapSpec) *ebpf.Map {
+		m, err := ebpf.NewMap(&spec)
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, m.Close()) })
+		return m
+	}
+	byNetNS := func(value uintptr) *ebpf.Map {
+		return create(ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: uint32(value), MaxEntries: 2})
+	}
+	cfg := testConfig(func(c *Config) { c.ownNetNS = own })
+	s := newShares(&cfg, map[string]*ebpf.Map{
+		"rooms_taken": create(ebpf.MapSpec{
+			Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(sockRoomTotals{})),
+			MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
+		}),
+		"namespace_rooms":   byNetNS(unsafe.Sizeof(sockNamespaceShare{})),
+		"namespace_returns": byNetNS(unsafe.Sizeof(sockRoomCounts{})),
+	})
+	// The kernel counts 10, and of 11 only the end of an entry.
+	for netns, taken := range map[uint32]uint32{10: 1, 11: ^uint32(0)} {
+		var share sockNamespaceShare
+		share.Taken.Entries[sockRoomROOM_PORT_COUNTERS] = taken
+		require.NoError(t, s.namespaces.Put(netns, &share))
+	}
+	for _, netns := range []uint32{own, 12, 13, 14, 10} {
+		s.deleted(netns, sockRoomROOM_PORT_COUNTERS)
+	}
+	require.NoError(t, s.tidy())
+	require.NoError(t, s.tidy())
+	var netns uint32
+	for _, m := range []*ebpf.Map{s.namespaces, s.returns} {
+		assert.ErrorIs(t, m.NextKey(nil, &netns), ebpf.ErrKeyNotExist)
+	}
 }
