@@ -53,7 +53,7 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 		return err
 	}
 	expired, err := s.expired(int64(s.clock.boot()))
-	allowed := s.allowance()
+	rate := s.allowance()
 	for i := range expired {
 		e := &expired[i]
 		// Established or reset in the meantime: it is not ours to report.
@@ -66,11 +66,10 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 			continue
 		}
 		s.produced++
-		if allowed == 0 {
-			h.Lost(ledger.Failed, ledger.RateLimited, 1)
+		if cause, ok := rate.take(e.key.Netns); !ok {
+			h.Lost(ledger.Failed, cause, 1)
 			continue
 		}
-		allowed--
 		h.ConnectionFailed(&connection.Failed{
 			Flow: connection.Flow{
 				Client: addrPort(e.key.Flow.Remote, e.key.Flow.RemotePort),
@@ -110,12 +109,37 @@ func (s *tcSweeper) expired(now int64) ([]halfOpenEntry, error) {
 	return expired, nil
 }
 
-// allowance is the number of records that the rate allows since the last sweep.
-func (s *tcSweeper) allowance() int {
+// allowance is what the rate allows since the last sweep.
+func (s *tcSweeper) allowance() *allowance {
 	now := time.Now()
 	elapsed := now.Sub(s.last)
 	s.last = now
-	return int(float64(s.perSecond) * max(elapsed.Seconds(), 1))
+	return &allowance{
+		own:   s.shares.ownNetNS,
+		limit: int(float64(s.perSecond) * max(elapsed.Seconds(), 1)),
+		taken: make(map[uint32]int),
+	}
+}
+
+// allowance is the records of one sweep, which network namespaces share as they share those
+// of a second: see bpf/failed.h.
+type allowance struct {
+	own        uint32
+	limit, all int
+	taken      map[uint32]int
+}
+
+// take takes one for a namespace, or returns why it gets none.
+func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
+	switch {
+	case a.all >= a.limit:
+		return ledger.RateLimited, false
+	case netns != a.own && a.all >= a.limit-a.limit/4 && a.taken[netns] >= (a.limit+3)/4:
+		return ledger.RateShare, false
+	}
+	a.all++
+	a.taken[netns]++
+	return 0, true
 }
 
 // count adds to the counter of the port. No program writes entries with this

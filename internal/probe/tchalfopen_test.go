@@ -208,6 +208,30 @@ func TestTCHalfOpenMapFull(t *testing.T) {
 	assert.Nil(t, b.failed())
 }
 
+// The records of one sweep are shared as those of a second are.
+func TestTCSweepSharesRecords(t *testing.T) {
+	const perSecond, flooding, attempts, late = 40, tcTestNetNS + 1, 2000, 10
+	b := newTCBench(t, tcConfig(trackHalfOpen, func(c *Config) {
+		c.FailedPerSecond, c.MaxHalfOpen = perSecond, 2*attempts
+	}))
+	var now unix.Timespec
+	require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
+	old := tcHalfOpen{First: uint64(now.Nano() - time.Minute.Nanoseconds())}
+	for netns, n := range map[uint32]int{flooding: attempts, tcTestNetNS: late} {
+		for port := range n {
+			key := tcHalfOpenKey{Netns: netns}
+			key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
+			key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, uint16(1000+port)
+			require.NoError(t, b.maps["half_open_handshakes"].Put(&key, &old))
+		}
+	}
+	h := &recorder{netns: tcTestNetNS}
+	b.sweepHalfOpen(h, func(uint32, uint32) string { return "lo" })
+	assert.Len(t, h.failed, late, "records of the collector's own namespace")
+	assert.Contains(t, h.lost, "failed: kernel namespace_share (1)")
+	assert.EqualValues(t, attempts+late, b.sweptHalfOpen())
+}
+
 func entriesOf(t *testing.T, m *ebpf.Map) int {
 	t.Helper()
 	fill, err := mapFill(m, "")
