@@ -34,8 +34,10 @@ type overflowing struct {
 	count uint64
 	known bool
 	// kept: it is not forgotten when it has no listener.
-	kept  bool
-	doubt int
+	kept bool
+	// hidden: it has listeners that are not here.
+	hidden bool
+	doubt  int
 }
 
 type suspect struct {
@@ -104,6 +106,14 @@ func (o *Overflows) Keep(netns uint32, count uint64) {
 // Doubt tells that there are listeners which nobody opened here.
 func (o *Overflows) Doubt() { o.doubt = doubtful }
 
+// Hide tells that a namespace has a listener for which there is no room here: what the
+// counter grows by can be that one's from now on.
+func (o *Overflows) Hide(netns uint32) {
+	if namespace, ok := o.namespaces[netns]; ok {
+		namespace.hidden = true
+	}
+}
+
 // Look takes a listener's drop counter.
 func (o *Overflows) Look(socket uint64, drops uint32) {
 	if s, ok := o.sockets[socket]; ok {
@@ -140,7 +150,7 @@ func (o *Overflows) Share(netns uint32, count uint64) (Overflow, bool) {
 			wanted++
 		}
 	}
-	doubt := o.doubt > 0 || namespace.doubt > 0
+	doubt := o.doubt > 0 || namespace.doubt > 0 || namespace.hidden
 	switch {
 	case suspects == 1 && !doubt:
 		last.total += grown

@@ -107,6 +107,23 @@ func TestOverflowsInDoubt(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// One for which there is no room may be the one as long as the namespace is here.
+func TestOverflowsOfHiddenListeners(t *testing.T) {
+	t.Parallel()
+	r := newOverflowRig(t, 1)
+	r.Hide(overflowNetNS)
+	r.Hide(overflowNetNS + 1)
+	for i := range uint64(2 * doubtful) {
+		rest, ok := r.pass(101+i, uint32(i+1))
+		assert.True(t, ok)
+		assert.EqualValues(t, 1, rest.N)
+	}
+	of, ok := r.Of(1)
+	assert.True(t, ok)
+	assert.Zero(t, of)
+	assert.Equal(t, []uint32{overflowNetNS}, r.Namespaces())
+}
+
 // What may be of a port that nobody asks for is nothing.
 func TestOverflowsOfSelectedPorts(t *testing.T) {
 	t.Parallel()

@@ -154,7 +154,7 @@ func (d *decoder) process(r *sockProcessRecord) {
 
 func (d *decoder) listen(r *sockListenRecord) {
 	if d.overflowing != nil {
-		d.overflowing.opened(r.Sk, r.Head.Netns, r.Owner.Process.Pid, d.selects(r.Port))
+		d.overflowing.listen(r, d.selects(r.Port))
 	}
 	if r.Port == 0 {
 		d.waitForPort(r)

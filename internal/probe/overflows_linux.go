@@ -23,6 +23,8 @@ import (
 type namespaceOverflows struct {
 	*connection.Overflows
 	own uint32
+	// limit is how many listeners it keeps.
+	limit int
 	// owners are the processes of a namespace's listeners, by socket.
 	owners map[uint32]map[uint64]uint32
 	// netns are the namespaces by socket.
@@ -31,10 +33,11 @@ type namespaceOverflows struct {
 	counts map[uint32]uint64
 }
 
-func newNamespaceOverflows(own uint32, selected bool) *namespaceOverflows {
+func newNamespaceOverflows(own uint32, limit int, selected bool) *namespaceOverflows {
 	o := &namespaceOverflows{
 		Overflows: connection.NewOverflows(),
 		own:       own,
+		limit:     limit,
 		owners:    make(map[uint32]map[uint64]uint32),
 		netns:     make(map[uint64]uint32),
 	}
@@ -43,6 +46,17 @@ func newNamespaceOverflows(own uint32, selected bool) *namespaceOverflows {
 		o.Keep(own, count)
 	}
 	return o
+}
+
+// listen begins to count for a listener, unless its namespace holds its share of them.
+func (o *namespaceOverflows) listen(r *sockListenRecord, wanted bool) {
+	_, known := o.netns[r.Sk]
+	beyondShare := sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT_SHARE
+	if !known && (beyondShare || len(o.netns) >= o.limit) {
+		o.Hide(r.Head.Netns)
+		return
+	}
+	o.opened(r.Sk, r.Head.Netns, r.Owner.Process.Pid, wanted)
 }
 
 // opened begins to count for a listener that a process owns; pid 0 is none.

@@ -231,3 +231,25 @@ func playQueue(orders *json.Decoder, reports *json.Encoder) error {
 		}
 	}
 }
+
+// A namespace beyond its share, and all beyond the limit, take no room.
+func TestOverflowsKeepNoMoreListenersThanTheLimit(t *testing.T) {
+	const own, other, limit = 1, 2, 3
+	o := newNamespaceOverflows(own, limit, false)
+	record := func(socket uint64, netns uint32, followed sockFollowed) *sockListenRecord {
+		r := &sockListenRecord{Sk: socket, Followed: uint8(followed)}
+		r.Head.Netns = netns
+		return r
+	}
+	o.listen(record(1, own, sockFollowedFOLLOWED), true)
+	o.listen(record(2, other, sockFollowedFOLLOWED_NOT_SHARE), true)
+	for socket := range uint64(10) {
+		o.listen(record(10+socket, own, sockFollowedFOLLOWED_NOT), true)
+	}
+	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 11: own}, o.netns)
+	assert.Equal(t, []uint32{own}, o.Namespaces())
+	o.listen(record(1, own, sockFollowedFOLLOWED), true)
+	o.ended(11)
+	o.listen(record(12, own, sockFollowedFOLLOWED_NOT), true)
+	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 12: own}, o.netns)
+}

@@ -82,7 +82,7 @@ func (p *Probe) Start(h Handler) error {
 	p.attachHooks()
 	p.decoder.overflowsCounted = p.attached(overflowAtSYN) && p.attached(overflowAtACK) && p.attached(overflowAtACK6)
 	if p.cfg.Overflows && !p.decoder.overflowsCounted {
-		p.decoder.overflowing = newNamespaceOverflows(netns, p.decoder.selectedPorts != nil)
+		p.decoder.overflowing = newNamespaceOverflows(netns, p.decoder.maxListeners, p.decoder.selectedPorts != nil)
 	}
 	if err := p.startTC(netns); err != nil {
 		return err
