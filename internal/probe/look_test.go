@@ -351,3 +351,22 @@ func dialFrom(listener int, port uint16, from [4]byte) ([]int, error) {
 	_, err = unix.Write(client, []byte{1})
 	return []int{client, server}, err
 }
+
+// A map that could not be read is no map with 0 entries.
+func TestSnapshotLeavesOutMapsThatItCouldNotRead(t *testing.T) {
+	enterNetNS(t)
+	k := startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(c.ExcludeHooks, elementHook) }))
+	s, err := k.probe.Snapshot(func(*connection.Live) {})
+	require.NoError(t, err)
+	all := len(s.Maps)
+	unreadable := []string{"connections", "port_counters"}
+	for _, name := range unreadable {
+		require.NoError(t, k.probe.objects.maps.Maps[name].Close())
+	}
+	s, err = k.probe.Snapshot(func(*connection.Live) {})
+	require.Error(t, err)
+	assert.Len(t, s.Maps, all-len(unreadable))
+	for i := range s.Maps {
+		assert.NotContains(t, unreadable, s.Maps[i].Name)
+	}
+}

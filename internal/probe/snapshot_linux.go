@@ -32,6 +32,9 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	}
 	p.decoder.names.refresh()
 	active, err := p.visitLive(visit)
+	if err == nil { // what was read in part is no number of entries
+		s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
+	}
 	err = errors.Join(err, p.visitQueues(s), p.readLedger(&s.Ledger), p.readPorts(s), p.shares.tidy())
 	if lost := s.Ledger.Lost[ledger.Listener][ledger.RingFull]; lost != p.lostListeners {
 		p.lostListeners = lost
@@ -40,10 +43,13 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 		}
 	}
 	s.Ledger.Active = int64(active)
-	s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
 	for _, name := range []string{"port_counters", "listeners", "listening_ports", "half_open_handshakes"} {
 		fill, fillErr := mapFill(p.objects.maps.Maps[name], name)
-		s.Maps, err = append(s.Maps, fill), errors.Join(err, fillErr)
+		if fillErr != nil {
+			err = errors.Join(err, fillErr)
+			continue
+		}
+		s.Maps = append(s.Maps, fill)
 	}
 	s.Maps = append(s.Maps, MapFill{"records", p.reader.AvailableBytes(), int(p.cfg.RingBytes)})
 	if p.tc != nil {
