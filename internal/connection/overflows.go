@@ -138,17 +138,9 @@ func (o *Overflows) Share(netns uint32, count uint64) (Overflow, bool) {
 	if grown == 0 {
 		return rest, true
 	}
-	var last *suspect
-	suspects, wanted := 0, 0
-	for _, s := range namespace.suspects {
-		if s.cleared() {
-			continue
-		}
-		last = s
-		suspects++
-		if s.wanted {
-			wanted++
-		}
+	last, suspects, wanted := namespace.suspected((*suspect).cleared)
+	if suspects == 0 { // a kernel may not count a listener's drops
+		last, suspects, wanted = namespace.suspected(func(*suspect) bool { return false })
 	}
 	doubt := o.doubt > 0 || namespace.doubt > 0 || namespace.hidden
 	switch {
@@ -161,6 +153,22 @@ func (o *Overflows) Share(netns uint32, count uint64) (Overflow, bool) {
 		rest.N = grown
 		return rest, true
 	}
+}
+
+// suspected are the listeners that are not cleared: one of them, how many there are, and
+// how many the configuration asks for.
+func (n *overflowing) suspected(cleared func(*suspect) bool) (one *suspect, all, wanted int) {
+	for _, s := range n.suspects {
+		if cleared(s) {
+			continue
+		}
+		one = s
+		all++
+		if s.wanted {
+			wanted++
+		}
+	}
+	return one, all, wanted
 }
 
 // cleared: it has dropped nothing.

@@ -52,6 +52,7 @@ func TestOverflows(t *testing.T) {
 		{"read too early, by one pass", [][]uint32{{100, 4, 0}, {104, 4, 1}}, 4, []uint64{0, 0}},
 		{"another, two passes later", [][]uint32{{104, 4, 0}, {104, 4, 0}, {104, 4, 0}, {106, 4, 2}}, 0, []uint64{4, 2}},
 		{"nobody was seen to drop", [][]uint32{{100, 0, 0}, {104, 0, 0}}, 4, []uint64{0, 0}},
+		{"the only listener, and nobody was seen to drop", [][]uint32{{100, 0}, {104, 0}}, 0, []uint64{4}},
 		{"not all were looked at", [][]uint32{{100, 0, 0}, {104, 4}}, 4, []uint64{0, 0}},
 		{"a counter that goes back", [][]uint32{{110, 10}, {5, 10}, {6, 11}}, 0, []uint64{11}},
 		{"drops that wrap", [][]uint32{{100, 1<<32 - 2, 0}, {100, 1<<32 - 2, 0}, {100, 1<<32 - 2, 0}, {104, 2, 0}}, 0, []uint64{4, 0}},
@@ -138,8 +139,12 @@ func TestOverflowsOfSelectedPorts(t *testing.T) {
 	assert.Zero(t, rest.N)
 	of, _ := r.Of(1)
 	assert.EqualValues(t, 2, of)
+	r.pass(104, 3, 1)
+	r.pass(104, 3, 1)
+	_, ok = r.pass(105, 3, 1)
+	assert.False(t, ok, "nobody was seen to drop: any of them may be the one")
 	r.Ended(2)
-	_, ok = r.pass(105, 4)
+	_, ok = r.pass(106, 4)
 	assert.False(t, ok)
 }
 
