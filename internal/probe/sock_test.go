@@ -148,7 +148,7 @@ func setUserTimeout(t *testing.T, c syscall.Conn, d time.Duration) {
 	require.NoError(t, failed)
 }
 
-// balance holds the kernel's side of design.md's identity: what opened or was
+// balance holds the kernel's side of the books' identity: what opened or was
 // adopted has been told of, is open, or is counted as lost.
 func (k *kernel) balance() {
 	k.t.Helper()
