@@ -90,6 +90,18 @@ func (o *namespaceOverflows) ended(socket uint64) uint64 {
 	return o.Ended(socket)
 }
 
+// keepOnly forgets the listeners that were not found: their end was not told.
+func (o *namespaceOverflows) keepOnly(found map[uint64]bool) {
+	if o == nil {
+		return
+	}
+	for socket := range o.netns {
+		if !found[socket] {
+			o.ended(socket)
+		}
+	}
+}
+
 // beginPass reads the counters, before the listeners are looked at.
 func (o *namespaceOverflows) beginPass() {
 	if o == nil {

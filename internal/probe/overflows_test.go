@@ -252,4 +252,21 @@ func TestOverflowsKeepNoMoreListenersThanTheLimit(t *testing.T) {
 	o.ended(11)
 	o.listen(record(12, own, sockFollowedFOLLOWED_NOT), true)
 	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 12: own}, o.netns)
+	o.keepOnly(map[uint64]bool{1: true, 2: true, 12: true})
+	assert.Equal(t, map[uint64]uint32{1: own, 12: own}, o.netns)
+}
+
+// One that no table of listeners has is forgotten when the record of its end was lost.
+func TestOverflowsForgetListenersThatAreNotFound(t *testing.T) {
+	enterNetNS(t)
+	needing(t, "queue")
+	k := startAny(t, testConfig(perNamespace))
+	o := k.probe.decoder.overflowing
+	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 64, true)
+	k.until("the listener", func() bool { return len(k.listeners) > 0 })
+	o.opened(1, k.netns, 0, true)
+	require.NoError(t, k.probe.rescanListeners())
+	assert.NotContains(t, o.netns, uint64(1))
+	assert.Contains(t, o.netns, k.listeners[0].Socket)
+	assert.EqualValues(t, l.port, k.listeners[0].Address.Port())
 }

@@ -250,6 +250,7 @@ func (p *Probe) rescanListeners() error {
 			p.decoder.unlisten(&sockListenRecord{Sk: socket})
 		}
 	}
+	p.decoder.overflowing.keepOnly(found)
 	return nil
 }
 
