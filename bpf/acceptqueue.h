@@ -75,7 +75,7 @@ static __always_inline void turned_away(const struct sock *listener, const struc
 		       flow->local_port, buffer_ifindex(skb), FAILURE_ACCEPT_QUEUE_OVERFLOW);
 }
 
-/* A SYN is about to be looked at, in tcp_conn_request(). */
+/* A SYN arrived, in tcp_conn_request(). */
 static __always_inline void syn_arrived(const struct sock *listener, const struct sk_buff *skb)
 {
 	struct segment segment;

@@ -49,7 +49,7 @@ static __always_inline bool unfinished(int state)
 	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_RECV;
 }
 
-/* The order is design.md's: what was seen happening comes before what is inferred. */
+/* What was seen to happen comes before what is inferred. */
 static __always_inline __u32 close_reason(const struct connection *connection,
 					  const struct sock *sk, int oldstate)
 {

@@ -73,7 +73,8 @@ struct {
 
 /*
  * When the connections map last had no room, boot clock ns; 0 = never: the absence of a
- * connection proves nothing afterwards. Set by whoever finds no room.
+ * connection proves nothing afterwards. Set by whoever finds no room. For what a namespace
+ * has no share for, struct namespace_share has the same.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -85,35 +86,37 @@ struct {
 /* Longer than nearly any connection waits to be accepted, in nanoseconds. */
 #define FULL_MATTERS 60000000000ULL
 
-static __always_inline void note_full(__u64 now)
+/* When a connection of a namespace last got no entry; 0 = never. */
+static __always_inline __u64 last_full(__u32 netns)
 {
-	__u32 zero = 0;
-	__u64 *last = bpf_map_lookup_elem(&connections_full, &zero);
-
-	if (last)
-		*last = now;
-}
-
-static __always_inline __u64 last_full(void)
-{
+	const struct namespace_share *share = bpf_map_lookup_elem(&namespace_rooms, &netns);
 	__u32 zero = 0;
 	const __u64 *last = bpf_map_lookup_elem(&connections_full, &zero);
+	__u64 full = last ? *last : 0;
 
-	return last ? *last : 0;
+	return share && share->refused > full ? share->refused : full;
 }
 
-static __always_inline bool full_lately(__u64 now)
+static __always_inline bool full_lately(__u32 netns, __u64 now)
 {
-	__u64 last = last_full();
+	__u64 last = last_full(netns);
 
 	return last && now - last < FULL_MATTERS;
 }
 
 /* A connection was counted, but there is no entry for it, because of error. */
-static __noinline __attribute__((unused)) void not_followed(long error, __u64 now)
+static __noinline __attribute__((unused)) void not_followed(long error, __u32 netns, __u64 now)
 {
+	struct namespace_share *share = NULL;
+	__u32 zero = 0;
+	__u64 *last;
+
 	ledger_add(error == -EDQUOT ? LEDGER_LOST_SHARE : LEDGER_LOST_MAP_FULL, 1);
-	note_full(now);
+	if (error == -EDQUOT)
+		share = bpf_map_lookup_elem(&namespace_rooms, &netns);
+	last = share ? &share->refused : bpf_map_lookup_elem(&connections_full, &zero);
+	if (last)
+		*last = now;
 }
 
 /* An id is a count, then the CPU, then the space, so that small counts make small numbers. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Attempts that never became a connection: always counted, told of when asked for. */
+/* Attempts that never became a connection: always counted, reported when asked for. */
 #ifndef EBPF_TCP_FAILED_H
 #define EBPF_TCP_FAILED_H
 

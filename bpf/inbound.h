@@ -31,7 +31,7 @@ struct backlogless_key {
 
 /*
  * Addresses of listeners that asked for a backlog of 0; one that takes both families is
- * there by both of its wildcards. User space inserts when it is told of a listener, and
+ * there by both of its wildcards. User space inserts when a listener is reported, and
  * deletes when the last one there is gone. Full: what they accepted before us, or while a
  * hook was missed, is not followed.
  */

@@ -11,7 +11,7 @@
 /*
  * Listening sockets by address. The state hook inserts at LISTEN and deletes at its
  * end, the start-up scan inserts those it finds (BPF_NOEXIST), user space deletes
- * those that ended unseen. Full: the listener is told of as any other, with
+ * those that ended unseen. Full: the listener is reported as any other, with
  * listen_record.followed unset, for which user space counts a loss; its queues are
  * then not reported. Preallocated, about 2 MiB: what a tracing program may allocate
  * (BPF_F_NO_PREALLOC) is not safe in every context before 6.1. Size set at load.

@@ -44,7 +44,7 @@ struct {
 } listening_ports SEC(".maps");
 
 /*
- * Local ports that are looked at: not 0 = somebody listens, and the configuration
+ * Local ports of interest: not 0 = somebody listens, and the configuration
  * selects it. By the port in network byte order, as packets have it. A byte each,
  * because atomic bit operations need 5.12.
  */

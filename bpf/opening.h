@@ -74,7 +74,7 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 	if (error == -EEXIST && forget_stale(key))
 		error = enter_connection(key, connection);
 	if (error) {
-		not_followed(error, connection->opened);
+		not_followed(error, connection->netns, connection->opened);
 		return;
 	}
 	if (emit_open)
@@ -135,14 +135,15 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 	struct connection connection = {};
 	__u64 key = (__u64)sk;
 
-	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) || full_lately(now) ||
+	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) ||
+	    full_lately(connection.netns, now) ||
 	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return;
 	socket_flow_checked(sk, &connection.flow);
 	if (!socket_in_scope(sk) || !flow_selected(&connection.flow))
 		return;
 	connection.opened = now;
-	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	connection.ifindex = socket_ifindex_checked(sk);
 	if (where == ID_LATE)
 		late_handshake(tp, &connection);
@@ -166,18 +167,19 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 }
 
 /*
- * A connection that nobody knows and whose server closes it now: where no hook of accept
- * is to be had, this is where a beginning that was missed is found. Once the map was full,
+ * A connection that nobody knows and whose server closes it now: where accept has no
+ * hook, this is where a beginning that was missed is found. Once the map was full,
  * that a connection is not there proves nothing, however old it is.
  */
 static __noinline void opened_unseen(struct sock *sk)
 {
+	__u32 netns = sk->__sk_common.skc_net.net->ns.inum;
 	struct flow flow = {};
 
-	if (last_full() || !bpf_skc_to_tcp_sock(sk))
+	if (last_full(netns) || !bpf_skc_to_tcp_sock(sk))
 		return;
 	socket_flow(sk, &flow);
-	if (is_inbound(sk, &flow, sk->__sk_common.skc_net.net->ns.inum))
+	if (is_inbound(sk, &flow, netns))
 		opened_late(sk, ID_UNSEEN);
 }
 

@@ -26,7 +26,7 @@ enum record_kind {
 	RECORD_KINDS,
 };
 
-/* Why a connection ended; decided in the kernel, in the order that design.md gives. */
+/* Why a connection ended; decided in the kernel, see close_reason(). */
 enum close_reason {
 	CLOSE_UNKNOWN = 0,
 	CLOSE_CLIENT_FIN, /* the client's FIN came first */
@@ -390,6 +390,7 @@ struct rate {
 struct namespace_share {
 	struct room_counts taken;
 	struct rate failed; /* its records of failed attempts */
+	__u64 refused; /* when a connection of it last got no entry; as connections_full */
 };
 
 /*

@@ -5,7 +5,7 @@
  * Since 6.10 tcp_send_reset tells of the resets that the kernel sends for want of a
  * listener. A firewall's (nftables' "reject with tcp reset") are built elsewhere, look the
  * same, and only TC sees them leave; it sees the kernel's as well. So the tracepoint, which
- * comes first, leaves a note, and TC takes it.
+ * comes first, leaves a note for TC.
  *
  * The note is of the client and of what the reset acknowledges. Neither the local address
  * nor the namespace is in it, for the packet may be of a container, behind DNAT.
@@ -21,9 +21,9 @@ const volatile bool tracepoint_tells_refused;
 #define TOLD_REFUSALS 1024
 
 /*
- * Hashes of refusals that the tracepoint told of; 0 = none. tcp_send_reset writes, TC at
- * egress clears. Another of the same place overwrites: a reset leaves at once, and where TC
- * is not in its way nobody asks.
+ * Hashes of refusals that the tracepoint reported; 0 = none. tcp_send_reset writes, TC at
+ * egress reads. A note stays until another overwrites it: a reset may leave by several
+ * interfaces with programs, as a container's does.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -57,16 +57,13 @@ static __always_inline void note_refusal(const struct flow *flow, __u32 acknowle
 		*note = hash;
 }
 
-/* Whether the tracepoint told of it. */
-static __always_inline bool take_refusal(const struct flow *flow, __u32 acknowledgment)
+/* Whether the tracepoint reported it. */
+static __always_inline bool refusal_noted(const struct flow *flow, __u32 acknowledgment)
 {
 	__u64 hash = refusal_hash(flow, acknowledgment);
-	__u64 *note = refusal_note(hash);
+	const __u64 *note = refusal_note(hash);
 
-	if (!note || *note != hash)
-		return false;
-	*note = 0;
-	return true;
+	return note && *note == hash;
 }
 
 #endif

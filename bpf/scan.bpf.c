@@ -155,7 +155,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 		return;
 	ledger_add(LEDGER_ADOPTED, 1);
 	if (error)
-		not_followed(error, connection->opened);
+		not_followed(error, connection->netns, connection->opened);
 }
 
 SEC("iter/task_file")

@@ -81,6 +81,25 @@ func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 	}
 }
 
+// What one namespace has no share for proves nothing of another.
+func TestSockBeginningMissedBesideAFlood(t *testing.T) {
+	const size = 16
+	enterNetNS(t)
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	k := startProbe(t, testConfig(func(c *Config) { c.MaxConnections = size }))
+	k.without(acceptFeature)
+	flooding := elsewhere(t, func() { open(t, size) })
+	var share sockNamespaceShare
+	require.NoError(t, k.probe.shares.namespaces.Lookup(flooding, &share))
+	require.NotZero(t, share.Refused)
+	client, server := connect(t, l, "127.0.0.1")
+	k.until("open", func() bool { return len(k.opened) == 1 })
+	forgetConnections(t, k)
+	finish(t, server, client)
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	assert.True(t, k.closed[0].Adopted)
+}
+
 // An end that the state hook misses is told when the socket goes, with the reason that
 // what was seen before proves.
 func TestSockEndThatTheStateHookMissed(t *testing.T) {

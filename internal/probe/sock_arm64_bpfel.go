@@ -258,9 +258,10 @@ const (
 )
 
 type sockNamespaceShare struct {
-	_      structs.HostLayout
-	Taken  sockRoomCounts
-	Failed sockRate
+	_       structs.HostLayout
+	Taken   sockRoomCounts
+	Failed  sockRate
+	Refused uint64
 }
 
 type sockOpenRecord struct {

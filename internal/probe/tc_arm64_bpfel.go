@@ -78,9 +78,10 @@ type tcInterfaceSlot struct {
 }
 
 type tcNamespaceShare struct {
-	_      structs.HostLayout
-	Taken  tcRoomCounts
-	Failed tcRate
+	_       structs.HostLayout
+	Taken   tcRoomCounts
+	Failed  tcRate
+	Refused uint64
 }
 
 type tcPortCounterKey struct {
