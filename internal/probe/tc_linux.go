@@ -197,7 +197,7 @@ func (v *tcVantage) follow(watch *tcWatch, done chan<- struct{}) {
 		}
 	})
 	if err != nil {
-		v.logger.Error("interfaces that appear from now on are not looked at", zap.Error(err))
+		v.logger.Error("no longer watching for new interfaces", zap.Error(err))
 	}
 }
 

@@ -203,7 +203,7 @@ func (m *tcNamespaces) enter(other *tcOther) {
 		logger.Debug("looking at packets in a network namespace")
 	} else {
 		if _, known := m.failed[other.inode]; !known {
-			logger.Warn("packets are not looked at in a network namespace", zap.Error(err))
+			logger.Warn("packets of a network namespace are not counted", zap.Error(err))
 		}
 		m.failed[other.inode] = time.Now().Add(tcNamespaceRetry)
 	}

@@ -194,7 +194,7 @@ func (v *tcVantage) enter(i *tcInterface, err error) {
 	// A missing capability is the same for all interfaces: the hooks say so once.
 	var refused *refusal
 	if v.failures[i.index] == nil && !errors.As(err, &refused) {
-		v.logger.Warn("packets of an interface are not looked at, or in one direction only", zap.String("interface", i.name), zap.Error(err))
+		v.logger.Warn("packets of an interface are not counted, or in one direction only", zap.String("interface", i.name), zap.Error(err))
 	}
 	v.failures[i.index] = err
 }
