@@ -20,6 +20,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // fastRequest comes with the SYN.
@@ -201,6 +202,7 @@ func TestSockFastOpenEstablished(t *testing.T) {
 // TestSockFastOpenWithoutBacklog: accepted before it leaves SYN_RECV, so that what else
 // shows a passive open is gone.
 func TestSockFastOpenWithoutBacklog(t *testing.T) {
+	testbed.NeedKernel(t, testbed.FastOpenWithoutBacklog)
 	enterNetNS(t)
 	f := listenFastOpen(t)
 	raw, err := f.SyscallConn()

@@ -23,6 +23,9 @@ const (
 	// when it executes a program.
 	ExecInTimeNamespace = "programs started in a time namespace"
 	MemoryCgroups       = "cgroups with a memory limit"
+	// FastOpenWithoutBacklog: kernels that take a SYN queue of 0 for full answer with a
+	// cookie, and the data of the SYN are lost.
+	FastOpenWithoutBacklog = "TCP Fast Open at a backlog of 0"
 )
 
 // NeedKernel ends the test as not possible here when the kernel was built without a
@@ -39,6 +42,8 @@ func NeedKernel(t testing.TB, facility string) {
 		err = onThread(execInTimeNamespace)
 	case MemoryCgroups:
 		err = findMemoryController()
+	case FastOpenWithoutBacklog:
+		err = InNewNetNS(fastOpenWithoutBacklog)
 	default:
 		t.Fatalf("no facility is called %s", facility)
 	}
