@@ -148,7 +148,7 @@ func TestSockAdoptsWithoutBacklog(t *testing.T) {
 			enterNetNS(t)
 			l := &rawListener{ipv6: test.domain == unix.AF_INET6}
 			l.listenAt(t, test.domain, test.listen, 0)
-			dial(t, atPort(test.dials, l.port))
+			client := dial(t, atPort(test.dials, l.port))
 			server := l.accept(t)
 			// In the queue still, and held by nobody.
 			dial(t, atPort(test.dials, l.port))
@@ -157,6 +157,8 @@ func TestSockAdoptsWithoutBacklog(t *testing.T) {
 			assert.EqualValues(t, 2, s.Ledger.Adopted)
 			assert.Len(t, live, 2)
 			require.NoError(t, unix.Close(server))
+			// Or it may stay in FIN_WAIT2 for a minute.
+			require.NoError(t, unix.Shutdown(client, unix.SHUT_WR))
 			k.until("close", func() bool { return len(k.closed) == 1 })
 			k.balance()
 		})
@@ -282,7 +284,7 @@ func (k *kernel) without(feature string) {
 }
 
 // dial connects and waits for nothing else.
-func dial(t *testing.T, to unix.Sockaddr) {
+func dial(t *testing.T, to unix.Sockaddr) (fd int) {
 	t.Helper()
 	domain := unix.AF_INET
 	if _, ipv6 := to.(*unix.SockaddrInet6); ipv6 {
@@ -292,6 +294,7 @@ func dial(t *testing.T, to unix.Sockaddr) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = unix.Close(fd) })
 	require.NoError(t, unix.Connect(fd, to))
+	return fd
 }
 
 func atPort(to unix.Sockaddr, port uint16) unix.Sockaddr {
