@@ -75,11 +75,12 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// sees waits until the receiver has found that many connections open.
+// sees waits until the receiver has found that many connections open. Before its first
+// snapshot it does not report how many there are.
 func (c *collector) sees(ctx context.Context, connections float64) error {
 	return c.wait(ctx, "aware of all connections", func() (bool, error) {
-		active, err := c.counter("otelcol_ebpf_tcp_connections_active")
-		return active >= connections, err
+		b, err := c.books()
+		return b["connection"].active >= connections, err
 	})
 }
 
