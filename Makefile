@@ -86,7 +86,7 @@ lint: ## go vet, staticcheck, gofumpt, clang-format; other platforms compile
 
 fmt: ## format Go and C
 	@go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -w $$(git ls-files -co --exclude-standard '*.go')
-	@clang-format-19 -i bpf/*.c bpf/*.h
+	@clang-format-19 -i bpf/*/*.c bpf/*/*.h
 
 bench: bench-build ## the figures of docs/performance.md that take less than five minutes (sudo)
 	@$(AS_ROOT) dist/bench/bench

@@ -37,5 +37,5 @@ check "build for arm64" env GOARCH=arm64 go build ./...
 check "staticcheck" go run "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION" \
 	-tags privileged,soak ./...
 check "gofumpt" lists_nothing go run "mvdan.cc/gofumpt@$GOFUMPT_VERSION" -l "${go_files[@]}"
-check "clang-format" clang-format-19 --dry-run -Werror bpf/*.c bpf/*.h
+check "clang-format" clang-format-19 --dry-run -Werror bpf/*/*.c bpf/*/*.h
 exit $status

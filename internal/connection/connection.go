@@ -119,7 +119,7 @@ type Failed struct {
 // tcp.close.reason.
 type CloseReason uint8
 
-// Values match enum close_reason in bpf/records.h; a test in probe holds them together.
+// Values match enum close_reason in bpf/lib/records.h; a test in probe holds them together.
 const (
 	CloseUnknown CloseReason = iota
 	CloseClientFIN
@@ -155,7 +155,7 @@ func (r CloseReason) Orderly() bool { return r == CloseClientFIN || r == CloseSe
 // Failure says why an attempt failed. Its String is the value of error.type.
 type Failure uint8
 
-// Values match enum failure in bpf/records.h.
+// Values match enum failure in bpf/lib/records.h.
 const (
 	FailureOther Failure = iota
 	FailureRefused

@@ -92,7 +92,7 @@ func (c Cause) Reason() string { return causeNames[c].reason }
 type Losses [Events][Causes]int64
 
 // Kernel is the kernel side's own account since the probe started; see enum
-// ledger_entry in bpf/records.h.
+// ledger_entry in bpf/lib/records.h.
 type Kernel struct {
 	// Opened and Adopted count connections; the sum is produced[Connection].
 	Opened, Adopted int64

@@ -8,7 +8,7 @@ package owner
 // tcp.owner.source.
 type Source uint8
 
-// Values match enum owner_source in bpf/records.h; greater is better known.
+// Values match enum owner_source in bpf/lib/records.h; greater is better known.
 const (
 	None Source = iota
 	ByListener

@@ -14,7 +14,7 @@ import (
 )
 
 // backlogless keeps the addresses of listeners that asked for a backlog of 0: what such
-// a listener accepted does not show that it is inbound, see bpf/inbound.h.
+// a listener accepted does not show that it is inbound, see bpf/sock/inbound.h.
 type backlogless struct {
 	addresses *ebpf.Map
 	// total is how many there are, for the kernel side.

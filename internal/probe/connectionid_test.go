@@ -15,7 +15,7 @@ import (
 )
 
 // TestSockConnectionIDs opens connections on every CPU. Each has a number of its own,
-// with the CPU where bpf/connections.h puts it, and small while there are few.
+// with the CPU where bpf/sock/connections.h puts it, and small while there are few.
 func TestSockConnectionIDs(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")

@@ -30,7 +30,7 @@ type way []hook
 
 // hook is one program at one place of the kernel.
 type hook struct {
-	// program is its name in bpf/sock.bpf.c.
+	// program is its name in bpf/sock/sock.bpf.c.
 	program string
 	// kind is how it attaches, at what the kernel calls the place.
 	kind hookKind
@@ -95,7 +95,7 @@ func (k hookKind) attach(at string, p *ebpf.Program) (link.Link, error) {
 
 // function is a kernel function that programs are attached to the entry of.
 type function struct {
-	// program is the first part of a name in bpf/sock.bpf.c: program_fentry and
+	// program is the first part of a name in bpf/sock/sock.bpf.c: program_fentry and
 	// program_kprobe.
 	program, name string
 	argument      argument

@@ -21,7 +21,7 @@ import (
 // whenever it wants to: since 5.14.
 const runHook = "prog_run/syscall"
 
-// runReader hands sockets to a program of bpf/look.bpf.c in a map, and finds there what
+// runReader hands sockets to a program of bpf/sock/look.bpf.c in a map, and finds there what
 // they say.
 type runReader[L any] struct {
 	// name is the program's, batch the map's.

@@ -206,7 +206,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d ends seen", len(k.closed), dialers*each)
-	// Seen on a kernel that hides a process: 0 to 63 of 10,000, see bpf/sock.bpf.c.
+	// Seen on a kernel that hides a process: 0 to 63 of 10,000, see bpf/sock/sock.bpf.c.
 	assert.Greater(t, len(k.closed), dialers*each*98/100)
 }
 

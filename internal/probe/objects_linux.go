@@ -159,7 +159,7 @@ func configureScans(spec *ebpf.CollectionSpec, cfg *Config) error {
 	})
 }
 
-// scopeNumber is enum scope of bpf/scope.h.
+// scopeNumber is enum scope of bpf/lib/scope.h.
 func scopeNumber(scope Scope) uint8 {
 	switch scope {
 	case ScopeHost:

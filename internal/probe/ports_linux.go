@@ -188,7 +188,7 @@ func (l *listeners) close() error {
 
 const portTableSize = 65536
 
-// newPortTable makes an empty table, of the kind that port_tables of bpf/maps.h holds.
+// newPortTable makes an empty table, of the kind that port_tables of bpf/lib/maps.h holds.
 func newPortTable() (*ebpf.Map, error) {
 	return ebpf.NewMap(&ebpf.MapSpec{
 		Name:       "port_table",

@@ -25,7 +25,7 @@ const (
 const tablesPerMap = 4
 
 // roomCapacities are the sizes of the maps that network namespaces share, by enum room
-// of bpf/records.h.
+// of bpf/lib/records.h.
 func roomCapacities(cfg *Config) [sockRoomROOMS]uint32 {
 	either := func(size, otherwise uint32) uint32 {
 		if size == 0 {
@@ -45,7 +45,7 @@ func roomCapacities(cfg *Config) [sockRoomROOMS]uint32 {
 	return capacity
 }
 
-// shares is user space's side of bpf/shares.h: it reports the entries that user space
+// shares is user space's side of bpf/lib/shares.h: it reports the entries that user space
 // deletes, and forgets namespaces that have none any more.
 type shares struct {
 	totals, namespaces, returns *ebpf.Map
@@ -116,7 +116,7 @@ func (s *shares) of(netns uint32) (counts sockRoomCounts, err error) {
 	return counts, err
 }
 
-// mayTake is may_take() of bpf/shares.h.
+// mayTake is may_take() of bpf/lib/shares.h.
 func (s *shares) mayTake(netns uint32, room sockRoom) bool {
 	capacity := s.capacity[room]
 	var totals sockRoomTotals

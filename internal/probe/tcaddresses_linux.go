@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Size and reach of the kernel's table, as in bpf/addresses.h.
+// Size and reach of the kernel's table, as in bpf/tc/addresses.h.
 const (
 	tcAddressProbes = 8
 	tcAddressFactor = 0x9e3779b1
@@ -122,7 +122,7 @@ func (t *tcAddressTable) tellEntered() error {
 	return nil
 }
 
-// prefixKey is the key of local_prefixes in bpf/addresses.h.
+// prefixKey is the key of local_prefixes in bpf/tc/addresses.h.
 func prefixKey(prefix netip.Prefix) []byte {
 	address := prefix.Addr().As16()
 	return append(binary.NativeEndian.AppendUint32(nil, uint32(prefix.Bits())), address[:]...)
@@ -158,7 +158,7 @@ func (t *tcAddressTable) write(place int, address netip.Addr) error {
 	return nil
 }
 
-// tcAddressHash is address_hash of bpf/addresses.h.
+// tcAddressHash is address_hash of bpf/tc/addresses.h.
 func tcAddressHash(address netip.Addr) uint32 {
 	raw := address.As16()
 	hash := binary.NativeEndian.Uint32(raw[0:])

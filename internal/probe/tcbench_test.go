@@ -19,7 +19,7 @@ import (
 )
 
 // BenchmarkTC reports what a packet costs, as a multiple of an empty program and, where
-// there is one, of a program of bpf/reference.bpf.c that does the least there is to do.
+// there is one, of a program of bpf/bench/reference.bpf.c that does the least there is to do.
 // Both are of the same run: all programs take turns, and of each the least of several
 // rounds counts, for the machine does other things.
 //

@@ -16,7 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 )
 
-// tcPortFailed is PORT_FAILED of bpf/records.h.
+// tcPortFailed is PORT_FAILED of bpf/lib/records.h.
 const tcPortFailed = uint8(connection.Failures)
 
 // tcSweeper finds handshakes that took too long. The kernel has no event for that.
@@ -122,7 +122,7 @@ func (s *tcSweeper) allowance() *allowance {
 }
 
 // allowance is the records of one sweep, which network namespaces share as they share those
-// of a second: see bpf/failed.h.
+// of a second: see bpf/lib/failed.h.
 type allowance struct {
 	own        uint32
 	limit, all int

@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// marksInSet is HALF_OPEN_MARKS of bpf/records.h.
+	// marksInSet is HALF_OPEN_MARKS of bpf/lib/records.h.
 	marksInSet = 4
 	// marksPerEntry is how many attempts leave a mark for each that is tracked.
 	marksPerEntry = 2
-	// markOfShare is MARK_OF_SHARE of bpf/halfopen.h.
+	// markOfShare is MARK_OF_SHARE of bpf/lib/halfopen.h.
 	markOfShare = 2
 )
 

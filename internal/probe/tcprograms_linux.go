@@ -30,14 +30,14 @@ func (v *tcVantage) load() error {
 	return v.setLookFurther(false)
 }
 
-// Tables that are variables of the programs, see TABLE in bpf/tc.bpf.c.
+// Tables that are variables of the programs, see TABLE in bpf/tc/tc.bpf.c.
 const (
 	tcPorts      = ".data.ports"
 	tcInterfaces = ".data.interfaces"
 	tcAddresses  = ".data.addresses"
 )
 
-// What look_further of bpf/tc.bpf.c asks for.
+// What look_further of bpf/tc/tc.bpf.c asks for.
 const (
 	tcLookAtAddress uint32 = 1 << iota
 	tcLookAtAll
@@ -74,7 +74,7 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 	return objects, nil
 }
 
-// tcProgram is a program's name in bpf/tc.bpf.c.
+// tcProgram is a program's name in bpf/tc/tc.bpf.c.
 func tcProgram(d tcDirection, begin headers) string {
 	if begin == headersNone {
 		return "tc_" + d.String() + "_l3"

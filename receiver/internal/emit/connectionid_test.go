@@ -12,7 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
-// kernelNumber is what bpf/connections.h makes of a CPU, a place and a count.
+// kernelNumber is what bpf/sock/connections.h makes of a CPU, a place and a count.
 func kernelNumber(cpu, space, count uint64) uint64 { return count<<19 | cpu<<3 | space }
 
 // TestConnectionIDs gives ids to connections of a host with 1,024 CPUs, then to the same

@@ -4,4 +4,4 @@
 // benchmarks only.
 package reference
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -go-package reference -tags linux -target amd64,arm64 -no-global-types Programs ../../../../bpf/reference.bpf.c -- -O2 -g -Wall -Wextra -Werror -mcpu=v3 -I/usr/include/x86_64-linux-gnu -fdebug-compilation-dir=. -ffile-prefix-map=../../../../=
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -go-package reference -tags linux -target amd64,arm64 -no-global-types Programs ../../../../bpf/bench/reference.bpf.c -- -O2 -g -Wall -Wextra -Werror -mcpu=v3 -I../../../../bpf/lib -I../../../../bpf/tc -I/usr/include/x86_64-linux-gnu -fdebug-compilation-dir=. -ffile-prefix-map=../../../../=
