@@ -10,7 +10,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
 var _ probe.Handler = (*handler)(nil)
@@ -24,11 +25,11 @@ type handler struct {
 	ports   portDeltas
 
 	// logs and metrics are nil without a pipeline of that signal.
-	logs    *emit.Logs
-	metrics *emit.Metrics
+	logs    *logrecord.Logs
+	metrics *series.Metrics
 
 	// push hands a batch over; a batch is closed at maxRecords or maxBytes.
-	push                 func(emit.Batch)
+	push                 func(logrecord.Batch)
 	maxRecords, maxBytes int
 	// since is when the first record of the batch came.
 	since time.Time
@@ -74,9 +75,9 @@ func (h *handler) ConnectionClosed(c *connection.Closed) {
 	h.facts++
 	process, source := h.owners.ofConnection(&c.Connection)
 	if h.metrics != nil {
-		series := seriesOf(&c.Connection, process)
-		h.observe(series, &c.Connection, h.tracker.Closed(c))
-		h.metrics.Closed(series, c)
+		key := seriesOf(&c.Connection, process)
+		h.observe(key, &c.Connection, h.tracker.Closed(c))
+		h.metrics.Closed(key, c)
 	}
 	h.account(ledger.Connection, h.logs != nil && h.logs.Closed(c, process, source))
 }
@@ -140,13 +141,13 @@ func (h *handler) live(l *connection.Live) {
 		return
 	}
 	process, _ := h.owners.ofConnection(&l.Connection)
-	series := seriesOf(&l.Connection, process)
-	h.metrics.AddActive(series, 1)
-	h.observe(series, &l.Connection, h.tracker.Live(l))
+	key := seriesOf(&l.Connection, process)
+	h.metrics.AddActive(key, 1)
+	h.observe(key, &l.Connection, h.tracker.Live(l))
 }
 
-func (h *handler) observe(series emit.Series, c *connection.Connection, delta connection.Delta) {
-	h.metrics.IO(series, c.Absent, delta.Received, delta.Transmitted)
+func (h *handler) observe(key series.Key, c *connection.Connection, delta connection.Delta) {
+	h.metrics.IO(key, c.Absent, delta.Received, delta.Transmitted)
 }
 
 // beginPass comes before a look at all open connections.
@@ -179,9 +180,9 @@ func (h *handler) snapshot(s *probe.Snapshot) {
 	}
 	h.observeQueues(s.Queues)
 	for _, o := range s.Overflows {
-		series := emit.Series{NetNS: o.NetNS, Listener: true}
-		h.metrics.BeginOverflows(series)
-		h.metrics.Overflowed(series, o.N)
+		key := series.Key{NetNS: o.NetNS, Listener: true}
+		h.metrics.BeginOverflows(key)
+		h.metrics.Overflowed(key, o.N)
 	}
 }
 
@@ -198,12 +199,12 @@ func (h *handler) beginOpened() {
 	}
 }
 
-func (h *handler) seriesOfPort(netns uint32, port uint16, ipv4 bool) emit.Series {
-	series := emit.Series{NetNS: netns, Port: port, IPv4: ipv4}
+func (h *handler) seriesOfPort(netns uint32, port uint16, ipv4 bool) series.Key {
+	key := series.Key{NetNS: netns, Port: port, IPv4: ipv4}
 	if process := h.owners.ofPort(netns, port); process != nil {
-		series.Workload = process.Workload
+		key.Workload = process.Workload
 	}
-	return series
+	return key
 }
 
 // observeQueues observes the queues of all listeners. A look at one that is not known
@@ -226,20 +227,20 @@ func (h *handler) overflowed(l *connection.Listener, n uint64) {
 	}
 }
 
-func (h *handler) seriesOfListener(l *connection.Listener) emit.Series {
-	series := emit.Series{NetNS: l.NetNS, Port: l.Address.Port(), Listener: true}
+func (h *handler) seriesOfListener(l *connection.Listener) series.Key {
+	key := series.Key{NetNS: l.NetNS, Port: l.Address.Port(), Listener: true}
 	if process := h.owners.ofListener(l); process != nil {
-		series.Workload = process.Workload
+		key.Workload = process.Workload
 	}
-	return series
+	return key
 }
 
 // seriesOf carries the server's port always: an established connection proves that
 // a listener existed, even when it has gone since.
-func seriesOf(c *connection.Connection, process *owner.Process) emit.Series {
-	series := emit.Series{NetNS: c.NetNS, Port: c.Server.Port(), IPv4: c.IPv4()}
+func seriesOf(c *connection.Connection, process *owner.Process) series.Key {
+	key := series.Key{NetNS: c.NetNS, Port: c.Server.Port(), IPv4: c.IPv4()}
 	if process != nil {
-		series.Workload = process.Workload
+		key.Workload = process.Workload
 	}
-	return series
+	return key
 }

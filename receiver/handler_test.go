@@ -18,7 +18,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
 // points are the values of a metric by one attribute of its points.
@@ -193,16 +194,16 @@ func TestMetricsOfPortsAndInterfaces(t *testing.T) {
 }
 
 // testHandler is a handler without goroutines; its batches go to a slice.
-func testHandler(cfg *Config) (*handler, *[]emit.Batch) {
-	var batches []emit.Batch
+func testHandler(cfg *Config) (*handler, *[]logrecord.Batch) {
+	var batches []logrecord.Batch
 	return &handler{
 		books:      &ledger.Ledger{},
 		owners:     newAttribution(cfg.Attribution, cfg.Limits.Listeners, fstest.MapFS{}),
 		tracker:    connection.NewTracker(0),
 		ports:      portDeltas{limit: tablesPerMap * cfg.Limits.PortCounters},
-		logs:       emit.NewLogs(cfg.logsConfig(), emit.LogsOptions{}),
-		metrics:    emit.NewMetrics(cfg.metricsConfig(), emit.MetricsOptions{SeriesLimit: 10}),
-		push:       func(b emit.Batch) { batches = append(batches, b) },
+		logs:       logrecord.New(cfg.logsConfig(), logrecord.Options{}),
+		metrics:    series.New(cfg.metricsConfig(), series.Options{SeriesLimit: 10}),
+		push:       func(b logrecord.Batch) { batches = append(batches, b) },
 		maxRecords: cfg.Batch.MaxRecords,
 		maxBytes:   cfg.Queue.MaxBytes / batchesInQueue,
 	}, &batches
@@ -218,7 +219,7 @@ func closedConnection(ref owner.Ref) *connection.Closed {
 	}
 }
 
-func record(t *testing.T, h *handler, batches *[]emit.Batch) plog.LogRecord {
+func record(t *testing.T, h *handler, batches *[]logrecord.Batch) plog.LogRecord {
 	t.Helper()
 	h.flush()
 	require.NotEmpty(t, *batches)
@@ -331,7 +332,7 @@ func BenchmarkConnectionClosed(b *testing.B) {
 	for name, logs := range map[string]bool{"logs and metrics": true, "metrics": false} {
 		b.Run(name, func(b *testing.B) {
 			h, _ := testHandler(createDefaultConfig())
-			h.push = func(emit.Batch) {}
+			h.push = func(logrecord.Batch) {}
 			if !logs {
 				h.logs = nil
 			}

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/queue"
 )
 
@@ -35,7 +35,7 @@ type logSender struct {
 	retry  configretry.BackOffConfig
 	report *receiverhelper.ObsReport
 	books  *ledger.Ledger
-	queue  *queue.Queue[emit.Batch]
+	queue  *queue.Queue[logrecord.Batch]
 	warn   *limitedWarning
 	// stopping is closed when the receiver shuts down: waiting retries try at once.
 	stopping <-chan struct{}
@@ -49,7 +49,7 @@ type logSender struct {
 }
 
 // push queues a batch, or counts it as lost.
-func (s *logSender) push(batch emit.Batch) {
+func (s *logSender) push(batch logrecord.Batch) {
 	if !s.queue.Push(batch, batch.Bytes) {
 		s.lose(batch.Counts, ledger.QueueFull)
 	}
@@ -68,7 +68,7 @@ func (s *logSender) run(ctx context.Context) {
 	}
 }
 
-func (s *logSender) send(ctx context.Context, batch *emit.Batch) {
+func (s *logSender) send(ctx context.Context, batch *logrecord.Batch) {
 	if !s.begin(batch.Counts) {
 		return
 	}
@@ -239,7 +239,7 @@ func countEvents(logs plog.Logs) counts {
 	for _, resource := range logs.ResourceLogs().All() {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
-				if e, ok := emit.EventOf(record.EventName()); ok {
+				if e, ok := logrecord.EventOf(record.EventName()); ok {
 					c[e]++
 				}
 			}

@@ -24,14 +24,15 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
 // replayed is the number of records of one round, from as many clients.
 const replayed = 4000
 
 // BenchmarkPath is the whole way of a record: from the raw bytes of the ring buffer
-// through decoder, domain and emit to a consumer that discards. Each round is followed
+// through decoder, domain and log record or series to a consumer that discards. Each round is followed
 // by one that only builds the same records out of constants, batches included; x-bare
 // is the median of the ratios of the two, by CPU time of the process, which the
 // collector's garbage is part of.
@@ -100,12 +101,12 @@ func newWay(b *testing.B) *way {
 		books:      books,
 		owners:     newAttribution(cfg.Attribution, cfg.Limits.Listeners, root),
 		tracker:    connection.NewTracker(cfg.Limits.Connections),
-		logs:       emit.NewLogs(cfg.logsConfig(), emit.LogsOptions{HostName: "web-1"}),
-		metrics:    emit.NewMetrics(cfg.metricsConfig(), emit.MetricsOptions{SeriesLimit: cfg.Limits.Series}),
+		logs:       logrecord.New(cfg.logsConfig(), logrecord.Options{HostName: "web-1"}),
+		metrics:    series.New(cfg.metricsConfig(), series.Options{SeriesLimit: cfg.Limits.Series}),
 		maxRecords: cfg.Batch.MaxRecords,
 		maxBytes:   cfg.Queue.MaxBytes / batchesInQueue,
 	}
-	h.push = func(batch emit.Batch) {
+	h.push = func(batch logrecord.Batch) {
 		sender.push(batch)
 		queued, done, _ := sender.queue.Pop()
 		sender.send(context.Background(), &queued)
@@ -142,7 +143,7 @@ func (w *way) first(b *testing.B) map[string]pcommon.ValueType {
 	push := w.handler.push
 	defer func() { w.handler.push = push }()
 	var shapes []map[string]pcommon.ValueType
-	w.handler.push = func(batch emit.Batch) {
+	w.handler.push = func(batch logrecord.Batch) {
 		require.Equal(b, 3, batch.Logs.ResourceLogs().Len(), "one per container")
 		shapes = append(shapes, shape(batch.Logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)))
 		push(batch)

@@ -15,9 +15,10 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/emit"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/queue"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
 const (
@@ -65,7 +66,7 @@ func newPipeline(r *tcpReceiver, k kernel) (*pipeline, error) {
 		maxRecords: r.cfg.Batch.MaxRecords,
 		maxBytes:   r.cfg.Queue.MaxBytes / batchesInQueue,
 	}
-	last, series := &atomic.Pointer[probe.Snapshot]{}, &atomic.Int64{}
+	last, seriesCount := &atomic.Pointer[probe.Snapshot]{}, &atomic.Int64{}
 	publish := func(time.Time) {}
 	hostName, err := os.Hostname()
 	if err != nil {
@@ -74,16 +75,16 @@ func newPipeline(r *tcpReceiver, k kernel) (*pipeline, error) {
 	if r.logs != nil {
 		p.logs = newLogSender(r, report, p.stop)
 		h.push = p.logs.push
-		h.logs = emit.NewLogs(r.cfg.logsConfig(), emit.LogsOptions{
+		h.logs = logrecord.New(r.cfg.logsConfig(), logrecord.Options{
 			HostName: hostName,
 			OwnNetNS: k.OwnNetNS(),
-			Instance: emit.NewInstance(),
+			Instance: logrecord.NewInstance(),
 			Version:  r.set.BuildInfo.Version,
 		})
 	}
 	if r.metrics != nil {
 		p.metrics = newMetricSender(r, report)
-		h.metrics = emit.NewMetrics(r.cfg.metricsConfig(), emit.MetricsOptions{
+		h.metrics = series.New(r.cfg.metricsConfig(), series.Options{
 			HostName:    hostName,
 			OwnNetNS:    k.OwnNetNS(),
 			Version:     r.set.BuildInfo.Version,
@@ -95,7 +96,7 @@ func newPipeline(r *tcpReceiver, k kernel) (*pipeline, error) {
 		publish = func(now time.Time) {
 			limit.check(h.metrics.Refused())
 			p.metrics.latest.Put(h.metrics.Snapshot(now))
-			series.Store(int64(h.metrics.SeriesCount()))
+			seriesCount.Store(int64(h.metrics.SeriesCount()))
 		}
 	}
 	p.drain = &drain{
@@ -115,7 +116,7 @@ func newPipeline(r *tcpReceiver, k kernel) (*pipeline, error) {
 		receiver:    r.set.ID,
 		books:       r.books,
 		last:        last,
-		series:      series,
+		series:      seriesCount,
 		seriesLimit: r.cfg.Limits.Series,
 		logs:        p.logs,
 	}).register(r.set.TelemetrySettings)
@@ -131,7 +132,7 @@ func newLogSender(r *tcpReceiver, report *receiverhelper.ObsReport, stopping <-c
 		retry:    r.cfg.Retry,
 		report:   report,
 		books:    r.books,
-		queue:    queue.New[emit.Batch](r.cfg.Queue.MaxBytes),
+		queue:    queue.New[logrecord.Batch](r.cfg.Queue.MaxBytes),
 		warn:     &limitedWarning{logger: r.set.Logger},
 		stopping: stopping,
 		finished: make(chan struct{}),

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package facttest holds facts for the tests of what is made of them, and what those tests
+// check in common.
+package facttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// OwnNetNS is the host's network namespace in the tests.
+const OwnNetNS = 4026531840
+
+// Epoch is when the tests' facts begin, in 2026.
+const Epoch = 1_772_000_000_000_000_000
+
+// Clock is the tests' clock.
+func Clock() time.Time { return time.Unix(0, Epoch+10e9) }
+
+// Flow is over IPv4.
+func Flow() connection.Flow {
+	return connection.Flow{
+		Client: netip.MustParseAddrPort("10.0.0.2:51234"),
+		Server: netip.MustParseAddrPort("10.0.0.1:80"),
+	}
+}
+
+// Flow6 is over IPv6.
+func Flow6() connection.Flow {
+	return connection.Flow{
+		Client: netip.MustParseAddrPort("[2001:db8::2]:51234"),
+		Server: netip.MustParseAddrPort("[2001:db8::1]:443"),
+	}
+}
+
+// Connection has everything that one can have.
+func Connection() connection.Connection {
+	return connection.Connection{
+		ID: 7<<19 | 1023<<3, Flow: Flow(), NetNS: OwnNetNS, Interface: "eth0",
+		Opened: Epoch, Accept: 40_000, HandshakeRTT: 310, Handshake: 310, Adopted: true, MPTCP: true,
+	}
+}
+
+// Opened is one of Connection.
+func Opened() *connection.Opened {
+	return &connection.Opened{Connection: Connection()}
+}
+
+// Closed is one of Connection, reset by its client.
+func Closed() *connection.Closed {
+	return &connection.Closed{
+		Connection: Connection(),
+		Counters: connection.Counters{
+			ReceivedBytes: 73, TransmittedBytes: 850, ReceivedSegments: 6,
+			TransmittedSegments: 5, Retransmits: 1, OutOfOrder: 2,
+			SmoothedRTT: 305, MinRTT: 290,
+		},
+		Time:   Epoch + 12_345_678,
+		Reason: connection.CloseClientReset,
+	}
+}
+
+// Failed was refused.
+func Failed() *connection.Failed {
+	return &connection.Failed{
+		Flow: Flow6(), Time: Epoch + 5e9, NetNS: OwnNetNS, Interface: "eth0",
+		Type: connection.FailureRefused,
+	}
+}
+
+// Packet is a malformed SYN-ACK.
+func Packet() *packet.Packet {
+	return &packet.Packet{
+		Flow: Flow(), Time: Epoch + 1e9, NetNS: OwnNetNS, Interface: "eth0",
+		Flags: 0x12, Length: 74, Payload: 0, Sequence: 4_000_000_000,
+		Acknowledgment: 17, Window: 65535, Malformed: packet.TCPFlags,
+		Options: []byte{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7},
+	}
+}
+
+// Process runs nginx in a pod.
+func Process() *owner.Process {
+	return &owner.Process{
+		Key: owner.Key{PID: 123, Start: 5},
+		Workload: &owner.Workload{
+			Executable: "nginx",
+			Container: owner.Container{
+				ID:     "3f4c9d1e5b7a4f0f8a6d2c1b0e9f8a7d6c5b4a39281706f5e4d3c2b1a0f9e8d7",
+				PodUID: "5a1f0c3e-8b2d-4e6f-9a7c-0d1e2f3a4b5c",
+			},
+		},
+	}
+}
+
+// Golden compares JSON with a file of testdata.
+func Golden(t *testing.T, name string, marshalled []byte, err error) {
+	t.Helper()
+	require.NoError(t, err)
+	var got bytes.Buffer
+	require.NoError(t, json.Indent(&got, marshalled, "", "  "))
+	got.WriteByte('\n')
+	file := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(file, got.Bytes(), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got.String(), "run the test with -update when this is intended")
+}

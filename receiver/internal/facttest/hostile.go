@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facttest
+
+import (
+	"reflect"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
+)
+
+// Hostile is what a name of an interface, process or file can be, and worse.
+const Hostile = "e\xff\nFORGED \x1b[2J\a\x00\u009b\u202e\u2028"
+
+// Poison sets every string of a fact, so that one that is added later is tested, too.
+func Poison[T any](fact *T) *T {
+	poisonValue(reflect.ValueOf(fact).Elem())
+	return fact
+}
+
+func poisonValue(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(Hostile)
+	case reflect.Pointer:
+		if !v.IsNil() {
+			poisonValue(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				poisonValue(v.Field(i))
+			}
+		}
+	}
+}
+
+// RequireHarmless fails where a receiver would refuse the message, which is one that
+// checks UTF-8 as proto3 demands, or where a string could do something to its reader.
+func RequireHarmless(t *testing.T, raw []byte, message proto.Message) {
+	t.Helper()
+	require.NoError(t, proto.Unmarshal(raw, message))
+	eachString(message.ProtoReflect(), func(s string) {
+		require.LessOrEqual(t, len(s), 2*clean.MaxBytes, "%q is too long", s)
+		for _, r := range s {
+			require.True(t, unicode.IsPrint(r), "%q is in %q", r, s)
+		}
+	})
+}
+
+func eachString(message protoreflect.Message, visit func(string)) {
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		one := func(value protoreflect.Value) {
+			switch field.Kind() {
+			case protoreflect.StringKind:
+				visit(value.String())
+			case protoreflect.MessageKind:
+				eachString(value.Message(), visit)
+			}
+		}
+		if !field.IsList() {
+			one(value)
+			return true
+		}
+		for i := range value.List().Len() {
+			one(value.List().Get(i))
+		}
+		return true
+	})
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logrecord
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+const benchBatch = 1000
+
+// BenchmarkClosed is the cost of a close record, batches included.
+func BenchmarkClosed(b *testing.B) {
+	l := New(metadata.DefaultLogsBuilderConfig(), Options{HostName: "web-1"})
+	c, p := facttest.Closed(), facttest.Process()
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Closed(c, p, owner.ByAcceptor)
+		if l.Len() == benchBatch {
+			l.Take()
+		}
+	}
+}
+
+// TestClosedAllocates holds a close record to the allocations that pdata needs itself:
+// the record, its attributes, and each value and the body once. Text shares one for many
+// records.
+func TestClosedAllocates(t *testing.T) {
+	l := New(metadata.DefaultLogsBuilderConfig(), Options{HostName: "web-1"})
+	c, p := facttest.Closed(), facttest.Process()
+	l.Closed(c, p, owner.ByAcceptor)
+	needed := 3 + float64(single(t, l.Take()).Attributes().Len())
+	ours := testing.AllocsPerRun(10, func() {
+		for range benchBatch {
+			l.Closed(c, p, owner.ByAcceptor)
+		}
+		l.Take()
+	})
+	require.LessOrEqual(t, ours/benchBatch, needed+0.1)
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logrecord
+
+import (
+	"strconv"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+)
+
+// endpoints are where the two addresses are within a body.
+type endpoints struct{ client, server span }
+
+// begin writes what all bodies begin with.
+func (l *Logs) begin(event string, flow *connection.Flow) ([]byte, endpoints) {
+	var at endpoints
+	line := append(append(l.line[:0], event...), ' ')
+	line, at.client = appendEndpoint(line, flow.Client)
+	line, at.server = appendEndpoint(append(line, " -> "...), flow.Server)
+	return line, at
+}
+
+func (l *Logs) appendProcess(line []byte, p *owner.Process) []byte {
+	if p == nil || p.PID == 0 {
+		return line
+	}
+	name := l.executable(p)
+	if name == "" {
+		name = "?"
+	}
+	line = append(append(append(line, ' '), name...), '[')
+	return append(strconv.AppendUint(line, uint64(p.PID), 10), ']')
+}
+
+func putFlow(row *row, flow *connection.Flow, at endpoints, body, name string) {
+	if flow.Client.IsValid() {
+		row.str(attrClientAddress, at.client.of(body))
+		row.int(attrClientPort, int64(flow.Client.Port()))
+	}
+	if flow.Server.IsValid() {
+		row.str(attrServerAddress, at.server.of(body))
+		row.int(attrServerPort, int64(flow.Server.Port()))
+		row.str(attrNetworkType, declared.NetworkType(flow.IPv4()))
+	}
+	row.str(attrTransport, declared.TransportTCP)
+	if name != "" {
+		row.str(attrInterface, clean.String(name))
+	}
+}
+
+func (l *Logs) putOwner(row *row, p *owner.Process, source owner.Source) {
+	if p == nil {
+		return
+	}
+	// Without attribution::process only the container is known.
+	if p.PID != 0 {
+		row.int(attrPID, int64(p.PID))
+	}
+	if name := l.executable(p); name != "" {
+		row.str(attrExecutable, name)
+	}
+	if name := source.String(); name != "" {
+		row.str(attrOwnerSource, name)
+	}
+}
+
+func container(p *owner.Process) owner.Container {
+	if p == nil || p.Workload == nil {
+		return owner.Container{}
+	}
+	return p.Container
+}
+
+// executable is its clean name. Most records are of the same few workloads, which are
+// one pointer each.
+func (l *Logs) executable(p *owner.Process) string {
+	switch p.Workload {
+	case nil:
+		return ""
+	case l.lastWorkload:
+	default:
+		l.lastWorkload, l.lastExecutable = p.Workload, clean.String(p.Executable)
+	}
+	return l.lastExecutable
+}
+
+func seconds(nanoseconds int64) float64 { return float64(nanoseconds) / 1e9 }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logrecord
+
+import (
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+)
+
+// Packet appends a record of a selected packet and reports whether it did. The
+// process may be nil.
+func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Source) bool {
+	if !l.events.TCPServerPacket.Enabled {
+		return false
+	}
+	malformed := p.Malformed.String()
+	record, ok := l.add(l.resources.Origin(container(process), p.NetNS), header{
+		event: declared.EventPacket, time: p.Time, failed: malformed != "", account: ledger.Packet,
+	})
+	if !ok {
+		return false
+	}
+	flags := p.Flags.Names()
+	line, at := l.begin(declared.EventPacket, &p.Flow)
+	body := l.body(record, appendPacket(line, p, flags, malformed))
+
+	row := &l.row
+	putFlow(row, &p.Flow, at, body, p.Interface)
+	l.putOwner(row, process, source)
+	row.str(attrIODirection, declared.IODirection(p.Egress))
+	row.int(attrNetNS, int64(p.NetNS))
+	row.int(attrSequence, int64(p.Sequence))
+	row.int(attrAcknowledgment, int64(p.Acknowledgment))
+	row.int(attrWindow, int64(p.Window))
+	row.int(attrPacketSize, int64(p.Length))
+	row.int(attrPayloadSize, int64(p.Payload))
+	if malformed != "" {
+		row.str(attrMalformed, malformed)
+	}
+	record.Attributes().EnsureCapacity(l.row.len() + 2) // what follows has room
+	attributes := l.finish(record)
+	names := attributes.PutEmptySlice(declared.KeyFlags)
+	names.EnsureCapacity(len(flags))
+	l.bytes += attributeBytes * (2 + len(flags))
+	for _, name := range flags {
+		names.AppendEmpty().SetStr(name)
+	}
+	l.putOptions(attributes, p.Options)
+	return true
+}
+
+func (l *Logs) putOptions(attributes pcommon.Map, raw []byte) {
+	if len(raw) == 0 {
+		return
+	}
+	options := attributes.PutEmptySlice(declared.KeyOptions)
+	for option := range packet.Options(raw) {
+		written := option.AppendText(l.line[:0])
+		options.AppendEmpty().SetStr(l.text.add(written))
+		l.bytes += len(written) + attributeBytes
+	}
+}
+
+func appendPacket(line []byte, p *packet.Packet, flags []string, malformed string) []byte {
+	line = append(append(line, ' '), declared.IODirection(p.Egress)...)
+	for i, name := range flags {
+		separator := byte('|')
+		if i == 0 {
+			separator = ' '
+		}
+		line = append(append(line, separator), name...)
+	}
+	line = appendBytes(line, "payload", uint64(p.Payload))
+	if malformed != "" {
+		line = append(append(line, " malformed="...), malformed...)
+	}
+	return line
+}

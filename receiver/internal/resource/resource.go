@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package resource tells where a fact is from, and makes the resource that shows it. Log
+// records and metrics share it.
+package resource
+
+import (
+	"path"
+	"strconv"
+
+	"go.opentelemetry.io/collector/filter"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// Origin is where a fact is from, which its resource shows: a container; where none is
+// known a network namespace, unless that is the host's; else the host. Whoever may make
+// a user namespace may listen at any port and address in a network namespace of his own,
+// so what happens there is never the host's.
+type Origin struct {
+	owner.Container
+	// NetNS is the inode number; 0 with a container, and on the host.
+	NetNS uint32
+}
+
+// Builder makes the resource of an origin, as resource_attributes configures it.
+type Builder struct {
+	config           metadata.ResourceAttributesConfig
+	hostName         string
+	ownNetNS         uint32
+	include, exclude map[string]filter.Filter
+}
+
+// Filters are the two lists of one resource attribute that apply to a signal.
+type Filters func(metadata.ResourceAttributeConfig) (include, exclude []filter.Config)
+
+// EventFilters are those of log records.
+func EventFilters(c metadata.ResourceAttributeConfig) (include, exclude []filter.Config) {
+	return c.EventsInclude, c.EventsExclude
+}
+
+// MetricFilters are those of data points.
+func MetricFilters(c metadata.ResourceAttributeConfig) (include, exclude []filter.Config) {
+	return c.MetricsInclude, c.MetricsExclude
+}
+
+// NewBuilder makes a Builder. The filters have to be valid.
+func NewBuilder(config metadata.ResourceAttributesConfig, hostName string, ownNetNS uint32, of Filters) *Builder {
+	b := &Builder{
+		config:   config,
+		hostName: clean.String(hostName),
+		ownNetNS: ownNetNS,
+		include:  map[string]filter.Filter{},
+		exclude:  map[string]filter.Filter{},
+	}
+	for name, attribute := range map[string]metadata.ResourceAttributeConfig{
+		"container.id":            config.ContainerID,
+		"host.name":               config.HostName,
+		"k8s.pod.uid":             config.K8sPodUID,
+		"service.instance.id":     config.ServiceInstanceID,
+		"tcp.container.delegated": config.TCPContainerDelegated,
+	} {
+		include, exclude := of(attribute)
+		if len(include) > 0 {
+			b.include[name] = filter.CreateFilter(include)
+		}
+		if len(exclude) > 0 {
+			b.exclude[name] = filter.CreateFilter(exclude)
+		}
+	}
+	return b
+}
+
+// OwnNetNS is the network namespace that is the host's.
+func (b *Builder) OwnNetNS() uint32 { return b.ownNetNS }
+
+// Origin is the origin of a fact about a container, if one is known, and a network namespace.
+func (b *Builder) Origin(c owner.Container, netns uint32) Origin {
+	if c.ID != "" || netns == b.ownNetNS {
+		netns = 0
+	}
+	return Origin{Container: c, NetNS: netns}
+}
+
+// Build makes the resource, and reports whether the filters let it through.
+func (b *Builder) Build(from Origin) (pcommon.Resource, bool) {
+	from = b.Visible(from)
+	c := from.Container
+	builder := metadata.NewResourceBuilder(b.config)
+	if b.hostName != "" {
+		builder.SetHostName(b.hostName)
+	}
+	instance := b.instance(from.NetNS)
+	if c.ID != "" {
+		builder.SetContainerID(c.ID)
+		instance = c.ID
+	}
+	if c.PodUID != "" {
+		builder.SetK8sPodUID(c.PodUID)
+	}
+	if c.Delegated {
+		builder.SetTCPContainerDelegated(true)
+	}
+	if instance != "" {
+		builder.SetServiceInstanceID(instance)
+	}
+	resource := builder.Emit()
+	return resource, b.allows(resource)
+}
+
+// instance is service.instance.id where no container is known.
+func (b *Builder) instance(netns uint32) string {
+	if netns == 0 {
+		return b.hostName
+	}
+	return path.Join(b.hostName, "netns", strconv.FormatUint(uint64(netns), 10))
+}
+
+func (b *Builder) allows(resource pcommon.Resource) bool {
+	for name, include := range b.include {
+		if value, ok := resource.Attributes().Get(name); ok && !include.Matches(value.AsString()) {
+			return false
+		}
+	}
+	for name, exclude := range b.exclude {
+		if value, ok := resource.Attributes().Get(name); ok && exclude.Matches(value.AsString()) {
+			return false
+		}
+	}
+	return true
+}
+
+// Visible leaves of an origin what its resource shows: origins that differ in nothing
+// else have to share their series.
+func (b *Builder) Visible(from Origin) Origin {
+	c := &from.Container
+	if !b.config.ContainerID.Enabled && !b.config.ServiceInstanceID.Enabled {
+		c.ID = ""
+	}
+	if !b.config.K8sPodUID.Enabled {
+		c.PodUID = ""
+	}
+	if !b.config.TCPContainerDelegated.Enabled || c.ID == "" && c.PodUID == "" {
+		c.Delegated = false
+	}
+	if !b.config.ServiceInstanceID.Enabled {
+		from.NetNS = 0
+	}
+	from.Container = cleaned(*c)
+	return from
+}
+
+func cleaned(c owner.Container) owner.Container {
+	c.ID, c.PodUID = clean.String(c.ID), clean.String(c.PodUID)
+	return c
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package series
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// BenchmarkMetricsClosed is what a closed connection costs the series.
+func BenchmarkMetricsClosed(b *testing.B) {
+	m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: 2000})
+	s, c := Key{Port: 80, IPv4: true, Workload: facttest.Process().Workload}, facttest.Closed()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.AddCount(s, connection.Opens, "", 1)
+		m.IO(s, 0, c.ReceivedBytes, c.TransmittedBytes)
+		m.Closed(s, c)
+	}
+}
+
+// BenchmarkSnapshot makes the data points of as many series as the default allows.
+func BenchmarkSnapshot(b *testing.B) {
+	m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: 2000})
+	for i := range 2000 {
+		workload := &owner.Workload{Container: owner.Container{ID: fmt.Sprint("container", i%100)}}
+		s := Key{Port: uint16(i), Workload: workload}
+		m.AddCount(s, connection.Opens, "", 1)
+		m.IO(s, 0, 1, 1)
+		m.Closed(s, facttest.Closed())
+		m.AddCount(s, connection.Retransmits, "", 1)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Snapshot(time.Unix(0, facttest.Epoch))
+	}
+}
+
+// BenchmarkSeriesMemory tells what a series takes, by kind: while it is kept, and once
+// more as a data point from a snapshot until the consumer has it.
+func BenchmarkSeriesMemory(b *testing.B) {
+	const limit = 2000
+	for _, kind := range []struct {
+		name string
+		feed func(*Metrics, Key)
+	}{
+		{"counter", func(m *Metrics, s Key) { m.AddCount(s, connection.Opens, "", 1) }},
+		{"histogram", func(m *Metrics, s Key) {
+			c := facttest.Closed()
+			c.SmoothedRTT, c.Handshake, c.Accept = 0, 0, 0
+			m.Closed(s, c)
+		}},
+	} {
+		b.Run(kind.name, func(b *testing.B) {
+			var kept, sent uint64
+			for b.Loop() {
+				before := heap()
+				m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: limit})
+				for i := range limit {
+					workload := &owner.Workload{Executable: "server", Container: owner.Container{ID: fmt.Sprint("container", i%100)}}
+					kind.feed(m, Key{Port: uint16(i), Workload: workload})
+				}
+				filled := heap()
+				data := m.Snapshot(time.Unix(0, facttest.Epoch))
+				kept, sent = kept+filled-before, sent+heap()-filled
+				require.Equal(b, limit, m.SeriesCount())
+				require.Len(b, data, 1)
+				require.Equal(b, limit, data[0].DataPointCount())
+			}
+			b.ReportMetric(float64(kept)/float64(b.N)/limit, "B/series")
+			b.ReportMetric(float64(sent)/float64(b.N)/limit, "B/point")
+		})
+	}
+}
+
+// heap is what is in use after everything else was collected.
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package series
+
+import (
+	"math"
+	"slices"
+
+	"go.opentelemetry.io/collector/pdata/pmetric"
+)
+
+// bounds of explicit histograms in seconds, each the upper and inclusive end of a
+// bucket.
+func bounds(m metric) []float64 {
+	switch m {
+	case metricRTT, metricHandshake:
+		return []float64{
+			50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3,
+			0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+		}
+	case metricAccept:
+		return []float64{
+			10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3,
+			25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+		}
+	case metricDuration:
+		return []float64{
+			1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+			30, 60, 300, 900, 3600,
+		}
+	default:
+		return nil
+	}
+}
+
+// distribution is a cumulative histogram; exponential is nil in an explicit one.
+type distribution struct {
+	count       uint64
+	sum         float64
+	bounds      []float64
+	buckets     []uint64
+	exponential *exponential
+}
+
+func newDistribution(bounds []float64, asExponential bool) *distribution {
+	if asExponential {
+		return &distribution{exponential: &exponential{scale: maxScale}}
+	}
+	return &distribution{bounds: bounds, buckets: make([]uint64, len(bounds)+1)}
+}
+
+func (d *distribution) record(value float64) {
+	d.count++
+	d.sum += value
+	if d.exponential != nil {
+		d.exponential.record(value)
+		return
+	}
+	bucket, _ := slices.BinarySearch(d.bounds, value)
+	d.buckets[bucket]++
+}
+
+func (d *distribution) fillExplicit(point pmetric.HistogramDataPoint) {
+	point.SetCount(d.count)
+	point.SetSum(d.sum)
+	point.ExplicitBounds().FromRaw(d.bounds)
+	point.BucketCounts().FromRaw(d.buckets)
+}
+
+func (d *distribution) fillExponential(point pmetric.ExponentialHistogramDataPoint) {
+	e := d.exponential
+	point.SetCount(d.count)
+	point.SetSum(d.sum)
+	point.SetScale(int32(e.scale))
+	point.SetZeroCount(e.zero)
+	point.Positive().SetOffset(int32(e.offset))
+	point.Positive().BucketCounts().FromRaw(e.buckets)
+}
+
+const (
+	// maxScale is the finest resolution, a factor of 2^(2^-20) per bucket.
+	maxScale = 20
+	// maxBuckets bounds the memory; what does not fit makes all buckets coarser.
+	maxBuckets = 160
+)
+
+// exponential holds values that are not negative in buckets of equal ratio: bucket i
+// is (base^i, base^(i+1)] with base 2^(2^-scale), as OpenTelemetry defines it.
+type exponential struct {
+	scale   int
+	zero    uint64
+	offset  int
+	buckets []uint64
+}
+
+func (e *exponential) record(value float64) {
+	if value <= 0 {
+		e.zero++
+		return
+	}
+	index := bucketIndex(value, e.scale)
+	if len(e.buckets) == 0 {
+		e.offset, e.buckets = index, []uint64{1}
+		return
+	}
+	low, high := min(index, e.offset), max(index, e.offset+len(e.buckets)-1)
+	coarser := 0
+	for high-low >= maxBuckets {
+		low, high = low>>1, high>>1
+		coarser++
+	}
+	e.downscale(coarser)
+	e.cover(low, high)
+	e.buckets[index>>coarser-e.offset]++
+}
+
+// downscale merges 2^by neighbours at a time.
+func (e *exponential) downscale(by int) {
+	if by == 0 {
+		return
+	}
+	offset := e.offset >> by
+	for i, count := range e.buckets {
+		to := (e.offset+i)>>by - offset
+		if to != i {
+			e.buckets[i] = 0
+			e.buckets[to] += count
+		}
+	}
+	last := (e.offset+len(e.buckets)-1)>>by - offset
+	e.buckets, e.offset = e.buckets[:last+1], offset
+	e.scale -= by
+}
+
+// cover makes room for all indexes from low to high.
+func (e *exponential) cover(low, high int) {
+	if before := e.offset - low; before > 0 {
+		e.buckets = slices.Insert(e.buckets, 0, make([]uint64, before)...)
+		e.offset = low
+	}
+	if after := high - (e.offset + len(e.buckets) - 1); after > 0 {
+		e.buckets = append(e.buckets, make([]uint64, after)...)
+	}
+}
+
+// bucketIndex is the bucket of a positive value. Powers of two, which are bounds at
+// every scale, are taken exactly: they belong to the bucket below.
+func bucketIndex(value float64, scale int) int {
+	fraction, exponent := math.Frexp(value)
+	if fraction == 0.5 {
+		if scale >= 0 {
+			return (exponent-1)<<scale - 1
+		}
+		return (exponent - 2) >> -scale
+	}
+	if scale <= 0 {
+		return (exponent - 1) >> -scale
+	}
+	// fraction is within (0.5, 1), so that its logarithm is negative.
+	steps := math.Ceil(math.Log2(fraction) * math.Ldexp(1, scale))
+	return exponent<<scale + int(steps) - 1
+}

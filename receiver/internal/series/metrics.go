@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package series turns facts into cumulative metrics and bounds how many series there are.
+// Each string from outside passes clean.String here.
+package series
+
+import (
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
+)
+
+// Options configure Metrics beyond what the user's toggles can.
+type Options struct {
+	HostName string
+	// OwnNetNS is the network namespace that is the host's: see resource.Origin.
+	OwnNetNS uint32
+	// Version is the scope's version, the collector's build.
+	Version string
+	// SeriesLimit is how many series each metric may have. What is over it goes into
+	// one more, which has no attribute but otel.metric.overflow.
+	SeriesLimit int
+	// Exponential makes histograms exponential instead of explicit.
+	Exponential bool
+	// Expiry is how long a series without news is still sent; 0 means for ever.
+	Expiry time.Duration
+	// Now replaces the clock in tests; nil means time.Now.
+	Now func() time.Time
+}
+
+// Key is what the metrics of connections are about.
+type Key struct {
+	// NetNS is the network namespace.
+	NetNS uint32
+	// Port is the local port; 0 where no listener exists.
+	Port uint16
+	IPv4 bool
+	// Listener is for what belongs to listening sockets, which may take both IP
+	// versions: the series have no network.type, and IPv4 is not set.
+	Listener bool
+	// Workload is nil when unknown.
+	Workload *owner.Workload
+}
+
+// Metrics keeps cumulative series. It is for one goroutine at a time.
+type Metrics struct {
+	enabled   [metrics]bool
+	options   Options
+	resources *resource.Builder
+	bounds    [metrics][]float64
+	store     store
+	// seen are the totals of each interface as last reported.
+	seen map[seenKey]*seen
+	// reported tells whether any interface was, since the last snapshot.
+	reported bool
+}
+
+// New makes a Metrics without series. The filters of the resource attributes
+// have to be valid.
+func New(config metadata.MetricsBuilderConfig, options Options) *Metrics {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	m := &Metrics{
+		enabled:   enabled(&config.Metrics),
+		options:   options,
+		resources: resource.NewBuilder(config.ResourceAttributes, options.HostName, options.OwnNetNS, resource.MetricFilters),
+		seen:      map[seenKey]*seen{},
+	}
+	for id, definition := range definitions {
+		if definition.kind == histogram {
+			m.bounds[id] = bounds(metric(id))
+		}
+	}
+	m.store = newStore(m.resources, options.SeriesLimit)
+	return m
+}
+
+// SeriesCount is the number of series of the metric that has most of them, the one
+// for what is over the limit not counted.
+func (m *Metrics) SeriesCount() int {
+	most := 0
+	for _, n := range m.store.counts {
+		most = max(most, n)
+	}
+	return most
+}
+
+// Refused is how many observations went into the overflow since the start, because
+// Options.SeriesLimit allowed no series for them.
+func (m *Metrics) Refused() uint64 { return m.store.refused }
+
+// BeginOpened begins the series of connections that are established, at 0, so that a rate
+// sees the first. AddCount counts them.
+func (m *Metrics) BeginOpened(s Key) {
+	if m.enabled[metricOpened] {
+		m.grown(m.store.bundle(s), dims{metric: metricOpened}, 0)
+	}
+}
+
+// IO counts payload bytes, of a direction whose counter the kernel gives.
+func (m *Metrics) IO(s Key, absent connection.Absent, received, transmitted uint64) {
+	b := m.store.bundle(s)
+	if !absent.Has(connection.AbsentReceivedBytes) {
+		m.add(b, dims{metric: metricIO, direction: declared.DirectionReceive}, received)
+	}
+	if !absent.Has(connection.AbsentTransmittedBytes) {
+		m.add(b, dims{metric: metricIO, direction: declared.DirectionTransmit}, transmitted)
+	}
+}
+
+// Closed records the durations of a connection that ended, those that were measured.
+// Its bytes are IO's.
+func (m *Metrics) Closed(s Key, c *connection.Closed) {
+	b := m.store.bundle(s)
+	m.record(b, metricDuration, seconds(c.Duration()))
+	if c.SmoothedRTT > 0 {
+		m.record(b, metricRTT, float64(c.SmoothedRTT)/1e6)
+	}
+	if c.Handshake > 0 {
+		m.record(b, metricHandshake, float64(c.Handshake)/1e6)
+	}
+	if c.Accept > 0 {
+		m.record(b, metricAccept, seconds(c.Accept))
+	}
+}
+
+// BeginActive sets the number of open connections to 0 everywhere; AddActive follows.
+func (m *Metrics) BeginActive() {
+	for b := range m.store.all() {
+		if c := b.find(dims{metric: metricActive}); c != nil && c.value > 0 {
+			c.value = 0
+			b.touched = true
+		}
+	}
+}
+
+// AddActive adds n open connections.
+func (m *Metrics) AddActive(s Key, n int64) {
+	if n > 0 {
+		m.add(m.store.bundle(s), dims{metric: metricActive}, uint64(n))
+	}
+}
+
+// AddCount adds what a counter per port has grown by. The detail is the reason of a
+// drop or the type of a failure.
+func (m *Metrics) AddCount(s Key, what connection.PortCount, detail string, delta uint64) {
+	if delta == 0 {
+		return
+	}
+	if d, ok := portDims(what, detail); ok {
+		m.add(m.store.bundle(s), d, delta)
+	}
+}
+
+func portDims(what connection.PortCount, detail string) (dims, bool) {
+	switch what {
+	case connection.Retransmits:
+		return dims{metric: metricRetransmits, detail: declared.RetransmittedSegment}, true
+	case connection.SYNACKRetransmits:
+		return dims{metric: metricRetransmits, detail: declared.RetransmittedSYNACK}, true
+	case connection.ResetsSent:
+		return dims{metric: metricResets, detail: declared.ResetByServer}, true
+	case connection.ResetsReceived:
+		return dims{metric: metricResets, detail: declared.ResetByClient}, true
+	case connection.Drops:
+		if detail == "" {
+			detail = declared.DropReasonUnknown
+		}
+		return dims{metric: metricDrops, detail: detail}, true
+	case connection.Failures:
+		if detail == "" {
+			detail = declared.ErrorOther
+		}
+		return dims{metric: metricFailed, detail: detail}, true
+	case connection.Opens:
+		return dims{metric: metricOpened}, true
+	default:
+		return dims{}, false
+	}
+}
+
+// seenKey tells interfaces apart, also those that share a name.
+type seenKey struct {
+	name              string
+	netns, generation uint32
+	egress            bool
+}
+
+type seen struct {
+	totals packet.Interface
+	// current is set when it was reported since the last snapshot.
+	current bool
+}
+
+// SetInterface reports the running totals of one interface and direction. Totals that
+// are less than before, or that come back after a snapshot without them, have begun
+// again from 0.
+func (m *Metrics) SetInterface(i packet.Interface) {
+	key := seenKey{name: i.Name, netns: i.NetNS, generation: i.Generation, egress: i.Egress}
+	known := m.seen[key]
+	if known == nil {
+		known = new(seen)
+		m.seen[key] = known
+	}
+	last := known.totals
+	known.totals, known.current = i, true
+	m.reported = true
+
+	b, direction := m.store.iface(iface{clean.String(i.Name), i.NetNS}), declared.IODirection(i.Egress)
+	for class := range packet.Classes {
+		name := class.String()
+		m.grow(b, dims{metricPackets, direction, name}, last.Packets[class], i.Packets[class])
+		m.grow(b, dims{metricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
+	}
+	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
+		d := dims{metric: metricMalformed, detail: malformed.String()}
+		m.grow(b, d, last.Malformed[malformed], i.Malformed[malformed])
+	}
+	m.grow(b, dims{metric: metricFragments}, last.Fragments, i.Fragments)
+	m.grow(b, dims{metric: metricForwarded, direction: direction}, last.Forwarded, i.Forwarded)
+}
+
+// forgetInterfaces drops those that were not reported since the last snapshot; when
+// none was, the report itself is missing and says nothing.
+func (m *Metrics) forgetInterfaces() {
+	if !m.reported {
+		return
+	}
+	m.reported = false
+	for key, known := range m.seen {
+		if !known.current {
+			delete(m.seen, key)
+		}
+		known.current = false
+	}
+}
+
+func (m *Metrics) grow(b *bundle, d dims, last, now uint64) {
+	if now < last {
+		last = 0
+	}
+	m.add(b, d, now-last)
+}
+
+func (m *Metrics) add(b *bundle, d dims, n uint64) {
+	if n != 0 && m.enabled[d.metric] {
+		m.grown(b, d, n)
+	}
+}
+
+// grown adds to a cell, which begins with it if it has to, at 0 too.
+func (m *Metrics) grown(b *bundle, d dims, n uint64) *cell {
+	c := m.store.cell(b, d)
+	if c.start == 0 {
+		c.start = m.options.Now().UnixNano()
+	}
+	c.value += int64(n)
+	return c
+}
+
+func (m *Metrics) record(b *bundle, id metric, value float64) {
+	if !m.enabled[id] {
+		return
+	}
+	c := m.store.cell(b, dims{metric: id})
+	if c.distribution == nil {
+		c.start = m.options.Now().UnixNano()
+		c.distribution = newDistribution(m.bounds[id], m.options.Exponential)
+	}
+	c.distribution.record(value)
+}
+
+func seconds(nanoseconds int64) float64 { return float64(nanoseconds) / 1e9 }

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package series
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// entry is a cell with the bundle whose attributes it shares.
+type entry struct {
+	*bundle
+	*cell
+}
+
+// maxPoints are the data points of one message at most: a point takes up to 500 bytes
+// and gRPC servers refuse messages of more than 4 MiB by default.
+const maxPoints = 4000
+
+// Snapshot makes a data point of each series as it is now, and forgets series without
+// news. There are as many messages as it takes for each to have 4,000 points at most.
+// Metrics keeps nothing of what it returns.
+func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
+	m.forgetInterfaces()
+	m.store.expire(now.UnixNano(), m.options.Expiry)
+
+	s := snapshot{version: m.options.Version}
+	for _, g := range m.store.groups {
+		if g.allowed {
+			m.fillGroup(&s, g, pcommon.NewTimestampFromTime(now))
+		}
+	}
+	return s.messages
+}
+
+// snapshot is one in the making.
+type snapshot struct {
+	version  string
+	messages []pmetric.Metrics
+	// group, scope and points are of the last message: whose metrics come last, where
+	// they are, and how many points it has.
+	group  *group
+	scope  pmetric.ScopeMetrics
+	points int
+}
+
+// metric begins one of a group, in a message with room for at least one point.
+func (s *snapshot) metric(g *group) pmetric.Metric {
+	if s.points == maxPoints || len(s.messages) == 0 {
+		s.messages = append(s.messages, pmetric.NewMetrics())
+		s.group, s.points = nil, 0
+	}
+	if s.group != g {
+		resource := s.messages[len(s.messages)-1].ResourceMetrics().AppendEmpty()
+		g.resource.CopyTo(resource.Resource())
+		s.group, s.scope = g, resource.ScopeMetrics().AppendEmpty()
+		s.scope.Scope().SetName(metadata.ScopeName)
+		s.scope.Scope().SetVersion(s.version)
+	}
+	return s.scope.Metrics().AppendEmpty()
+}
+
+func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
+	var entries [metrics][]entry
+	for _, b := range g.bundles {
+		for _, c := range b.cells {
+			// The wall clock was set back. A point that is its series' start says that
+			// what it counts may have begun before.
+			c.start = min(c.start, int64(now))
+			if entries[c.metric] == nil {
+				entries[c.metric] = make([]entry, 0, len(g.bundles))
+			}
+			entries[c.metric] = append(entries[c.metric], entry{b, c})
+		}
+	}
+	for id, of := range entries {
+		for len(of) > 0 {
+			metric := s.metric(g)
+			n := min(len(of), maxPoints-s.points)
+			m.fill(metric, definitions[id], of[:n], now)
+			s.points += n
+			of = of[n:]
+		}
+	}
+}
+
+func (m *Metrics) fill(to pmetric.Metric, d definition, of []entry, now pcommon.Timestamp) {
+	to.SetName(d.name)
+	to.SetDescription(d.description)
+	to.SetUnit(d.unit)
+	switch {
+	case d.kind != histogram:
+		fillSum(to.SetEmptySum(), d.kind == counter, of, now)
+	case m.options.Exponential:
+		fillExponential(to.SetEmptyExponentialHistogram(), of, now)
+	default:
+		fillExplicit(to.SetEmptyHistogram(), of, now)
+	}
+}
+
+func fillSum(sum pmetric.Sum, monotonic bool, of []entry, now pcommon.Timestamp) {
+	sum.SetIsMonotonic(monotonic)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	sum.DataPoints().EnsureCapacity(len(of))
+	for _, e := range of {
+		point := sum.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.Timestamp(e.start))
+		point.SetTimestamp(now)
+		point.SetIntValue(e.value)
+		e.putAttributes(point.Attributes())
+	}
+}
+
+func fillExplicit(h pmetric.Histogram, of []entry, now pcommon.Timestamp) {
+	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	h.DataPoints().EnsureCapacity(len(of))
+	for _, e := range of {
+		point := h.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.Timestamp(e.start))
+		point.SetTimestamp(now)
+		e.distribution.fillExplicit(point)
+		e.putAttributes(point.Attributes())
+	}
+}
+
+func fillExponential(h pmetric.ExponentialHistogram, of []entry, now pcommon.Timestamp) {
+	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	h.DataPoints().EnsureCapacity(len(of))
+	for _, e := range of {
+		point := h.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.Timestamp(e.start))
+		point.SetTimestamp(now)
+		e.distribution.fillExponential(point)
+		e.putAttributes(point.Attributes())
+	}
+}
+
+func (e *entry) putAttributes(attributes pcommon.Map) {
+	if e.overflow {
+		attributes.PutBool(declared.KeyOverflow, true)
+		return
+	}
+	attributes.EnsureCapacity(5)
+	if e.iface != (iface{}) {
+		attributes.PutStr(declared.KeyInterface, e.iface.name)
+		if e.iface.netns != 0 {
+			attributes.PutInt(declared.KeyNetNS, int64(e.iface.netns))
+		}
+	} else {
+		if e.identity.port != 0 {
+			attributes.PutInt(declared.KeyServerPort, int64(e.identity.port))
+		}
+		if !e.identity.listener {
+			attributes.PutStr(declared.KeyNetworkType, declared.NetworkType(e.identity.ipv4))
+		}
+		if e.identity.executable != "" {
+			attributes.PutStr(declared.KeyExecutable, e.identity.executable)
+		}
+	}
+	if e.direction != "" {
+		attributes.PutStr(declared.KeyIODirection, e.direction)
+	}
+	if e.detail != "" {
+		attributes.PutStr(ownKey(e.metric), e.detail)
+	}
+}
+
+// ownKey is the attribute that only this metric, or few others, has.
+func ownKey(m metric) string {
+	switch m {
+	case metricDrops:
+		return declared.KeyDropReason
+	case metricFailed:
+		return declared.KeyErrorType
+	case metricMalformed:
+		return declared.KeyMalformed
+	case metricResets:
+		return declared.KeyResetSide
+	case metricRetransmits:
+		return declared.KeyRetransmitType
+	default:
+		return declared.KeyPacketClass
+	}
+}
