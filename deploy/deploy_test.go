@@ -18,13 +18,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // names are those of the capabilities that are required, or of the others.
 func names(required bool) []string {
 	var all []string
-	for _, use := range probe.CapabilityUses() {
+	for _, use := range capability.Uses() {
 		if use.Required == required {
 			all = append(all, use.Capability.String())
 		}

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
@@ -133,7 +134,7 @@ func TestLacking(t *testing.T) {
 				return
 			}
 			require.EqualError(t, err, test.want)
-			assert.Equal(t, test.mendable, probe.Mendable(err))
+			assert.Equal(t, test.mendable, capability.Mendable(err))
 		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 const (
@@ -35,7 +35,7 @@ func (l LimitsConfig) sized(root fs.FS) LimitsConfig {
 		memory = math.MaxUint64 // the greatest sizes
 	}
 	// A cgroup's limit is on the kernel's maps as well.
-	if _, limit := probe.MemoryLimit(root); limit != 0 {
+	if _, limit := capability.MemoryLimit(root); limit != 0 {
 		memory = min(memory, limit)
 	}
 	if l.Connections == 0 {

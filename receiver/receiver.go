@@ -15,6 +15,7 @@ import (
 	rcvr "go.opentelemetry.io/collector/receiver"
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
@@ -111,7 +112,7 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	}
 	hooks := k.Hooks()
 	lacking := r.cfg.lacking(r.logs != nil, r.metrics != nil, hooks)
-	if lacking != nil && (r.cfg.OnMissing == onMissingFail || probe.Mendable(lacking)) {
+	if lacking != nil && (r.cfg.OnMissing == onMissingFail || capability.Mendable(lacking)) {
 		p.telemetry.Shutdown()
 		return errors.Join(lacking, k.Close())
 	}

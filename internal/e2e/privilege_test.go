@@ -19,7 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // nobody is a user without any rights of its own.
@@ -28,7 +28,7 @@ const nobody = "1000"
 // leastSet has bit n for capability n, as /proc and files have sets.
 func leastSet() uint64 {
 	var set uint64
-	for _, use := range probe.CapabilityUses() {
+	for _, use := range capability.Uses() {
 		if use.Required {
 			set |= 1 << use.Capability
 		}
@@ -39,7 +39,7 @@ func leastSet() uint64 {
 // onlyLeast is how setpriv writes a set: only those.
 func onlyLeast() string {
 	list := "-all"
-	for _, use := range probe.CapabilityUses() {
+	for _, use := range capability.Uses() {
 		if use.Required {
 			list += ",+" + strings.ToLower(strings.TrimPrefix(use.Capability.String(), "CAP_"))
 		}

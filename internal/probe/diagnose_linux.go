@@ -16,6 +16,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // Diagnose tries every way to every feature, those that the configuration leaves out
@@ -51,7 +53,7 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
 		Name: namespacesFeature, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
-		Ways: []WayDiagnosis{newWayDiagnosis(hint(mayEnterNetNS(cfg.ExcludeHooks), CapSysAdmin), setnsHook)},
+		Ways: []WayDiagnosis{newWayDiagnosis(capability.Explain(mayEnterNetNS(cfg.ExcludeHooks), capability.SysAdmin), setnsHook)},
 	})
 	if d.nothing() {
 		d.Error = "no hook of the kernel could be attached"
@@ -69,13 +71,13 @@ func (d *Diagnosis) readKernel() error {
 }
 
 func (d *Diagnosis) readCapabilities() error {
-	held, err := EffectiveCapabilities()
+	held, err := capability.Effective()
 	if err != nil {
 		return err
 	}
-	for _, use := range CapabilityUses() {
+	for _, use := range capability.Uses() {
 		d.Capabilities = append(d.Capabilities, CapabilityDiagnosis{
-			Name: use.Capability.String(), Held: held.allows(use.Capability), Recommended: use.Required, Gives: use.Gives,
+			Name: use.Capability.String(), Held: held.Allows(use.Capability), Recommended: use.Required, Gives: use.Gives,
 		})
 	}
 	return nil
@@ -113,7 +115,7 @@ func newWayDiagnosis(err error, hooks ...string) WayDiagnosis {
 }
 
 func causeOf(err error) Cause {
-	var explained *refusal
+	var explained *capability.Refusal
 	var missing *missingMember
 	var verifier *ebpf.VerifierError
 	switch {

@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // attachment is a feature that was asked for, and what became of it.
@@ -73,10 +75,10 @@ func (o *objects) attachHook(h hook) (attachedHook, error) {
 	}
 	var err error
 	if attached.prog, err = o.hooks.load(h.program, h.kind.configure); err != nil {
-		return attached, &hookError{"load", h.point(), o.hooks.explainMissing(h.program, hint(err))}
+		return attached, &hookError{"load", h.point(), o.hooks.explainMissing(h.program, capability.Explain(err))}
 	}
 	if attached.link, err = h.kind.attach(h.at, attached.prog); err != nil {
-		return attached, errors.Join(&hookError{"attach", h.point(), h.kind.hint(err)}, attached.close())
+		return attached, errors.Join(&hookError{"attach", h.point(), h.kind.explain(err)}, attached.close())
 	}
 	return attached, nil
 }
@@ -86,6 +88,14 @@ func (k hookKind) configure(spec *ebpf.ProgramSpec) {
 	if k == hookKprobeMulti {
 		spec.AttachType = ebpf.AttachTraceKprobeMulti
 	}
+}
+
+// explain says why the kernel may have refused to attach a hook of this kind.
+func (k hookKind) explain(err error) error {
+	if k == hookKprobe {
+		return capability.ExplainPerf(err)
+	}
+	return capability.Explain(err)
 }
 
 // checkArgument asks the kernel's BTF for what the program relies on, for functions

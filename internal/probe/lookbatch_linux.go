@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // batchHook is BPF_MAP_LOOKUP_BATCH, which hash maps have since 5.6.
@@ -73,7 +75,7 @@ func (w *batchWay[R, V, L]) load(o *objects) error {
 func (w *batchWay[R, V, L]) next(cursor *ebpf.MapBatchCursor) (int, error) {
 	n, err := w.entries.BatchLookup(cursor, w.keys, w.values, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return 0, &hookError{"read the entries of a map by", batchHook, hint(err)}
+		return 0, &hookError{"read the entries of a map by", batchHook, capability.Explain(err)}
 	}
 	return n, err
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // runHook is a program of BPF_PROG_TYPE_SYSCALL, which user space runs by BPF_PROG_RUN
@@ -40,7 +42,7 @@ func (r *runReader[L]) load(o *objects) error {
 		return err
 	}
 	if r.exchange, err = ebpf.NewMap(object.spec.Maps[r.batch]); err != nil {
-		return fmt.Errorf("create %s: %w", r.batch, hint(err, needsOfMaps()...))
+		return fmt.Errorf("create %s: %w", r.batch, capability.Explain(err, capability.NeedsOfMaps()...))
 	}
 	if r.memory, err = r.exchange.Memory(); err != nil {
 		return fmt.Errorf("map %s into memory: %w", r.batch, err)
@@ -51,14 +53,14 @@ func (r *runReader[L]) load(o *objects) error {
 		if errors.Is(err, unix.EINVAL) {
 			err = errors.New("this kernel has no programs of that type (Linux 5.14)")
 		}
-		return &hookError{"load", runHook, object.explainMissing(r.name, hint(err))}
+		return &hookError{"load", runHook, object.explainMissing(r.name, capability.Explain(err))}
 	}
 	return r.run()
 }
 
 func (r *runReader[L]) run() error {
 	if _, err := r.prog.Run(nil); err != nil {
-		return &hookError{"run", runHook, hint(err)}
+		return &hookError{"run", runHook, capability.Explain(err)}
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // visitor looks at the sockets of whole network namespaces, those that have entries, and
@@ -50,7 +52,7 @@ func (v *visitor[L]) load(o *objects) error {
 	if err = cmp.Or(err, o.kernel.noBTF); err != nil {
 		return err
 	}
-	v.noEntry = hint(mayEnterNetNS(o.excluded), CapSysAdmin)
+	v.noEntry = capability.Explain(mayEnterNetNS(o.excluded), capability.SysAdmin)
 	v.attachFrom(object)
 	return v.err
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // objects are the maps that the vantage points share, and the objects that the
@@ -65,7 +67,7 @@ func (k *kernelFacts) noDropReasons() error {
 
 // newObjects creates the maps. Nothing runs yet.
 func newObjects(cfg *Config) (*objects, error) {
-	if err := checkDescriptors(); err != nil {
+	if err := capability.CheckDescriptors(); err != nil {
 		return nil, err
 	}
 	// Before 5.11 maps are charged to RLIMIT_MEMLOCK. It may be high enough even
@@ -88,7 +90,7 @@ func newObjects(cfg *Config) (*objects, error) {
 	clear(maps.Programs)
 	o := &objects{kernel: facts, excluded: cfg.ExcludeHooks}
 	if o.maps, err = ebpf.NewCollection(maps); err != nil {
-		return nil, fmt.Errorf("create the maps: %w", hint(err, needsOfMaps()...))
+		return nil, fmt.Errorf("create the maps: %w", capability.Explain(err, capability.NeedsOfMaps()...))
 	}
 	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types, kernelTypes: cfg.kernelTypes}
 	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types, kernelTypes: cfg.kernelTypes}

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
@@ -50,8 +51,8 @@ func enoughMemlock(t *testing.T) uint64 {
 	return unix.RLIM_INFINITY
 }
 
-func without(c Capability) []Capability {
-	return slices.DeleteFunc(required(), func(other Capability) bool { return other == c })
+func without(c capability.Capability) []capability.Capability {
+	return slices.DeleteFunc(capability.Required(), func(other capability.Capability) bool { return other == c })
 }
 
 // TestPrivilegeLeast runs a probe as another user with three capabilities beside one
@@ -60,8 +61,8 @@ func TestPrivilegeLeast(t *testing.T) {
 	enterNetNS(t)
 	memlock := enoughMemlock(t)
 	root := observe(t, nil, memlock)
-	least := observe(t, as(anybody, required()...), memlock)
-	assert.Equal(t, Capabilities(1<<CapBPF|1<<CapPerfmon|1<<CapNetAdmin), least.Held)
+	least := observe(t, as(anybody, capability.Required()...), memlock)
+	assert.Equal(t, capability.Set(1<<capability.BPF|1<<capability.Perfmon|1<<capability.NetAdmin), least.Held)
 
 	attached := 0
 	for _, hook := range root.Hooks {
@@ -187,8 +188,8 @@ func executable(t *testing.T) string {
 func TestPrivilegeWithoutNetAdmin(t *testing.T) {
 	enterNetNS(t)
 	memlock := enoughMemlock(t)
-	least := observe(t, as(anybody, required()...), memlock)
-	o := observe(t, as(anybody, without(CapNetAdmin)...), memlock)
+	least := observe(t, as(anybody, capability.Required()...), memlock)
+	o := observe(t, as(anybody, without(capability.NetAdmin)...), memlock)
 	packets := 0
 	for _, hook := range least.Hooks {
 		if hook.Gives == tcGives {
@@ -207,20 +208,20 @@ func TestPrivilegeWithoutNetAdmin(t *testing.T) {
 func TestPrivilegeRefused(t *testing.T) {
 	tests := []struct {
 		name       string
-		held       []Capability
+		held       []capability.Capability
 		new, start string
 	}{
 		{name: "nothing", new: "create the maps: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are missing: operation not permitted"},
 		{
-			name: "CAP_NET_ADMIN alone", held: []Capability{CapNetAdmin},
+			name: "CAP_NET_ADMIN alone", held: []capability.Capability{capability.NetAdmin},
 			new: "create the maps: CAP_BPF and CAP_PERFMON are missing: operation not permitted",
 		},
 		{
-			name: "CAP_BPF alone", held: []Capability{CapBPF},
+			name: "CAP_BPF alone", held: []capability.Capability{capability.BPF},
 			start: "no hook of the kernel could be attached: CAP_NET_ADMIN and CAP_PERFMON are missing: operation not permitted",
 		},
 		{
-			name: "all but CAP_PERFMON", held: without(CapPerfmon),
+			name: "all but CAP_PERFMON", held: without(capability.Perfmon),
 			start: "no hook of the kernel could be attached: CAP_PERFMON is missing: operation not permitted",
 		},
 	}
@@ -239,11 +240,11 @@ func TestPrivilegeRefused(t *testing.T) {
 func TestPrivilegeMemlock(t *testing.T) {
 	enterNetNS(t)
 	charged := chargesMemlock(t)
-	o := observe(t, as(anybody, required()...), scarceMemlock)
+	o := observe(t, as(anybody, capability.Required()...), scarceMemlock)
 	want := ""
 	if charged {
 		want = "create the maps: CAP_SYS_RESOURCE is missing to raise RLIMIT_MEMLOCK above 64 KiB: operation not permitted"
-		more := observe(t, as(anybody, append(required(), CapSysResource)...), scarceMemlock)
+		more := observe(t, as(anybody, append(capability.Required(), capability.SysResource)...), scarceMemlock)
 		assert.Empty(t, more.New)
 		assert.Len(t, more.Closed, 2)
 	}
@@ -258,7 +259,7 @@ func TestPrivilegeUserNamespace(t *testing.T) {
 		Cloneflags: unix.CLONE_NEWUSER, UidMappings: mapping, GidMappings: mapping,
 		Credential: &syscall.Credential{NoSetGroups: true},
 	}, enoughMemlock(t))
-	assert.True(t, o.Held.Has(CapBPF))
+	assert.True(t, o.Held.Has(capability.BPF))
 	assert.Contains(t, o.New+o.Start, "the capabilities of a user namespace do not count")
 }
 
@@ -274,16 +275,16 @@ func TestPrivilegeSyscallTracepoint(t *testing.T) {
 	const read = "open /sys/kernel/tracing/events/syscalls/sys_exit_accept/id: "
 	tests := []struct {
 		name     string
-		more     []Capability
+		more     []capability.Capability
 		mounted  bool
 		paranoid int
 		want     string
 	}{
 		{"tracefs is not mounted", nil, false, 2, "CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH are missing: operation not permitted"},
 		{"tracefs is mounted", nil, true, 2, "CAP_DAC_READ_SEARCH is missing: permission denied"},
-		{"with CAP_DAC_READ_SEARCH", []Capability{CapDACReadSearch}, true, 2, ""},
-		{"with CAP_DAC_READ_SEARCH, paranoid", []Capability{CapDACReadSearch}, true, 3, stricter},
-		{"with both, paranoid", []Capability{CapDACReadSearch, CapSysAdmin}, false, 3, ""},
+		{"with CAP_DAC_READ_SEARCH", []capability.Capability{capability.DACReadSearch}, true, 2, ""},
+		{"with CAP_DAC_READ_SEARCH, paranoid", []capability.Capability{capability.DACReadSearch}, true, 3, stricter},
+		{"with both, paranoid", []capability.Capability{capability.DACReadSearch, capability.SysAdmin}, false, 3, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -294,7 +295,7 @@ func TestPrivilegeSyscallTracepoint(t *testing.T) {
 			if test.mounted {
 				require.NoError(t, unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, ""))
 			}
-			a := act(t, "tracepoint", as(anybody, append(required(), test.more...)...))
+			a := act(t, "tracepoint", as(anybody, append(capability.Required(), test.more...)...))
 			var got string
 			a.report(&got)
 			assert.Equal(t, test.want, strings.TrimPrefix(got, read))
@@ -305,10 +306,11 @@ func TestPrivilegeSyscallTracepoint(t *testing.T) {
 func setParanoid(t *testing.T, level int) {
 	t.Helper()
 	const path = "/proc/sys/kernel/perf_event_paranoid"
-	before := perfEventParanoid()
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, strconv.AppendInt(nil, int64(level), 10), 0))
 	t.Cleanup(func() {
-		assert.NoError(t, os.WriteFile(path, strconv.AppendInt(nil, int64(before), 10), 0))
+		assert.NoError(t, os.WriteFile(path, before, 0))
 	})
 }
 
@@ -335,14 +337,14 @@ func TestPrivilegeOtherProcesses(t *testing.T) {
 
 	tests := []struct {
 		name       string
-		held       []Capability
+		held       []capability.Capability
 		allowed    bool
 		executable string
 	}{
-		{"least", required(), false, serverName},
-		{"CAP_SYS_PTRACE", append(required(), CapSysPtrace), false, filepath.Base(executable(t))},
-		{"CAP_SYS_ADMIN", append(required(), CapSysAdmin), false, serverName},
-		{"both", append(required(), CapSysPtrace, CapSysAdmin), true, filepath.Base(executable(t))},
+		{"least", capability.Required(), false, serverName},
+		{"CAP_SYS_PTRACE", append(capability.Required(), capability.SysPtrace), false, filepath.Base(executable(t))},
+		{"CAP_SYS_ADMIN", append(capability.Required(), capability.SysAdmin), false, serverName},
+		{"both", append(capability.Required(), capability.SysPtrace, capability.SysAdmin), true, filepath.Base(executable(t))},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

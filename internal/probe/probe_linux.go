@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // Probe is the kernel side of one receiver. Its methods are called from one
@@ -87,7 +89,7 @@ func (p *Probe) Start(h Handler) error {
 	if err := p.startTC(netns); err != nil {
 		return err
 	}
-	if err := p.anyAttached(); Mendable(err) {
+	if err := p.anyAttached(); capability.Mendable(err) {
 		return err
 	}
 	p.scans.load(p)
@@ -123,7 +125,7 @@ func (p *Probe) anyAttached() error {
 		}
 		all = append(all, state.Err)
 	}
-	return fmt.Errorf("no hook of the kernel could be attached: %w", summarize(all))
+	return fmt.Errorf("no hook of the kernel could be attached: %w", capability.Summarize(all))
 }
 
 // drainCheck is the number of records between two looks at the clock.

@@ -15,9 +15,6 @@ import (
 
 var errNotHere = errors.New("ebpf_tcp needs Linux 5.10 or newer on amd64 or arm64: its programs exist for no other")
 
-// EffectiveCapabilities fails: there are none.
-func EffectiveCapabilities() (Capabilities, error) { return 0, errNotHere }
-
 // Probe can't run here.
 type Probe struct{}
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // LeftOut is why a hook is not used that the configuration leaves out. It names the key.
@@ -16,28 +18,13 @@ type LeftOut string
 
 func (l LeftOut) Error() string { return string(l) }
 
-func (LeftOut) mendable() bool { return true }
-
-// Mendable tells whether the operator of a host can do something about an error, or
-// about one of those it is made of: give a capability, raise a limit, change the
-// configuration. What the kernel is not built for is not mendable.
-func Mendable(err error) bool {
-	if m, ok := err.(interface{ mendable() bool }); ok && m.mendable() {
-		return true
-	}
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		return Mendable(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(e.Unwrap(), Mendable)
-	}
-	return false
-}
+// Mendable is true: the operator can change the configuration.
+func (LeftOut) Mendable() bool { return true }
 
 // Unsupported tells whether an error of New is about a kernel without what everything
 // here takes.
 func Unsupported(err error) bool {
-	return !Mendable(err) && (errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ebpf.ErrNotSupported))
+	return !capability.Mendable(err) && (errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ebpf.ErrNotSupported))
 }
 
 // hookError is why a hook could not be used.

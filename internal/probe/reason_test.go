@@ -9,17 +9,19 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 func TestMendable(t *testing.T) {
 	kernel := errors.New("this kernel has no BTF")
 	left := LeftOut("attribution::accept_tracepoint is off")
-	assert.False(t, Mendable(nil))
-	assert.False(t, Mendable(kernel))
-	assert.True(t, Mendable(left))
-	assert.True(t, Mendable(fmt.Errorf("attach: %w", left)))
-	assert.True(t, Mendable(refusals{kernel, &hookError{"attach", "kprobe/a", left}}), "one of several ways")
-	assert.False(t, Mendable(errors.Join(kernel, kernel)))
+	assert.False(t, capability.Mendable(nil))
+	assert.False(t, capability.Mendable(kernel))
+	assert.True(t, capability.Mendable(left))
+	assert.True(t, capability.Mendable(fmt.Errorf("attach: %w", left)))
+	assert.True(t, capability.Mendable(refusals{kernel, &hookError{"attach", "kprobe/a", left}}), "one of several ways")
+	assert.False(t, capability.Mendable(errors.Join(kernel, kernel)))
 }
 
 func TestUnsupported(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
@@ -95,7 +96,7 @@ func act(t *testing.T, role string, attributes *syscall.SysProcAttr) *actor {
 }
 
 // as are the attributes of a process of another user with only these capabilities.
-func as(uid uint32, held ...Capability) *syscall.SysProcAttr {
+func as(uid uint32, held ...capability.Capability) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	for _, c := range held {
 		attributes.AmbientCaps = append(attributes.AmbientCaps, uintptr(c))
@@ -126,7 +127,7 @@ type probeOrder struct {
 
 // probeReport is what became of it: after Start, and at the end.
 type probeReport struct {
-	Held     Capabilities
+	Held     capability.Set
 	New      string
 	Start    string
 	Hooks    []hookReport
@@ -155,7 +156,7 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 	}
 	var report probeReport
 	var err error
-	if report.Held, err = EffectiveCapabilities(); err != nil {
+	if report.Held, err = capability.Effective(); err != nil {
 		return err
 	}
 	core, warnings := observer.New(zap.WarnLevel)

@@ -16,6 +16,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // scans are what user space asks for: what was there before us, and the live figures.
@@ -74,11 +76,11 @@ func (s *scan) attach(o *objects) {
 
 func (s *scan) attachFrom(o *object) {
 	if s.prog, s.err = o.load(s.program); s.err != nil {
-		s.err = &hookError{"load", s.point, o.explainMissing(s.program, hint(s.err))}
+		s.err = &hookError{"load", s.point, o.explainMissing(s.program, capability.Explain(s.err))}
 		return
 	}
 	if s.iter, s.err = link.AttachIter(link.IterOptions{Program: s.prog, Map: s.over}); s.err != nil {
-		s.err = &hookError{"attach", s.point, hint(s.err)}
+		s.err = &hookError{"attach", s.point, capability.Explain(s.err)}
 	}
 }
 
@@ -207,7 +209,7 @@ func (o *outsideNetNS) note(netns uint32, err error) {
 func (o *outsideNetNS) warn(logger *zap.Logger) {
 	if len(o.namespaces) > 0 {
 		logger.Warn("connections open before that no process holds were not looked for in other network namespaces",
-			zap.Int("namespaces", len(o.namespaces)), zap.Error(hint(o.err, CapSysPtrace, CapSysAdmin)))
+			zap.Int("namespaces", len(o.namespaces)), zap.Error(capability.Explain(o.err, capability.SysPtrace, capability.SysAdmin)))
 	}
 }
 

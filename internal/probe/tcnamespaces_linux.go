@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
@@ -96,7 +97,7 @@ func (m *tcNamespaces) start() error {
 		return nil
 	}
 	if err := mayEnterNetNS(m.cfg.ExcludeHooks); err != nil {
-		m.refused = fmt.Errorf("interfaces::network_namespaces: %w", hint(err, CapSysAdmin))
+		m.refused = fmt.Errorf("interfaces::network_namespaces: %w", capability.Explain(err, capability.SysAdmin))
 		return nil
 	}
 	m.stop, m.done = make(chan struct{}), make(chan struct{})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
@@ -69,7 +70,7 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 	replacements[tcPorts] = v.options.ports
 	objects, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
 	if err != nil {
-		return nil, fmt.Errorf("load the packet programs: %w", hint(err, CapBPF, CapPerfmon, CapNetAdmin))
+		return nil, fmt.Errorf("load the packet programs: %w", capability.Explain(err, capability.BPF, capability.Perfmon, capability.NetAdmin))
 	}
 	return objects, nil
 }

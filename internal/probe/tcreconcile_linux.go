@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // reconcile makes what is attached agree with what is there. The thread has to be in
@@ -148,7 +150,7 @@ func (v *tcVantage) attach(i *tcInterface, begin headers) error {
 		}
 		hook, err := v.attacher.attach(i.index, d, prog)
 		if err != nil {
-			return fmt.Errorf("attach tc %s to %s: %w", d, i.name, hint(err, CapNetAdmin))
+			return fmt.Errorf("attach tc %s to %s: %w", d, i.name, capability.Explain(err, capability.NetAdmin))
 		}
 		i.hooks[d] = hook
 	}
@@ -192,7 +194,7 @@ func (v *tcVantage) enter(i *tcInterface, err error) {
 		return
 	}
 	// A missing capability is the same for all interfaces: the hooks say so once.
-	var refused *refusal
+	var refused *capability.Refusal
 	if v.failures[i.index] == nil && !errors.As(err, &refused) {
 		v.logger.Warn("packets of an interface are not counted, or in one direction only", zap.String("interface", i.name), zap.Error(err))
 	}

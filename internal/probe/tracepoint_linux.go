@@ -15,6 +15,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
 // attachSyscallTracepoint attaches to syscalls/<name>.
@@ -34,7 +36,7 @@ func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error)
 	// event's own.
 	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("open the perf event: %w", hintPerf(err))
+		return nil, fmt.Errorf("open the perf event: %w", capability.ExplainPerf(err))
 	}
 	event := &perfEvent{file: os.NewFile(uintptr(fd), name)}
 	if err := event.enable(prog); err != nil {
@@ -74,14 +76,14 @@ func syscallTracepointID(name string) (uint64, error) {
 	tracefs, err := openTracefs()
 	if err != nil {
 		if errors.Is(mountedErr, os.ErrPermission) {
-			return 0, hint(mountedErr, CapDACReadSearch)
+			return 0, capability.Explain(mountedErr, capability.DACReadSearch)
 		}
-		return 0, hint(err, tracefsNeeds()...)
+		return 0, capability.Explain(err, tracefsNeeds()...)
 	}
 	defer unix.Close(tracefs)
 	fd, err := unix.Openat(tracefs, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open %s in tracefs (CONFIG_FTRACE_SYSCALLS): %w", path, hint(err, CapDACReadSearch))
+		return 0, fmt.Errorf("open %s in tracefs (CONFIG_FTRACE_SYSCALLS): %w", path, capability.Explain(err, capability.DACReadSearch))
 	}
 	file := os.NewFile(uintptr(fd), path)
 	defer file.Close()
@@ -100,11 +102,11 @@ func parseTracepointID(text []byte) (uint64, error) {
 }
 
 // tracefsNeeds are for a mount of our own.
-func tracefsNeeds() []Capability {
+func tracefsNeeds() []capability.Capability {
 	if os.Geteuid() == 0 {
-		return []Capability{CapSysAdmin} // the folders are root's
+		return []capability.Capability{capability.SysAdmin} // the folders are root's
 	}
-	return []Capability{CapSysAdmin, CapDACReadSearch}
+	return []capability.Capability{capability.SysAdmin, capability.DACReadSearch}
 }
 
 // openTracefs is for the many hosts that do not mount it, and a collector has no

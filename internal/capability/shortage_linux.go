@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package capability
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shortage is a limit of this process that stands in the way, and that can be raised.
+// shortage is an error about a limit of this process. The operator can raise it.
 type shortage struct {
 	why string
 	err error
@@ -31,15 +31,15 @@ func (s *shortage) Error() string {
 
 func (s *shortage) Unwrap() error { return s.err }
 
-func (*shortage) mendable() bool { return true }
+func (*shortage) Mendable() bool { return true }
 
-// neededDescriptors is what maps, programs and links take at the same time while they
-// are loaded, with some interfaces.
+// neededDescriptors is how many descriptors maps, programs and links take while they are
+// loaded, for a few interfaces.
 const neededDescriptors = 192
 
-// checkDescriptors comes before anything is created: the library takes an open(2) or
-// bpf(2) that fails for want of a descriptor for a feature that the kernel lacks.
-func checkDescriptors() error {
+// CheckDescriptors returns an error when RLIMIT_NOFILE is too low. Call it before creating
+// maps: cilium/ebpf takes a call that fails with EMFILE for a feature the kernel lacks.
+func CheckDescriptors() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("ask for RLIMIT_NOFILE: %w", err)
@@ -50,7 +50,7 @@ func checkDescriptors() error {
 	case errors.Is(err, unix.EMFILE):
 		used = limit.Cur
 	case err != nil:
-		return nil //nolint:nilerr // not known; what fails says so
+		return nil //nolint:nilerr // unknown: the call that fails will say so
 	}
 	if used+neededDescriptors <= limit.Cur {
 		return nil
@@ -59,7 +59,7 @@ func checkDescriptors() error {
 		limit.Cur, used, neededDescriptors)}
 }
 
-// explainShortage names the limit that an error is about; nil when it is about none.
+// explainShortage names the limit that caused an error; nil if none did.
 func explainShortage(err error) error {
 	switch {
 	case errors.Is(err, unix.EMFILE):

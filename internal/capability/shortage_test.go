@@ -2,7 +2,7 @@
 
 //go:build linux && (amd64 || arm64)
 
-package probe
+package capability
 
 import (
 	"fmt"
@@ -54,11 +54,11 @@ func TestMemoryLimit(t *testing.T) {
 }
 
 func TestShortage(t *testing.T) {
-	err := hint(fmt.Errorf("map create: %w", unix.EMFILE))
+	err := Explain(fmt.Errorf("map create: %w", unix.EMFILE))
 	assert.Regexp(t, `^RLIMIT_NOFILE is too low: it allows \d+ open files: too many open files$`, err.Error())
 	assert.True(t, Mendable(err))
-	err = hint(fmt.Errorf("map create: %w", unix.ENOMEM))
+	err = Explain(fmt.Errorf("map create: %w", unix.ENOMEM))
 	assert.ErrorContains(t, err, "limits::connections and limits::ring_bytes take less: cannot allocate memory")
 	assert.True(t, Mendable(err))
-	assert.Equal(t, unix.ENOSPC, hint(unix.ENOSPC))
+	assert.Equal(t, unix.ENOSPC, Explain(unix.ENOSPC))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package probe
+package capability
 
 import (
 	"io/fs"
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// likelyCause says what on this host may forbid what the capabilities allow: what is seen
-// to be in force, else what is left.
+// likelyCause names what may forbid an operation that the capabilities allow: what is in
+// force on this host, or else the kernel's build.
 func likelyCause(root fs.FS) string {
 	var inForce []string
 	if mode := lockdown(root); mode != "" {
@@ -32,7 +32,7 @@ func likelyCause(root fs.FS) string {
 	}
 }
 
-// lockdown is the mode in force; "" for none, or where it can't be seen.
+// lockdown returns the mode in force; "" if there is none or it is not visible.
 func lockdown(root fs.FS) string {
 	text, err := fs.ReadFile(root, "sys/kernel/security/lockdown")
 	if err != nil {
@@ -46,8 +46,8 @@ func lockdown(root fs.FS) string {
 	return mode
 }
 
-// securityModules are those in force that can know more than capabilities do, and
-// whether they can be seen.
+// securityModules returns those in force that restrict more than capabilities do, and
+// whether they are visible.
 func securityModules(root fs.FS) ([]string, bool) {
 	text, err := fs.ReadFile(root, "sys/kernel/security/lsm")
 	if err != nil {
@@ -59,7 +59,7 @@ func securityModules(root fs.FS) ([]string, bool) {
 	}), true
 }
 
-// hasSeccompFilter tells whether this process has one.
+// hasSeccompFilter reports whether this process has a seccomp filter.
 func hasSeccompFilter(root fs.FS) bool {
 	text, err := fs.ReadFile(root, "proc/self/status")
 	if err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package probe
+package capability
 
 import (
 	"io/fs"
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// MemoryLimit is the lowest limit over this process's memory cgroup and those above it,
-// as far as they can be seen from here, in bytes; 0 and no name when there is none.
+// MemoryLimit returns the lowest limit, in bytes, of this process's memory cgroup and of
+// its ancestors as far as they are visible; 0 and no name if there is none.
 func MemoryLimit(root fs.FS) (group string, limit uint64) {
 	text, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -29,7 +29,7 @@ func MemoryLimit(root fs.FS) (group string, limit uint64) {
 			continue
 		}
 		for at := path.Clean("/" + parts[2]); ; at = path.Dir(at) {
-			// v1 has no limit as a number of bytes that no machine has.
+			// v1 writes "no limit" as a number of bytes larger than any memory.
 			if n, err := readNumber(root, path.Join(folder, at, file)); err == nil && n < 1<<60 && (limit == 0 || n < limit) {
 				group, limit = at, n
 			}
