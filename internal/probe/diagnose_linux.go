@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // Diagnose tries every way to every feature, those that the configuration leaves out
@@ -53,7 +54,7 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
 		Name: namespacesFeature, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
-		Ways: []WayDiagnosis{newWayDiagnosis(capability.Explain(mayEnterNetNS(cfg.ExcludeHooks), capability.SysAdmin), setnsHook)},
+		Ways: []WayDiagnosis{newWayDiagnosis(capability.Explain(mayEnterNetNS(cfg.ExcludeHooks), capability.SysAdmin), netns.Hook)},
 	})
 	if d.nothing() {
 		d.Error = "no hook of the kernel could be attached"
@@ -135,7 +136,7 @@ func causeOf(err error) Cause {
 // diagnosePackets tries both modes of the packet vantage point, and tells of what
 // depends on it.
 func (p *Probe) diagnosePackets(d *Diagnosis) error {
-	netns, err := currentNetNS()
+	netns, err := netns.Current()
 	if err != nil {
 		return err
 	}

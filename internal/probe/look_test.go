@@ -19,6 +19,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // lookHooks are the hooks of the ways to live figures, best first.
@@ -76,7 +77,7 @@ func TestLookWays(t *testing.T) {
 		inside := map[uint32]uint64{}
 		open := func(number, bytes int) {
 			l := listen(t, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
-			netns, err := currentNetNS()
+			netns, err := netns.Current()
 			require.NoError(t, err)
 			inside[netns] = uint64(bytes)
 			for range number {
@@ -177,7 +178,7 @@ func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	assert.Equal(t, map[string]string{FeatureLive: liveBytes, FeatureQueue: liveQueues}, lost)
 
 	// By iter/tcp without entering namespaces, what is in others is not read.
-	k = startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(lookHooks()[:2], setnsHook) }))
+	k = startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(lookHooks()[:2], netns.Hook) }))
 	for _, state := range k.probe.Hooks() {
 		if state.Feature == FeatureLive && !state.Attached {
 			assert.Equal(t, liveBytes+" in other network namespaces", state.Gives)
@@ -287,9 +288,9 @@ func connectMany(t *testing.T, port uint16, number int) (end func()) {
 	t.Helper()
 	const perThread = 500
 	l := listenOn(t, port, 128)
-	namespace, err := openThreadNetNS()
+	namespace, err := netns.OpenThread()
 	require.NoError(t, err)
-	t.Cleanup(namespace.close)
+	t.Cleanup(namespace.Close)
 	stop, done := make(chan struct{}), make(chan struct{}, number)
 	threads := 0
 	for begun := 0; begun < number; begun += perThread {
@@ -299,7 +300,7 @@ func connectMany(t *testing.T, port uint16, number int) (end func()) {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			runtime.LockOSThread() // and never unlocked: the thread ends, its files with it
-			err := namespace.enter()
+			err := namespace.Enter()
 			if err == nil {
 				err = unix.Unshare(unix.CLONE_FILES)
 			}

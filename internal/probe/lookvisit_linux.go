@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // visitor looks at the sockets of whole network namespaces, those that have entries, and
@@ -77,8 +78,8 @@ func (v *visitor[L]) begin() error {
 		if err != nil {
 			continue // nobody is in it, or it has gone: its sockets stay unread
 		}
-		err = namespace.run(func() error { return v.visit(netns) })
-		namespace.close()
+		err = namespace.Run(func() error { return v.visit(netns) })
+		namespace.Close()
 		if err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func (v *visitor[L]) lacks() shortcoming {
 	if v.noEntry == nil {
 		return shortcoming{}
 	}
-	return shortcoming{gives: v.gives + " in other network namespaces", hook: setnsHook, err: v.noEntry}
+	return shortcoming{gives: v.gives + " in other network namespaces", hook: netns.Hook, err: v.noEntry}
 }
 
 func (v *visitor[L]) program() *ebpf.Program { return v.prog }
@@ -141,9 +142,9 @@ func newNetNSFinder(patterns []string) *netNSFinder {
 // find sees to it that there are paths to the namespaces that are wanted, and to no other. It
 // seeks those that are new, and those whose path leads elsewhere by now.
 func (f *netNSFinder) find(wanted map[uint32]bool) {
-	maps.DeleteFunc(f.paths, func(netns uint32, path string) bool {
-		inode, err := inodeAt(path)
-		return !wanted[netns] || (path != "" && (err != nil || inode != netns))
+	maps.DeleteFunc(f.paths, func(inode uint32, path string) bool {
+		there, err := netns.InodeAt(path)
+		return !wanted[inode] || (path != "" && (err != nil || there != inode))
 	})
 	missing := make(map[uint32]bool)
 	for netns := range wanted {
@@ -156,7 +157,7 @@ func (f *netNSFinder) find(wanted map[uint32]bool) {
 		if len(missing) == 0 {
 			return
 		}
-		for netns, path := range findNetNS([]string{pattern}) {
+		for netns, path := range netns.Find([]string{pattern}) {
 			if missing[netns] {
 				f.paths[netns] = path
 				delete(missing, netns)
@@ -167,14 +168,14 @@ func (f *netNSFinder) find(wanted map[uint32]bool) {
 
 var errNetNSNotFound = errors.New("no process and no file leads to the network namespace")
 
-func (f *netNSFinder) open(netns uint32) (*netNS, error) {
-	path := f.paths[netns]
+func (f *netNSFinder) open(inode uint32) (*netns.Namespace, error) {
+	path := f.paths[inode]
 	if path == "" {
 		return nil, errNetNSNotFound
 	}
-	namespace, err := openNetNS(path)
-	if err == nil && namespace.inode != netns {
-		namespace.close()
+	namespace, err := netns.Open(path)
+	if err == nil && namespace.Inode != inode {
+		namespace.Close()
 		err = errNetNSNotFound
 	}
 	return namespace, err

@@ -24,6 +24,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // scarceMemlock is the limit that processes had by default before 5.16.
@@ -372,7 +373,7 @@ func TestPrivilegeOtherProcesses(t *testing.T) {
 
 func netNSOfProcess(t *testing.T, pid int) uint32 {
 	t.Helper()
-	inode, err := netNSOf(uint32(pid))
+	inode, err := netns.OfProcess(uint32(pid))
 	require.NoError(t, err)
 	return inode
 }

@@ -13,9 +13,9 @@ import (
 
 	"github.com/cilium/ebpf/ringbuf"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // Probe is the kernel side of one receiver. Its methods are called from one
@@ -49,7 +49,7 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections), sought: make(map[uint64]bool)}
 	var err error
-	if p.cfg.ownNetNS, err = currentNetNS(); err != nil {
+	if p.cfg.ownNetNS, err = netns.Current(); err != nil {
 		return nil, err
 	}
 	if p.objects, err = newObjects(&p.cfg); err != nil {
@@ -216,13 +216,4 @@ func (p *Probe) Close() error {
 		p.objects = nil
 	}
 	return err
-}
-
-// currentNetNS is the inode number of our network namespace.
-func currentNetNS() (uint32, error) {
-	var stat unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/net", &stat); err != nil {
-		return 0, fmt.Errorf("look at our network namespace: %w", err)
-	}
-	return uint32(stat.Ino), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -159,7 +160,7 @@ func startAny(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	p, err := New(cfg, append(logger, zaptest.NewLogger(t))[0])
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
-	netns, err := currentNetNS()
+	netns, err := netns.Current()
 	require.NoError(t, err)
 	k := &kernel{recorder: &recorder{netns: netns, overflows: make(map[uint64]uint64)}, probe: p, t: t}
 	require.NoError(t, p.Start(k))

@@ -27,6 +27,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // roleVariable turns this test binary into another process, which may do less than
@@ -168,7 +169,7 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 		return reports.Encode(report)
 	}
 	defer p.Close()
-	netns, err := currentNetNS()
+	netns, err := netns.Current()
 	if err != nil {
 		return err
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // scans are what user space asks for: what was there before us, and the live figures.
@@ -172,16 +172,16 @@ func (p *Probe) scanExisting() error {
 	insiders := make(map[uint32]uint32)
 	outside := &outsideNetNS{namespaces: make(map[uint32]bool)}
 	err := p.scanListeners(func(r *sockScanRecord) {
-		netns, pid := r.Listener.Head.Netns, r.Listener.Owner.Process.Pid
-		if _, ok := insiders[netns]; ok || netns == d.ownNetNS {
+		where, pid := r.Listener.Head.Netns, r.Listener.Owner.Process.Pid
+		if _, ok := insiders[where]; ok || where == d.ownNetNS {
 			return
 		}
 		// A process may hold a listener of a namespace that it is not in itself.
-		inside, err := netNSOf(pid)
-		if inside == netns {
-			insiders[netns] = pid
+		inside, err := netns.OfProcess(pid)
+		if inside == where {
+			insiders[where] = pid
 		}
-		outside.note(netns, err)
+		outside.note(where, err)
 	})
 	err = errors.Join(err, each(&p.scans.connections, d.process), p.findOrphans())
 	for netns, pid := range insiders {
@@ -256,30 +256,24 @@ func (p *Probe) rescanListeners() error {
 	return nil
 }
 
-// netNSOf is the inode number of a process's network namespace.
-func netNSOf(pid uint32) (uint32, error) {
-	inode, err := inodeAt(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return 0, fmt.Errorf("look at the network namespace of process %d: %w", pid, err)
+// mayEnterNetNS returns an error when this process may not move between namespaces, or the
+// configuration excludes that.
+func mayEnterNetNS(excluded hookPatterns) error {
+	if err := excluded.refuse(netns.Hook); err != nil {
+		return err
 	}
-	return inode, nil
-}
-
-func inodeAt(path string) (uint32, error) {
-	var stat unix.Stat_t
-	err := unix.Stat(path, &stat)
-	return uint32(stat.Ino), err
+	return netns.MayEnter()
 }
 
 // inNetNSOf runs f on a thread in the network namespace of a process.
 func (p *Probe) inNetNSOf(pid uint32, f func() error) error {
-	if err := p.objects.excluded.refuse(setnsHook); err != nil {
+	if err := p.objects.excluded.refuse(netns.Hook); err != nil {
 		return err
 	}
-	namespace, err := openNetNS(fmt.Sprintf("/proc/%d/ns/net", pid))
+	namespace, err := netns.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return err
 	}
-	defer namespace.close()
-	return namespace.run(f)
+	defer namespace.Close()
+	return namespace.Run(f)
 }

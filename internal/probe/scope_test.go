@@ -26,6 +26,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // scopeFacts are the numbers of what is reported of one network namespace.
@@ -84,7 +85,7 @@ func playScoped(orders *json.Decoder, reports *json.Encoder) error {
 	if err != nil {
 		return err
 	}
-	inode, err := currentNetNS()
+	inode, err := netns.Current()
 	if err != nil {
 		return err
 	}
@@ -217,13 +218,13 @@ func TestScopeOfNamespaceFiles(t *testing.T) {
 		a := act(t, "scoped", attributes)
 		a.report(&want)
 		path := fmt.Sprintf("/proc/%d/ns/net", a.cmd.Process.Pid)
-		inode, ok := namespaceAt(path)
+		inode, ok := netns.At(path)
 		require.True(t, ok)
 		require.Equal(t, want, inode)
 		found[inode] = path
 	}
 	require.Len(t, found, 2)
-	leaveOutForeign(found)
+	netns.LeaveOutForeign(found)
 	require.Len(t, found, 1)
 	require.Contains(t, found, want, "root's")
 }

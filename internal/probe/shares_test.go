@@ -18,22 +18,23 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // elsewhere runs f on the test's thread in a new network namespace with loopback up,
 // which lasts as long as sockets that f leaves open.
-func elsewhere(t *testing.T, f func()) (netns uint32) {
+func elsewhere(t *testing.T, f func()) (inode uint32) {
 	t.Helper()
 	own, err := os.Open("/proc/thread-self/ns/net")
 	require.NoError(t, err)
 	defer own.Close()
 	require.NoError(t, unix.Unshare(unix.CLONE_NEWNET))
 	setLoopback(t, true)
-	netns, err = currentNetNS()
+	inode, err = netns.Current()
 	require.NoError(t, err)
 	f()
 	require.NoError(t, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET))
-	return netns
+	return inode
 }
 
 // open opens connections to a new listener, until the test ends.

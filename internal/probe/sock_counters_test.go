@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // nft runs in the network namespace of the test's thread.
@@ -210,11 +211,11 @@ func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
 	enterNetNS(t)
 	other := newPeer(t)
 	k := startProbe(t, testConfig(onlyPort(9)), refusedByReset)
-	var netns uint32
+	var inode uint32
 	other.in(func() {
 		setLoopback(t, true)
 		var err error
-		netns, err = currentNetNS()
+		inode, err = netns.Current()
 		assert.NoError(t, err)
 		for range 3 {
 			_, err = net.Dial("tcp4", "127.0.0.1:9")
@@ -222,12 +223,12 @@ func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
 		}
 	})
 	last := connection.PortCounter{
-		NetNS: netns, IPv4: true, What: connection.Failures, Detail: "refused", Value: 3, Final: true,
+		NetNS: inode, IPv4: true, What: connection.Failures, Detail: "refused", Value: 3, Final: true,
 	}
 	s, _ := k.snapshot(9)
 	assert.Contains(t, s.Ports, last)
 	s, _ = k.snapshot(9)
 	for _, counter := range s.Ports {
-		assert.NotEqual(t, netns, counter.NetNS)
+		assert.NotEqual(t, inode, counter.NetNS)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -236,7 +237,7 @@ func TestSockRefused(t *testing.T) {
 func TestSockRefusedIsNotHalfOpen(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig(func(c *Config) { c.HalfOpen = true }), refusedByReset)
-	netns, err := currentNetNS()
+	netns, err := netns.Current()
 	require.NoError(t, err)
 	client := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001}
 	key := tcHalfOpenKey{Netns: netns}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 const tcGives = "tcp.server.packets, malformed headers, selected packets, half-open attempts"
@@ -61,7 +62,7 @@ type tcVantage struct {
 	selection tcSelection
 	// namespace and the netlink sockets keep it alive: they are for as long as it is
 	// followed.
-	namespace *netNS
+	namespace *netns.Namespace
 	netlink   *netlink.Handle
 	watch     *tcWatch
 	done      chan struct{}
@@ -112,7 +113,7 @@ func newTCVantage(cfg *Config, options tcOptions, logger *zap.Logger) *tcVantage
 // It fails only for what the configuration names and the host does not have; then
 // nothing is attached. What the kernel refuses is in hooks.
 func (v *tcVantage) start() error {
-	namespace, err := openThreadNetNS()
+	namespace, err := netns.OpenThread()
 	if err != nil {
 		return v.disable(err)
 	}
@@ -135,7 +136,7 @@ func (v *tcVantage) start() error {
 
 // startIn does the same in a namespace that need not have the interfaces that are
 // named. The namespace is closed with the vantage point, or when it fails.
-func (v *tcVantage) startIn(namespace *netNS) error {
+func (v *tcVantage) startIn(namespace *netns.Namespace) error {
 	_, err := v.open(namespace)
 	if err == nil {
 		err = v.begin()
@@ -147,9 +148,9 @@ func (v *tcVantage) startIn(namespace *netNS) error {
 }
 
 // open makes the sockets, which stay in the namespace, and takes a first look.
-func (v *tcVantage) open(namespace *netNS) (links map[int]netlink.Link, err error) {
+func (v *tcVantage) open(namespace *netns.Namespace) (links map[int]netlink.Link, err error) {
 	v.namespace = namespace
-	err = namespace.run(func() error {
+	err = namespace.Run(func() error {
 		if v.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return fmt.Errorf("open a netlink socket: %w", err)
 		}
@@ -169,7 +170,7 @@ func (v *tcVantage) begin() error {
 	if err := v.load(); err != nil {
 		return err
 	}
-	err := v.namespace.run(func() error {
+	err := v.namespace.Run(func() error {
 		v.reconcile()
 		if !v.options.trial {
 			v.removeDead()
@@ -204,7 +205,7 @@ func (v *tcVantage) follow(watch *tcWatch, done chan<- struct{}) {
 // reconcileThere reconciles inside, for TCX attaches by an interface index that is
 // the thread's namespace's, and /proc/sys/net is, too.
 func (v *tcVantage) reconcileThere() error {
-	return v.namespace.run(func() error {
+	return v.namespace.Run(func() error {
 		v.reconcile()
 		return nil
 	})
@@ -349,7 +350,7 @@ func (v *tcVantage) release() {
 		v.netlink = nil
 	}
 	if v.namespace != nil {
-		v.namespace.close()
+		v.namespace.Close()
 		v.namespace = nil
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // holdings are what a leak would make grow.
@@ -173,9 +174,9 @@ func TestTCChurnOfInterfaces(t *testing.T) {
 func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 	tcModes(t, func(t *testing.T, m TCMode) {
 		enterNetNS(t)
-		here, err := openThreadNetNS()
+		here, err := netns.OpenThread()
 		require.NoError(t, err)
-		defer here.close()
+		defer here.Close()
 		folder := t.TempDir()
 		other := newContainer(t, filepath.Join(folder, "other"))
 		other.in(func() { setLoopback(t, true) })
@@ -211,10 +212,10 @@ func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 		serve(func() { client.in(func() { talk(t, "192.0.2.1:8080") }) })
 		said(2, 0)
 
-		namespace, err := openNetNS(other.path)
+		namespace, err := netns.Open(other.path)
 		require.NoError(t, err)
-		require.NoError(t, netlink.LinkSetNsFd(device, int(namespace.file.Fd())))
-		namespace.close()
+		require.NoError(t, netlink.LinkSetNsFd(device, namespace.FD()))
+		namespace.Close()
 		within(t, soon, func() bool {
 			return slices.Equal(k.attachedTo(), []string{"lo"}) && slices.Equal(inside(), []string{"lo", "moves"})
 		}, "attached where it went")
@@ -228,7 +229,7 @@ func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 		other.in(func() {
 			device, err := netlink.LinkByName("moves")
 			require.NoError(t, err)
-			require.NoError(t, netlink.LinkSetNsFd(device, int(here.file.Fd())))
+			require.NoError(t, netlink.LinkSetNsFd(device, here.FD()))
 		})
 		within(t, soon, func() bool {
 			return slices.Equal(k.attachedTo(), []string{"lo", "moves"}) && slices.Equal(inside(), []string{"lo"})

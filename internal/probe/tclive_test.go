@@ -22,12 +22,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
 // peer is another network namespace, with a thread of its own in it.
 type peer struct {
-	file *netNS
+	file *netns.Namespace
 	do   chan func()
 }
 
@@ -41,7 +42,7 @@ func newPeer(t *testing.T) *peer {
 		runtime.LockOSThread() // for ever: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
-			p.file, err = openThreadNetNS()
+			p.file, err = netns.OpenThread()
 		}
 		ready <- err
 		for f := range p.do {
@@ -52,7 +53,7 @@ func newPeer(t *testing.T) *peer {
 	t.Cleanup(func() {
 		close(p.do)
 		<-done
-		p.file.close()
+		p.file.Close()
 	})
 	return p
 }
@@ -71,7 +72,7 @@ func (p *peer) veth(t *testing.T, name string) {
 	require.NoError(t, netlink.LinkAdd(pair))
 	other, err := netlink.LinkByName("peer-" + name)
 	require.NoError(t, err)
-	require.NoError(t, netlink.LinkSetNsFd(other, int(p.file.file.Fd())))
+	require.NoError(t, netlink.LinkSetNsFd(other, p.file.FD()))
 	setUp(t, name, "192.0.2.1/24")
 	p.in(func() { setUp(t, "peer-"+name, "192.0.2.7/24") })
 }
@@ -351,7 +352,7 @@ func TestTCSelectsOneEndOfNetkitPairs(t *testing.T) {
 	other := newPeer(t)
 	end, err := netlink.LinkByName("eth0")
 	require.NoError(t, err)
-	require.NoError(t, netlink.LinkSetNsFd(end, int(other.file.file.Fd())))
+	require.NoError(t, netlink.LinkSetNsFd(end, other.file.FD()))
 	b.eventuallyAttachedTo()
 	other.in(func() {
 		inside := startTCBench(t, tcConfig(included("*")))

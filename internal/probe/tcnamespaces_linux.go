@@ -14,6 +14,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 const (
@@ -124,7 +125,7 @@ func (m *tcNamespaces) follow(stop <-chan struct{}, done chan<- struct{}) {
 // but a pattern that is wrong would never say so.
 func (m *tcNamespaces) tellUnmatched() {
 	for _, pattern := range m.cfg.NetworkNamespaces {
-		if len(findNetNS([]string{pattern})) == 0 {
+		if len(netns.Find([]string{pattern})) == 0 {
 			m.logger.Info("no network namespace matches interfaces::network_namespaces yet", zap.String("pattern", pattern))
 		}
 	}
@@ -132,9 +133,9 @@ func (m *tcNamespaces) tellUnmatched() {
 
 // reconcile makes the namespaces that we are in agree with those that are there.
 func (m *tcNamespaces) reconcile(stop <-chan struct{}) {
-	found := findNetNS(m.cfg.NetworkNamespaces)
+	found := netns.Find(m.cfg.NetworkNamespaces)
 	if m.cfg.Scope == ScopeInitialUserNS {
-		leaveOutForeign(found)
+		netns.LeaveOutForeign(found)
 	}
 	delete(found, m.options.netns)
 	var gone []*tcOther
@@ -189,7 +190,7 @@ func (m *tcNamespaces) tally(over int) {
 func (m *tcNamespaces) enter(other *tcOther) {
 	err := m.open(other)
 	if err != nil {
-		if inode, ok := namespaceAt(other.path); !ok || inode != other.inode {
+		if inode, ok := netns.At(other.path); !ok || inode != other.inode {
 			m.logger.Debug("a network namespace vanished before its packets were counted",
 				zap.String("path", other.path), zap.Uint32("inode", other.inode), zap.Error(err))
 			return
@@ -212,18 +213,18 @@ func (m *tcNamespaces) enter(other *tcOther) {
 }
 
 func (m *tcNamespaces) open(other *tcOther) error {
-	namespace, err := openNetNS(other.path)
+	namespace, err := netns.Open(other.path)
 	if err != nil {
 		return err
 	}
-	if namespace.inode != other.inode {
-		namespace.close()
+	if namespace.Inode != other.inode {
+		namespace.Close()
 		return fmt.Errorf("%s is another namespace by now", other.path)
 	}
 	options := m.options
 	options.netns, options.interfaces = other.inode, tcNamespaceInterfaces
 	if options.ports, err = m.ports.enter(other.inode); err != nil {
-		namespace.close()
+		namespace.Close()
 		return err
 	}
 	other.tcVantage = newTCVantage(m.cfg, options, m.logger.With(zap.String("network_namespace", other.path)))

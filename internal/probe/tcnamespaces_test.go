@@ -28,6 +28,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // container is a network namespace that nothing but its file keeps alive, as those
@@ -46,15 +47,15 @@ func newContainer(t *testing.T, path string, prepare ...func()) *container {
 	c := &container{t: t, path: path}
 	go func() {
 		runtime.LockOSThread()
-		home, err := openThreadNetNS()
+		home, err := netns.OpenThread()
 		if err == nil {
-			defer home.close()
+			defer home.Close()
 			err = errors.Join(unix.Unshare(unix.CLONE_NEWNET), os.WriteFile(path, nil, 0o444))
 		}
 		for _, f := range prepare {
 			f()
 		}
-		err = errors.Join(err, unix.Mount(threadNetNS, path, "none", unix.MS_BIND, ""), home.enter())
+		err = errors.Join(err, unix.Mount(netns.ThreadFile, path, "none", unix.MS_BIND, ""), home.Enter())
 		runtime.UnlockOSThread()
 		done <- err
 	}()
@@ -75,27 +76,22 @@ func (c *container) remove() {
 // in runs f inside.
 func (c *container) in(f func()) {
 	c.t.Helper()
-	namespace, err := openNetNS(c.path)
+	namespace, err := netns.Open(c.path)
 	require.NoError(c.t, err)
-	defer namespace.close()
-	done := make(chan error)
-	go func() {
-		defer close(done) // f may end the test
-		done <- namespace.visit(func() error { f(); return nil })
-	}()
-	require.NoError(c.t, <-done)
+	defer namespace.Close()
+	require.NoError(c.t, namespace.Run(func() error { f(); return nil }))
 }
 
 // connect makes a veth pair: host here, with 192.0.2.1, and eth0 inside, with
 // 192.0.2.2.
 func (c *container) connect(host string) {
 	c.t.Helper()
-	namespace, err := openNetNS(c.path)
+	namespace, err := netns.Open(c.path)
 	require.NoError(c.t, err)
-	defer namespace.close()
+	defer namespace.Close()
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: host}, PeerName: "eth0",
-		PeerNamespace: netlink.NsFd(int(namespace.file.Fd())),
+		PeerNamespace: netlink.NsFd(namespace.FD()),
 	}
 	require.NoError(c.t, netlink.LinkAdd(pair))
 	setUp(c.t, host, "192.0.2.1/24")
@@ -315,7 +311,7 @@ func TestTCNamespacesOfOtherFiles(t *testing.T) {
 		require.NoError(t, unix.Mount(from, to, "none", unix.MS_BIND, ""))
 		t.Cleanup(func() { require.NoError(t, unix.Unmount(to, unix.MNT_DETACH)) })
 	}
-	bind(threadNetNS, "own")
+	bind(netns.ThreadFile, "own")
 	bind("/proc/self/ns/uts", "uts")
 	first := newContainer(t, filepath.Join(folder, "first"))
 	bind(first.path, "again")

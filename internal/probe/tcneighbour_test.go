@@ -18,12 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // tcStreet is an interface with a listener, and frames that come in and go out there.
 type tcStreet struct {
 	t     *testing.T
-	netns *netNS
+	netns *netns.Namespace
 	other *peer
 	frame [tcDirections][]byte
 }
@@ -33,9 +34,9 @@ const tcStreetDevice = "street"
 func newTCStreet(t *testing.T) *tcStreet {
 	t.Helper()
 	enterNetNS(t)
-	netns, err := openThreadNetNS()
+	netns, err := netns.OpenThread()
 	require.NoError(t, err)
-	t.Cleanup(netns.close)
+	t.Cleanup(netns.Close)
 	s := &tcStreet{t: t, netns: netns, other: newPeer(t)}
 	s.other.veth(t, tcStreetDevice)
 	_ = listen(t, "tcp4", "192.0.2.1:8080")
@@ -218,7 +219,7 @@ func testTCOrder(t *testing.T, m TCMode, tests map[string]tcNeighbourCase) {
 func (s *tcStreet) on(t *testing.T) *tcStreet {
 	t.Helper()
 	runtime.LockOSThread() // and ends with the test
-	require.NoError(t, s.netns.enter())
+	require.NoError(t, s.netns.Enter())
 	s.t = t
 	return s
 }

@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 func TestTCFilterNames(t *testing.T) {
@@ -140,7 +142,7 @@ func TestTCFiltersStayInTheirNamespace(t *testing.T) {
 	detach := n.instance()
 	_, filters, _ := n.tcOf()
 	require.Len(t, filters, 2)
-	require.NoError(t, netlink.LinkSetNsFd(n.device, int(s.other.file.file.Fd())))
+	require.NoError(t, netlink.LinkSetNsFd(n.device, s.other.file.FD()))
 	s.other.in(func() {
 		moved, err := netlink.LinkByName(tcStreetDevice)
 		require.NoError(t, err)
@@ -245,13 +247,13 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 	newPeer(t).veth(t, tcStreetDevice)
 	n := newNeighbour(t, tcStreetDevice, 0)
 	const instances, rounds = 4, 50
-	namespace, err := openThreadNetNS()
+	namespace, err := netns.OpenThread()
 	require.NoError(t, err)
-	defer namespace.close()
+	defer namespace.Close()
 	errs := make(chan error, instances)
 	for range instances {
 		go func() {
-			errs <- namespace.run(func() error {
+			errs <- namespace.Run(func() error {
 				handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 				if err != nil {
 					return err

@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package netns
 
 import (
 	"fmt"
@@ -11,17 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// findNetNS lists the namespaces at the paths that patterns match: by inode, with
-// one path each. What is not a namespace is left out, and so is a file that is yet
-// to become one; whether it is a network namespace shows when it is opened. Nothing is
-// opened here, so nothing is kept alive.
-func findNetNS(patterns []string) map[uint32]string {
+// Find lists the namespaces at the paths that patterns match: one path for each inode. It
+// leaves out files that are no namespace, or none yet. Namespaces of other kinds are
+// included: only opening them tells. Nothing is opened here, so nothing is kept alive.
+func Find(patterns []string) map[uint32]string {
 	found := make(map[uint32]string)
 	for _, pattern := range patterns {
-		// The configuration was validated, and what can't be read is not there.
+		// The configuration was validated, and unreadable folders count as empty.
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
-			if inode, ok := namespaceAt(path); ok && found[inode] == "" {
+			if inode, ok := At(path); ok && found[inode] == "" {
 				found[inode] = path
 			}
 		}
@@ -29,8 +28,8 @@ func findNetNS(patterns []string) map[uint32]string {
 	return found
 }
 
-// namespaceAt is the inode of the namespace at a path, false if there is none.
-func namespaceAt(path string) (inode uint32, ok bool) {
+// At returns the inode of the namespace at a path; false if there is none.
+func At(path string) (inode uint32, ok bool) {
 	var system unix.Statfs_t
 	if unix.Statfs(path, &system) != nil || system.Type != unix.NSFS_MAGIC {
 		return 0, false
@@ -45,9 +44,9 @@ func namespaceAt(path string) (inode uint32, ok bool) {
 // initialUserNS is the inode of the initial user namespace, PROC_USER_INIT_INO.
 const initialUserNS = 0xEFFFFFFD
 
-// leaveOutForeign keeps the namespaces that belong to the initial user namespace. Each is
-// open for a moment, to be asked.
-func leaveOutForeign(found map[uint32]string) {
+// LeaveOutForeign removes the namespaces that do not belong to the initial user namespace.
+// It opens each for a moment, to ask.
+func LeaveOutForeign(found map[uint32]string) {
 	for inode, path := range found {
 		if owner, err := userNSOf(path); err != nil || owner != initialUserNS {
 			delete(found, inode)
@@ -55,7 +54,7 @@ func leaveOutForeign(found map[uint32]string) {
 	}
 }
 
-// userNSOf is the inode of the user namespace that a namespace belongs to.
+// userNSOf returns the inode of the user namespace that a namespace belongs to.
 func userNSOf(path string) (uint64, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
