@@ -65,6 +65,8 @@ type schema struct {
 	Properties map[string]*schema `yaml:"properties"`
 	Minimum    *float64           `yaml:"minimum"`
 	Maximum    *float64           `yaml:"maximum"`
+	Shortest   *time.Duration     `yaml:"x-minimum"`
+	Longest    *time.Duration     `yaml:"x-maximum"`
 	Enum       []string           `yaml:"enum"`
 	Type       any                `yaml:"type"`
 	Ref        string             `yaml:"$ref"`
@@ -110,23 +112,28 @@ func TestSchemaHasTheDefaults(t *testing.T) {
 	assert.Equal(t, defaults(t), loadSchema(t).values(t, ""))
 }
 
-func TestReadmeHasTheDefaults(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
+func TestDocumentHasTheDefaults(t *testing.T) {
+	text, err := os.ReadFile("../docs/configuration.md")
 	require.NoError(t, err)
 	_, block, found := strings.Cut(string(text), "```yaml\nebpf_tcp:\n")
-	require.True(t, found, "README.md has a yaml block that begins with ebpf_tcp:")
-	block, _, _ = strings.Cut(block, "```")
+	require.True(t, found, "docs/configuration.md has a yaml block that begins with ebpf_tcp:")
+	block, table, _ := strings.Cut(block, "```")
 	var documented map[string]any
 	require.NoError(t, yaml.Unmarshal([]byte(block), &documented))
 
 	want := defaults(t)
-	// The README lists what these switch where it tells of events and metrics.
-	for _, switches := range []string{"events", "metrics", "resource_attributes"} {
-		if _, ok := documented[switches]; !ok {
-			delete(want, switches)
-		}
+	// receiver/documentation.md lists what these switch.
+	switches := []string{"events", "metrics", "resource_attributes"}
+	for _, section := range switches {
+		delete(want, section)
 	}
 	assert.Equal(t, want, plain(documented))
+
+	loadSchema(t).leaves(nil, func(path []string, _ *schema) {
+		if !slices.Contains(switches, path[0]) {
+			assert.Contains(t, table, "\n| `"+strings.Join(path, ".")+"` |")
+		}
+	})
 }
 
 // TestSchemaBounds sets every value to the ends of what the schema allows, and beyond.
@@ -163,6 +170,19 @@ func TestSchemaBounds(t *testing.T) {
 			assert.NoError(t, validate(path, number(s, *s.Maximum)), name)
 			assert.ErrorContains(t, validate(path, number(s, *s.Maximum+1)), path[0], name)
 			bounds++
+		}
+		if strings.HasSuffix(s.Ref, "/duration") {
+			require.NotNil(t, s.Shortest, name)
+			require.NotNil(t, s.Longest, name)
+			for _, end := range []time.Duration{*s.Shortest, *s.Longest} {
+				// Some durations also have to fit to others.
+				if err := validate(path, end.String()); err != nil && name != "metric_expiration" && name != "collection_interval" {
+					assert.NotContains(t, err.Error(), "out of range", name)
+				}
+			}
+			assert.ErrorContains(t, validate(path, (*s.Shortest-time.Nanosecond).String()), path[0], name)
+			assert.ErrorContains(t, validate(path, (*s.Longest+time.Nanosecond).String()), path[0], name)
+			bounds += 2
 		}
 		for _, allowed := range s.Enum {
 			assert.NoError(t, validate(path, allowed), name)

@@ -22,7 +22,13 @@ fi
 case $1 in
 unprivileged)
 	# The race detector needs a C compiler; nothing else here does.
-	CGO_ENABLED=1 go test -race -count=1 -json ./... | "$summary" "$1"
+	{
+		status=0
+		for module in . internal/tools; do
+			CGO_ENABLED=1 go test -C "$module" -race -count=1 -json ./... || status=1
+		done
+		exit $status
+	} | "$summary" "$1"
 	;;
 privileged)
 	mapfile -t packages < <(grep -rlE '^//go:build .*privileged' --include='*_test.go' . |
