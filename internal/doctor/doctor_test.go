@@ -20,7 +20,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
-var update = flag.Bool("update", false, "write the golden files and the README's table anew")
+var update = flag.Bool("update", false, "write the golden files and the table of docs/kernels.md")
 
 // golden reads the diagnosis of every known kernel, in the order of releases.
 func golden(t *testing.T) []*probe.Diagnosis {
@@ -146,9 +146,9 @@ const (
 	tableEnd   = "<!-- end of the support table -->\n"
 )
 
-// TestReadmeSupportTable holds the README to the golden files.
-func TestReadmeSupportTable(t *testing.T) {
-	const file = "../../README.md"
+// TestSupportTable holds docs/kernels.md to the golden files.
+func TestSupportTable(t *testing.T) {
+	const file = "../../docs/kernels.md"
 	raw, err := os.ReadFile(file)
 	require.NoError(t, err)
 	before, rest, found := strings.Cut(string(raw), tableBegin)

@@ -31,9 +31,9 @@ arguments=(
 	-test.timeout=22m
 	${TESTS:+"-test.run=$TESTS"}
 )
-# They need what the guests don't have, tshark's captures and the README, or take longest
+# They need what the guests don't have, tshark's captures and the documents, or take longest
 # and have little to do with the kernel.
-skipped='TestTCAgreesWithTshark|TestReadmeSupportTable|TestText.*|TestExcludedHooksAreRefused'
+skipped='TestTCAgreesWithTshark|TestSupportTable|TestText.*|TestExcludedHooksAreRefused'
 skipped+='|TestTCChurn.*|TestTCBurst.*|TestTCHalfOpenEnds'
 # The next ones do the same on all processors.
 skipped_arm64='TestDecorationsCostNoProgram|TestLookWaysOfManyConnections'
