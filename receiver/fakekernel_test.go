@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
@@ -200,7 +201,7 @@ func (k *fakeKernel) open() connection.Connection {
 	k.nextID++
 	c := connection.Connection{
 		ID:     k.nextID,
-		Flow:   connection.Flow{Client: testClient, Server: testServer},
+		Flow:   flow.Flow{Client: testClient, Server: testServer},
 		NetNS:  7,
 		Opened: time.Now().UnixNano(),
 	}
@@ -259,7 +260,7 @@ func (k *fakeKernel) fail(n int) {
 	for range n {
 		k.produce(func(h probe.Handler) {
 			h.ConnectionFailed(&connection.Failed{
-				Flow: connection.Flow{Client: testClient, Server: testServer},
+				Flow: flow.Flow{Client: testClient, Server: testServer},
 				Time: time.Now().UnixNano(), Type: connection.FailureRefused,
 			})
 		})
@@ -273,7 +274,7 @@ func (k *fakeKernel) packets(n int) {
 	for range n {
 		k.produce(func(h probe.Handler) {
 			h.PacketSelected(&packet.Packet{
-				Flow: connection.Flow{Client: testClient, Server: testServer},
+				Flow: flow.Flow{Client: testClient, Server: testServer},
 				Time: time.Now().UnixNano(), Flags: 2, Options: []byte{2, 4, 5, 0xb4},
 			})
 		})

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
@@ -55,7 +56,7 @@ func TestMetricsOfConnections(t *testing.T) {
 		_, k.known = k.listen()
 		adopted := connection.Connection{
 			ID: 1 << 60, NetNS: 7, Adopted: true, Opened: time.Now().UnixNano(),
-			Flow: connection.Flow{Client: testClient, Server: testServer},
+			Flow: flow.Flow{Client: testClient, Server: testServer},
 		}
 		k.account.Adopted = 1
 		k.live[adopted.ID] = connection.Live{Connection: adopted, ReceivedBytes: 1000}
@@ -213,7 +214,7 @@ func closedConnection(ref owner.Ref) *connection.Closed {
 	return &connection.Closed{
 		Connection: connection.Connection{
 			ID: 1, NetNS: 7, Owner: ref,
-			Flow: connection.Flow{Client: testClient, Server: testServer},
+			Flow: flow.Flow{Client: testClient, Server: testServer},
 		},
 		Reason: connection.CloseServerFIN,
 	}

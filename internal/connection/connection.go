@@ -6,26 +6,15 @@
 package connection
 
 import (
-	"net/netip"
-
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
-
-// Flow is a connection's four-tuple seen from the server. IPv4 carried on an
-// IPv6 socket is plain IPv4 here.
-type Flow struct {
-	Client netip.AddrPort
-	Server netip.AddrPort
-}
-
-// IPv4 reports whether the traffic is IPv4.
-func (f *Flow) IPv4() bool { return f.Server.Addr().Is4() }
 
 // Connection is what stays the same while a connection lives, its owner excepted.
 type Connection struct {
 	// ID is unique among the connections of one probe.
 	ID uint64
-	Flow
+	flow.Flow
 	// NetNS is the inode number of the server's network namespace.
 	NetNS uint32
 	// Interface names the interface the handshake came in by; "" when unknown.
@@ -107,7 +96,7 @@ type Live struct {
 
 // Failed is an attempt that never became a connection.
 type Failed struct {
-	Flow
+	flow.Flow
 	// Time is Unix nanoseconds.
 	Time      int64
 	NetNS     uint32

@@ -4,11 +4,11 @@
 // and counters per interface. It decodes TCP flags and options.
 package packet
 
-import "github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+import "github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 
 // Packet is one selected segment.
 type Packet struct {
-	connection.Flow
+	flow.Flow
 	// Time is Unix nanoseconds.
 	Time      int64
 	NetNS     uint32

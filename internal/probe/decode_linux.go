@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
@@ -114,7 +115,7 @@ func (d *decoder) close(r *sockCloseRecord) {
 
 func (d *decoder) fail(r *sockFailedRecord) {
 	d.failed = connection.Failed{
-		Flow:      flow(&r.Flow),
+		Flow:      flowOf(&r.Flow),
 		Time:      d.clock.unix(r.Head.Time),
 		NetNS:     r.Head.Netns,
 		Interface: d.interfaceName(r.Head.Netns, r.Ifindex),
@@ -125,7 +126,7 @@ func (d *decoder) fail(r *sockFailedRecord) {
 
 func (d *decoder) selected(r *sockPacketRecord) {
 	d.packet = packet.Packet{
-		Flow:           flow(&r.Flow),
+		Flow:           flowOf(&r.Flow),
 		Time:           d.clock.unix(r.Head.Time),
 		NetNS:          r.Head.Netns,
 		Interface:      d.interfaceName(r.Head.Netns, r.Ifindex),
@@ -246,7 +247,7 @@ func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
 func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 	flags := sockConnectionFlag(r.Flags)
 	to.ID = r.Id
-	to.Flow = flow(&r.Flow)
+	to.Flow = flowOf(&r.Flow)
 	to.NetNS = r.Netns
 	to.Interface = d.interfaceName(r.Netns, r.Ifindex)
 	to.Owner = ref(&r.Owner)
@@ -291,8 +292,8 @@ func counters(to *connection.Counters, r *sockCounters) {
 	}
 }
 
-func flow(r *sockFlow) connection.Flow {
-	return connection.Flow{
+func flowOf(r *sockFlow) flow.Flow {
+	return flow.Flow{
 		Client: netip.AddrPortFrom(netip.AddrFrom16(r.Remote).Unmap(), r.RemotePort),
 		Server: netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), r.LocalPort),
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 )
 
 // atomicFragment is a fragment header of a datagram that is in one piece.
@@ -112,19 +113,19 @@ func TestSockRefusedBehindIPv6Extensions(t *testing.T) {
 	other := newPeer(t)
 	hardware := veth6(t, other)
 	k := startProbe(t, testConfig(), refusedByReset)
-	var want []connection.Flow
+	var want []flow.Flow
 	for name, chain := range behindExtensions() {
 		t.Run(name, func(t *testing.T) {
 			k.t = t
-			flow := connection.Flow{
+			to := flow.Flow{
 				Client: netip.AddrPortFrom(tcClient6, tcClientPort+uint16(len(want))),
 				Server: netip.AddrPortFrom(tcServer6, 9),
 			}
-			want = append(want, flow)
+			want = append(want, to)
 			sendFrames(t, other, "peer-server", nil, segment6(t, hardware, chain.first, chain.headers,
-				tcpSegment(onlySYN, func(tcp *layers.TCP) { tcp.SrcPort, tcp.DstPort = layers.TCPPort(flow.Client.Port()), 9 })))
+				tcpSegment(onlySYN, func(tcp *layers.TCP) { tcp.SrcPort, tcp.DstPort = layers.TCPPort(to.Client.Port()), 9 })))
 			k.until("refused", func() bool { return len(k.failed) == len(want) })
-			assert.Equal(t, flow, k.failed[len(k.failed)-1].Flow)
+			assert.Equal(t, to, k.failed[len(k.failed)-1].Flow)
 			assert.Equal(t, connection.FailureRefused, k.failed[len(k.failed)-1].Type)
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 )
 
@@ -71,7 +72,7 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 			continue
 		}
 		h.ConnectionFailed(&connection.Failed{
-			Flow: connection.Flow{
+			Flow: flow.Flow{
 				Client: addrPort(e.key.Flow.Remote, e.key.Flow.RemotePort),
 				Server: addrPort(e.key.Flow.Local, e.key.Flow.LocalPort),
 			},

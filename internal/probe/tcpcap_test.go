@@ -84,7 +84,7 @@ func TestTCAgreesWithTshark(t *testing.T) {
 }
 
 func asSeen(r *sockPacketRecord) *seen {
-	f := flow(&r.Flow)
+	f := flowOf(&r.Flow)
 	return &seen{
 		source: f.Client, destination: f.Server,
 		seq: fmt.Sprint(r.Sequence), ack: fmt.Sprint(r.Acknowledgment), window: fmt.Sprint(r.Window),

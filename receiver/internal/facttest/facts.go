@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
@@ -33,16 +34,16 @@ const Epoch = 1_772_000_000_000_000_000
 func Clock() time.Time { return time.Unix(0, Epoch+10e9) }
 
 // Flow is over IPv4.
-func Flow() connection.Flow {
-	return connection.Flow{
+func Flow() flow.Flow {
+	return flow.Flow{
 		Client: netip.MustParseAddrPort("10.0.0.2:51234"),
 		Server: netip.MustParseAddrPort("10.0.0.1:80"),
 	}
 }
 
 // Flow6 is over IPv6.
-func Flow6() connection.Flow {
-	return connection.Flow{
+func Flow6() flow.Flow {
+	return flow.Flow{
 		Client: netip.MustParseAddrPort("[2001:db8::2]:51234"),
 		Server: netip.MustParseAddrPort("[2001:db8::1]:443"),
 	}

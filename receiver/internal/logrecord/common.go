@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
@@ -15,11 +15,11 @@ import (
 type endpoints struct{ client, server span }
 
 // begin writes what all bodies begin with.
-func (l *Logs) begin(event string, flow *connection.Flow) ([]byte, endpoints) {
+func (l *Logs) begin(event string, f *flow.Flow) ([]byte, endpoints) {
 	var at endpoints
 	line := append(append(l.line[:0], event...), ' ')
-	line, at.client = appendEndpoint(line, flow.Client)
-	line, at.server = appendEndpoint(append(line, " -> "...), flow.Server)
+	line, at.client = appendEndpoint(line, f.Client)
+	line, at.server = appendEndpoint(append(line, " -> "...), f.Server)
 	return line, at
 }
 
@@ -35,15 +35,15 @@ func (l *Logs) appendProcess(line []byte, p *owner.Process) []byte {
 	return append(strconv.AppendUint(line, uint64(p.PID), 10), ']')
 }
 
-func putFlow(row *row, flow *connection.Flow, at endpoints, body, name string) {
-	if flow.Client.IsValid() {
+func putFlow(row *row, f *flow.Flow, at endpoints, body, name string) {
+	if f.Client.IsValid() {
 		row.str(attrClientAddress, at.client.of(body))
-		row.int(attrClientPort, int64(flow.Client.Port()))
+		row.int(attrClientPort, int64(f.Client.Port()))
 	}
-	if flow.Server.IsValid() {
+	if f.Server.IsValid() {
 		row.str(attrServerAddress, at.server.of(body))
-		row.int(attrServerPort, int64(flow.Server.Port()))
-		row.str(attrNetworkType, declared.NetworkType(flow.IPv4()))
+		row.int(attrServerPort, int64(f.Server.Port()))
+		row.str(attrNetworkType, declared.NetworkType(f.IPv4()))
 	}
 	row.str(attrTransport, declared.TransportTCP)
 	if name != "" {
