@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
@@ -21,7 +22,7 @@ const maxDrain = 250 * time.Millisecond
 // kernel is the kernel side as the receiver uses it; a *probe.Probe, or a fake in
 // tests. It is used by one goroutine at a time.
 type kernel interface {
-	Start(probe.Handler) error
+	Start(fact.Sink) error
 	Drain(until time.Time) error
 	Snapshot(visit func(*connection.Live)) (*probe.Snapshot, error)
 	OwnNetNS() uint32

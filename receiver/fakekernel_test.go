@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
@@ -33,10 +34,10 @@ type fakeKernel struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	handler probe.Handler
-	pending []func(probe.Handler)
+	handler fact.Sink
+	pending []func(fact.Sink)
 	// known are handed over by Start.
-	known      []func(probe.Handler)
+	known      []func(fact.Sink)
 	live       map[uint64]connection.Live
 	account    ledger.Kernel
 	ports      []connection.PortCounter
@@ -75,7 +76,7 @@ func (k *fakeKernel) enter() func() {
 	return func() { k.busy.Store(false) }
 }
 
-func (k *fakeKernel) Start(h probe.Handler) error {
+func (k *fakeKernel) Start(h fact.Sink) error {
 	defer k.enter()()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -180,7 +181,7 @@ func (k *fakeKernel) isClosed() bool {
 }
 
 // produce hands facts to the next Drain.
-func (k *fakeKernel) produce(facts ...func(probe.Handler)) {
+func (k *fakeKernel) produce(facts ...func(fact.Sink)) {
 	k.mu.Lock()
 	k.pending = append(k.pending, facts...)
 	k.mu.Unlock()
@@ -213,7 +214,7 @@ func (k *fakeKernel) open() connection.Connection {
 	}
 	k.mu.Unlock()
 	if wanted {
-		k.produce(func(h probe.Handler) { h.ConnectionOpened(&connection.Opened{Connection: c}) })
+		k.produce(func(h fact.Sink) { h.ConnectionOpened(&connection.Opened{Connection: c}) })
 	}
 	return c
 }
@@ -239,7 +240,7 @@ func (k *fakeKernel) close(c connection.Connection) {
 		},
 		Time: time.Now().UnixNano(), Reason: connection.CloseClientFIN,
 	}
-	k.produce(func(h probe.Handler) { h.ConnectionClosed(closed) })
+	k.produce(func(h fact.Sink) { h.ConnectionClosed(closed) })
 }
 
 // requests opens and closes n connections.
@@ -258,7 +259,7 @@ func (k *fakeKernel) fail(n int) {
 	k.account.Produced[ledger.Failed] += int64(n)
 	k.mu.Unlock()
 	for range n {
-		k.produce(func(h probe.Handler) {
+		k.produce(func(h fact.Sink) {
 			h.ConnectionFailed(&connection.Failed{
 				Flow: flow.Flow{Client: testClient, Server: testServer},
 				Time: time.Now().UnixNano(), Type: connection.FailureRefused,
@@ -272,7 +273,7 @@ func (k *fakeKernel) packets(n int) {
 	k.account.Produced[ledger.Packet] += int64(n)
 	k.mu.Unlock()
 	for range n {
-		k.produce(func(h probe.Handler) {
+		k.produce(func(h fact.Sink) {
 			h.PacketSelected(&packet.Packet{
 				Flow: flow.Flow{Client: testClient, Server: testServer},
 				Time: time.Now().UnixNano(), Flags: 2, Options: []byte{2, 4, 5, 0xb4},
@@ -289,11 +290,11 @@ func (k *fakeKernel) look(queues ...connection.Queues) {
 }
 
 // listen makes nginx listen on the test server's address.
-func (k *fakeKernel) listen() (owner.Key, []func(probe.Handler)) {
+func (k *fakeKernel) listen() (owner.Key, []func(fact.Sink)) {
 	key := owner.Key{Start: 1, PID: 4242}
-	return key, []func(probe.Handler){
-		func(h probe.Handler) { h.ProcessSeen(&owner.Sighting{Key: key, Executable: "nginx", Comm: "nginx"}) },
-		func(h probe.Handler) {
+	return key, []func(fact.Sink){
+		func(h fact.Sink) { h.ProcessSeen(&owner.Sighting{Key: key, Executable: "nginx", Comm: "nginx"}) },
+		func(h fact.Sink) {
 			h.ListenerOpened(&connection.Listener{
 				Socket: 1, NetNS: 7, Address: testServer,
 				Owner: owner.Ref{Key: key, Source: owner.ByHolder},

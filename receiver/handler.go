@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
@@ -14,7 +15,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
-var _ probe.Handler = (*handler)(nil)
+var _ fact.Sink = (*handler)(nil)
 
 // handler turns the kernel side's facts into log records and metric observations.
 // It belongs to the drain's goroutine and allocates nothing per fact itself.
@@ -37,13 +38,13 @@ type handler struct {
 	facts uint64
 }
 
-// ProcessSeen implements probe.Handler.
+// ProcessSeen implements fact.Sink.
 func (h *handler) ProcessSeen(s *owner.Sighting) {
 	h.facts++
 	h.owners.seen(s)
 }
 
-// ListenerOpened implements probe.Handler.
+// ListenerOpened implements fact.Sink.
 func (h *handler) ListenerOpened(l *connection.Listener) {
 	h.facts++
 	if !h.owners.opened(l) {
@@ -51,14 +52,14 @@ func (h *handler) ListenerOpened(l *connection.Listener) {
 	}
 }
 
-// ListenerClosed implements probe.Handler.
+// ListenerClosed implements fact.Sink.
 func (h *handler) ListenerClosed(socket, overflows uint64) {
 	h.facts++
 	h.overflowed(h.owners.listeners.LastLook(socket, overflows))
 	h.owners.closed(socket)
 }
 
-// ConnectionOpened implements probe.Handler. The metric of opened connections does
+// ConnectionOpened implements fact.Sink. The metric of opened connections does
 // not depend on it: the kernel side counts them per port.
 func (h *handler) ConnectionOpened(c *connection.Opened) {
 	h.facts++
@@ -70,7 +71,7 @@ func (h *handler) ConnectionOpened(c *connection.Opened) {
 	h.account(ledger.Open, waits)
 }
 
-// ConnectionClosed implements probe.Handler.
+// ConnectionClosed implements fact.Sink.
 func (h *handler) ConnectionClosed(c *connection.Closed) {
 	h.facts++
 	process, source := h.owners.ofConnection(&c.Connection)
@@ -82,13 +83,13 @@ func (h *handler) ConnectionClosed(c *connection.Closed) {
 	h.account(ledger.Connection, h.logs != nil && h.logs.Closed(c, process, source))
 }
 
-// ConnectionFailed implements probe.Handler.
+// ConnectionFailed implements fact.Sink.
 func (h *handler) ConnectionFailed(f *connection.Failed) {
 	h.facts++
 	h.account(ledger.Failed, h.logs != nil && h.logs.Failed(f))
 }
 
-// PacketSelected implements probe.Handler.
+// PacketSelected implements fact.Sink.
 func (h *handler) PacketSelected(p *packet.Packet) {
 	h.facts++
 	waits := false
@@ -99,8 +100,8 @@ func (h *handler) PacketSelected(p *packet.Packet) {
 	h.account(ledger.Packet, waits)
 }
 
-// Lost implements probe.Handler.
-func (h *handler) Lost(e ledger.Event, c ledger.Cause, n int) {
+// FactsLost implements fact.Sink.
+func (h *handler) FactsLost(e ledger.Event, c ledger.Cause, n int) {
 	h.facts++
 	h.books.Lose(e, c, n)
 }

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
@@ -90,7 +91,7 @@ func benchmarkSnapshot(b *testing.B, n int, excluded ...string) {
 	b.ReportMetric(testing.AllocsPerRun(1, snapshot)/float64(n), "allocs/connection")
 }
 
-func startKernel(b *testing.B, cfg *Config, h probe.Handler) *probe.Probe {
+func startKernel(b *testing.B, cfg *Config, h fact.Sink) *probe.Probe {
 	b.Helper()
 	var f faults
 	kernelConfig := cfg.probeConfig(&f)

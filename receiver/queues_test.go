@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
@@ -63,7 +64,7 @@ func TestMetricsOfListeners(t *testing.T) {
 	assert.Equal(t, map[string]int64{"nginx": 0}, handshakes())
 
 	// The end has the last word on what was turned away.
-	k.produce(func(h probe.Handler) { h.ListenerClosed(1, 11) }, func(h probe.Handler) { h.ListenerClosed(1, 0) })
+	k.produce(func(h fact.Sink) { h.ListenerClosed(1, 11) }, func(h fact.Sink) { h.ListenerClosed(1, 0) })
 	waitFor(t, "the queues' series end", func() bool { return len(length()) == 0 })
 	assert.Empty(t, limit())
 	assert.Empty(t, handshakes())

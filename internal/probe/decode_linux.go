@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
@@ -30,7 +31,7 @@ func view[T any](sample []byte) *T {
 // decoder turns records into domain facts. The facts are its own and reused, so a
 // record costs no allocation.
 type decoder struct {
-	handler   Handler
+	handler   fact.Sink
 	clock     clock
 	names     interfaceNames
 	listeners *listeners
@@ -68,7 +69,7 @@ type decoder struct {
 func (d *decoder) ring(sample []byte) {
 	head := view[sockRecordHead](sample)
 	if head == nil {
-		d.handler.Lost(ledger.Connection, ledger.Undecodable, 1)
+		d.handler.FactsLost(ledger.Connection, ledger.Undecodable, 1)
 		return
 	}
 	switch sockRecordKind(head.Kind) {
@@ -87,14 +88,14 @@ func (d *decoder) ring(sample []byte) {
 	case sockRecordKindRECORD_UNLISTEN:
 		decode(d, sample, ledger.Listener, d.unlisten)
 	default:
-		d.handler.Lost(ledger.Connection, ledger.Undecodable, 1)
+		d.handler.FactsLost(ledger.Connection, ledger.Undecodable, 1)
 	}
 }
 
 func decode[T any](d *decoder, sample []byte, event ledger.Event, hand func(*T)) {
 	record := view[T](sample)
 	if record == nil {
-		d.handler.Lost(event, ledger.Undecodable, 1)
+		d.handler.FactsLost(event, ledger.Undecodable, 1)
 		return
 	}
 	hand(record)
@@ -174,16 +175,16 @@ func (d *decoder) listen(r *sockListenRecord) {
 	followed := sockFollowed(r.Followed)
 	// A namespace beyond its share takes no room in the tables of user space either.
 	if !known && followed == sockFollowedFOLLOWED_NOT_SHARE {
-		d.handler.Lost(ledger.Listener, ledger.MapShare, 1)
+		d.handler.FactsLost(ledger.Listener, ledger.MapShare, 1)
 		return
 	}
 	if !known && len(d.listeners.sockets) >= d.maxListeners {
-		d.handler.Lost(ledger.Listener, ledger.TableFull, 1)
+		d.handler.FactsLost(ledger.Listener, ledger.TableFull, 1)
 		return
 	}
 	err := errors.Join(d.listeners.opened(r.Sk, key), d.backlogless.opened(r))
 	if err != nil || (!known && followed == sockFollowedFOLLOWED_NOT) {
-		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
+		d.handler.FactsLost(ledger.Listener, ledger.MapFull, 1)
 	}
 	d.handler.ListenerOpened(&d.listener)
 }
@@ -195,10 +196,10 @@ func (d *decoder) waitForPort(r *sockListenRecord) {
 	switch {
 	case waits:
 	case sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT_SHARE:
-		d.handler.Lost(ledger.Listener, ledger.MapShare, 1)
+		d.handler.FactsLost(ledger.Listener, ledger.MapShare, 1)
 		return
 	case sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT:
-		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
+		d.handler.FactsLost(ledger.Listener, ledger.MapFull, 1)
 		return
 	}
 	d.unbound[r.Sk] = *r
@@ -224,7 +225,7 @@ func (d *decoder) unlisten(r *sockListenRecord) {
 		return
 	}
 	if err := errors.Join(d.listeners.closed(r.Sk), d.backlogless.closed(r.Sk)); err != nil {
-		d.handler.Lost(ledger.Listener, ledger.MapFull, 1)
+		d.handler.FactsLost(ledger.Listener, ledger.MapFull, 1)
 	}
 	if !d.selects(r.Port) {
 		overflows = 0

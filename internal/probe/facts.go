@@ -5,25 +5,8 @@ package probe
 import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
-
-// Handler receives decoded facts in the order the kernel recorded them. What a
-// pointer points to is valid during the call only. Calls never overlap.
-type Handler interface {
-	ProcessSeen(*owner.Sighting)
-	ListenerOpened(*connection.Listener)
-	// ListenerClosed gets the Socket of an earlier Listener, which may be unknown, and
-	// the last count of connection.Queues; 0 when it could not be read.
-	ListenerClosed(socket, overflows uint64)
-	ConnectionOpened(*connection.Opened)
-	ConnectionClosed(*connection.Closed)
-	ConnectionFailed(*connection.Failed)
-	PacketSelected(*packet.Packet)
-	// Lost tells of records that could not be decoded.
-	Lost(ledger.Event, ledger.Cause, int)
-}
 
 // MapFill is how full a kernel map is.
 type MapFill struct {

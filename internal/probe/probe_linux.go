@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
@@ -65,7 +66,7 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 // Start attaches what can be attached, then looks for listeners and connections
 // that were there before, which it hands to h. When no hook attaches, and the operator
 // can do something about that, it fails; else Hooks tells.
-func (p *Probe) Start(h Handler) error {
+func (p *Probe) Start(h fact.Sink) error {
 	if err := p.decoder.clock.refresh(); err != nil {
 		return err
 	}

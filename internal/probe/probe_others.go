@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 )
 
 var errNotHere = errors.New("ebpf_tcp needs Linux 5.10 or newer on amd64 or arm64: its programs exist for no other")
@@ -25,7 +26,7 @@ func New(Config, *zap.Logger) (*Probe, error) { return nil, errNotHere }
 func Diagnose(Config) (*Diagnosis, error) { return nil, errNotHere }
 
 // Start fails.
-func (*Probe) Start(Handler) error { return errNotHere }
+func (*Probe) Start(fact.Sink) error { return errNotHere }
 
 // Drain fails.
 func (*Probe) Drain(time.Time) error { return errNotHere }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
@@ -22,11 +23,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
-// recorder is a Handler that keeps what it is told of one network namespace.
+// recorder keeps the facts of one network namespace.
 type recorder struct {
-	netns uint32
-	// facts counts what is told of connections, of any namespace.
-	facts     int
+	netns     uint32
 	processes []owner.Sighting
 	listeners []connection.Listener
 	unlistens []uint64
@@ -52,21 +51,18 @@ func (r *recorder) ListenerClosed(socket, overflows uint64) {
 }
 
 func (r *recorder) ConnectionOpened(c *connection.Opened) {
-	r.facts++
 	if c.NetNS == r.netns {
 		r.opened = append(r.opened, *c)
 	}
 }
 
 func (r *recorder) ConnectionClosed(c *connection.Closed) {
-	r.facts++
 	if c.NetNS == r.netns {
 		r.closed = append(r.closed, *c)
 	}
 }
 
 func (r *recorder) ConnectionFailed(f *connection.Failed) {
-	r.facts++
 	if f.NetNS == r.netns {
 		r.failed = append(r.failed, *f)
 	}
@@ -78,7 +74,7 @@ func (r *recorder) PacketSelected(p *packet.Packet) {
 	r.packets = append(r.packets, kept)
 }
 
-func (r *recorder) Lost(event ledger.Event, cause ledger.Cause, n int) {
+func (r *recorder) FactsLost(event ledger.Event, cause ledger.Cause, n int) {
 	r.lost = append(r.lost, fmt.Sprintf("%s: %s %s (%d)", event, cause.Place(), cause.Reason(), n))
 }
 
@@ -89,9 +85,20 @@ func (r *recorder) closedTo(port uint16) []connection.Closed {
 	})
 }
 
+// tally counts the facts about connections of all namespaces.
+type tally struct {
+	fact.Nop
+	n int
+}
+
+func (t *tally) ConnectionOpened(*connection.Opened) { t.n++ }
+func (t *tally) ConnectionClosed(*connection.Closed) { t.n++ }
+func (t *tally) ConnectionFailed(*connection.Failed) { t.n++ }
+
 // kernel is a started probe with its recorder.
 type kernel struct {
 	*recorder
+	facts tally
 	probe *Probe
 	t     *testing.T
 }
@@ -163,7 +170,7 @@ func startAny(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	netns, err := netns.Current()
 	require.NoError(t, err)
 	k := &kernel{recorder: &recorder{netns: netns, overflows: make(map[uint64]uint64)}, probe: p, t: t}
-	require.NoError(t, p.Start(k))
+	require.NoError(t, p.Start(fact.Tee{k.recorder, &k.facts}))
 	return k
 }
 
@@ -180,8 +187,8 @@ func (k *kernel) until(what string, holds func() bool) {
 // settle drains until the ring brings nothing any more.
 func (k *kernel) settle() {
 	k.t.Helper()
-	for before := -1; before != k.facts; {
-		before = k.facts
+	for before := -1; before != k.facts.n; {
+		before = k.facts.n
 		require.NoError(k.t, k.probe.Drain(time.Now().Add(50*time.Millisecond)))
 	}
 }

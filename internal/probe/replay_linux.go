@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"unsafe"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
@@ -23,7 +24,7 @@ type Replay struct {
 
 // NewReplay makes n records, each of another client, that the given processes have
 // accepted. Their times are before now, as those of a ring buffer are when it is read.
-func NewReplay(h Handler, n int, processes []owner.Key) (*Replay, error) {
+func NewReplay(h fact.Sink, n int, processes []owner.Key) (*Replay, error) {
 	r := &Replay{
 		decoder: decoder{handler: h, ownNetNS: 1},
 		records: make([]sockCloseRecord, n),

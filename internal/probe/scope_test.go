@@ -23,28 +23,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
 // scopeFacts are the numbers of what is reported of one network namespace.
 type scopeFacts struct{ Listeners, Opened, Adopted, Closed, Refused int }
 
-// scopeWitness is a Handler that counts what is reported of each network namespace.
-type scopeWitness map[uint32]scopeFacts
-
-func (w scopeWitness) count(netns uint32, add func(*scopeFacts)) {
-	facts := w[netns]
-	add(&facts)
-	w[netns] = facts
+// scopeWitness is a fact.Sink that counts what is reported of each network namespace.
+type scopeWitness struct {
+	fact.Nop
+	seen map[uint32]scopeFacts
 }
 
-func (scopeWitness) ProcessSeen(*owner.Sighting)          {}
-func (scopeWitness) ListenerClosed(uint64, uint64)        {}
-func (scopeWitness) PacketSelected(*packet.Packet)        {}
-func (scopeWitness) Lost(ledger.Event, ledger.Cause, int) {}
+func (w scopeWitness) count(netns uint32, add func(*scopeFacts)) {
+	facts := w.seen[netns]
+	add(&facts)
+	w.seen[netns] = facts
+}
 
 func (w scopeWitness) ListenerOpened(l *connection.Listener) {
 	w.count(l.NetNS, func(f *scopeFacts) { f.Listeners++ })
@@ -160,7 +156,7 @@ func TestScope(t *testing.T) {
 			p, err := New(testConfig(func(c *Config) { c.Scope = test.scope }), zaptest.NewLogger(t))
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, p.Close()) })
-			witness := scopeWitness{}
+			witness := scopeWitness{seen: map[uint32]scopeFacts{}}
 			require.NoError(t, p.Start(witness))
 			for _, a := range actors {
 				a.order(struct{}{})
@@ -176,7 +172,7 @@ func TestScope(t *testing.T) {
 			seen := func() map[string]scopeFacts {
 				found := map[string]scopeFacts{}
 				for name, inode := range inodes {
-					if facts := witness[inode]; facts != (scopeFacts{}) {
+					if facts := witness.seen[inode]; facts != (scopeFacts{}) {
 						// A scan meets a listener once per descriptor.
 						facts.Listeners = min(facts.Listeners, 2)
 						found[name] = facts

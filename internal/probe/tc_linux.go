@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
@@ -236,7 +237,7 @@ func (v *tcVantage) counters() []packet.Interface {
 
 // sweepHalfOpen reports handshakes that took longer than the timeout, of all
 // namespaces: they share a map.
-func (v *tcVantage) sweepHalfOpen(h Handler, name func(netns, index uint32) string) {
+func (v *tcVantage) sweepHalfOpen(h fact.Sink, name func(netns, index uint32) string) {
 	if !v.cfg.HalfOpen || v.sweeper == nil {
 		return
 	}

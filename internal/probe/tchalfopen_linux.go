@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 )
@@ -49,7 +50,7 @@ func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shares) *tcSwe
 }
 
 // sweep reports and forgets what is older than the timeout.
-func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) error {
+func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) error {
 	if err := s.clock.refresh(); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (s *tcSweeper) sweep(h Handler, name func(netns, index uint32) string) erro
 		}
 		s.produced++
 		if cause, ok := rate.take(e.key.Netns); !ok {
-			h.Lost(ledger.Failed, cause, 1)
+			h.FactsLost(ledger.Failed, cause, 1)
 			continue
 		}
 		h.ConnectionFailed(&connection.Failed{
@@ -145,7 +146,7 @@ func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
 
 // count adds to the counter of the port. No program writes entries with this
 // failure, so reading and writing back loses nothing.
-func (s *tcSweeper) count(h Handler, key *tcHalfOpenKey) {
+func (s *tcSweeper) count(h fact.Sink, key *tcHalfOpenKey) {
 	counter := tcPortCounterKey{
 		Netns:  key.Netns,
 		Detail: uint32(connection.FailureHandshakeTimeout),
@@ -160,12 +161,12 @@ func (s *tcSweeper) count(h Handler, key *tcHalfOpenKey) {
 	err := s.counters.Lookup(&counter, &perCPU)
 	added := errors.Is(err, ebpf.ErrKeyNotExist)
 	if added && !s.shares.mayTake(key.Netns, sockRoomROOM_PORT_COUNTERS) {
-		h.Lost(ledger.PortCount, ledger.MapShare, 1)
+		h.FactsLost(ledger.PortCount, ledger.MapShare, 1)
 		return
 	}
 	perCPU[0]++
 	if (err != nil && !added) || s.counters.Put(&counter, perCPU) != nil {
-		h.Lost(ledger.PortCount, ledger.MapFull, 1)
+		h.FactsLost(ledger.PortCount, ledger.MapFull, 1)
 		return
 	}
 	if added {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
@@ -326,7 +327,7 @@ func (m *tcNamespaces) interfaceName(netns, index uint32) string {
 	return ""
 }
 
-func (m *tcNamespaces) sweepHalfOpen(h Handler) { m.own.sweepHalfOpen(h, m.interfaceName) }
+func (m *tcNamespaces) sweepHalfOpen(h fact.Sink) { m.own.sweepHalfOpen(h, m.interfaceName) }
 
 func (m *tcNamespaces) sweptHalfOpen() int64 { return m.own.sweptHalfOpen() }
 

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package fact defines what the kernel side reports: one Sink takes the facts of all
+// vantage points.
+package fact
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+)
+
+// Sink takes facts in the order in which the kernel recorded them. Calls never overlap.
+// A fact belongs to the caller, who reuses it after the call.
+type Sink interface {
+	ProcessSeen(*owner.Sighting)
+	ListenerOpened(*connection.Listener)
+	// ListenerClosed gets the Socket of an earlier Listener, which may be unknown, and
+	// the last count of connection.Queues. The count is 0 when it could not be read.
+	ListenerClosed(socket, overflows uint64)
+	ConnectionOpened(*connection.Opened)
+	ConnectionClosed(*connection.Closed)
+	ConnectionFailed(*connection.Failed)
+	PacketSelected(*packet.Packet)
+	// FactsLost counts facts that the kernel side recorded and user space could not keep.
+	FactsLost(ledger.Event, ledger.Cause, int)
+}
+
+// Nop takes every fact and does nothing. A sink that wants a few kinds embeds it.
+type Nop struct{}
+
+// ProcessSeen does nothing.
+func (Nop) ProcessSeen(*owner.Sighting) {}
+
+// ListenerOpened does nothing.
+func (Nop) ListenerOpened(*connection.Listener) {}
+
+// ListenerClosed does nothing.
+func (Nop) ListenerClosed(uint64, uint64) {}
+
+// ConnectionOpened does nothing.
+func (Nop) ConnectionOpened(*connection.Opened) {}
+
+// ConnectionClosed does nothing.
+func (Nop) ConnectionClosed(*connection.Closed) {}
+
+// ConnectionFailed does nothing.
+func (Nop) ConnectionFailed(*connection.Failed) {}
+
+// PacketSelected does nothing.
+func (Nop) PacketSelected(*packet.Packet) {}
+
+// FactsLost does nothing.
+func (Nop) FactsLost(ledger.Event, ledger.Cause, int) {}
+
+// Tee hands every fact to each of its sinks, in their order. A sink must not change a
+// fact, for the next one gets it too.
+type Tee []Sink
+
+// ProcessSeen implements Sink.
+func (t Tee) ProcessSeen(s *owner.Sighting) {
+	for _, to := range t {
+		to.ProcessSeen(s)
+	}
+}
+
+// ListenerOpened implements Sink.
+func (t Tee) ListenerOpened(l *connection.Listener) {
+	for _, to := range t {
+		to.ListenerOpened(l)
+	}
+}
+
+// ListenerClosed implements Sink.
+func (t Tee) ListenerClosed(socket, overflows uint64) {
+	for _, to := range t {
+		to.ListenerClosed(socket, overflows)
+	}
+}
+
+// ConnectionOpened implements Sink.
+func (t Tee) ConnectionOpened(c *connection.Opened) {
+	for _, to := range t {
+		to.ConnectionOpened(c)
+	}
+}
+
+// ConnectionClosed implements Sink.
+func (t Tee) ConnectionClosed(c *connection.Closed) {
+	for _, to := range t {
+		to.ConnectionClosed(c)
+	}
+}
+
+// ConnectionFailed implements Sink.
+func (t Tee) ConnectionFailed(f *connection.Failed) {
+	for _, to := range t {
+		to.ConnectionFailed(f)
+	}
+}
+
+// PacketSelected implements Sink.
+func (t Tee) PacketSelected(p *packet.Packet) {
+	for _, to := range t {
+		to.PacketSelected(p)
+	}
+}
+
+// FactsLost implements Sink.
+func (t Tee) FactsLost(e ledger.Event, c ledger.Cause, n int) {
+	for _, to := range t {
+		to.FactsLost(e, c, n)
+	}
+}
