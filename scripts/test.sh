@@ -46,12 +46,12 @@ refused)
 	{
 		status=0
 		"${tests[@]}" -skip '^TestTC' ./internal/doctor ./internal/probe || status=1
-		"${tests[@]}" -run '^Test(Books|Connections|OpenBeforeAndAfter|Queues)$' ./internal/e2e || status=1
+		"${tests[@]}" -run '^Test(Books|Connections|OpenBeforeAndAfter|Queues)$' ./test/e2e || status=1
 		exit $status
 	} | "$summary" "$1"
 	;;
 soak)
-	go test -count=1 -v -timeout 0 -tags privileged,soak "${root[@]}" -run '^TestSoak$' ./internal/e2e
+	go test -count=1 -v -timeout 0 -tags privileged,soak "${root[@]}" -run '^TestSoak$' ./test/e2e
 	;;
 *)
 	echo "usage: $0 unprivileged|privileged|refused|soak" >&2
