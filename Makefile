@@ -12,7 +12,7 @@ DURATION  ?= 2m
 # What a kernel may refuse that has the version of one which does not.
 HOOKS     ?= iter/bpf_map_elem,raw_tp/tcp_send_reset
 # Whatever goes into the binary. BPF objects are committed, so no C.
-SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o \
+SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o -path ./bench -prune -o -path ./test -prune -o \
 	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
 	! -name '*_test.go' -print)
 
@@ -98,7 +98,7 @@ bench-full: $(COLLECTOR) bench-build ## all of them, with nginx, wrk and peers; 
 # Built as whoever calls: root may have no Go.
 bench-build:
 	@scripts/deps.sh bench
-	@CGO_ENABLED=0 go build -o dist/bench/bench ./scripts/bench
+	@CGO_ENABLED=0 go build -o dist/bench/bench ./bench
 	@CGO_ENABLED=0 go test -c -tags privileged -o dist/bench/ $(BENCHMARKED)
 
 clean: ## remove what was built
