@@ -45,7 +45,7 @@ refused)
 	tests=(go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}")
 	{
 		status=0
-		"${tests[@]}" -skip '^TestTC' ./internal/doctor ./internal/probe || status=1
+		"${tests[@]}" -skip '^TestTC' ./internal/diagnosis ./internal/probe || status=1
 		"${tests[@]}" -run '^Test(Books|Connections|OpenBeforeAndAfter|Queues)$' ./test/e2e || status=1
 		exit $status
 	} | "$summary" "$1"

@@ -21,7 +21,7 @@ import (
 	"go.opentelemetry.io/collector/confmap/provider/envprovider"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/doctor"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/diagnosis"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver"
 )
 
@@ -57,20 +57,20 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) erro
 			return err
 		}
 	}
-	diagnosis, err := receiver.Diagnose(cfg)
+	found, err := receiver.Diagnose(cfg)
 	if err != nil && *config != "" {
 		err = fmt.Errorf("%s: %w", *config, err)
 	}
-	if diagnosis == nil {
+	if found == nil {
 		return err
 	}
-	if err == nil && diagnosis.Error != "" {
+	if err == nil && found.Error != "" {
 		err = errVerdict
 	}
 	if *asJSON {
-		return errors.Join(doctor.WriteJSON(stdout, diagnosis), err)
+		return errors.Join(diagnosis.WriteJSON(stdout, found), err)
 	}
-	return errors.Join(doctor.WriteText(stdout, diagnosis), err)
+	return errors.Join(diagnosis.WriteText(stdout, found), err)
 }
 
 // read fills cfg from the receivers section of a collector's configuration.

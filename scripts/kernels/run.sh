@@ -24,7 +24,7 @@ for name in "${@:-emulated}"; do
 	esac
 done
 [ $# -gt 0 ] || names+=(here)
-packages=(internal/probe internal/doctor)
+packages=(internal/probe internal/diagnosis)
 arguments=(
 	-test.v
 	# They take about ten minutes where each guest has a processor.

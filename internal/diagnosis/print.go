@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package doctor tells people and programs what a host can give.
-package doctor
+// Package diagnosis prints what a host can give: as text for people, as JSON for programs.
+package diagnosis
 
 import (
 	"bytes"

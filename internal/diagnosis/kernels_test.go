@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package doctor
+package diagnosis
 
 import (
 	"bytes"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package doctor
+package diagnosis
 
 import (
 	"bytes"
@@ -142,7 +142,7 @@ func TestVerdict(t *testing.T) {
 }
 
 const (
-	tableBegin = "<!-- support table: go test ./internal/doctor -update -->\n"
+	tableBegin = "<!-- support table: go test ./internal/diagnosis -update -->\n"
 	tableEnd   = "<!-- end of the support table -->\n"
 )
 
