@@ -9,6 +9,7 @@
 # soak test is one of them, for EBPF_TCP_SOAK, such as 10m.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/packages.sh
 PATH=$PATH:/usr/sbin:/sbin
 summary=$(mktemp)
 trap 'rm -f "$summary"' EXIT
@@ -31,8 +32,7 @@ unprivileged)
 	} | "$summary" "$1"
 	;;
 privileged)
-	mapfile -t packages < <(grep -rlE '^//go:build .*privileged' --include='*_test.go' . |
-		xargs -r dirname | sort -u)
+	mapfile -t packages < <(privileged_packages .)
 	if [ ${#packages[@]} = 0 ]; then
 		echo "no privileged tests found" >&2
 		exit 1
@@ -43,9 +43,11 @@ privileged)
 refused)
 	: "${EBPF_TCP_TEST_EXCLUDE_HOOKS:?lists the hooks to do without}"
 	tests=(go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}")
+	# Packet programs need no hook of sockets.
+	mapfile -t packages < <(privileged_packages ./internal | grep -vE '/probe/(tc|packets)$')
 	{
 		status=0
-		"${tests[@]}" -skip '^TestTC' ./internal/diagnosis ./internal/probe || status=1
+		"${tests[@]}" -skip '^TestTC' "${packages[@]}" || status=1
 		"${tests[@]}" -run '^Test(Books|Connections|OpenBeforeAndAfter|Queues)$' ./test/e2e || status=1
 		exit $status
 	} | "$summary" "$1"

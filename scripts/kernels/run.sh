@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Usage: scripts/kernels/run.sh [NAME…]
-# Runs the privileged tests on the kernels named, as many at a time as there are
-# processors, then prints a table. A name is one of kernels.sh, which are emulated;
+# Runs the privileged tests of internal/ on the kernels named, as many at a time as
+# there are processors, then prints a table. A name is one of kernels.sh, emulated;
 # "here", the running kernel, for which root or sudo is needed; or "emulated", all of
 # kernels.sh. Without names: all of them and here. A test that fails on an emulated one
 # is run a second time; if it passes then, the table says so.
@@ -14,6 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/kernels/kernels.sh
+. scripts/packages.sh
 PATH=$PATH:/usr/sbin:/sbin
 
 names=()
@@ -24,7 +25,8 @@ for name in "${@:-emulated}"; do
 	esac
 done
 [ $# -gt 0 ] || names+=(here)
-packages=(internal/probe internal/diagnosis)
+# Whole programs are tested on the running kernel only.
+mapfile -t packages < <(privileged_packages internal)
 arguments=(
 	-test.v
 	# They take about ten minutes where each guest has a processor.
@@ -60,6 +62,12 @@ skip() {
 	fi
 }
 
+# binary_of PACKAGE: probe-tc for internal/probe/tc, which is also the name in expected.txt.
+binary_of() {
+	local name=${1#internal/}
+	echo "${name//\//-}"
+}
+
 # build ARCH: $work/ARCH, as init wants it in /tests.
 build() {
 	local arch=$1 package test
@@ -70,7 +78,7 @@ build() {
 	# Tells init what to run again.
 	CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -ldflags '-s -w' -o "$work/$arch/report" ./scripts/kernels/report
 	for package in "${packages[@]}"; do
-		test=$work/$arch/${package##*/}
+		test=$work/$arch/$(binary_of "$package")
 		CGO_ENABLED=0 GOOS=linux GOARCH=$arch go test -tags privileged -ldflags '-s -w' -c -o "$test" "./$package"
 		printf '%s\n' "${arguments[@]}" "-test.skip=^($(skip "$arch"))\$" >"$test.args"
 		echo "$package" >"$test.package"
