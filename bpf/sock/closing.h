@@ -85,11 +85,14 @@ static __noinline void count_late_reset(const struct connection *connection)
 static __always_inline void closed(struct sock *sk, int oldstate)
 {
 	__u64 key = (__u64)sk;
-	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
+	struct connection *connection;
 	struct close_record *record;
 	struct tcp_sock *tp;
 	__u32 reason;
 
+	if (!may_be_followed(sk))
+		return;
+	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection)
 		return;
 	tp = bpf_skc_to_tcp_sock(sk);
@@ -107,8 +110,8 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		ledger_add(LEDGER_LOST_RING_CLOSE, 1);
-		delete_connection(key, connection->netns);
+		if (delete_connection(key, connection->netns))
+			ledger_add(LEDGER_LOST_RING_CLOSE, 1);
 		return;
 	}
 	record->head.kind = RECORD_CLOSE;
@@ -118,8 +121,11 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	record->reason = reason;
 	record->error = sk->sk_err;
 	socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
-	submit(record);
-	delete_connection(key, connection->netns);
+	/* Whoever deletes the entry accounts for it: user space may have counted it as stale. */
+	if (delete_connection(key, record->head.netns))
+		submit(record);
+	else
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 }
 
 /*
@@ -129,8 +135,10 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 static __always_inline void fin(struct sock *sk, int newstate)
 {
 	__u64 key = (__u64)sk;
-	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
+	struct connection *connection = NULL;
 
+	if (may_be_followed(sk))
+		connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection) {
 		if (newstate == TCP_CLOSE_WAIT || !may_be_unseen(sk))
 			return;

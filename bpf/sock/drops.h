@@ -16,10 +16,10 @@ static const char symbol_format[] = "%ps";
 #define SYMBOL_LEN 10
 
 /*
- * Where tcp_v4_rcv() and tcp_v6_rcv() were found to free buffers without a reason: the
- * name of an address takes the kernel a search.
+ * Where tcp_v4_rcv() and tcp_v6_rcv() were found to free buffers without a reason, and
+ * where somebody else last did: the name of an address takes the kernel a search.
  */
-__u64 frees_without_reason[2];
+__u64 frees_without_reason[2], others_free[2];
 
 /*
  * tcp_v4_rcv() frees what a TIME_WAIT socket took with the reason of a drop that has none:
@@ -37,10 +37,14 @@ static __always_inline bool taken_in_order(__u64 reason, __u64 location, bool ip
 		return false;
 	if (location == *known)
 		return true;
+	if (location == others_free[ipv6])
+		return false;
 	/* By name: addresses of the kernel are hidden from who may load programs. */
 	bpf_snprintf(symbol, sizeof(symbol), symbol_format, &location, sizeof(location));
-	if (__builtin_memcmp(symbol, ipv6 ? "tcp_v6_rcv" : "tcp_v4_rcv", SYMBOL_LEN))
+	if (__builtin_memcmp(symbol, ipv6 ? "tcp_v6_rcv" : "tcp_v4_rcv", SYMBOL_LEN)) {
+		others_free[ipv6] = location;
 		return false;
+	}
 	*known = location;
 	return true;
 }

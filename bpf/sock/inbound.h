@@ -42,23 +42,54 @@ struct {
 	__type(value, __u32);
 } backlogless_listeners SEC(".maps");
 
+enum backlogless_counts {
+	/* Entries of backlogless_listeners. User space writes it. */
+	BACKLOGLESS_LISTENERS = 0,
+	/* Not 0 once a connection of such a listener was followed. Programs set it. */
+	BACKLOGLESS_FOLLOWED,
+	BACKLOGLESS_COUNTS,
+};
+
 /*
- * How many entries it has, for outbound sockets, which are many, ask for none of them. User
- * space writes.
+ * Spares outbound sockets, which are many and have no backlog, a lookup in a hash: while
+ * both counts are 0, a socket without backlog is neither in connections nor inbound.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, BACKLOGLESS_COUNTS);
 	__type(key, __u32);
 	__type(value, __u32);
 } backlogless_count SEC(".maps");
 
-static __always_inline bool any_backlogless(void)
+static __always_inline bool has_backlogless(__u32 which)
 {
-	__u32 first = 0;
-	const __u32 *count = bpf_map_lookup_elem(&backlogless_count, &first);
+	const __u32 *count = bpf_map_lookup_elem(&backlogless_count, &which);
 
 	return count && *count;
+}
+
+static __always_inline bool any_backlogless(void)
+{
+	return has_backlogless(BACKLOGLESS_LISTENERS);
+}
+
+/* Called with each socket that is going to be followed. */
+static __always_inline void note_backlog(const struct sock *sk)
+{
+	__u32 which = BACKLOGLESS_FOLLOWED, yes = 1;
+
+	if (DECORATION_AS(struct sock, sk, sk_max_ack_backlog) || has_backlogless(which))
+		return;
+	bpf_map_update_elem(&backlogless_count, &which, &yes, BPF_ANY);
+}
+
+/*
+ * Whether connections can have the socket: a connection keeps the backlog that it got from
+ * its listener. Direct loads.
+ */
+static __always_inline bool may_be_followed(const struct sock *sk)
+{
+	return DECORATION(sk, sk_max_ack_backlog) || has_backlogless(BACKLOGLESS_FOLLOWED);
 }
 
 /* What a listener asked for, for its record. */

@@ -117,6 +117,7 @@ static __always_inline void opened(struct sock *sk, int newstate)
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
 	connection.id = next_id(ID_OPENED);
+	note_backlog(sk);
 	follow((__u64)sk, &connection);
 }
 
@@ -155,6 +156,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
 	connection.id = next_id(where);
+	note_backlog(sk);
 	if (enter_connection(key, &connection))
 		return;
 	if (connection.flags & CONNECTION_ADOPTED) {

@@ -143,6 +143,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		connection->flags |= CONNECTION_MPTCP;
 	connection->id = next_id(ID_ADOPTED);
+	note_backlog(sk);
 	error = enter_connection(key, connection);
 	/* The state hook was faster: it is counted there. */
 	if (error == -EEXIST)

@@ -211,11 +211,14 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 	if (reason < 256 && ordinary_reasons[reason])
 		return 0;
 	/* Most inbound SYNs have no socket yet; in a socket's queue there is no device. */
-	sk = BPF_CORE_READ(skb, sk);
-	dev = BPF_CORE_READ(skb, dev);
-	/* Of neither: a socket took it in, as the last segment of most connections. */
-	if (!sk && !dev)
-		return 0;
+	sk = READ_AS(struct sk_buff, skb, sk);
+	dev = NULL;
+	if (!sk) {
+		dev = READ_AS(struct sk_buff, skb, dev);
+		/* Of neither: a socket took it in, as the last segment of most connections. */
+		if (!dev)
+			return 0;
+	}
 	if (!read_segment(skb, &segment) || !flow_selected(&segment.flow))
 		return 0;
 	if (sk && sends(sk, &segment.flow))

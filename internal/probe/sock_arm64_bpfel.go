@@ -464,6 +464,7 @@ const (
 	sockVarHandshakeTimeoutMs       = "handshake_timeout_ms"
 	sockVarLoadedUs                 = "loaded_us"
 	sockVarOrdinaryReasons          = "ordinary_reasons"
+	sockVarOthersFree               = "others_free"
 	sockVarOwnNetns                 = "own_netns"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
 	sockVarRoomCapacity             = "room_capacity"
@@ -582,6 +583,7 @@ type sockVariableSpecs struct {
 	HandshakeTimeoutMs       *ebpf.VariableSpec `ebpf:"handshake_timeout_ms"`
 	LoadedUs                 *ebpf.VariableSpec `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
+	OthersFree               *ebpf.VariableSpec `ebpf:"others_free"`
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
@@ -680,6 +682,7 @@ type sockVariables struct {
 	HandshakeTimeoutMs       *ebpf.Variable `ebpf:"handshake_timeout_ms"`
 	LoadedUs                 *ebpf.Variable `ebpf:"loaded_us"`
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
+	OthersFree               *ebpf.Variable `ebpf:"others_free"`
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
