@@ -23,27 +23,6 @@ const volatile __u32 handshake_timeout_ms;
 /* Sets of half_open_marks, a power of two, less one. */
 const volatile __u32 half_open_marks_mask;
 
-/*
- * Marks of attempts, in sets of which the hash of the flow chooses one. TC inserts at a
- * SYN and clears at the attempt's end, the hooks of sockets clear at ESTABLISHED and where
- * the host refuses; user space counts those that are young. Full: the oldest of the set
- * goes, and is lost. Size set at load.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_open_marks);
-} half_open_marks SEC(".maps");
-
-/* When the last mark was made, in jiffies: marks are searched while one may be young. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} last_half_open_mark SEC(".maps");
-
 static __always_inline __u32 boot_ms(void)
 {
 	return bpf_ktime_get_boot_ns() / 1000000;

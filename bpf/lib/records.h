@@ -185,15 +185,22 @@ struct process_record {
 /* Whether the listeners map has a listener. */
 enum followed {
 	FOLLOWED_NOT = 0, /* it is full */
-	FOLLOWED,
+	FOLLOWED_YES,
 	FOLLOWED_NOT_SHARE, /* the listener's namespace holds its share of it */
 };
 
 /* Whether listen() asked for a backlog of 0; see inbound.h. */
 enum backlogless {
-	BACKLOG = 0,
-	BACKLOGLESS, /* it did */
+	BACKLOGLESS_NOT = 0,
+	BACKLOGLESS_YES,
 	BACKLOGLESS_BOTH, /* it did, and takes IPv4 and IPv6 */
+};
+
+/* Key of backlogless_listeners. */
+struct backlogless_key {
+	__u8 address[16];
+	__u32 netns;
+	__u32 port;
 };
 
 /*
@@ -301,6 +308,12 @@ struct interface_counters {
 	__u64 forwarded; /* to or from a listening port, but not of this host */
 };
 
+/* Where an interface's counters are; a value of the table interfaces. */
+struct interface_slot {
+	__u32 ifindex;
+	__u32 counters; /* index of its first in packet_counters */
+};
+
 /* What a port counter counts. */
 enum port_count {
 	PORT_RETRANSMIT = 0, /* tcp_retransmit_skb, in segments */
@@ -357,6 +370,19 @@ struct half_open_mark {
 
 struct half_open_marks {
 	struct half_open_mark marks[HALF_OPEN_MARKS];
+};
+
+/* Key of client_filter: IPv4 is v4-mapped, so a /8 is a /104 here. */
+struct client_key {
+	__u32 prefixlen;
+	__u8 address[16];
+};
+
+/* The sockets that are reported, by their network namespace; see scope.h. */
+enum scope {
+	SCOPE_ALL = 0,
+	SCOPE_OWN_NETNS,
+	SCOPE_INITIAL_USER_NS,
 };
 
 /* The maps that network namespaces share; see shares.h. */

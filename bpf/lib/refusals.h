@@ -18,20 +18,6 @@
 
 const volatile bool tracepoint_tells_refused;
 
-#define TOLD_REFUSALS 1024
-
-/*
- * Hashes of refusals that the tracepoint reported; 0 = none. tcp_send_reset writes, TC at
- * egress reads. A note stays until another overwrites it: a reset may leave by several
- * interfaces with programs, as a container's does.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, TOLD_REFUSALS);
-	__type(key, __u32);
-	__type(value, __u64);
-} told_refusals SEC(".maps");
-
 static __always_inline __u64 refusal_hash(const struct flow *flow, __u32 acknowledgment)
 {
 	FLOW_KEY key = { .netns = acknowledgment };

@@ -10,18 +10,13 @@
 #define EBPF_TCP_SCOPE_H
 
 #include "kernel.h"
+#include "records.h"
 #include "shares.h"
 
 #include <bpf/bpf_core_read.h>
 
-enum scope {
-	SCOPE_ALL = 0,
-	SCOPE_OWN_NETNS,
-	SCOPE_INITIAL_USER_NS,
-};
-
 /* Unless configured, the loads below are dead code for the verifier. */
-const volatile __u8 scope;
+const volatile __u8 scope; /* enum scope */
 
 /* Direct loads: net must be a pointer that the verifier knows by BTF. */
 static __always_inline bool in_scope(const struct net *net)

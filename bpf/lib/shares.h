@@ -18,38 +18,6 @@ const volatile __u32 own_netns;
 /* Entries that each map has room for; 0 = no shares, as where the kernel is replayed. */
 const volatile __u32 room_capacity[ROOMS];
 
-/*
- * What all namespaces have taken of each map. Programs count what they enter and
- * delete, user space writes what it has deleted.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct room_totals);
-} rooms_taken SEC(".maps");
-
-/*
- * The same per network namespace, the collector's own left out. A program inserts
- * with the first entry of a namespace, user space deletes when all of them are gone. Full:
- * further namespaces are not counted, and get nothing from three quarters on.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
-	__type(value, struct namespace_share);
-} namespace_rooms SEC(".maps");
-
-/* What user space has deleted of each namespace; only it inserts, adds and deletes. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
-	__type(value, struct room_counts);
-} namespace_returns SEC(".maps");
-
 static __always_inline __u32 quarter(__u32 of)
 {
 	return (of + 3) / 4;

@@ -8,24 +8,6 @@
 #include "shares.h"
 
 /*
- * Inbound connections by socket address. The state hook inserts at ESTABLISHED and
- * deletes at CLOSE; what it missed accept inserts, or the state hook itself at the
- * server's FIN, and destroy deletes; the scans insert what was open before us; user space
- * deletes entries whose socket the live iterator finds gone. Full: the connection is
- * counted as lost and not followed. Size set at load.
- *
- * Not SK_STORAGE, which tracing programs have since 5.11: to create and delete an entry of
- * this size took 5.3 times as long as to insert and delete one here (460 against 87 ns on
- * 6.18), and each of the four lookups of a connection saves but 4 ns.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
-	__type(key, __u64);
-	__type(value, struct connection);
-} connections SEC(".maps");
-
-/*
  * Enters a connection. -EEXIST: its key is there; -EDQUOT: its namespace holds its share;
  * anything else: the map is full.
  */
@@ -49,39 +31,6 @@ static __always_inline bool delete_connection(__u64 key, __u32 netns)
 	count_room(netns, ROOM_CONNECTIONS, -1);
 	return true;
 }
-
-/* One for each place that gives out ids, for each can be interrupted by another. */
-enum id_space {
-	ID_OPENED = 0, /* the state hook, by a softirq */
-	ID_ADOPTED, /* the scans */
-	ID_LATE, /* accept */
-	ID_UNSEEN, /* the state hook, by a process that closes */
-	ID_SPACES,
-};
-
-struct ids {
-	__u64 next[ID_SPACES];
-};
-
-/* Connection ids given out per CPU; see next_id. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ids);
-} connection_ids SEC(".maps");
-
-/*
- * When the connections map last had no room, boot clock ns; 0 = never: the absence of a
- * connection proves nothing afterwards. Set by whoever finds no room. For what a namespace
- * has no share for, struct namespace_share has the same.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} connections_full SEC(".maps");
 
 /* Longer than nearly any connection waits to be accepted, in nanoseconds. */
 #define FULL_MATTERS 60000000000ULL

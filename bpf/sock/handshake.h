@@ -22,19 +22,6 @@
 const volatile bool track_repeated_handshakes;
 
 /*
- * When the SYN-ACK first went out, boot clock ns, of handshakes whose SYN-ACK was
- * sent again. The SYN-ACK retransmit hook inserts, the state hook deletes at
- * ESTABLISHED. Full: the oldest goes and its duration is not measured, as when a
- * flood of SYNs is never answered.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct half_open_key);
-	__type(value, __u64);
-} repeated_handshakes SEC(".maps");
-
-/*
  * TCP_DEFER_ACCEPT sends the SYN-ACK again when the client has said nothing for so long;
  * what then completes the handshake is the second ACK.
  */

@@ -22,45 +22,6 @@
 #include "maps.h"
 #include "socket.h"
 
-/* Key of backlogless_listeners. */
-struct backlogless_key {
-	__u8 address[16];
-	__u32 netns;
-	__u32 port;
-};
-
-/*
- * Addresses of listeners that asked for a backlog of 0; one that takes both families is
- * there by both of its wildcards. User space inserts when a listener is reported, and
- * deletes when the last one there is gone. Full: what they accepted before us, or while a
- * hook was missed, is not followed.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
-	__type(key, struct backlogless_key);
-	__type(value, __u32);
-} backlogless_listeners SEC(".maps");
-
-enum backlogless_counts {
-	/* Entries of backlogless_listeners. User space writes it. */
-	BACKLOGLESS_LISTENERS = 0,
-	/* Not 0 once a connection of such a listener was followed. Programs set it. */
-	BACKLOGLESS_FOLLOWED,
-	BACKLOGLESS_COUNTS,
-};
-
-/*
- * Spares outbound sockets, which are many and have no backlog, a lookup in a hash: while
- * both counts are 0, a socket without backlog is neither in connections nor inbound.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, BACKLOGLESS_COUNTS);
-	__type(key, __u32);
-	__type(value, __u32);
-} backlogless_count SEC(".maps");
-
 static __always_inline bool has_backlogless(__u32 which)
 {
 	const __u32 *count = bpf_map_lookup_elem(&backlogless_count, &which);
@@ -97,12 +58,12 @@ static __always_inline enum backlogless backlog_of(const struct sock *listener)
 {
 	if (!bpf_core_field_exists(listener->sk_max_ack_backlog) ||
 	    READ_AS(struct sock, listener, sk_max_ack_backlog))
-		return BACKLOG;
+		return BACKLOGLESS_NOT;
 	if (READ_AS(struct sock, listener, __sk_common.skc_family) == AF_INET6 &&
 	    bpf_core_field_exists(listener->__sk_common.skc_ipv6only) &&
 	    !BPF_CORE_READ_BITFIELD_PROBED(listener, __sk_common.skc_ipv6only))
 		return BACKLOGLESS_BOTH;
-	return BACKLOGLESS;
+	return BACKLOGLESS_YES;
 }
 
 /* Of a socket that leaves SYN_RECV, in the state hook. */

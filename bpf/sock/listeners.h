@@ -9,21 +9,6 @@
 #include <bpf/bpf_core_read.h>
 
 /*
- * Listening sockets by address. The state hook inserts at LISTEN and deletes at its
- * end, the start-up scan inserts those it finds (BPF_NOEXIST), user space deletes
- * those that ended unseen. Full: the listener is reported as any other, with
- * listen_record.followed unset, for which user space counts a loss; its queues are
- * then not reported. Preallocated, about 2 MiB: what a tracing program may allocate
- * (BPF_F_NO_PREALLOC) is not safe in every context before 6.1. Size set at load.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u64);
-	__type(value, struct listener);
-} listeners SEC(".maps");
-
-/*
  * Counts an overflow of the accept queue of a listening socket. Segments of one
  * listener arrive on all CPUs.
  */
@@ -45,13 +30,13 @@ static __always_inline __u8 follow_listener(__u64 key, const struct listener *li
 	long error;
 
 	if (bpf_map_lookup_elem(&listeners, &key))
-		return FOLLOWED;
+		return FOLLOWED_YES;
 	if (!may_take(listener->netns, ROOM_LISTENERS))
 		return FOLLOWED_NOT_SHARE;
 	error = bpf_map_update_elem(&listeners, &key, listener, BPF_NOEXIST);
 	if (!error)
 		count_room(listener->netns, ROOM_LISTENERS, 1);
-	return !error || error == -EEXIST ? FOLLOWED : FOLLOWED_NOT;
+	return !error || error == -EEXIST ? FOLLOWED_YES : FOLLOWED_NOT;
 }
 
 /* Deletes the entry of a listener of a namespace; false if it was not there. */

@@ -12,18 +12,6 @@
 
 const volatile bool attribute_process = true;
 
-/*
- * Processes that user space knows. The socket hooks and the scans insert at first
- * sight, the hooks of exec and of moves look up; whoever finds the ring full deletes. Full:
- * the LRU forgets, and a process seen again is announced again.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct process_key);
-	__type(value, __u8);
-} processes SEC(".maps");
-
 /* Without them nothing tells the cgroup: one without CONFIG_CGROUPS has none. */
 #define HAS_CGROUPS                                                                                \
 	(bpf_core_field_exists(struct task_struct, cgroups) &&                                     \

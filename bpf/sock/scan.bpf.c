@@ -42,7 +42,7 @@ static __always_inline __u8 follow_found(const struct sock *sk, const struct lis
 	__u64 key = (__u64)sk;
 	__u8 followed = follow_listener(key, listener);
 
-	if (followed == FOLLOWED && !listens(sk))
+	if (followed == FOLLOWED_YES && !listens(sk))
 		delete_listener(key, listener->netns);
 	return followed;
 }

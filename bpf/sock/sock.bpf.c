@@ -339,34 +339,3 @@ int cgroup_move(struct bpf_raw_tracepoint_args *ctx)
 	process_changed((void *)ctx->args[2]);
 	return 0;
 }
-
-/*
- * bpf2go finds types in the object's BTF, which holds only what a map, a global or
- * a program's signature names. One pointer names the rest, the scans' included.
- */
-const union exported_types {
-	enum record_kind record_kind;
-	enum close_reason close_reason;
-	enum failure failure;
-	enum owner_source owner_source;
-	enum connection_flag connection_flag;
-	enum ledger_entry ledger_entry;
-	enum port_count port_count;
-	enum look_outcome look_outcome;
-	enum backlogless backlogless;
-	struct open_record open;
-	struct close_record close;
-	struct failed_record failed;
-	struct process_record process;
-	struct connection_look connection_look;
-	struct live_record live;
-	struct scan_record scan;
-	struct listener_look listener_look;
-	struct packet_record packet;
-	struct half_open_key half_open_key;
-	struct half_open half_open;
-	struct room_totals room_totals;
-	struct namespace_share namespace_share;
-	enum room room;
-	enum followed followed;
-} *exported_types __attribute__((unused));

@@ -76,11 +76,6 @@ volatile __u32 addresses_known;
  */
 struct port_table ports TABLE(ports);
 
-struct interface_slot {
-	__u32 ifindex;
-	__u32 counters; /* index of its first in packet_counters */
-};
-
 /*
  * Interfaces by their index, modulo the size. User space writes an entry before it
  * attaches and clears it after it detached. An index that finds another's entry counts

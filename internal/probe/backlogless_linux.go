@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // backlogless keeps the addresses of listeners that asked for a backlog of 0: what such
@@ -19,21 +21,21 @@ type backlogless struct {
 	addresses *ebpf.Map
 	// total is how many there are, for the kernel side.
 	total   *ebpf.Map
-	sockets map[uint64][]sockBackloglessKey
-	count   map[sockBackloglessKey]int
+	sockets map[uint64][]shared.BackloglessKey
+	count   map[shared.BackloglessKey]int
 }
 
 func newBacklogless(maps map[string]*ebpf.Map) *backlogless {
 	return &backlogless{
 		addresses: maps["backlogless_listeners"],
 		total:     maps["backlogless_count"],
-		sockets:   make(map[uint64][]sockBackloglessKey),
-		count:     make(map[sockBackloglessKey]int),
+		sockets:   make(map[uint64][]shared.BackloglessKey),
+		count:     make(map[shared.BackloglessKey]int),
 	}
 }
 
 // opened may be told of the same socket more than once.
-func (b *backlogless) opened(r *sockListenRecord) error {
+func (b *backlogless) opened(r *shared.ListenRecord) error {
 	keys := backloglessKeys(r)
 	if slices.Equal(b.sockets[r.Sk], keys) {
 		return nil
@@ -83,13 +85,13 @@ func (b *backlogless) forget(socket uint64) error {
 
 // backloglessKeys are the addresses that a listener without backlog goes by: its own,
 // and the IPv4 wildcard if it takes that, too.
-func backloglessKeys(r *sockListenRecord) []sockBackloglessKey {
-	if sockBacklogless(r.Backlogless) == sockBackloglessBACKLOG {
+func backloglessKeys(r *shared.ListenRecord) []shared.BackloglessKey {
+	if shared.Backlogless(r.Backlogless) == shared.BackloglessNot {
 		return nil
 	}
-	key := sockBackloglessKey{Address: r.Address, Netns: r.Head.Netns, Port: uint32(r.Port)}
-	keys := []sockBackloglessKey{key}
-	if sockBacklogless(r.Backlogless) == sockBackloglessBACKLOGLESS_BOTH && netip.AddrFrom16(r.Address).IsUnspecified() {
+	key := shared.BackloglessKey{Address: r.Address, Netns: r.Head.Netns, Port: uint32(r.Port)}
+	keys := []shared.BackloglessKey{key}
+	if shared.Backlogless(r.Backlogless) == shared.BackloglessBoth && netip.AddrFrom16(r.Address).IsUnspecified() {
 		key.Address = netip.AddrFrom4([4]byte{}).As16()
 		keys = append(keys, key)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // view reads a record in place; nil when the sample is too short. The kernel aligns
@@ -41,7 +42,7 @@ type decoder struct {
 	ownNetNS uint32
 	// unbound are listeners whose port the kernel had not chosen yet, by socket. They
 	// are told of when they have one.
-	unbound map[uint64]sockListenRecord
+	unbound map[uint64]shared.ListenRecord
 	// maxListeners bounds the listeners that are told apart here.
 	maxListeners int
 	// selectedPorts has a 1 for each port that is asked for; nil means all.
@@ -67,25 +68,25 @@ type decoder struct {
 
 // ring decodes one record of the ring buffer.
 func (d *decoder) ring(sample []byte) {
-	head := view[sockRecordHead](sample)
+	head := view[shared.RecordHead](sample)
 	if head == nil {
 		d.handler.FactsLost(ledger.Connection, ledger.Undecodable, 1)
 		return
 	}
-	switch sockRecordKind(head.Kind) {
-	case sockRecordKindRECORD_CLOSE:
+	switch shared.RecordKind(head.Kind) {
+	case shared.RecordKindClose:
 		decode(d, sample, ledger.Connection, d.close)
-	case sockRecordKindRECORD_OPEN:
+	case shared.RecordKindOpen:
 		decode(d, sample, ledger.Open, d.open)
-	case sockRecordKindRECORD_FAILED:
+	case shared.RecordKindFailed:
 		decode(d, sample, ledger.Failed, d.fail)
-	case sockRecordKindRECORD_PACKET:
+	case shared.RecordKindPacket:
 		decode(d, sample, ledger.Packet, d.selected)
-	case sockRecordKindRECORD_PROCESS:
+	case shared.RecordKindProcess:
 		decode(d, sample, ledger.Process, d.process)
-	case sockRecordKindRECORD_LISTEN:
+	case shared.RecordKindListen:
 		decode(d, sample, ledger.Listener, d.listen)
-	case sockRecordKindRECORD_UNLISTEN:
+	case shared.RecordKindUnlisten:
 		decode(d, sample, ledger.Listener, d.unlisten)
 	default:
 		d.handler.FactsLost(ledger.Connection, ledger.Undecodable, 1)
@@ -101,12 +102,12 @@ func decode[T any](d *decoder, sample []byte, event ledger.Event, hand func(*T))
 	hand(record)
 }
 
-func (d *decoder) open(r *sockOpenRecord) {
+func (d *decoder) open(r *shared.OpenRecord) {
 	d.connection(&d.opened.Connection, &r.Connection)
 	d.handler.ConnectionOpened(&d.opened)
 }
 
-func (d *decoder) close(r *sockCloseRecord) {
+func (d *decoder) close(r *shared.CloseRecord) {
 	d.connection(&d.closed.Connection, &r.Connection)
 	counters(&d.closed.Counters, &r.Counters)
 	d.closed.Time = d.clock.unix(r.Head.Time)
@@ -114,7 +115,7 @@ func (d *decoder) close(r *sockCloseRecord) {
 	d.handler.ConnectionClosed(&d.closed)
 }
 
-func (d *decoder) fail(r *sockFailedRecord) {
+func (d *decoder) fail(r *shared.FailedRecord) {
 	d.failed = connection.Failed{
 		Flow:      flowOf(&r.Flow),
 		Time:      d.clock.unix(r.Head.Time),
@@ -125,7 +126,7 @@ func (d *decoder) fail(r *sockFailedRecord) {
 	d.handler.ConnectionFailed(&d.failed)
 }
 
-func (d *decoder) selected(r *sockPacketRecord) {
+func (d *decoder) selected(r *shared.PacketRecord) {
 	d.packet = packet.Packet{
 		Flow:           flowOf(&r.Flow),
 		Time:           d.clock.unix(r.Head.Time),
@@ -144,7 +145,7 @@ func (d *decoder) selected(r *sockPacketRecord) {
 	d.handler.PacketSelected(&d.packet)
 }
 
-func (d *decoder) process(r *sockProcessRecord) {
+func (d *decoder) process(r *shared.ProcessRecord) {
 	d.sighting = owner.Sighting{
 		Key:        owner.Key{Start: r.Key.Start, PID: r.Key.Pid},
 		Executable: cString(&r.Executable),
@@ -154,7 +155,7 @@ func (d *decoder) process(r *sockProcessRecord) {
 	d.handler.ProcessSeen(&d.sighting)
 }
 
-func (d *decoder) listen(r *sockListenRecord) {
+func (d *decoder) listen(r *shared.ListenRecord) {
 	if d.overflowing != nil {
 		d.overflowing.listen(r, d.selects(r.Port))
 	}
@@ -171,10 +172,10 @@ func (d *decoder) listen(r *sockListenRecord) {
 	}
 	// A scan meets a socket once per descriptor: it is missing in the map once.
 	_, known := d.listeners.sockets[r.Sk]
-	key := sockPortKey{Netns: r.Head.Netns, Port: uint32(r.Port)}
-	followed := sockFollowed(r.Followed)
+	key := shared.PortKey{Netns: r.Head.Netns, Port: uint32(r.Port)}
+	followed := shared.Followed(r.Followed)
 	// A namespace beyond its share takes no room in the tables of user space either.
-	if !known && followed == sockFollowedFOLLOWED_NOT_SHARE {
+	if !known && followed == shared.FollowedNotShare {
 		d.handler.FactsLost(ledger.Listener, ledger.MapShare, 1)
 		return
 	}
@@ -183,7 +184,7 @@ func (d *decoder) listen(r *sockListenRecord) {
 		return
 	}
 	err := errors.Join(d.listeners.opened(r.Sk, key), d.backlogless.opened(r))
-	if err != nil || (!known && followed == sockFollowedFOLLOWED_NOT) {
+	if err != nil || (!known && followed == shared.FollowedNot) {
 		d.handler.FactsLost(ledger.Listener, ledger.MapFull, 1)
 	}
 	d.handler.ListenerOpened(&d.listener)
@@ -191,14 +192,14 @@ func (d *decoder) listen(r *sockListenRecord) {
 
 // waitForPort keeps a listener until its port is known. What the kernel does not follow
 // is never asked for it.
-func (d *decoder) waitForPort(r *sockListenRecord) {
+func (d *decoder) waitForPort(r *shared.ListenRecord) {
 	_, waits := d.unbound[r.Sk]
 	switch {
 	case waits:
-	case sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT_SHARE:
+	case shared.Followed(r.Followed) == shared.FollowedNotShare:
 		d.handler.FactsLost(ledger.Listener, ledger.MapShare, 1)
 		return
-	case sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT:
+	case shared.Followed(r.Followed) == shared.FollowedNot:
 		d.handler.FactsLost(ledger.Listener, ledger.MapFull, 1)
 		return
 	}
@@ -206,7 +207,7 @@ func (d *decoder) waitForPort(r *sockListenRecord) {
 }
 
 // unlisten may hear of a listener that is not known, as the record of its beginning was lost.
-func (d *decoder) unlisten(r *sockListenRecord) {
+func (d *decoder) unlisten(r *shared.ListenRecord) {
 	if opened, waits := d.unbound[r.Sk]; waits {
 		delete(d.unbound, r.Sk)
 		// Without a port listen() failed.
@@ -233,11 +234,11 @@ func (d *decoder) unlisten(r *sockListenRecord) {
 	d.handler.ListenerClosed(r.Sk, overflows)
 }
 
-func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
+func (d *decoder) lookedAt(r *shared.LiveRecord) *connection.Live {
 	d.connection(&d.live.Connection, &r.Connection)
 	d.live.ReceivedBytes, d.live.TransmittedBytes = r.Look.RxBytes, r.Look.TxBytes
 	// What was read of a socket that is another's now says nothing.
-	if d.live.Unread = !came(r.Look.Outcome, sockLookOutcomeLOOK_READ); d.live.Unread {
+	if d.live.Unread = !came(r.Look.Outcome, shared.LookOutcomeRead); d.live.Unread {
 		d.live.ReceivedBytes, d.live.TransmittedBytes = 0, 0
 	}
 	return &d.live
@@ -245,8 +246,8 @@ func (d *decoder) lookedAt(r *sockLiveRecord) *connection.Live {
 
 // connection sets every field: a composite literal would be made elsewhere and copied,
 // a third more for all of the decoding.
-func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
-	flags := sockConnectionFlag(r.Flags)
+func (d *decoder) connection(to *connection.Connection, r *shared.Connection) {
+	flags := shared.ConnectionFlag(r.Flags)
 	to.ID = r.Id
 	to.Flow = flowOf(&r.Flow)
 	to.NetNS = r.Netns
@@ -255,15 +256,15 @@ func (d *decoder) connection(to *connection.Connection, r *sockConnection) {
 	to.Opened = d.clock.unix(r.Opened)
 	to.Accept = 0
 	// Since when an adopted one waited is not known.
-	if r.Accepted > r.Opened && flags&sockConnectionFlagCONNECTION_ADOPTED == 0 {
+	if r.Accepted > r.Opened && flags&shared.ConnectionFlagAdopted == 0 {
 		to.Accept = int64(r.Accepted - r.Opened)
 	}
 	to.Handshake, to.HandshakeRTT = r.HandshakeUs, r.HandshakeUs
-	if flags&sockConnectionFlagCONNECTION_SYNACK_REPEATED != 0 {
+	if flags&shared.ConnectionFlagSynackRepeated != 0 {
 		to.HandshakeRTT = 0
 	}
-	to.Adopted = flags&sockConnectionFlagCONNECTION_ADOPTED != 0
-	to.MPTCP = flags&sockConnectionFlagCONNECTION_MPTCP != 0
+	to.Adopted = flags&shared.ConnectionFlagAdopted != 0
+	to.MPTCP = flags&shared.ConnectionFlagMptcp != 0
 	to.Absent = d.absent
 }
 
@@ -280,7 +281,7 @@ func (d *decoder) interfaceName(netns, index uint32) string {
 	}
 }
 
-func counters(to *connection.Counters, r *sockCounters) {
+func counters(to *connection.Counters, r *shared.Counters) {
 	*to = connection.Counters{
 		ReceivedBytes:       r.RxBytes,
 		TransmittedBytes:    r.TxBytes,
@@ -293,14 +294,14 @@ func counters(to *connection.Counters, r *sockCounters) {
 	}
 }
 
-func flowOf(r *sockFlow) flow.Flow {
+func flowOf(r *shared.Flow) flow.Flow {
 	return flow.Flow{
 		Client: netip.AddrPortFrom(netip.AddrFrom16(r.Remote).Unmap(), r.RemotePort),
 		Server: netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), r.LocalPort),
 	}
 }
 
-func ref(r *sockOwner) owner.Ref {
+func ref(r *shared.Owner) owner.Ref {
 	return owner.Ref{Key: owner.Key{Start: r.Process.Start, PID: r.Process.Pid}, Source: owner.Source(r.Source)}
 }
 

@@ -146,18 +146,18 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 	}
 	defer ports.Close()
 	packets := FeatureDiagnosis{Name: packetFeature, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
-	shared := p.objects.maps.Maps
+	known := p.objects.maps.Maps
 	for _, mode := range []TCMode{TCX, TCClsact} {
 		if p.cfg.TCMode == TCX || p.cfg.TCMode == TCClsact {
 			mode = p.cfg.TCMode
 		}
 		cfg := p.cfg
 		cfg.TCMode = mode
-		v := newTCVantage(&cfg, tcOptions{maps: shared, netns: netns, ports: ports, shares: p.shares, trial: true}, zap.NewNop())
+		v := newTCVantage(&cfg, tcOptions{maps: known, netns: netns, ports: ports, shares: p.shares, trial: true}, zap.NewNop())
 		way := v.diagnose()
 		packets.Ways = append(packets.Ways, way)
 		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {
-			err = errors.Join(d.addMaps("tc", v.objects.Maps, shared),
+			err = errors.Join(d.addMaps("tc", v.objects.Maps, known),
 				d.addMaps("tc", map[string]*ebpf.Map{"port_table": ports}, nil))
 		}
 		if err = errors.Join(err, v.close()); err != nil || mode == p.cfg.TCMode {
@@ -201,9 +201,9 @@ func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
 	return d
 }
 
-// addMaps adds what a vantage point's own maps take, those in shared left out.
-func (d *Diagnosis) addMaps(vantage string, maps, shared map[string]*ebpf.Map) error {
-	own, err := mapMemory(vantage, maps, shared)
+// addMaps adds what a vantage point's own maps take, without those that are known already.
+func (d *Diagnosis) addMaps(vantage string, maps, known map[string]*ebpf.Map) error {
+	own, err := mapMemory(vantage, maps, known)
 	if err != nil {
 		return err
 	}
@@ -217,13 +217,13 @@ func (d *Diagnosis) addMaps(vantage string, maps, shared map[string]*ebpf.Map) e
 	return nil
 }
 
-func mapMemory(vantage string, maps, shared map[string]*ebpf.Map) ([]MapMemory, error) {
+func mapMemory(vantage string, maps, known map[string]*ebpf.Map) ([]MapMemory, error) {
 	var all []MapMemory
 	for name, m := range maps {
 		switch {
 		case strings.HasPrefix(name, "."): // a section's, which each object has
 			name = vantage + name
-		case shared[name] != nil:
+		case known[name] != nil:
 			continue
 		}
 		info, err := m.Info()
@@ -239,10 +239,10 @@ func mapMemory(vantage string, maps, shared map[string]*ebpf.Map) ([]MapMemory, 
 // MapBytes is what the kernel charges for the maps now, those of the packet vantage
 // point in further network namespaces left out.
 func (p *Probe) MapBytes() (uint64, error) {
-	shared := p.objects.maps.Maps
-	all, err := mapMemory("sock", shared, nil)
+	known := p.objects.maps.Maps
+	all, err := mapMemory("sock", known, nil)
 	if p.tc != nil && p.tc.own.objects != nil {
-		own, tcErr := mapMemory("tc", p.tc.own.objects.Maps, shared)
+		own, tcErr := mapMemory("tc", p.tc.own.objects.Maps, known)
 		table, tableErr := p.decoder.listeners.memory(p.decoder.ownNetNS)
 		all, err = slices.Concat(all, own, table), errors.Join(err, tcErr, tableErr)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // The domains know nothing of the kernel, so their enumerations are declared apart
@@ -20,43 +21,43 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 		t.Helper()
 		assert.EqualValues(t, c, domain)
 	}
-	for c, d := range map[sockCloseReason]connection.CloseReason{
-		sockCloseReasonCLOSE_UNKNOWN:      connection.CloseUnknown,
-		sockCloseReasonCLOSE_CLIENT_FIN:   connection.CloseClientFIN,
-		sockCloseReasonCLOSE_SERVER_FIN:   connection.CloseServerFIN,
-		sockCloseReasonCLOSE_CLIENT_RESET: connection.CloseClientReset,
-		sockCloseReasonCLOSE_SERVER_RESET: connection.CloseServerReset,
-		sockCloseReasonCLOSE_ABORTED:      connection.CloseAborted,
-		sockCloseReasonCLOSE_TIMEOUT:      connection.CloseTimeout,
+	for c, d := range map[shared.CloseReason]connection.CloseReason{
+		shared.CloseReasonUnknown:     connection.CloseUnknown,
+		shared.CloseReasonClientFin:   connection.CloseClientFIN,
+		shared.CloseReasonServerFin:   connection.CloseServerFIN,
+		shared.CloseReasonClientReset: connection.CloseClientReset,
+		shared.CloseReasonServerReset: connection.CloseServerReset,
+		shared.CloseReasonAborted:     connection.CloseAborted,
+		shared.CloseReasonTimeout:     connection.CloseTimeout,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[sockFailure]connection.Failure{
-		sockFailureFAILURE_OTHER:                 connection.FailureOther,
-		sockFailureFAILURE_REFUSED:               connection.FailureRefused,
-		sockFailureFAILURE_HANDSHAKE_TIMEOUT:     connection.FailureHandshakeTimeout,
-		sockFailureFAILURE_RESET:                 connection.FailureReset,
-		sockFailureFAILURE_ACCEPT_QUEUE_OVERFLOW: connection.FailureAcceptQueueOverflow,
+	for c, d := range map[shared.Failure]connection.Failure{
+		shared.FailureOther:               connection.FailureOther,
+		shared.FailureRefused:             connection.FailureRefused,
+		shared.FailureHandshakeTimeout:    connection.FailureHandshakeTimeout,
+		shared.FailureReset:               connection.FailureReset,
+		shared.FailureAcceptQueueOverflow: connection.FailureAcceptQueueOverflow,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[sockOwnerSource]owner.Source{
-		sockOwnerSourceOWNER_NONE:     owner.None,
-		sockOwnerSourceOWNER_LISTENER: owner.ByListener,
-		sockOwnerSourceOWNER_HOLDER:   owner.ByHolder,
-		sockOwnerSourceOWNER_CLOSER:   owner.ByCloser,
-		sockOwnerSourceOWNER_ACCEPTOR: owner.ByAcceptor,
+	for c, d := range map[shared.OwnerSource]owner.Source{
+		shared.OwnerSourceNone:     owner.None,
+		shared.OwnerSourceListener: owner.ByListener,
+		shared.OwnerSourceHolder:   owner.ByHolder,
+		shared.OwnerSourceCloser:   owner.ByCloser,
+		shared.OwnerSourceAcceptor: owner.ByAcceptor,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[sockPortCount]connection.PortCount{
-		sockPortCountPORT_RETRANSMIT:        connection.Retransmits,
-		sockPortCountPORT_SYNACK_RETRANSMIT: connection.SYNACKRetransmits,
-		sockPortCountPORT_RESET_SENT:        connection.ResetsSent,
-		sockPortCountPORT_RESET_RECEIVED:    connection.ResetsReceived,
-		sockPortCountPORT_DROP:              connection.Drops,
-		sockPortCountPORT_FAILED:            connection.Failures,
-		sockPortCountPORT_OPENED:            connection.Opens,
+	for c, d := range map[shared.PortCount]connection.PortCount{
+		shared.PortCountRetransmit:       connection.Retransmits,
+		shared.PortCountSynackRetransmit: connection.SYNACKRetransmits,
+		shared.PortCountResetSent:        connection.ResetsSent,
+		shared.PortCountResetReceived:    connection.ResetsReceived,
+		shared.PortCountDrop:             connection.Drops,
+		shared.PortCountFailed:           connection.Failures,
+		shared.PortCountOpened:           connection.Opens,
 	} {
 		check(uint32(c), int(d))
 	}
@@ -67,7 +68,7 @@ func TestUndecodableRecordsAreCounted(t *testing.T) {
 		"empty":             {},
 		"shorter than head": {1, 0, 0},
 		"unknown kind":      {255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"close cut short":   {byte(sockRecordKindRECORD_CLOSE), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"close cut short":   {byte(shared.RecordKindClose), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}

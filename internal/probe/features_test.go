@@ -21,6 +21,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // eachWay runs a test once for each way to features that this host has, with the
@@ -323,7 +324,7 @@ func forgetConnections(t *testing.T, k *kernel) {
 	t.Helper()
 	connections := k.probe.objects.maps.Maps["connections"]
 	var key uint64
-	var value sockConnection
+	var value shared.Connection
 	var keys []uint64
 	entries := connections.Iterate()
 	for entries.Next(&key, &value) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -64,7 +65,7 @@ func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 			if !test.looks {
 				assert.Equal(t, overflows, rest)
 			}
-			var entry sockListener
+			var entry shared.Listener
 			if k.probe.objects.maps.Maps["listeners"].Lookup(&listener.Socket, &entry) == nil {
 				assert.NotEqual(t, k.netns, entry.Netns, "it is another's by now")
 			}
@@ -84,7 +85,7 @@ func TestSockOverflowsThatHooksCount(t *testing.T) {
 	require.Zero(t, q.Overflows)
 
 	entries := k.probe.objects.maps.Maps["listeners"]
-	var entry sockListener
+	var entry shared.Listener
 	require.NoError(t, entries.Lookup(&q.Socket, &entry))
 	entry.Overflows = 9 // as count_overflow does
 	require.NoError(t, entries.Put(&q.Socket, &entry))
@@ -162,7 +163,7 @@ func TestSockListenerThatBindsNoPortAndEndsAtOnce(t *testing.T) {
 }
 
 func (k *kernel) listening(port uint16) bool {
-	key := sockPortKey{Netns: k.netns, Port: uint32(port)}
+	key := shared.PortKey{Netns: k.netns, Port: uint32(port)}
 	var value uint32
 	return k.probe.objects.maps.Maps["listening_ports"].Lookup(&key, &value) == nil
 }
@@ -249,7 +250,7 @@ func TestSockForgetsListenersWhoseEndWasMissed(t *testing.T) {
 	k.until("listener", func() bool { return len(k.listeners) == 1 })
 	socket := k.listeners[0].Socket
 	entries := k.probe.objects.maps.Maps["listeners"]
-	var entry sockListener
+	var entry shared.Listener
 	require.NoError(t, entries.Lookup(&socket, &entry))
 	entry.Port = l.port + 1
 	require.NoError(t, entries.Put(&socket, &entry))

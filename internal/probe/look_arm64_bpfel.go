@@ -16,30 +16,37 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	lookMapClientFilter       = "client_filter"
-	lookMapConnectionBatch    = "connection_batch"
-	lookMapConnectionIds      = "connection_ids"
-	lookMapConnections        = "connections"
-	lookMapConnectionsFull    = "connections_full"
-	lookMapHalfOpenHandshakes = "half_open_handshakes"
-	lookMapLedger             = "ledger"
-	lookMapListenerBatch      = "listener_batch"
-	lookMapListeners          = "listeners"
-	lookMapListeningPorts     = "listening_ports"
-	lookMapNamespaceReturns   = "namespace_returns"
-	lookMapNamespaceRooms     = "namespace_rooms"
-	lookMapPortCounters       = "port_counters"
-	lookMapPortTables         = "port_tables"
-	lookMapRates              = "rates"
-	lookMapRecords            = "records"
-	lookMapRoomsTaken         = "rooms_taken"
-	lookProgLookAtConnections = "look_at_connections"
-	lookProgLookAtListeners   = "look_at_listeners"
-	lookProgVisitConnections  = "visit_connections"
-	lookProgVisitListeners    = "visit_listeners"
-	lookVarOwnNetns           = "own_netns"
-	lookVarRingWakeupBytes    = "ring_wakeup_bytes"
-	lookVarRoomCapacity       = "room_capacity"
+	lookMapBackloglessCount     = "backlogless_count"
+	lookMapBackloglessListeners = "backlogless_listeners"
+	lookMapClientFilter         = "client_filter"
+	lookMapConnectionBatch      = "connection_batch"
+	lookMapConnectionIds        = "connection_ids"
+	lookMapConnections          = "connections"
+	lookMapConnectionsFull      = "connections_full"
+	lookMapHalfOpenHandshakes   = "half_open_handshakes"
+	lookMapHalfOpenMarks        = "half_open_marks"
+	lookMapLastHalfOpenMark     = "last_half_open_mark"
+	lookMapLedger               = "ledger"
+	lookMapListenerBatch        = "listener_batch"
+	lookMapListeners            = "listeners"
+	lookMapListeningPorts       = "listening_ports"
+	lookMapNamespaceReturns     = "namespace_returns"
+	lookMapNamespaceRooms       = "namespace_rooms"
+	lookMapPortCounters         = "port_counters"
+	lookMapPortTables           = "port_tables"
+	lookMapProcesses            = "processes"
+	lookMapRates                = "rates"
+	lookMapRecords              = "records"
+	lookMapRepeatedHandshakes   = "repeated_handshakes"
+	lookMapRoomsTaken           = "rooms_taken"
+	lookMapToldRefusals         = "told_refusals"
+	lookProgLookAtConnections   = "look_at_connections"
+	lookProgLookAtListeners     = "look_at_listeners"
+	lookProgVisitConnections    = "visit_connections"
+	lookProgVisitListeners      = "visit_listeners"
+	lookVarOwnNetns             = "own_netns"
+	lookVarRingWakeupBytes      = "ring_wakeup_bytes"
+	lookVarRoomCapacity         = "room_capacity"
 )
 
 // loadLook returns the embedded CollectionSpec for look.
@@ -94,23 +101,30 @@ type lookProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lookMapSpecs struct {
-	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
-	ConnectionBatch    *ebpf.MapSpec `ebpf:"connection_batch"`
-	ConnectionIds      *ebpf.MapSpec `ebpf:"connection_ids"`
-	Connections        *ebpf.MapSpec `ebpf:"connections"`
-	ConnectionsFull    *ebpf.MapSpec `ebpf:"connections_full"`
-	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
-	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
-	ListenerBatch      *ebpf.MapSpec `ebpf:"listener_batch"`
-	Listeners          *ebpf.MapSpec `ebpf:"listeners"`
-	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
-	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
-	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
-	Rates              *ebpf.MapSpec `ebpf:"rates"`
-	Records            *ebpf.MapSpec `ebpf:"records"`
-	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
+	BackloglessCount     *ebpf.MapSpec `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.MapSpec `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.MapSpec `ebpf:"client_filter"`
+	ConnectionBatch      *ebpf.MapSpec `ebpf:"connection_batch"`
+	ConnectionIds        *ebpf.MapSpec `ebpf:"connection_ids"`
+	Connections          *ebpf.MapSpec `ebpf:"connections"`
+	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
+	ListenerBatch        *ebpf.MapSpec `ebpf:"listener_batch"`
+	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
+	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
+	NamespaceReturns     *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.MapSpec `ebpf:"namespace_rooms"`
+	PortCounters         *ebpf.MapSpec `ebpf:"port_counters"`
+	PortTables           *ebpf.MapSpec `ebpf:"port_tables"`
+	Processes            *ebpf.MapSpec `ebpf:"processes"`
+	Rates                *ebpf.MapSpec `ebpf:"rates"`
+	Records              *ebpf.MapSpec `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // lookVariableSpecs contains global variables before they are loaded into the kernel.
@@ -142,33 +156,44 @@ func (o *lookObjects) Close() error {
 //
 // It can be passed to loadLookObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lookMaps struct {
-	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
-	ConnectionBatch    *ebpf.Map `ebpf:"connection_batch"`
-	ConnectionIds      *ebpf.Map `ebpf:"connection_ids"`
-	Connections        *ebpf.Map `ebpf:"connections"`
-	ConnectionsFull    *ebpf.Map `ebpf:"connections_full"`
-	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
-	Ledger             *ebpf.Map `ebpf:"ledger"`
-	ListenerBatch      *ebpf.Map `ebpf:"listener_batch"`
-	Listeners          *ebpf.Map `ebpf:"listeners"`
-	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
-	PortCounters       *ebpf.Map `ebpf:"port_counters"`
-	PortTables         *ebpf.Map `ebpf:"port_tables"`
-	Rates              *ebpf.Map `ebpf:"rates"`
-	Records            *ebpf.Map `ebpf:"records"`
-	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
+	BackloglessCount     *ebpf.Map `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.Map `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.Map `ebpf:"client_filter"`
+	ConnectionBatch      *ebpf.Map `ebpf:"connection_batch"`
+	ConnectionIds        *ebpf.Map `ebpf:"connection_ids"`
+	Connections          *ebpf.Map `ebpf:"connections"`
+	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	Ledger               *ebpf.Map `ebpf:"ledger"`
+	ListenerBatch        *ebpf.Map `ebpf:"listener_batch"`
+	Listeners            *ebpf.Map `ebpf:"listeners"`
+	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
+	NamespaceReturns     *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.Map `ebpf:"namespace_rooms"`
+	PortCounters         *ebpf.Map `ebpf:"port_counters"`
+	PortTables           *ebpf.Map `ebpf:"port_tables"`
+	Processes            *ebpf.Map `ebpf:"processes"`
+	Rates                *ebpf.Map `ebpf:"rates"`
+	Records              *ebpf.Map `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *lookMaps) Close() error {
 	return _LookClose(
+		m.BackloglessCount,
+		m.BackloglessListeners,
 		m.ClientFilter,
 		m.ConnectionBatch,
 		m.ConnectionIds,
 		m.Connections,
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
+		m.HalfOpenMarks,
+		m.LastHalfOpenMark,
 		m.Ledger,
 		m.ListenerBatch,
 		m.Listeners,
@@ -177,9 +202,12 @@ func (m *lookMaps) Close() error {
 		m.NamespaceRooms,
 		m.PortCounters,
 		m.PortTables,
+		m.Processes,
 		m.Rates,
 		m.Records,
+		m.RepeatedHandshakes,
 		m.RoomsTaken,
+		m.ToldRefusals,
 	)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // lookHooks are the hooks of the ways to live figures, best first.
@@ -196,7 +197,7 @@ func TestLookWaysFindMissedEnds(t *testing.T) {
 		k.until("listener", func() bool { return len(k.listeners) == 1 })
 		netns := k.netns
 		connections := k.probe.objects.maps.Maps["connections"]
-		missed := sockConnection{Id: 1, Netns: netns, Flow: sockFlow{LocalPort: 1, RemotePort: 2}}
+		missed := shared.Connection{Id: 1, Netns: netns, Flow: shared.Flow{LocalPort: 1, RemotePort: 2}}
 		require.NoError(t, connections.Put(k.listeners[0].Socket, &missed))
 		nowhere := missed
 		nowhere.Id = 2
@@ -216,7 +217,7 @@ func TestLookWaysFindMissedEnds(t *testing.T) {
 
 		listeners := k.probe.objects.maps.Maps["listeners"]
 		socket := k.listeners[0].Socket
-		var entry sockListener
+		var entry shared.Listener
 		require.NoError(t, listeners.Lookup(&socket, &entry))
 		entry.Port++
 		require.NoError(t, listeners.Put(&socket, &entry))

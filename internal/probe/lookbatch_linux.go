@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // batchHook is BPF_MAP_LOOKUP_BATCH, which hash maps have since 5.6.
@@ -143,33 +144,33 @@ func (w *batchWay[R, V, L]) close() error {
 // newLooks are the ways to live figures, best first.
 func (s *scans) newLooks(p *Probe) {
 	connections, listeners := p.objects.maps.Maps["connections"], p.objects.maps.Maps["listeners"]
-	connectionsBy := func(r socketReader[sockConnectionLook]) lookWay[sockLiveRecord] {
-		return &batchWay[sockLiveRecord, sockConnection, sockConnectionLook]{
+	connectionsBy := func(r socketReader[shared.ConnectionLook]) lookWay[shared.LiveRecord] {
+		return &batchWay[shared.LiveRecord, shared.Connection, shared.ConnectionLook]{
 			entries: connections, reader: r, ask: askConnection, answer: answerConnection,
-			netns: func(c *sockConnection) uint32 { return c.Netns }, without: liveBytes,
+			netns: func(c *shared.Connection) uint32 { return c.Netns }, without: liveBytes,
 		}
 	}
-	listenersBy := func(r socketReader[sockListenerLook]) lookWay[sockListenerLook] {
-		return &batchWay[sockListenerLook, sockListener, sockListenerLook]{
+	listenersBy := func(r socketReader[shared.ListenerLook]) lookWay[shared.ListenerLook] {
+		return &batchWay[shared.ListenerLook, shared.Listener, shared.ListenerLook]{
 			entries: listeners, reader: r, ask: askListener, answer: answerListener,
-			netns: func(l *sockListener) uint32 { return l.Netns }, without: liveQueues,
+			netns: func(l *shared.Listener) uint32 { return l.Netns }, without: liveQueues,
 		}
 	}
-	s.live = look[sockLiveRecord]{
+	s.live = look[shared.LiveRecord]{
 		feature: FeatureLive, gives: "tcp.server.connection.active; " + liveBytes,
-		ways: []lookWay[sockLiveRecord]{
-			&iteratorWay[sockLiveRecord]{scan{program: "snapshot", point: elementHook, over: connections}},
-			connectionsBy(&runReader[sockConnectionLook]{name: "look_at_connections", batch: "connection_batch"}),
-			connectionsBy(newVisitor[sockConnectionLook](p, "visit_connections", liveBytes)),
+		ways: []lookWay[shared.LiveRecord]{
+			&iteratorWay[shared.LiveRecord]{scan{program: "snapshot", point: elementHook, over: connections}},
+			connectionsBy(&runReader[shared.ConnectionLook]{name: "look_at_connections", batch: "connection_batch"}),
+			connectionsBy(newVisitor[shared.ConnectionLook](p, "visit_connections", liveBytes)),
 			connectionsBy(nil),
 		},
 	}
-	s.queues = look[sockListenerLook]{
+	s.queues = look[shared.ListenerLook]{
 		feature: FeatureQueue, gives: liveQueues + "; the port of listeners that bind none",
-		ways: []lookWay[sockListenerLook]{
-			&iteratorWay[sockListenerLook]{scan{program: "snapshot_listeners", point: elementHook, over: listeners}},
-			listenersBy(&runReader[sockListenerLook]{name: "look_at_listeners", batch: "listener_batch"}),
-			listenersBy(newVisitor[sockListenerLook](p, "visit_listeners", liveQueues)),
+		ways: []lookWay[shared.ListenerLook]{
+			&iteratorWay[shared.ListenerLook]{scan{program: "snapshot_listeners", point: elementHook, over: listeners}},
+			listenersBy(&runReader[shared.ListenerLook]{name: "look_at_listeners", batch: "listener_batch"}),
+			listenersBy(newVisitor[shared.ListenerLook](p, "visit_listeners", liveQueues)),
 			listenersBy(nil),
 		},
 	}
@@ -184,33 +185,27 @@ const (
 // lookBatch is how many entries are read at a time; a bucket of a map has never as many.
 const lookBatch = 1024
 
-func askConnection(key uint64, c *sockConnection) sockConnectionLook {
-	return sockConnectionLook{Sk: key, Id: c.Id}
+func askConnection(key uint64, c *shared.Connection) shared.ConnectionLook {
+	return shared.ConnectionLook{Sk: key, Id: c.Id}
 }
 
-func answerConnection(to *sockLiveRecord, c *sockConnection, l *sockConnectionLook) {
+func answerConnection(to *shared.LiveRecord, c *shared.Connection, l *shared.ConnectionLook) {
 	to.Look, to.Connection = *l, *c
 }
 
-func askListener(key uint64, l *sockListener) sockListenerLook {
-	return sockListenerLook{Sk: key, Listener: *l}
+func askListener(key uint64, l *shared.Listener) shared.ListenerLook {
+	return shared.ListenerLook{Sk: key, Listener: *l}
 }
 
-func answerListener(to *sockListenerLook, _ *sockListener, l *sockListenerLook) { *to = *l }
+func answerListener(to *shared.ListenerLook, _ *shared.Listener, l *shared.ListenerLook) { *to = *l }
 
-// socketLook is what readers know of a look: whose it is, and what became of it.
+// socketLook is what readers need of a look.
 type socketLook interface {
-	// whose is the socket, and which of its entries.
-	whose() [2]uint64
-	came() *uint32
+	Entry() [2]uint64
+	Finish(shared.LookOutcome)
 }
-
-func (l *sockConnectionLook) whose() [2]uint64 { return [2]uint64{l.Sk, l.Id} }
-func (l *sockConnectionLook) came() *uint32    { return &l.Outcome }
-func (l *sockListenerLook) whose() [2]uint64   { return [2]uint64{l.Sk, l.Listener.Since} }
-func (l *sockListenerLook) came() *uint32      { return &l.Outcome }
 
 // came tells whether a look came to one of several ends.
-func came(outcome uint32, ends ...sockLookOutcome) bool {
-	return slices.Contains(ends, sockLookOutcome(outcome))
+func came(outcome uint32, ends ...shared.LookOutcome) bool {
+	return slices.Contains(ends, shared.LookOutcome(outcome))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // visitor looks at the sockets of whole network namespaces, those that have entries, and
@@ -89,7 +90,7 @@ func (v *visitor[L]) begin() error {
 
 // visit looks at the sockets of the thread's namespace.
 func (v *visitor[L]) visit(netns uint32) error {
-	err := each(&v.scan, func(l *L) { v.seen[any(l).(socketLook).whose()] = *l })
+	err := each(&v.scan, func(l *L) { v.seen[any(l).(socketLook).Entry()] = *l })
 	if err != nil {
 		return fmt.Errorf("network namespace %d: %w", netns, err)
 	}
@@ -103,10 +104,10 @@ func (v *visitor[L]) read(looks []L, netns []uint32) error {
 	for i := range looks {
 		l := any(&looks[i]).(socketLook)
 		v.wanted[netns[i]] = true
-		if seen, ok := v.seen[l.whose()]; ok {
+		if seen, ok := v.seen[l.Entry()]; ok {
 			looks[i] = seen
 		} else if v.visited[netns[i]] {
-			*l.came() = uint32(sockLookOutcomeLOOK_GONE)
+			l.Finish(shared.LookOutcomeGone)
 		}
 	}
 	return nil

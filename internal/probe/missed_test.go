@@ -20,6 +20,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // A connection that had no room is lost, and not found again when it closes much later.
@@ -89,7 +90,7 @@ func TestSockBeginningMissedBesideAFlood(t *testing.T) {
 	k := startProbe(t, testConfig(func(c *Config) { c.MaxConnections = size }))
 	k.without(acceptFeature)
 	flooding := elsewhere(t, func() { open(t, size) })
-	var share sockNamespaceShare
+	var share shared.NamespaceShare
 	require.NoError(t, k.probe.shares.namespaces.Lookup(flooding, &share))
 	require.NotZero(t, share.Refused)
 	client, server := connect(t, l, "127.0.0.1")

@@ -7,6 +7,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"net/netip"
 	"os"
@@ -17,12 +18,13 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // objects are the maps that the vantage points share, and the objects that the
 // socket vantage point's programs are loaded from, one by one.
 type objects struct {
-	// maps are those of the hooks' object; the others use them too.
+	// maps are the shared ones, with the constants and variables of the hooks.
 	maps  *ebpf.Collection
 	hooks object
 	scans object
@@ -73,6 +75,10 @@ func newObjects(cfg *Config) (*objects, error) {
 	// Before 5.11 maps are charged to RLIMIT_MEMLOCK. It may be high enough even
 	// where it can't be raised, see hint.
 	_ = rlimit.RemoveMemlock()
+	spec, err := shared.Maps()
+	if err != nil {
+		return nil, err
+	}
 	hooks, err := loadSock()
 	if err != nil {
 		return nil, fmt.Errorf("read the hooks' object: %w", err)
@@ -83,15 +89,15 @@ func newObjects(cfg *Config) (*objects, error) {
 	}
 	types := btf.NewCache()
 	facts := readKernelFacts(types, cfg.kernelTypes)
+	configureMaps(spec, cfg)
 	if err := errors.Join(configureHooks(hooks, cfg, &facts), configureScans(scans, cfg)); err != nil {
 		return nil, err
 	}
-	maps := hooks.Copy()
-	clear(maps.Programs)
 	o := &objects{kernel: facts, excluded: cfg.ExcludeHooks}
-	if o.maps, err = ebpf.NewCollection(maps); err != nil {
+	if o.maps, err = ebpf.NewCollection(withSections(spec, hooks)); err != nil {
 		return nil, fmt.Errorf("create the maps: %w", capability.Explain(err, capability.NeedsOfMaps()...))
 	}
+	resizeMaps(hooks, o.maps.Maps)
 	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types, kernelTypes: cfg.kernelTypes}
 	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types, kernelTypes: cfg.kernelTypes}
 	if err := o.fillClientFilter(cfg); err != nil {
@@ -101,28 +107,47 @@ func newObjects(cfg *Config) (*objects, error) {
 	return o, nil
 }
 
-// sharedMaps are the maps that another object's programs use too, and adapts its
-// sizes to them. Constants and variables (.rodata, .bss) are each object's own.
-func sharedMaps(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) map[string]*ebpf.Map {
-	shared := make(map[string]*ebpf.Map)
-	for name, m := range maps {
-		if mine, ok := spec.Maps[name]; ok && !strings.HasPrefix(name, ".") {
-			mine.MaxEntries = m.MaxEntries()
-			shared[name] = m
-		}
-	}
-	return shared
+// withSections adds an object's constants and variables (.rodata, .bss) to the shared
+// maps, so that its programs get the same ones although each is loaded on its own.
+func withSections(spec, from *ebpf.CollectionSpec) *ebpf.CollectionSpec {
+	all := from.Copy()
+	clear(all.Programs)
+	maps.DeleteFunc(all.Maps, func(name string, _ *ebpf.MapSpec) bool { return !isSection(name) })
+	maps.Copy(all.Maps, spec.Maps)
+	return all
 }
 
-// configureHooks sets sizes and constants before anything is created.
-func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
+func isSection(name string) bool { return strings.HasPrefix(name, ".") }
+
+// resizeMaps gives an object's maps the sizes of those that it gets instead.
+func resizeMaps(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) {
+	for name, m := range maps {
+		if mine, ok := spec.Maps[name]; ok {
+			mine.MaxEntries = m.MaxEntries()
+		}
+	}
+}
+
+// sharedMaps are the maps that another object's programs use too. Each object has its
+// own constants and variables.
+func sharedMaps(spec *ebpf.CollectionSpec, all map[string]*ebpf.Map) map[string]*ebpf.Map {
+	used := maps.Clone(all)
+	maps.DeleteFunc(used, func(name string, _ *ebpf.Map) bool {
+		return spec.Maps[name] == nil || isSection(name)
+	})
+	resizeMaps(spec, used)
+	return used
+}
+
+// configureMaps sets sizes before the maps are created.
+func configureMaps(spec *ebpf.CollectionSpec, cfg *Config) {
 	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
 	spec.Maps["records"].MaxEntries = cfg.RingBytes
 	capacity := roomCapacities(cfg)
-	spec.Maps["listeners"].MaxEntries = capacity[sockRoomROOM_LISTENERS]
-	spec.Maps["listening_ports"].MaxEntries = capacity[sockRoomROOM_LISTENERS]
-	spec.Maps["half_open_handshakes"].MaxEntries = capacity[sockRoomROOM_HALF_OPEN]
-	spec.Maps["port_counters"].MaxEntries = capacity[sockRoomROOM_PORT_COUNTERS]
+	spec.Maps["listeners"].MaxEntries = capacity[shared.RoomListeners]
+	spec.Maps["listening_ports"].MaxEntries = capacity[shared.RoomListeners]
+	spec.Maps["half_open_handshakes"].MaxEntries = capacity[shared.RoomHalfOpen]
+	spec.Maps["port_counters"].MaxEntries = capacity[shared.RoomPortCounters]
 	if len(cfg.NetworkNamespaces) > 0 {
 		spec.Maps["port_tables"].MaxEntries = 1 + cfg.MaxNetworkNamespaces
 	}
@@ -133,6 +158,10 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 	if len(cfg.IncludeClients)+len(cfg.ExcludeClients) == 0 {
 		spec.Maps["client_filter"].MaxEntries = 1
 	}
+}
+
+// configureHooks sets constants before any program is loaded.
+func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
 	now, err := monotonic()
 	if err != nil {
 		return err
@@ -161,15 +190,14 @@ func configureScans(spec *ebpf.CollectionSpec, cfg *Config) error {
 	})
 }
 
-// scopeNumber is enum scope of bpf/lib/scope.h.
 func scopeNumber(scope Scope) uint8 {
 	switch scope {
 	case ScopeHost:
-		return 1
+		return uint8(shared.ScopeOwnNetns)
 	case ScopeInitialUserNS:
-		return 2
+		return uint8(shared.ScopeInitialUserNs)
 	default:
-		return 0
+		return uint8(shared.ScopeAll)
 	}
 }
 
@@ -216,7 +244,7 @@ func selectedPorts(cfg *Config) [65536]uint8 {
 func (o *objects) fillClientFilter(cfg *Config) error {
 	enter := func(prefixes []netip.Prefix, included uint32) error {
 		for _, prefix := range prefixes {
-			key := sockClientKey{Address: prefix.Addr().As16(), Prefixlen: uint32(prefix.Bits())}
+			key := shared.ClientKey{Address: prefix.Addr().As16(), Prefixlen: uint32(prefix.Bits())}
 			if prefix.Addr().Is4() {
 				key.Prefixlen += 96
 			}

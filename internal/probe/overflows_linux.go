@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // namespaceOverflows counts overflows of accept queues where no hook does: by the
@@ -49,9 +50,9 @@ func newNamespaceOverflows(own uint32, limit int, selected bool) *namespaceOverf
 }
 
 // listen begins to count for a listener, unless its namespace holds its share of them.
-func (o *namespaceOverflows) listen(r *sockListenRecord, wanted bool) {
+func (o *namespaceOverflows) listen(r *shared.ListenRecord, wanted bool) {
 	_, known := o.netns[r.Sk]
-	beyondShare := sockFollowed(r.Followed) == sockFollowedFOLLOWED_NOT_SHARE
+	beyondShare := shared.Followed(r.Followed) == shared.FollowedNotShare
 	if !known && (beyondShare || len(o.netns) >= o.limit) {
 		o.Hide(r.Head.Netns)
 		return
@@ -115,8 +116,8 @@ func (o *namespaceOverflows) beginPass() {
 	}
 }
 
-func (o *namespaceOverflows) look(r *sockListenerLook) {
-	if o != nil && came(r.Outcome, sockLookOutcomeLOOK_READ) {
+func (o *namespaceOverflows) look(r *shared.ListenerLook) {
+	if o != nil && came(r.Outcome, shared.LookOutcomeRead) {
 		o.Look(r.Sk, r.Drops)
 	}
 }
@@ -141,7 +142,7 @@ func (p *Probe) shareOverflows(s *Snapshot) error {
 	if o == nil {
 		return nil
 	}
-	lost, err := p.ledgerEntry(sockLedgerEntryLEDGER_LOST_RING_LISTEN, make([]uint64, ebpf.MustPossibleCPU()))
+	lost, err := p.ledgerEntry(shared.LedgerEntryLostRingListen, make([]uint64, ebpf.MustPossibleCPU()))
 	if err != nil || lost != p.lostListeners {
 		o.Doubt()
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // TestSockDropsThatAreNoOverflows: a listening socket's drop counter grows with deferred
@@ -137,7 +139,7 @@ func TestNetstatValue(t *testing.T) {
 // dropsOf is a listening socket's own drop counter.
 func (k *kernel) dropsOf(socket uint64) (drops uint32) {
 	k.t.Helper()
-	require.NoError(k.t, k.probe.scans.queues.each(func(r *sockListenerLook) {
+	require.NoError(k.t, k.probe.scans.queues.each(func(r *shared.ListenerLook) {
 		if r.Sk == socket {
 			drops = r.Drops
 		}
@@ -236,21 +238,21 @@ func playQueue(orders *json.Decoder, reports *json.Encoder) error {
 func TestOverflowsKeepNoMoreListenersThanTheLimit(t *testing.T) {
 	const own, other, limit = 1, 2, 3
 	o := newNamespaceOverflows(own, limit, false)
-	record := func(socket uint64, netns uint32, followed sockFollowed) *sockListenRecord {
-		r := &sockListenRecord{Sk: socket, Followed: uint8(followed)}
+	record := func(socket uint64, netns uint32, followed shared.Followed) *shared.ListenRecord {
+		r := &shared.ListenRecord{Sk: socket, Followed: uint8(followed)}
 		r.Head.Netns = netns
 		return r
 	}
-	o.listen(record(1, own, sockFollowedFOLLOWED), true)
-	o.listen(record(2, other, sockFollowedFOLLOWED_NOT_SHARE), true)
+	o.listen(record(1, own, shared.FollowedYes), true)
+	o.listen(record(2, other, shared.FollowedNotShare), true)
 	for socket := range uint64(10) {
-		o.listen(record(10+socket, own, sockFollowedFOLLOWED_NOT), true)
+		o.listen(record(10+socket, own, shared.FollowedNot), true)
 	}
 	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 11: own}, o.netns)
 	assert.Equal(t, []uint32{own}, o.Namespaces())
-	o.listen(record(1, own, sockFollowedFOLLOWED), true)
+	o.listen(record(1, own, shared.FollowedYes), true)
 	o.ended(11)
-	o.listen(record(12, own, sockFollowedFOLLOWED_NOT), true)
+	o.listen(record(12, own, shared.FollowedNot), true)
 	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 12: own}, o.netns)
 	o.keepOnly(map[uint64]bool{1: true, 2: true, 12: true})
 	assert.Equal(t, map[uint64]uint32{1: own, 12: own}, o.netns)

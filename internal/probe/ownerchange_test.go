@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // TestOwnerThatChanges is a process that listens, as systemd-socket-activate does, and
@@ -89,7 +90,7 @@ func TestOwnerUnknownThatChanges(t *testing.T) {
 func TestOwnerThatChangesUnannounced(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig(func(c *Config) { c.RingBytes = 4096 }))
-	key := sockProcessKey{Pid: uint32(os.Getpid()), Start: 0}
+	key := shared.ProcessKey{Pid: uint32(os.Getpid()), Start: 0}
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	k.until("listener", func() bool { _, ok := k.listenerOn(portOf(l.Addr())); return ok })
 	listener, _ := k.listenerOn(portOf(l.Addr()))

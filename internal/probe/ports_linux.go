@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // listeners counts listening sockets per namespace and port, to clear the kernel's
@@ -23,11 +25,11 @@ type listeners struct {
 	// port tables.
 	selected *[portTableSize]uint8
 	// sockets belong to the goroutine that is told of listeners.
-	sockets map[uint64]sockPortKey
+	sockets map[uint64]shared.PortKey
 
 	// mu guards the rest: namespaces come and go by themselves.
 	mu    sync.Mutex
-	count map[sockPortKey]int
+	count map[shared.PortKey]int
 	// attached are the tables by namespace.
 	attached map[uint32]*ebpf.Map
 }
@@ -37,14 +39,14 @@ func newListeners(maps map[string]*ebpf.Map, selected *[portTableSize]uint8) *li
 		ports:    maps["listening_ports"],
 		tables:   maps["port_tables"],
 		selected: selected,
-		sockets:  make(map[uint64]sockPortKey),
-		count:    make(map[sockPortKey]int),
+		sockets:  make(map[uint64]shared.PortKey),
+		count:    make(map[shared.PortKey]int),
 		attached: make(map[uint32]*ebpf.Map),
 	}
 }
 
 // opened may be told of the same socket twice: by the scan and by the hook.
-func (l *listeners) opened(socket uint64, key sockPortKey) error {
+func (l *listeners) opened(socket uint64, key shared.PortKey) error {
 	if known, ok := l.sockets[socket]; ok {
 		if known == key {
 			return nil
@@ -89,7 +91,7 @@ func (l *listeners) namespaces() map[uint32]bool {
 }
 
 // mark is for callers that hold mu.
-func (l *listeners) mark(key sockPortKey, on bool) error {
+func (l *listeners) mark(key shared.PortKey, on bool) error {
 	var err error
 	if on {
 		err = l.ports.Put(&key, uint32(1))

@@ -17,6 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // Probe is the kernel side of one receiver. Its methods are called from one
@@ -72,8 +73,8 @@ func (p *Probe) Start(h fact.Sink) error {
 	}
 	netns := p.cfg.ownNetNS
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
-	p.decoder.maxListeners = tablesPerMap * int(roomCapacities(&p.cfg)[sockRoomROOM_LISTENERS])
-	p.decoder.unbound = make(map[uint64]sockListenRecord)
+	p.decoder.maxListeners = tablesPerMap * int(roomCapacities(&p.cfg)[shared.RoomListeners])
+	p.decoder.unbound = make(map[uint64]shared.ListenRecord)
 	if len(p.cfg.IncludePorts)+len(p.cfg.ExcludePorts) > 0 {
 		selected := selectedPorts(&p.cfg)
 		p.decoder.selectedPorts = &selected

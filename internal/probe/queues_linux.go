@@ -9,6 +9,7 @@ import (
 	"maps"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // visitQueues takes a look at every listener of every network namespace. It also
@@ -16,13 +17,13 @@ import (
 func (p *Probe) visitQueues(s *Snapshot) error {
 	gone := make(goneListeners)
 	p.decoder.overflowing.beginPass()
-	err := p.scans.queues.each(func(r *sockListenerLook) {
+	err := p.scans.queues.each(func(r *shared.ListenerLook) {
 		switch {
-		case came(r.Outcome, sockLookOutcomeLOOK_ENDED):
+		case came(r.Outcome, shared.LookOutcomeEnded):
 		case r.Listener.Ended != 0:
 			// The ring had no room, which is in the books; the last counts are here.
 			p.endListener(r)
-		case came(r.Outcome, sockLookOutcomeLOOK_GONE):
+		case came(r.Outcome, shared.LookOutcomeGone):
 			if p.goneListeners[r.Sk] == r.Listener.Since && p.endListener(r) {
 				p.staleListeners++
 				return
@@ -40,11 +41,6 @@ func (p *Probe) visitQueues(s *Snapshot) error {
 	return errors.Join(err, p.shareOverflows(s))
 }
 
-// listens tells whether the entry is a listener's that has not ended, as far as is known.
-func (l *sockListenerLook) listens() bool {
-	return came(l.Outcome, sockLookOutcomeLOOK_UNREAD, sockLookOutcomeLOOK_READ)
-}
-
 // goneListeners remembers, from one snapshot to the next, entries whose socket did not
 // listen, by the time they were made. Once may be a listener that is just beginning or
 // ending; twice in a row means that the hook missed its end.
@@ -52,14 +48,14 @@ type goneListeners map[uint64]uint64
 
 // endListener deletes the entry of a listener that ended, unless it is another's by
 // now, and tells of the end.
-func (p *Probe) endListener(r *sockListenerLook) bool {
+func (p *Probe) endListener(r *shared.ListenerLook) bool {
 	entries := p.objects.maps.Maps["listeners"]
-	var now sockListener
+	var now shared.Listener
 	if entries.Lookup(&r.Sk, &now) != nil || now.Since != r.Listener.Since || entries.Delete(&r.Sk) != nil {
 		return false
 	}
-	p.shares.deleted(now.Netns, sockRoomROOM_LISTENERS)
-	p.decoder.unlisten(&sockListenRecord{
+	p.shares.deleted(now.Netns, shared.RoomListeners)
+	p.decoder.unlisten(&shared.ListenRecord{
 		Sk: r.Sk, Port: now.Port, Overflows: now.Overflows,
 	})
 	return true
@@ -73,8 +69,8 @@ func (p *Probe) findPorts() error {
 	if !p.scans.queues.reads() {
 		return p.findPortsAmongFiles()
 	}
-	return p.scans.queues.each(func(r *sockListenerLook) {
-		if r.listens() {
+	return p.scans.queues.each(func(r *shared.ListenerLook) {
+		if r.Listens() {
 			p.decoder.bound(r)
 		}
 	})
@@ -92,9 +88,9 @@ func (p *Probe) findPortsAmongFiles() error {
 	if len(sought) == 0 {
 		return nil
 	}
-	err := each(&p.scans.listeners, func(r *sockScanRecord) {
+	err := each(&p.scans.listeners, func(r *shared.ScanRecord) {
 		if sought[r.Listener.Sk] && r.Listener.Port != 0 {
-			p.decoder.bound(&sockListenerLook{Sk: r.Listener.Sk, Listener: sockListener{Port: r.Listener.Port}})
+			p.decoder.bound(&shared.ListenerLook{Sk: r.Listener.Sk, Listener: shared.Listener{Port: r.Listener.Port}})
 		}
 	})
 	maps.DeleteFunc(p.sought, func(socket uint64, _ bool) bool { _, waits := p.decoder.unbound[socket]; return !waits })
@@ -105,7 +101,7 @@ func (p *Probe) findPortsAmongFiles() error {
 }
 
 // bound tells of a listener whose port was not known until now.
-func (d *decoder) bound(r *sockListenerLook) {
+func (d *decoder) bound(r *shared.ListenerLook) {
 	opened, waits := d.unbound[r.Sk]
 	if !waits || r.Listener.Port == 0 {
 		return
@@ -116,16 +112,16 @@ func (d *decoder) bound(r *sockListenerLook) {
 
 // portOf is the listener's port; where nobody asks its socket, the entry of one that bound
 // none has it not.
-func (d *decoder) portOf(r *sockListenerLook) uint16 {
+func (d *decoder) portOf(r *shared.ListenerLook) uint16 {
 	if r.Listener.Port != 0 {
 		return r.Listener.Port
 	}
 	return uint16(d.listeners.sockets[r.Sk].Port)
 }
 
-func (d *decoder) queues(r *sockListenerLook) connection.Queues {
+func (d *decoder) queues(r *shared.ListenerLook) connection.Queues {
 	q := connection.Queues{Socket: r.Sk, Since: r.Listener.Since}
-	q.Unread = !came(r.Outcome, sockLookOutcomeLOOK_READ)
+	q.Unread = !came(r.Outcome, shared.LookOutcomeRead)
 	// Without the hooks shareOverflows knows, when all listeners were looked at.
 	q.OverflowsUnread = !d.overflowsCounted
 	if !q.Unread {

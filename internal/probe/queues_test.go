@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -232,7 +233,7 @@ func BenchmarkListeners(b *testing.B) {
 	looks := 0
 	for b.Loop() {
 		looks = 0
-		require.NoError(b, p.scans.queues.each(func(*sockListenerLook) { looks++ }))
+		require.NoError(b, p.scans.queues.each(func(*shared.ListenerLook) { looks++ }))
 	}
 	require.GreaterOrEqual(b, looks, listeners)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(looks), "ns/listener")

@@ -10,13 +10,14 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // Replay is close records in memory in the place of a ring buffer. It is there for
 // benchmarks of the way that a record takes after this package.
 type Replay struct {
 	decoder decoder
-	records []sockCloseRecord
+	records []shared.CloseRecord
 	sample  []byte
 	// ids counts the connections, so that each round brings new ones.
 	ids uint64
@@ -27,8 +28,8 @@ type Replay struct {
 func NewReplay(h fact.Sink, n int, processes []owner.Key) (*Replay, error) {
 	r := &Replay{
 		decoder: decoder{handler: h, ownNetNS: 1},
-		records: make([]sockCloseRecord, n),
-		sample:  make([]byte, 0, unsafe.Sizeof(sockCloseRecord{})),
+		records: make([]shared.CloseRecord, n),
+		sample:  make([]byte, 0, unsafe.Sizeof(shared.CloseRecord{})),
 	}
 	if err := r.decoder.clock.refresh(); err != nil {
 		return nil, err
@@ -39,13 +40,13 @@ func NewReplay(h fact.Sink, n int, processes []owner.Key) (*Replay, error) {
 		closed := now - uint64(n-i)*apart
 		// In no order, as clients come.
 		process := processes[i*7919%len(processes)]
-		r.records[i] = sockCloseRecord{
-			Head: sockRecordHead{Kind: uint32(sockRecordKindRECORD_CLOSE), Netns: 1, Time: closed},
-			Connection: sockConnection{
+		r.records[i] = shared.CloseRecord{
+			Head: shared.RecordHead{Kind: uint32(shared.RecordKindClose), Netns: 1, Time: closed},
+			Connection: shared.Connection{
 				Opened:   closed - lasted,
 				Accepted: closed - lasted + 40_000,
-				Owner: sockOwner{
-					Process: sockProcessKey{Start: process.Start, Pid: process.PID},
+				Owner: shared.Owner{
+					Process: shared.ProcessKey{Start: process.Start, Pid: process.PID},
 					Source:  uint32(owner.ByAcceptor),
 				},
 				Flow:        replayedFlow(uint32(i)),
@@ -53,23 +54,23 @@ func NewReplay(h fact.Sink, n int, processes []owner.Key) (*Replay, error) {
 				Ifindex:     1,
 				HandshakeUs: 310,
 			},
-			Counters: sockCounters{
+			Counters: shared.Counters{
 				RxBytes: 73 + uint64(i%1000), TxBytes: 850 + uint64(i%100_000), RxSegments: 6, TxSegments: 5,
 				SrttUs: 305 + uint32(i%1000), MinRttUs: 290,
 			},
-			Reason: uint32(sockCloseReasonCLOSE_CLIENT_FIN),
+			Reason: uint32(shared.CloseReasonClientFin),
 		}
 	}
 	return r, nil
 }
 
-func replayedFlow(client uint32) sockFlow {
+func replayedFlow(client uint32) shared.Flow {
 	mapped := func(a, b byte, c uint16) (address [16]uint8) {
 		copy(address[10:], []byte{0xff, 0xff, a, b})
 		binary.BigEndian.PutUint16(address[14:], c)
 		return address
 	}
-	return sockFlow{
+	return shared.Flow{
 		Local: mapped(192, 0, 0x0201), LocalPort: 443,
 		Remote: mapped(198, 18+byte(client>>16&1), uint16(client)), RemotePort: 1024 + uint16(client*31%60000),
 	}

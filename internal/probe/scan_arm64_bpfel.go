@@ -23,6 +23,8 @@ const (
 	scanMapConnections              = "connections"
 	scanMapConnectionsFull          = "connections_full"
 	scanMapHalfOpenHandshakes       = "half_open_handshakes"
+	scanMapHalfOpenMarks            = "half_open_marks"
+	scanMapLastHalfOpenMark         = "last_half_open_mark"
 	scanMapLedger                   = "ledger"
 	scanMapListeners                = "listeners"
 	scanMapListeningPorts           = "listening_ports"
@@ -33,7 +35,9 @@ const (
 	scanMapProcesses                = "processes"
 	scanMapRates                    = "rates"
 	scanMapRecords                  = "records"
+	scanMapRepeatedHandshakes       = "repeated_handshakes"
 	scanMapRoomsTaken               = "rooms_taken"
+	scanMapToldRefusals             = "told_refusals"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
 	scanProgScanOrphans             = "scan_orphans"
@@ -110,6 +114,8 @@ type scanMapSpecs struct {
 	Connections          *ebpf.MapSpec `ebpf:"connections"`
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -120,7 +126,9 @@ type scanMapSpecs struct {
 	Processes            *ebpf.MapSpec `ebpf:"processes"`
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
 	Records              *ebpf.MapSpec `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // scanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -165,6 +173,8 @@ type scanMaps struct {
 	Connections          *ebpf.Map `ebpf:"connections"`
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -175,7 +185,9 @@ type scanMaps struct {
 	Processes            *ebpf.Map `ebpf:"processes"`
 	Rates                *ebpf.Map `ebpf:"rates"`
 	Records              *ebpf.Map `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *scanMaps) Close() error {
@@ -187,6 +199,8 @@ func (m *scanMaps) Close() error {
 		m.Connections,
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
+		m.HalfOpenMarks,
+		m.LastHalfOpenMark,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -197,7 +211,9 @@ func (m *scanMaps) Close() error {
 		m.Processes,
 		m.Rates,
 		m.Records,
+		m.RepeatedHandshakes,
 		m.RoomsTaken,
+		m.ToldRefusals,
 	)
 }
 

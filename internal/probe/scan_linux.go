@@ -18,13 +18,14 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // scans are what user space asks for: what was there before us, and the live figures.
 type scans struct {
 	listeners, connections, orphans scan
-	live                            look[sockLiveRecord]
-	queues                          look[sockListenerLook]
+	live                            look[shared.LiveRecord]
+	queues                          look[shared.ListenerLook]
 }
 
 type scan struct {
@@ -171,7 +172,7 @@ func (p *Probe) scanExisting() error {
 	// A process of each network namespace that has listeners.
 	insiders := make(map[uint32]uint32)
 	outside := &outsideNetNS{namespaces: make(map[uint32]bool)}
-	err := p.scanListeners(func(r *sockScanRecord) {
+	err := p.scanListeners(func(r *shared.ScanRecord) {
 		where, pid := r.Listener.Head.Netns, r.Listener.Owner.Process.Pid
 		if _, ok := insiders[where]; ok || where == d.ownNetNS {
 			return
@@ -214,9 +215,9 @@ func (o *outsideNetNS) warn(logger *zap.Logger) {
 }
 
 // scanListeners tells of every listener that a process holds.
-func (p *Probe) scanListeners(also func(*sockScanRecord)) error {
-	return each(&p.scans.listeners, func(r *sockScanRecord) {
-		if r.Process.Head.Kind == uint32(sockRecordKindRECORD_PROCESS) {
+func (p *Probe) scanListeners(also func(*shared.ScanRecord)) error {
+	return each(&p.scans.listeners, func(r *shared.ScanRecord) {
+		if r.Process.Head.Kind == uint32(shared.RecordKindProcess) {
 			p.decoder.process(&r.Process)
 		}
 		p.decoder.listen(&r.Listener)
@@ -227,7 +228,7 @@ func (p *Probe) scanListeners(also func(*sockScanRecord)) error {
 // findOrphans adopts sockets of the thread's network namespace, whoever holds them,
 // and tells of listeners that no process holds.
 func (p *Probe) findOrphans() error {
-	return each(&p.scans.orphans, func(r *sockScanRecord) {
+	return each(&p.scans.orphans, func(r *shared.ScanRecord) {
 		if _, known := p.decoder.listeners.sockets[r.Listener.Sk]; !known {
 			p.decoder.listen(&r.Listener)
 		}
@@ -238,18 +239,18 @@ func (p *Probe) findOrphans() error {
 // it tells of all, and of the end of those that are gone.
 func (p *Probe) rescanListeners() error {
 	found := make(map[uint64]bool)
-	see := func(r *sockScanRecord) { found[r.Listener.Sk] = true }
+	see := func(r *shared.ScanRecord) { found[r.Listener.Sk] = true }
 	// What no process holds, the map of listeners tells, of all namespaces.
-	err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see), p.scans.queues.each(func(r *sockListenerLook) {
-		found[r.Sk] = found[r.Sk] || r.listens()
+	err := errors.Join(p.scanListeners(see), each(&p.scans.orphans, see), p.scans.queues.each(func(r *shared.ListenerLook) {
+		found[r.Sk] = found[r.Sk] || r.Listens()
 	}))
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(p.decoder.unbound, func(socket uint64, _ sockListenRecord) bool { return !found[socket] })
+	maps.DeleteFunc(p.decoder.unbound, func(socket uint64, _ shared.ListenRecord) bool { return !found[socket] })
 	for socket := range p.decoder.listeners.sockets {
 		if !found[socket] {
-			p.decoder.unlisten(&sockListenRecord{Sk: socket})
+			p.decoder.unlisten(&shared.ListenRecord{Sk: socket})
 		}
 	}
 	p.decoder.overflowing.keepOnly(found)

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // Sizes of maps that the configuration leaves to us.
@@ -26,21 +28,21 @@ const tablesPerMap = 4
 
 // roomCapacities are the sizes of the maps that network namespaces share, by enum room
 // of bpf/lib/records.h.
-func roomCapacities(cfg *Config) [sockRoomROOMS]uint32 {
+func roomCapacities(cfg *Config) [shared.Rooms]uint32 {
 	either := func(size, otherwise uint32) uint32 {
 		if size == 0 {
 			return otherwise
 		}
 		return size
 	}
-	capacity := [sockRoomROOMS]uint32{
-		sockRoomROOM_CONNECTIONS:   cfg.MaxConnections,
-		sockRoomROOM_LISTENERS:     either(cfg.MaxListeners, defaultListeners),
-		sockRoomROOM_HALF_OPEN:     either(cfg.MaxHalfOpen, defaultHalfOpen),
-		sockRoomROOM_PORT_COUNTERS: either(cfg.MaxPortCounters, defaultPortCounters),
+	capacity := [shared.Rooms]uint32{
+		shared.RoomConnections:  cfg.MaxConnections,
+		shared.RoomListeners:    either(cfg.MaxListeners, defaultListeners),
+		shared.RoomHalfOpen:     either(cfg.MaxHalfOpen, defaultHalfOpen),
+		shared.RoomPortCounters: either(cfg.MaxPortCounters, defaultPortCounters),
 	}
 	if !cfg.HalfOpen {
-		capacity[sockRoomROOM_HALF_OPEN] = 1
+		capacity[shared.RoomHalfOpen] = 1
 	}
 	return capacity
 }
@@ -49,12 +51,12 @@ func roomCapacities(cfg *Config) [sockRoomROOMS]uint32 {
 // deletes, and forgets namespaces that have none any more.
 type shares struct {
 	totals, namespaces, returns *ebpf.Map
-	capacity                    [sockRoomROOMS]uint32
+	capacity                    [shared.Rooms]uint32
 	ownNetNS                    uint32
 
 	// mu guards the rest: sweeps of half-open handshakes have goroutines of their own.
 	mu       sync.Mutex
-	returned sockRoomCounts
+	returned shared.RoomCounts
 	// empty are the namespaces that had no entry when last read.
 	empty map[uint32]bool
 	// err is the first report that failed since the last call of tidy.
@@ -73,17 +75,17 @@ func newShares(cfg *Config, maps map[string]*ebpf.Map) *shares {
 }
 
 // deleted reports one entry that user space deleted.
-func (s *shares) deleted(netns uint32, room sockRoom) { s.report(netns, room, 1) }
+func (s *shares) deleted(netns uint32, room shared.Room) { s.report(netns, room, 1) }
 
 // entered reports one that it made.
-func (s *shares) entered(netns uint32, room sockRoom) { s.report(netns, room, ^uint32(0)) }
+func (s *shares) entered(netns uint32, room shared.Room) { s.report(netns, room, ^uint32(0)) }
 
 // report adds n to what user space has returned; the counts wrap.
-func (s *shares) report(netns uint32, room sockRoom, n uint32) {
+func (s *shares) report(netns uint32, room shared.Room, n uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.returned.Entries[room] += n
-	at := int64(unsafe.Offsetof(sockRoomTotals{}.Returned))
+	at := int64(unsafe.Offsetof(shared.RoomTotals{}.Returned))
 	all := unsafe.Slice((*byte)(unsafe.Pointer(&s.returned)), unsafe.Sizeof(s.returned))
 	err := writeTable(s.totals, at, all)
 	if err = errors.Join(err, s.reportOf(netns, room, n)); err != nil {
@@ -93,11 +95,11 @@ func (s *shares) report(netns uint32, room sockRoom, n uint32) {
 
 // reportOf adds n to what user space has returned of a namespace that the kernel counts.
 // The others have no share, and tidy would never remove their counts.
-func (s *shares) reportOf(netns uint32, room sockRoom, n uint32) error {
+func (s *shares) reportOf(netns uint32, room shared.Room, n uint32) error {
 	if netns == s.ownNetNS {
 		return nil
 	}
-	var share sockNamespaceShare
+	var share shared.NamespaceShare
 	if err := s.namespaces.Lookup(netns, &share); errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil
 	} else if err != nil {
@@ -109,7 +111,7 @@ func (s *shares) reportOf(netns uint32, room sockRoom, n uint32) error {
 }
 
 // of is what user space has returned of a namespace.
-func (s *shares) of(netns uint32) (counts sockRoomCounts, err error) {
+func (s *shares) of(netns uint32) (counts shared.RoomCounts, err error) {
 	if err = s.returns.Lookup(netns, &counts); errors.Is(err, ebpf.ErrKeyNotExist) {
 		err = nil
 	}
@@ -117,16 +119,16 @@ func (s *shares) of(netns uint32) (counts sockRoomCounts, err error) {
 }
 
 // mayTake is may_take() of bpf/lib/shares.h.
-func (s *shares) mayTake(netns uint32, room sockRoom) bool {
+func (s *shares) mayTake(netns uint32, room shared.Room) bool {
 	capacity := s.capacity[room]
-	var totals sockRoomTotals
+	var totals shared.RoomTotals
 	if netns == s.ownNetNS || s.totals.Lookup(uint32(0), &totals) != nil {
 		return true
 	}
 	if held(totals.Taken, totals.Returned, room) < int32(capacity-capacity/4) {
 		return true
 	}
-	var share sockNamespaceShare
+	var share shared.NamespaceShare
 	if s.namespaces.Lookup(netns, &share) != nil {
 		return false
 	}
@@ -134,14 +136,14 @@ func (s *shares) mayTake(netns uint32, room sockRoom) bool {
 	return err == nil && held(share.Taken, returned, room) < int32((capacity+3)/4)
 }
 
-func held(taken, returned sockRoomCounts, room sockRoom) int32 {
+func held(taken, returned shared.RoomCounts, room shared.Room) int32 {
 	return int32(taken.Entries[room] - returned.Entries[room])
 }
 
 // holdsNothing: below 0 is a namespace whose entries were made while namespace_rooms was
 // full.
-func holdsNothing(taken, returned sockRoomCounts) bool {
-	for room := range sockRoomROOMS {
+func holdsNothing(taken, returned shared.RoomCounts) bool {
+	for room := range shared.Rooms {
 		if held(taken, returned, room) > 0 {
 			return false
 		}
@@ -158,7 +160,7 @@ func (s *shares) tidy() error {
 	s.err = nil
 	empty := make(map[uint32]bool)
 	var netns uint32
-	var rooms sockNamespaceShare
+	var rooms shared.NamespaceShare
 	entries := s.namespaces.Iterate()
 	for entries.Next(&netns, &rooms) {
 		returned, lookup := s.of(netns)
@@ -191,8 +193,8 @@ func remove(m *ebpf.Map, netns uint32) error {
 }
 
 // taken is how many entries of a map all namespaces have.
-func (s *shares) taken(room sockRoom) int32 {
-	var totals sockRoomTotals
+func (s *shares) taken(room shared.Room) int32 {
+	var totals shared.RoomTotals
 	if s.totals.Lookup(uint32(0), &totals) != nil {
 		return 0
 	}

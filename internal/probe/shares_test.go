@@ -19,6 +19,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // elsewhere runs f on the test's thread in a new network namespace with loopback up,
@@ -77,9 +78,9 @@ func TestSharesAreGivenBack(t *testing.T) {
 				finish(t, client, server)
 			}
 		})
-		var share sockNamespaceShare
+		var share shared.NamespaceShare
 		require.NoError(t, k.probe.shares.namespaces.Lookup(netns, &share))
-		assert.Zero(t, share.Taken.Entries[sockRoomROOM_CONNECTIONS])
+		assert.Zero(t, share.Taken.Entries[shared.RoomConnections])
 	}
 	k.settle()
 	s, _ := k.snapshot(0)
@@ -95,7 +96,7 @@ func TestSharesForgetNamespaces(t *testing.T) {
 		finish(t, client, server)
 		require.NoError(t, l.Close())
 	})
-	var share sockNamespaceShare
+	var share shared.NamespaceShare
 	require.NoError(t, k.probe.shares.namespaces.Lookup(netns, &share))
 	k.settle()
 	for range 4 {
@@ -111,7 +112,7 @@ func TestSharesOfListeners(t *testing.T) {
 			enterNetNS(t)
 			k := startProbe(t, testConfig(func(c *Config) { c.MaxListeners = size }), "queue")
 			k.snapshot(0)
-			before := int(k.probe.shares.taken(sockRoomROOM_LISTENERS))
+			before := int(k.probe.shares.taken(shared.RoomListeners))
 			elsewhere(t, func() {
 				for range wanted {
 					listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, bind)
@@ -206,20 +207,20 @@ func TestSharesOfMoreNamespacesThanFit(t *testing.T) {
 	cfg := testConfig(func(c *Config) { c.ownNetNS = own })
 	s := newShares(&cfg, map[string]*ebpf.Map{
 		"rooms_taken": create(ebpf.MapSpec{
-			Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(sockRoomTotals{})),
+			Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(shared.RoomTotals{})),
 			MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
 		}),
-		"namespace_rooms":   byNetNS(unsafe.Sizeof(sockNamespaceShare{})),
-		"namespace_returns": byNetNS(unsafe.Sizeof(sockRoomCounts{})),
+		"namespace_rooms":   byNetNS(unsafe.Sizeof(shared.NamespaceShare{})),
+		"namespace_returns": byNetNS(unsafe.Sizeof(shared.RoomCounts{})),
 	})
 	// The kernel counts 10, and of 11 only the end of an entry.
 	for netns, taken := range map[uint32]uint32{10: 1, 11: ^uint32(0)} {
-		var share sockNamespaceShare
-		share.Taken.Entries[sockRoomROOM_PORT_COUNTERS] = taken
+		var share shared.NamespaceShare
+		share.Taken.Entries[shared.RoomPortCounters] = taken
 		require.NoError(t, s.namespaces.Put(netns, &share))
 	}
 	for _, netns := range []uint32{own, 12, 13, 14, 10} {
-		s.deleted(netns, sockRoomROOM_PORT_COUNTERS)
+		s.deleted(netns, shared.RoomPortCounters)
 	}
 	require.NoError(t, s.tidy())
 	require.NoError(t, s.tidy())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // goneConnections remembers, from one snapshot to the next, entries whose socket was
@@ -68,11 +69,11 @@ func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
 	}
 	active := 0
 	gone := make(goneConnections)
-	err := p.scans.live.each(func(r *sockLiveRecord) {
-		switch sockLookOutcome(r.Look.Outcome) {
-		case sockLookOutcomeLOOK_ENDED:
+	err := p.scans.live.each(func(r *shared.LiveRecord) {
+		switch shared.LookOutcome(r.Look.Outcome) {
+		case shared.LookOutcomeEnded:
 			return
-		case sockLookOutcomeLOOK_GONE:
+		case shared.LookOutcomeGone:
 			if p.gone[r.Connection.Id] && p.forget(r) {
 				return
 			}
@@ -86,55 +87,55 @@ func (p *Probe) visitLive(visit func(*connection.Live)) (int, error) {
 }
 
 // forget deletes an entry whose end was missed, unless it is another's by now.
-func (p *Probe) forget(r *sockLiveRecord) bool {
+func (p *Probe) forget(r *shared.LiveRecord) bool {
 	connections := p.objects.maps.Maps["connections"]
-	var now sockConnection
+	var now shared.Connection
 	if connections.Lookup(&r.Look.Sk, &now) != nil || now.Id != r.Connection.Id || connections.Delete(&r.Look.Sk) != nil {
 		return false
 	}
-	p.shares.deleted(now.Netns, sockRoomROOM_CONNECTIONS)
+	p.shares.deleted(now.Netns, shared.RoomConnections)
 	p.stale++
 	return true
 }
 
 func (p *Probe) readLedger(to *ledger.Kernel) error {
-	var entries [sockLedgerEntryLEDGER_ENTRIES]int64
+	var entries [shared.LedgerEntryEntries]int64
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
 	for i := range entries {
 		var err error
-		if entries[i], err = p.ledgerEntry(sockLedgerEntry(i), perCPU); err != nil {
+		if entries[i], err = p.ledgerEntry(shared.LedgerEntry(i), perCPU); err != nil {
 			return err
 		}
 	}
-	to.Opened = entries[sockLedgerEntryLEDGER_OPENED]
-	to.Adopted = entries[sockLedgerEntryLEDGER_ADOPTED]
-	to.Produced[ledger.Open] = entries[sockLedgerEntryLEDGER_PRODUCED_OPEN]
-	to.Produced[ledger.Failed] = entries[sockLedgerEntryLEDGER_PRODUCED_FAILED]
+	to.Opened = entries[shared.LedgerEntryOpened]
+	to.Adopted = entries[shared.LedgerEntryAdopted]
+	to.Produced[ledger.Open] = entries[shared.LedgerEntryProducedOpen]
+	to.Produced[ledger.Failed] = entries[shared.LedgerEntryProducedFailed]
 	if p.tc != nil {
 		to.Produced[ledger.Failed] += p.tc.sweptHalfOpen()
 		to.Lost[ledger.Failed][ledger.MapFull], to.Lost[ledger.Failed][ledger.MapShare] = p.tc.lostHalfOpen()
 	}
-	to.Produced[ledger.Packet] = entries[sockLedgerEntryLEDGER_PRODUCED_PACKET]
+	to.Produced[ledger.Packet] = entries[shared.LedgerEntryProducedPacket]
 
-	to.Lost[ledger.Connection][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_MAP_FULL]
-	to.Lost[ledger.Connection][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE]
-	to.Lost[ledger.Connection][ledger.MapStale] = entries[sockLedgerEntryLEDGER_LOST_STALE] + p.stale
-	to.Lost[ledger.Connection][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_CLOSE]
-	to.Lost[ledger.Open][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_OPEN]
-	to.Lost[ledger.Failed][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_FAILED]
-	to.Lost[ledger.Failed][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_FAILED]
-	to.Lost[ledger.Failed][ledger.RateShare] = entries[sockLedgerEntryLEDGER_LOST_RATE_SHARE_FAILED]
-	to.Lost[ledger.Packet][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PACKET]
-	to.Lost[ledger.Packet][ledger.RateLimited] = entries[sockLedgerEntryLEDGER_LOST_RATE_PACKET]
-	to.Lost[ledger.Listener][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_LISTEN]
-	to.Lost[ledger.Listener][ledger.MapStale] = entries[sockLedgerEntryLEDGER_LOST_STALE_LISTENER] + p.staleListeners
-	to.Lost[ledger.Process][ledger.RingFull] = entries[sockLedgerEntryLEDGER_LOST_RING_PROCESS]
-	to.Lost[ledger.PortCount][ledger.MapFull] = entries[sockLedgerEntryLEDGER_LOST_PORT_COUNTER]
-	to.Lost[ledger.PortCount][ledger.MapShare] = entries[sockLedgerEntryLEDGER_LOST_SHARE_PORT_COUNTER]
+	to.Lost[ledger.Connection][ledger.MapFull] = entries[shared.LedgerEntryLostMapFull]
+	to.Lost[ledger.Connection][ledger.MapShare] = entries[shared.LedgerEntryLostShare]
+	to.Lost[ledger.Connection][ledger.MapStale] = entries[shared.LedgerEntryLostStale] + p.stale
+	to.Lost[ledger.Connection][ledger.RingFull] = entries[shared.LedgerEntryLostRingClose]
+	to.Lost[ledger.Open][ledger.RingFull] = entries[shared.LedgerEntryLostRingOpen]
+	to.Lost[ledger.Failed][ledger.RingFull] = entries[shared.LedgerEntryLostRingFailed]
+	to.Lost[ledger.Failed][ledger.RateLimited] = entries[shared.LedgerEntryLostRateFailed]
+	to.Lost[ledger.Failed][ledger.RateShare] = entries[shared.LedgerEntryLostRateShareFailed]
+	to.Lost[ledger.Packet][ledger.RingFull] = entries[shared.LedgerEntryLostRingPacket]
+	to.Lost[ledger.Packet][ledger.RateLimited] = entries[shared.LedgerEntryLostRatePacket]
+	to.Lost[ledger.Listener][ledger.RingFull] = entries[shared.LedgerEntryLostRingListen]
+	to.Lost[ledger.Listener][ledger.MapStale] = entries[shared.LedgerEntryLostStaleListener] + p.staleListeners
+	to.Lost[ledger.Process][ledger.RingFull] = entries[shared.LedgerEntryLostRingProcess]
+	to.Lost[ledger.PortCount][ledger.MapFull] = entries[shared.LedgerEntryLostPortCounter]
+	to.Lost[ledger.PortCount][ledger.MapShare] = entries[shared.LedgerEntryLostSharePortCounter]
 	return nil
 }
 
-func (p *Probe) ledgerEntry(entry sockLedgerEntry, perCPU []uint64) (int64, error) {
+func (p *Probe) ledgerEntry(entry shared.LedgerEntry, perCPU []uint64) (int64, error) {
 	if err := p.objects.maps.Maps["ledger"].Lookup(uint32(entry), &perCPU); err != nil {
 		return 0, fmt.Errorf("read the ledger: %w", err)
 	}
@@ -149,8 +150,8 @@ func (p *Probe) readPorts(s *Snapshot) error {
 	counters := p.objects.maps.Maps["port_counters"]
 	listen := p.decoder.listeners.namespaces()
 	listen[p.decoder.ownNetNS] = true
-	var key sockPortCounterKey
-	var ended []sockPortCounterKey
+	var key shared.PortCounterKey
+	var ended []shared.PortCounterKey
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
 	entries := counters.Iterate()
 	for entries.Next(&key, &perCPU) {
@@ -171,7 +172,7 @@ func (p *Probe) readPorts(s *Snapshot) error {
 				continue
 			}
 		}
-		p.shares.deleted(ended[i].Netns, sockRoomROOM_PORT_COUNTERS)
+		p.shares.deleted(ended[i].Netns, shared.RoomPortCounters)
 		final := p.portCounter(&ended[i], perCPU)
 		final.Final = true
 		s.Ports = append(s.Ports, final)
@@ -182,7 +183,7 @@ func (p *Probe) readPorts(s *Snapshot) error {
 	return nil
 }
 
-func (p *Probe) portCounter(key *sockPortCounterKey, perCPU []uint64) connection.PortCounter {
+func (p *Probe) portCounter(key *shared.PortCounterKey, perCPU []uint64) connection.PortCounter {
 	counter := connection.PortCounter{
 		NetNS: key.Netns,
 		Port:  key.Port,

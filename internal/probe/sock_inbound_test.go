@@ -20,10 +20,11 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// shared lets sockets bind to one address, whatever they do with it.
-func shared(_, _ string, c syscall.RawConn) error {
+// shareAddress lets sockets bind to one address, whatever they do with it.
+func shareAddress(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
 		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
@@ -34,7 +35,7 @@ func shared(_, _ string, c syscall.RawConn) error {
 // listenShared listens where other sockets may bind, too.
 func listenShared(t *testing.T, address string) *net.TCPListener {
 	t.Helper()
-	config := net.ListenConfig{Control: shared}
+	config := net.ListenConfig{Control: shareAddress}
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(t.Context(), "tcp4", address)
 	require.NoError(t, err)
@@ -44,7 +45,7 @@ func listenShared(t *testing.T, address string) *net.TCPListener {
 
 // dialShared connects from an address that may be a listener's, too.
 func dialShared(local, remote net.Addr) (*net.TCPConn, error) {
-	dialer := net.Dialer{LocalAddr: local, Control: shared, Timeout: 10 * time.Second}
+	dialer := net.Dialer{LocalAddr: local, Control: shareAddress, Timeout: 10 * time.Second}
 	dialer.SetMultipathTCP(false)
 	c, err := dialer.Dial("tcp4", remote.String())
 	if err != nil {
@@ -205,7 +206,7 @@ func TestSockForgetsListenersWithoutBacklog(t *testing.T) {
 	second.listenAt(t, unix.AF_INET6, &unix.SockaddrInet6{Port: int(first.port)}, 0)
 	k.until("listeners", func() bool { return len(k.listeners) == 2 })
 	count := func() (n int) {
-		var key sockBackloglessKey
+		var key shared.BackloglessKey
 		var value uint32
 		entries := k.probe.objects.maps.Maps["backlogless_listeners"].Iterate()
 		for entries.Next(&key, &value) {

@@ -26,6 +26,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -240,16 +241,16 @@ func TestSockRefusedIsNotHalfOpen(t *testing.T) {
 	netns, err := netns.Current()
 	require.NoError(t, err)
 	client := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001}
-	key := tcHalfOpenKey{Netns: netns}
+	key := shared.HalfOpenKey{Netns: netns}
 	key.Flow.Local = netip.MustParseAddr("127.0.0.1").As16()
 	key.Flow.Remote, key.Flow.LocalPort, key.Flow.RemotePort = key.Flow.Local, 9, uint16(client.Port)
 	handshakes := k.probe.objects.maps.Maps["half_open_handshakes"]
-	require.NoError(t, handshakes.Put(&key, &tcHalfOpen{First: 1}))
+	require.NoError(t, handshakes.Put(&key, &shared.HalfOpen{First: 1}))
 
 	_, err = (&net.Dialer{LocalAddr: &client}).Dial("tcp", "127.0.0.1:9")
 	require.ErrorIs(t, err, unix.ECONNREFUSED)
 	k.until("refusal", func() bool { return len(k.failed) == 1 })
-	assert.ErrorIs(t, handshakes.Lookup(&key, new(tcHalfOpen)), ebpf.ErrKeyNotExist)
+	assert.ErrorIs(t, handshakes.Lookup(&key, new(shared.HalfOpen)), ebpf.ErrKeyNotExist)
 }
 
 func TestSockRefusalsOverTheRateAreCountedAsLost(t *testing.T) {
@@ -391,7 +392,7 @@ func TestSockListenerEndsWithItsLastSocket(t *testing.T) {
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	k.until("listener", func() bool { return len(k.listeners) == 1 })
 	ports := k.probe.objects.maps.Maps["listening_ports"]
-	key := sockPortKey{Netns: k.listeners[0].NetNS, Port: uint32(portOf(l.Addr()))}
+	key := shared.PortKey{Netns: k.listeners[0].NetNS, Port: uint32(portOf(l.Addr()))}
 	var value uint32
 	require.NoError(t, ports.Lookup(&key, &value))
 	require.NoError(t, l.Close())
@@ -406,7 +407,7 @@ func TestSockForgetsConnectionsWhoseEndWasMissed(t *testing.T) {
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))), "live")
 	require.Len(t, k.listeners, 1)
-	missed := sockConnection{Id: 1, Flow: sockFlow{LocalPort: 1, RemotePort: 2}}
+	missed := shared.Connection{Id: 1, Flow: shared.Flow{LocalPort: 1, RemotePort: 2}}
 	require.NoError(t, k.probe.objects.maps.Maps["connections"].Put(k.listeners[0].Socket, &missed))
 
 	s, live := k.snapshot(1)

@@ -8,129 +8,25 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"structs"
 
 	"github.com/cilium/ebpf"
 )
-
-type tcAddress struct {
-	_      structs.HostLayout
-	Halves [2]uint64
-}
-
-type tcClientKey struct {
-	_         structs.HostLayout
-	Prefixlen uint32
-	Address   [16]uint8
-}
-
-type tcHalfOpen struct {
-	_       structs.HostLayout
-	First   uint64
-	Ifindex uint32
-	Numbers struct {
-		_          structs.HostLayout
-		ClientNext uint32
-		ServerNext uint32
-	}
-	Window uint32
-}
-
-type tcHalfOpenKey struct {
-	_    structs.HostLayout
-	Flow struct {
-		_          structs.HostLayout
-		Local      [16]uint8
-		Remote     [16]uint8
-		LocalPort  uint16
-		RemotePort uint16
-	}
-	Netns uint32
-}
-
-type tcHalfOpenMarks struct {
-	_     structs.HostLayout
-	Marks [4]struct {
-		_           structs.HostLayout
-		Fingerprint uint32
-		Since       uint32
-		Numbers     struct {
-			_          structs.HostLayout
-			ClientNext uint32
-			ServerNext uint32
-		}
-	}
-}
-
-type tcInterfaceCounters struct {
-	_         structs.HostLayout
-	Packets   [7]uint64
-	Bytes     [7]uint64
-	Malformed [9]uint64
-	Fragments uint64
-	Forwarded uint64
-}
-
-type tcInterfaceSlot struct {
-	_        structs.HostLayout
-	Ifindex  uint32
-	Counters uint32
-}
-
-type tcNamespaceShare struct {
-	_       structs.HostLayout
-	Taken   tcRoomCounts
-	Failed  tcRate
-	Refused uint64
-}
-
-type tcPortCounterKey struct {
-	_      structs.HostLayout
-	Netns  uint32
-	Detail uint32
-	Port   uint16
-	Family uint8
-	Count  uint8
-}
-
-type tcPortKey struct {
-	_     structs.HostLayout
-	Netns uint32
-	Port  uint32
-}
-
-type tcPortTable struct {
-	_         structs.HostLayout
-	Listening [65536]uint8
-}
-
-type tcRate struct {
-	_      structs.HostLayout
-	Window uint64
-	Count  uint32
-	Pad    uint32
-}
-
-type tcRoomCounts struct {
-	_       structs.HostLayout
-	Entries [4]uint32
-}
-
-type tcRoomTotals struct {
-	_        structs.HostLayout
-	Taken    tcRoomCounts
-	Returned tcRoomCounts
-}
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tcMapBackloglessCount         = "backlogless_count"
+	tcMapBackloglessListeners     = "backlogless_listeners"
 	tcMapClientFilter             = "client_filter"
+	tcMapConnectionIds            = "connection_ids"
+	tcMapConnections              = "connections"
+	tcMapConnectionsFull          = "connections_full"
 	tcMapHalfOpenHandshakes       = "half_open_handshakes"
 	tcMapHalfOpenMarks            = "half_open_marks"
 	tcMapLastHalfOpenMark         = "last_half_open_mark"
 	tcMapLedger                   = "ledger"
+	tcMapListeners                = "listeners"
 	tcMapListeningPorts           = "listening_ports"
 	tcMapLocalPrefixes            = "local_prefixes"
 	tcMapNamespaceReturns         = "namespace_returns"
@@ -138,8 +34,10 @@ const (
 	tcMapPacketCounters           = "packet_counters"
 	tcMapPortCounters             = "port_counters"
 	tcMapPortTables               = "port_tables"
+	tcMapProcesses                = "processes"
 	tcMapRates                    = "rates"
 	tcMapRecords                  = "records"
+	tcMapRepeatedHandshakes       = "repeated_handshakes"
 	tcMapRoomsTaken               = "rooms_taken"
 	tcMapToldRefusals             = "told_refusals"
 	tcProgTcEgressEth             = "tc_egress_eth"
@@ -224,22 +122,30 @@ type tcProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tcMapSpecs struct {
-	ClientFilter       *ebpf.MapSpec `ebpf:"client_filter"`
-	HalfOpenHandshakes *ebpf.MapSpec `ebpf:"half_open_handshakes"`
-	HalfOpenMarks      *ebpf.MapSpec `ebpf:"half_open_marks"`
-	LastHalfOpenMark   *ebpf.MapSpec `ebpf:"last_half_open_mark"`
-	Ledger             *ebpf.MapSpec `ebpf:"ledger"`
-	ListeningPorts     *ebpf.MapSpec `ebpf:"listening_ports"`
-	LocalPrefixes      *ebpf.MapSpec `ebpf:"local_prefixes"`
-	NamespaceReturns   *ebpf.MapSpec `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.MapSpec `ebpf:"namespace_rooms"`
-	PacketCounters     *ebpf.MapSpec `ebpf:"packet_counters"`
-	PortCounters       *ebpf.MapSpec `ebpf:"port_counters"`
-	PortTables         *ebpf.MapSpec `ebpf:"port_tables"`
-	Rates              *ebpf.MapSpec `ebpf:"rates"`
-	Records            *ebpf.MapSpec `ebpf:"records"`
-	RoomsTaken         *ebpf.MapSpec `ebpf:"rooms_taken"`
-	ToldRefusals       *ebpf.MapSpec `ebpf:"told_refusals"`
+	BackloglessCount     *ebpf.MapSpec `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.MapSpec `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.MapSpec `ebpf:"client_filter"`
+	ConnectionIds        *ebpf.MapSpec `ebpf:"connection_ids"`
+	Connections          *ebpf.MapSpec `ebpf:"connections"`
+	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
+	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
+	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
+	LocalPrefixes        *ebpf.MapSpec `ebpf:"local_prefixes"`
+	NamespaceReturns     *ebpf.MapSpec `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.MapSpec `ebpf:"namespace_rooms"`
+	PacketCounters       *ebpf.MapSpec `ebpf:"packet_counters"`
+	PortCounters         *ebpf.MapSpec `ebpf:"port_counters"`
+	PortTables           *ebpf.MapSpec `ebpf:"port_tables"`
+	Processes            *ebpf.MapSpec `ebpf:"processes"`
+	Rates                *ebpf.MapSpec `ebpf:"rates"`
+	Records              *ebpf.MapSpec `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // tcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -292,31 +198,45 @@ func (o *tcObjects) Close() error {
 //
 // It can be passed to loadTcObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tcMaps struct {
-	ClientFilter       *ebpf.Map `ebpf:"client_filter"`
-	HalfOpenHandshakes *ebpf.Map `ebpf:"half_open_handshakes"`
-	HalfOpenMarks      *ebpf.Map `ebpf:"half_open_marks"`
-	LastHalfOpenMark   *ebpf.Map `ebpf:"last_half_open_mark"`
-	Ledger             *ebpf.Map `ebpf:"ledger"`
-	ListeningPorts     *ebpf.Map `ebpf:"listening_ports"`
-	LocalPrefixes      *ebpf.Map `ebpf:"local_prefixes"`
-	NamespaceReturns   *ebpf.Map `ebpf:"namespace_returns"`
-	NamespaceRooms     *ebpf.Map `ebpf:"namespace_rooms"`
-	PacketCounters     *ebpf.Map `ebpf:"packet_counters"`
-	PortCounters       *ebpf.Map `ebpf:"port_counters"`
-	PortTables         *ebpf.Map `ebpf:"port_tables"`
-	Rates              *ebpf.Map `ebpf:"rates"`
-	Records            *ebpf.Map `ebpf:"records"`
-	RoomsTaken         *ebpf.Map `ebpf:"rooms_taken"`
-	ToldRefusals       *ebpf.Map `ebpf:"told_refusals"`
+	BackloglessCount     *ebpf.Map `ebpf:"backlogless_count"`
+	BackloglessListeners *ebpf.Map `ebpf:"backlogless_listeners"`
+	ClientFilter         *ebpf.Map `ebpf:"client_filter"`
+	ConnectionIds        *ebpf.Map `ebpf:"connection_ids"`
+	Connections          *ebpf.Map `ebpf:"connections"`
+	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
+	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
+	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	Ledger               *ebpf.Map `ebpf:"ledger"`
+	Listeners            *ebpf.Map `ebpf:"listeners"`
+	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
+	LocalPrefixes        *ebpf.Map `ebpf:"local_prefixes"`
+	NamespaceReturns     *ebpf.Map `ebpf:"namespace_returns"`
+	NamespaceRooms       *ebpf.Map `ebpf:"namespace_rooms"`
+	PacketCounters       *ebpf.Map `ebpf:"packet_counters"`
+	PortCounters         *ebpf.Map `ebpf:"port_counters"`
+	PortTables           *ebpf.Map `ebpf:"port_tables"`
+	Processes            *ebpf.Map `ebpf:"processes"`
+	Rates                *ebpf.Map `ebpf:"rates"`
+	Records              *ebpf.Map `ebpf:"records"`
+	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *tcMaps) Close() error {
 	return _TcClose(
+		m.BackloglessCount,
+		m.BackloglessListeners,
 		m.ClientFilter,
+		m.ConnectionIds,
+		m.Connections,
+		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
 		m.LastHalfOpenMark,
 		m.Ledger,
+		m.Listeners,
 		m.ListeningPorts,
 		m.LocalPrefixes,
 		m.NamespaceReturns,
@@ -324,8 +244,10 @@ func (m *tcMaps) Close() error {
 		m.PacketCounters,
 		m.PortCounters,
 		m.PortTables,
+		m.Processes,
 		m.Rates,
 		m.Records,
+		m.RepeatedHandshakes,
 		m.RoomsTaken,
 		m.ToldRefusals,
 	)

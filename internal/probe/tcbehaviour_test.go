@@ -17,6 +17,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 func includeTestClients(c *Config) {
@@ -41,8 +42,8 @@ func TestTCServerSideOnly(t *testing.T) {
 		run()
 		assert.Nil(t, b.packet(), name)
 	}
-	assert.Equal(t, tcInterfaceCounters{}, b.totals(tcIngress))
-	assert.Equal(t, tcInterfaceCounters{}, b.totals(tcEgress))
+	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcIngress))
+	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcEgress))
 
 	b.run("tc_egress_eth", egressOf(ordinary(t)))
 	require.NotNil(t, b.packet())
@@ -127,7 +128,7 @@ func TestTCLocalPrefixes(t *testing.T) {
 	// The fast path, look_closely and egress.
 	ours := func(frame []byte) bool {
 		t.Helper()
-		before := [...]tcInterfaceCounters{b.totals(tcIngress), b.totals(tcEgress)}
+		before := [...]shared.InterfaceCounters{b.totals(tcIngress), b.totals(tcEgress)}
 		b.run("tc_ingress_eth", frame)
 		b.run("tc_egress_eth", egressOf(frame))
 		forwarded := b.totals(tcIngress).Forwarded - before[0].Forwarded + b.totals(tcEgress).Forwarded - before[1].Forwarded
@@ -222,13 +223,13 @@ func TestTCSelection(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 10 }))
 		_, _, err := b.objects.Programs["tc_ingress_eth"].Benchmark(data, 10_000, nil)
 		require.NoError(t, err)
-		assert.InDelta(t, 1000, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET), 200)
+		assert.InDelta(t, 1000, b.ledger(shared.LedgerEntryProducedPacket), 200)
 	})
 	t.Run("off", func(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
 		b.run("tc_ingress_eth", syn)
 		assert.Nil(t, b.packet())
-		assert.Zero(t, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
+		assert.Zero(t, b.ledger(shared.LedgerEntryProducedPacket))
 		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.SYN])
 	})
 }
@@ -241,8 +242,8 @@ func TestTCPacketBooks(t *testing.T) {
 		}
 		assert.NotNil(t, b.packet())
 		assert.Nil(t, b.packet())
-		assert.EqualValues(t, 1+5, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
-		assert.EqualValues(t, 5, b.ledger(sockLedgerEntryLEDGER_LOST_RATE_PACKET))
+		assert.EqualValues(t, 1+5, b.ledger(shared.LedgerEntryProducedPacket))
+		assert.EqualValues(t, 5, b.ledger(shared.LedgerEntryLostRatePacket))
 	})
 	t.Run("ring full", func(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.RingBytes = 4096 }))
@@ -254,8 +255,8 @@ func TestTCPacketBooks(t *testing.T) {
 			delivered++
 		}
 		assert.Positive(t, delivered)
-		assert.EqualValues(t, 100, b.ledger(sockLedgerEntryLEDGER_PRODUCED_PACKET))
-		assert.Equal(t, 100-delivered, b.ledger(sockLedgerEntryLEDGER_LOST_RING_PACKET))
+		assert.EqualValues(t, 100, b.ledger(shared.LedgerEntryProducedPacket))
+		assert.Equal(t, 100-delivered, b.ledger(shared.LedgerEntryLostRingPacket))
 	})
 }
 
@@ -289,18 +290,18 @@ func TestTCFilters(t *testing.T) {
 // that has a listener elsewhere.
 func TestTCRefusedIsNotHalfOpen(t *testing.T) {
 	b := newTCBench(t, tcConfig(trackHalfOpen), func(o *tcOptions) { o.refusedAtEgress = true })
-	key := tcHalfOpenKey{Netns: tcTestNetNS}
+	key := shared.HalfOpenKey{Netns: tcTestNetNS}
 	key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
 	key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, tcClientPort
 	handshakes := b.maps["half_open_handshakes"]
 
 	b.run("tc_ingress_eth", ordinary(t, onlySYN))
-	require.NoError(t, handshakes.Lookup(&key, new(tcHalfOpen)))
+	require.NoError(t, handshakes.Lookup(&key, new(shared.HalfOpen)))
 	b.run("tc_egress_eth", egressOf(ordinary(t, reset, func(tcp *layers.TCP) { tcp.ACK, tcp.Seq, tcp.Window = true, 0, 0 })))
 	failed := b.failed()
 	require.NotNil(t, failed)
-	assert.EqualValues(t, sockFailureFAILURE_REFUSED, failed.Failure)
-	assert.ErrorIs(t, handshakes.Lookup(&key, new(tcHalfOpen)), ebpf.ErrKeyNotExist)
+	assert.EqualValues(t, shared.FailureRefused, failed.Failure)
+	assert.ErrorIs(t, handshakes.Lookup(&key, new(shared.HalfOpen)), ebpf.ErrKeyNotExist)
 }
 
 func TestTCSweepsHalfOpen(t *testing.T) {
@@ -314,9 +315,9 @@ func TestTCSweepsHalfOpen(t *testing.T) {
 
 	var now unix.Timespec
 	require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
-	old := tcHalfOpen{First: uint64(now.Nano() - 2*time.Second.Nanoseconds()), Ifindex: loopbackIndex}
+	old := shared.HalfOpen{First: uint64(now.Nano() - 2*time.Second.Nanoseconds()), Ifindex: loopbackIndex}
 	for port := range uint16(5) {
-		key := tcHalfOpenKey{Netns: tcTestNetNS}
+		key := shared.HalfOpenKey{Netns: tcTestNetNS}
 		key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
 		key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, 1000+port
 		require.NoError(t, handshakes.Put(&key, &old))
@@ -351,10 +352,10 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	want := flow4()
 	want.LocalPort = 9
 	assert.Equal(t, want, failed.Flow)
-	assert.EqualValues(t, sockFailureFAILURE_REFUSED, failed.Failure)
+	assert.EqualValues(t, shared.FailureRefused, failed.Failure)
 	assert.EqualValues(t, 1, b.portCount(0, 4, connection.FailureRefused))
-	assert.EqualValues(t, 1, b.ledger(sockLedgerEntryLEDGER_PRODUCED_FAILED))
-	assert.Equal(t, tcInterfaceCounters{}, b.totals(tcEgress))
+	assert.EqualValues(t, 1, b.ledger(shared.LedgerEntryProducedFailed))
+	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcEgress))
 
 	for name, frame := range map[string][]byte{
 		"a sequence number": answer(func(tcp *layers.TCP) { tcp.Seq = 1 }),
@@ -384,7 +385,7 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	assert.NotNil(t, limited.failed())
 	limited.run("tc_egress_eth", answer())
 	assert.Nil(t, limited.failed())
-	assert.EqualValues(t, 1, limited.ledger(sockLedgerEntryLEDGER_LOST_RATE_FAILED))
+	assert.EqualValues(t, 1, limited.ledger(shared.LedgerEntryLostRateFailed))
 	assert.EqualValues(t, 2, limited.portCount(0, 4, connection.FailureRefused))
 }
 

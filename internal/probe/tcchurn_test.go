@@ -23,6 +23,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // holdings are what a leak would make grow.
@@ -65,7 +66,7 @@ func (k *kernel) holdings() holdings {
 			ours[uint32(id)] = true
 		}
 		h.slots += int(v.counts.values.MaxEntries())/int(tcDirections) - len(v.counts.free)
-		entries := make([]tcInterfaceSlot, len(v.counts.places))
+		entries := make([]shared.InterfaceSlot, len(v.counts.places))
 		require.NoError(k.t, v.counts.table.Lookup(uint32(0), entries))
 		for _, entry := range entries {
 			if entry.Ifindex != 0 {

@@ -12,10 +12,11 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // tcTotals are both directions of one interface.
-type tcTotals [tcDirections]tcInterfaceCounters
+type tcTotals [tcDirections]shared.InterfaceCounters
 
 func (t *tcTotals) add(other *tcTotals) { t.each(other, func(to *uint64, n uint64) { *to += n }) }
 
@@ -75,13 +76,13 @@ func (c *tcCounters) assign(index int) (uint32, error) {
 		return 0, nil
 	}
 	slot := c.free[len(c.free)-1]
-	zero := make([]tcInterfaceCounters, ebpf.MustPossibleCPU())
+	zero := make([]shared.InterfaceCounters, ebpf.MustPossibleCPU())
 	for d := range tcDirections {
 		if err := c.values.Put(slotKey(slot, d), zero); err != nil {
 			return 0, fmt.Errorf("zero an interface's counters: %w", err)
 		}
 	}
-	if err := c.enter(index, tcInterfaceSlot{Ifindex: uint32(index), Counters: slotKey(slot, tcIngress)}); err != nil {
+	if err := c.enter(index, shared.InterfaceSlot{Ifindex: uint32(index), Counters: slotKey(slot, tcIngress)}); err != nil {
 		return 0, err
 	}
 	c.places[index%len(c.places)] = index
@@ -96,12 +97,12 @@ func (c *tcCounters) release(index int, slot uint32) error {
 	}
 	c.free = append(c.free, slot)
 	c.places[index%len(c.places)] = 0
-	return c.enter(index, tcInterfaceSlot{})
+	return c.enter(index, shared.InterfaceSlot{})
 }
 
 // enter writes an entry of the kernel's table, the counters before the index that
 // makes them valid.
-func (c *tcCounters) enter(index int, entry tcInterfaceSlot) error {
+func (c *tcCounters) enter(index int, entry shared.InterfaceSlot) error {
 	var raw [tcInterfaceSize]byte
 	binary.NativeEndian.PutUint32(raw[0:], entry.Ifindex)
 	binary.NativeEndian.PutUint32(raw[4:], entry.Counters)
@@ -144,7 +145,7 @@ func (v *tcVantage) keepOther(interfaces []packet.Interface) {
 			d = tcEgress
 		}
 		var counted tcTotals
-		counted[d] = tcInterfaceCounters{
+		counted[d] = shared.InterfaceCounters{
 			Packets:   one.Packets,
 			Bytes:     one.Bytes,
 			Malformed: one.Malformed,
@@ -160,7 +161,7 @@ func slotKey(slot uint32, d tcDirection) uint32 { return slot*uint32(tcDirection
 // read sums a slot over CPUs.
 func (c *tcCounters) read(slot uint32) (*tcTotals, error) {
 	totals := new(tcTotals)
-	perCPU := make([]tcInterfaceCounters, ebpf.MustPossibleCPU())
+	perCPU := make([]shared.InterfaceCounters, ebpf.MustPossibleCPU())
 	for d := range tcDirections {
 		if err := c.values.Lookup(slotKey(slot, d), &perCPU); err != nil {
 			return nil, fmt.Errorf("read the packet counters: %w", err)

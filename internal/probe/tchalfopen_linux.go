@@ -16,6 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // tcPortFailed is PORT_FAILED of bpf/lib/records.h.
@@ -62,7 +63,7 @@ func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) er
 		if s.handshakes.Delete(&e.key) != nil {
 			continue
 		}
-		s.shares.deleted(e.key.Netns, sockRoomROOM_HALF_OPEN)
+		s.shares.deleted(e.key.Netns, shared.RoomHalfOpen)
 		s.count(h, &e.key)
 		if !s.records {
 			continue
@@ -89,8 +90,8 @@ func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) er
 }
 
 type halfOpenEntry struct {
-	key   tcHalfOpenKey
-	value tcHalfOpen
+	key   shared.HalfOpenKey
+	value shared.HalfOpen
 }
 
 // expired lists the attempts that are too old at a time of the boot clock.
@@ -146,8 +147,8 @@ func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
 
 // count adds to the counter of the port. No program writes entries with this
 // failure, so reading and writing back loses nothing.
-func (s *tcSweeper) count(h fact.Sink, key *tcHalfOpenKey) {
-	counter := tcPortCounterKey{
+func (s *tcSweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
+	counter := shared.PortCounterKey{
 		Netns:  key.Netns,
 		Detail: uint32(connection.FailureHandshakeTimeout),
 		Port:   key.Flow.LocalPort,
@@ -160,7 +161,7 @@ func (s *tcSweeper) count(h fact.Sink, key *tcHalfOpenKey) {
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
 	err := s.counters.Lookup(&counter, &perCPU)
 	added := errors.Is(err, ebpf.ErrKeyNotExist)
-	if added && !s.shares.mayTake(key.Netns, sockRoomROOM_PORT_COUNTERS) {
+	if added && !s.shares.mayTake(key.Netns, shared.RoomPortCounters) {
 		h.FactsLost(ledger.PortCount, ledger.MapShare, 1)
 		return
 	}
@@ -170,7 +171,7 @@ func (s *tcSweeper) count(h fact.Sink, key *tcHalfOpenKey) {
 		return
 	}
 	if added {
-		s.shares.entered(key.Netns, sockRoomROOM_PORT_COUNTERS)
+		s.shares.entered(key.Netns, shared.RoomPortCounters)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 const (
@@ -41,8 +42,8 @@ func answerSYN(t *testing.T) []byte {
 	}))
 }
 
-func halfOpenKey() *tcHalfOpenKey {
-	key := tcHalfOpenKey{Netns: tcTestNetNS}
+func halfOpenKey() *shared.HalfOpenKey {
+	key := shared.HalfOpenKey{Netns: tcTestNetNS}
 	key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
 	key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, tcClientPort
 	return &key
@@ -52,7 +53,7 @@ func TestTCHalfOpen(t *testing.T) {
 	b := newTCBench(t, tcConfig(trackHalfOpen))
 	syn := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(onlySYN))
 	handshakes := b.maps["half_open_handshakes"]
-	var first, again tcHalfOpen
+	var first, again shared.HalfOpen
 
 	b.run("tc_ingress_eth", ordinary(t, onlySYN, toPort(9)))
 	require.ErrorIs(t, handshakes.Lookup(halfOpenKey(), &first), ebpf.ErrKeyNotExist, "nobody listens there")
@@ -68,10 +69,10 @@ func TestTCHalfOpen(t *testing.T) {
 	require.ErrorIs(t, handshakes.Lookup(halfOpenKey(), &again), ebpf.ErrKeyNotExist)
 	failed := b.failed()
 	require.NotNil(t, failed)
-	assert.EqualValues(t, sockFailureFAILURE_RESET, failed.Failure)
+	assert.EqualValues(t, shared.FailureReset, failed.Failure)
 	assert.Equal(t, flow4(), failed.Flow)
 	assert.EqualValues(t, loopbackIndex, failed.Ifindex)
-	assert.EqualValues(t, 1, b.ledger(sockLedgerEntryLEDGER_PRODUCED_FAILED))
+	assert.EqualValues(t, 1, b.ledger(shared.LedgerEntryProducedFailed))
 	assert.EqualValues(t, 1, b.portCount(tcServerPort, 4, connection.FailureReset))
 
 	b.run("tc_ingress_eth", ordinary(t, reset, numbers(clientISN+1, 0)))
@@ -140,7 +141,7 @@ func (e *halfOpenEnd) tellsReset(t *testing.T, b *tcBench, ends bool) {
 	failed := b.failed()
 	require.Equal(t, ends && tcp.RST, failed != nil)
 	if failed != nil {
-		assert.EqualValues(t, sockFailureFAILURE_RESET, failed.Failure)
+		assert.EqualValues(t, shared.FailureReset, failed.Failure)
 		assert.Equal(t, flow4(), failed.Flow)
 	}
 }
@@ -151,7 +152,7 @@ func TestTCHalfOpenEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newTCBench(t, tcConfig(trackHalfOpen))
 			end.run(t, b)
-			err := b.maps["half_open_handshakes"].Lookup(halfOpenKey(), new(tcHalfOpen))
+			err := b.maps["half_open_handshakes"].Lookup(halfOpenKey(), new(shared.HalfOpen))
 			assert.Equal(t, end.ends, err != nil)
 			end.tellsReset(t, b, end.ends)
 		})
@@ -163,8 +164,8 @@ func TestTCHalfOpenEnds(t *testing.T) {
 			}
 			end.run(t, b)
 			ends := end.ends || end.beyond
-			assert.EqualValues(t, 1, b.ledger(sockLedgerEntryLEDGER_MARKED_HALF_OPEN))
-			assert.Equal(t, ends, b.ledger(sockLedgerEntryLEDGER_ENDED_MARK) == 1)
+			assert.EqualValues(t, 1, b.ledger(shared.LedgerEntryMarkedHalfOpen))
+			assert.Equal(t, ends, b.ledger(shared.LedgerEntryEndedMark) == 1)
 			end.tellsReset(t, b, ends)
 		})
 	}
@@ -188,8 +189,8 @@ func TestTCHalfOpenMapFull(t *testing.T) {
 				tcpSegment(numbers(clientISN+1, serverISN+1), func(tcp *layers.TCP) { tcp.SrcPort = layers.TCPPort(1000 + n) })))
 		}
 	}
-	assert.EqualValues(t, over, b.ledger(sockLedgerEntryLEDGER_MARKED_HALF_OPEN))
-	assert.EqualValues(t, ended, b.ledger(sockLedgerEntryLEDGER_ENDED_MARK))
+	assert.EqualValues(t, over, b.ledger(shared.LedgerEntryMarkedHalfOpen))
+	assert.EqualValues(t, ended, b.ledger(shared.LedgerEntryEndedMark))
 	sweep()
 	early, _ := b.lostHalfOpen()
 	assert.Less(t, early, int64(over-ended), "what is young may end in time yet")
@@ -216,10 +217,10 @@ func TestTCSweepSharesRecords(t *testing.T) {
 	}))
 	var now unix.Timespec
 	require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
-	old := tcHalfOpen{First: uint64(now.Nano() - time.Minute.Nanoseconds())}
+	old := shared.HalfOpen{First: uint64(now.Nano() - time.Minute.Nanoseconds())}
 	for netns, n := range map[uint32]int{flooding: attempts, tcTestNetNS: late} {
 		for port := range n {
-			key := tcHalfOpenKey{Netns: netns}
+			key := shared.HalfOpenKey{Netns: netns}
 			key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
 			key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, uint16(1000+port)
 			require.NoError(t, b.maps["half_open_handshakes"].Put(&key, &old))

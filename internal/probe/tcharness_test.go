@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -70,19 +71,19 @@ func tcConfig(change ...func(*Config)) Config {
 func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench {
 	t.Helper()
 	cfg.ownNetNS = tcTestNetNS
-	shared, err := newObjects(&cfg)
+	objects, err := newObjects(&cfg)
 	require.NoError(t, err)
-	t.Cleanup(shared.close)
+	t.Cleanup(objects.close)
 	var selected *[portTableSize]uint8
 	if len(cfg.IncludePorts)+len(cfg.ExcludePorts) > 0 {
 		all := selectedPorts(&cfg)
 		selected = &all
 	}
-	ports := newListeners(shared.maps.Maps, selected)
+	ports := newListeners(objects.maps.Maps, selected)
 	t.Cleanup(func() { require.NoError(t, ports.close()) })
 	table, err := ports.enter(tcTestNetNS)
 	require.NoError(t, err)
-	o := tcOptions{maps: shared.maps.Maps, shares: newShares(&cfg, shared.maps.Maps), netns: tcTestNetNS, ports: table}
+	o := tcOptions{maps: objects.maps.Maps, shares: newShares(&cfg, objects.maps.Maps), netns: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}
@@ -103,7 +104,7 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 
 func (b *tcBench) listen(port uint16, on bool) {
 	b.t.Helper()
-	require.NoError(b.t, b.ports.mark(sockPortKey{Netns: tcTestNetNS, Port: uint32(port)}, on))
+	require.NoError(b.t, b.ports.mark(shared.PortKey{Netns: tcTestNetNS, Port: uint32(port)}, on))
 }
 
 func (b *tcBench) looksAtAddresses() bool {
@@ -150,18 +151,25 @@ func tcRecord[T any](b *tcBench) *T {
 	return typed
 }
 
-func (b *tcBench) packet() *sockPacketRecord { b.t.Helper(); return tcRecord[sockPacketRecord](b) }
-func (b *tcBench) failed() *sockFailedRecord { b.t.Helper(); return tcRecord[sockFailedRecord](b) }
+func (b *tcBench) packet() *shared.PacketRecord {
+	b.t.Helper()
+	return tcRecord[shared.PacketRecord](b)
+}
+
+func (b *tcBench) failed() *shared.FailedRecord {
+	b.t.Helper()
+	return tcRecord[shared.FailedRecord](b)
+}
 
 // totals are those of the test's interface.
-func (b *tcBench) totals(d tcDirection) tcInterfaceCounters {
+func (b *tcBench) totals(d tcDirection) shared.InterfaceCounters {
 	b.t.Helper()
 	totals, err := b.counts.read(b.interfaces[loopbackIndex].slot)
 	require.NoError(b.t, err)
 	return totals[d]
 }
 
-func (b *tcBench) ledger(entry sockLedgerEntry) (n uint64) {
+func (b *tcBench) ledger(entry shared.LedgerEntry) (n uint64) {
 	b.t.Helper()
 	var perCPU []uint64
 	require.NoError(b.t, b.maps["ledger"].Lookup(uint32(entry), &perCPU))
@@ -173,7 +181,7 @@ func (b *tcBench) ledger(entry sockLedgerEntry) (n uint64) {
 
 func (b *tcBench) portCount(port uint16, family uint8, failure connection.Failure) (n uint64) {
 	b.t.Helper()
-	key := tcPortCounterKey{Netns: tcTestNetNS, Detail: uint32(failure), Port: port, Family: family, Count: tcPortFailed}
+	key := shared.PortCounterKey{Netns: tcTestNetNS, Detail: uint32(failure), Port: port, Family: family, Count: tcPortFailed}
 	var perCPU []uint64
 	err := b.maps["port_counters"].Lookup(&key, &perCPU)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -258,15 +266,15 @@ func ordinary(t testing.TB, change ...func(*layers.TCP)) []byte {
 	return build(t, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(change...), payload(100))
 }
 
-func flow4() sockFlow {
-	return sockFlow{
+func flow4() shared.Flow {
+	return shared.Flow{
 		Local: tcServer4.As16(), Remote: tcClient4.As16(),
 		LocalPort: tcServerPort, RemotePort: tcClientPort,
 	}
 }
 
-func flow6() sockFlow {
-	return sockFlow{
+func flow6() shared.Flow {
+	return shared.Flow{
 		Local: tcServer6.As16(), Remote: tcClient6.As16(),
 		LocalPort: tcServerPort, RemotePort: tcClientPort,
 	}

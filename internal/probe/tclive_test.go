@@ -23,6 +23,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -392,7 +393,7 @@ func sendFramesHere(t *testing.T, device string, virtio []byte, frames ...[]byte
 	}
 }
 
-func (b *tcBench) eventualPacket() (record *sockPacketRecord) {
+func (b *tcBench) eventualPacket() (record *shared.PacketRecord) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool { record = b.packet(); return record != nil }, 5*time.Second, time.Millisecond)
 	return record
@@ -419,7 +420,7 @@ func TestTCOverVeth(t *testing.T) {
 	for name, test := range map[string]struct {
 		frame   []byte
 		virtio  []byte
-		flow    sockFlow
+		flow    shared.Flow
 		payload uint32
 		options int
 	}{

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // tcVirtual is a virtual IP as load balancers have it: an address that no interface
@@ -135,8 +136,8 @@ func (b *tcBench) knows(prefix string) bool {
 // halfOpen lists the local addresses of handshakes that are tracked.
 func (b *tcBench) halfOpen() (local []netip.Addr) {
 	b.t.Helper()
-	var key tcHalfOpenKey
-	var value tcHalfOpen
+	var key shared.HalfOpenKey
+	var value shared.HalfOpen
 	entries := b.maps["half_open_handshakes"].Iterate()
 	for entries.Next(&key, &value) {
 		local = append(local, netip.AddrFrom16(key.Flow.Local).Unmap())

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 const (
-	// marksInSet is HALF_OPEN_MARKS of bpf/lib/records.h.
-	marksInSet = 4
+	marksInSet = len(shared.HalfOpenMarks{}.Marks)
 	// marksPerEntry is how many attempts leave a mark for each that is tracked.
 	marksPerEntry = 2
 	// markOfShare is MARK_OF_SHARE of bpf/lib/halfopen.h.
@@ -31,8 +32,8 @@ const (
 
 // halfOpenSets is the size of half_open_marks, a power of two.
 func halfOpenSets(cfg *Config) uint32 {
-	marks := roomCapacities(cfg)[sockRoomROOM_HALF_OPEN] * marksPerEntry
-	return 1 << bits.Len32((marks-1)/marksInSet)
+	marks := roomCapacities(cfg)[shared.RoomHalfOpen] * marksPerEntry
+	return 1 << bits.Len32((marks-1)/uint32(marksInSet))
 }
 
 // tcMarks finds, of the attempts that half_open_handshakes had no room for, those that
@@ -55,7 +56,7 @@ func newTCMarks(cfg *Config, maps map[string]*ebpf.Map) tcMarks {
 // lose returns how many attempts were lost since the last time. The kernel goes on
 // meanwhile: in this order, what it does makes them fewer, and the next time finds them.
 func (m *tcMarks) lose(c *clock) (sum int64, err error) {
-	made, err := m.counts(sockLedgerEntryLEDGER_MARKED_HALF_OPEN, sockLedgerEntryLEDGER_MARKED_SHARE_HALF_OPEN)
+	made, err := m.counts(shared.LedgerEntryMarkedHalfOpen, shared.LedgerEntryMarkedShareHalfOpen)
 	if err != nil || made == [markKinds]int64{} {
 		return 0, err
 	}
@@ -63,7 +64,7 @@ func (m *tcMarks) lose(c *clock) (sum int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	ended, err := m.counts(sockLedgerEntryLEDGER_ENDED_MARK, sockLedgerEntryLEDGER_ENDED_SHARE_MARK)
+	ended, err := m.counts(shared.LedgerEntryEndedMark, shared.LedgerEntryEndedShareMark)
 	if err != nil {
 		return 0, err
 	}
@@ -79,7 +80,7 @@ func (m *tcMarks) lose(c *clock) (sum int64, err error) {
 // young counts the marks that are no older than the timeout.
 func (m *tcMarks) young(now uint32) (n [markKinds]int64, err error) {
 	keys := make([]uint32, min(m.sets.MaxEntries(), 1024))
-	sets := make([]tcHalfOpenMarks, len(keys))
+	sets := make([]shared.HalfOpenMarks, len(keys))
 	var cursor ebpf.MapBatchCursor
 	for err == nil {
 		var read int
@@ -104,9 +105,9 @@ func (m *tcMarks) young(now uint32) (n [markKinds]int64, err error) {
 }
 
 // counts are two entries of the kernel's ledger, over all CPUs.
-func (m *tcMarks) counts(full, share sockLedgerEntry) (n [markKinds]int64, err error) {
+func (m *tcMarks) counts(full, share shared.LedgerEntry) (n [markKinds]int64, err error) {
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
-	for kind, entry := range [markKinds]sockLedgerEntry{full, share} {
+	for kind, entry := range [markKinds]shared.LedgerEntry{full, share} {
 		if err := m.ledger.Lookup(uint32(entry), &perCPU); err != nil {
 			return n, fmt.Errorf("read the ledger: %w", err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // raw is a layer of bytes as they are.
@@ -43,7 +44,7 @@ func fragmentHeader(next layers.IPProtocol, offset uint16, more bool) gopacket.P
 type wellFormedFrame struct {
 	name    string
 	frame   []byte
-	flow    sockFlow
+	flow    shared.Flow
 	payload uint32
 	options int
 }
@@ -255,7 +256,7 @@ func TestTCIgnoresWhatIsNotTCP(t *testing.T) {
 			b.t = t
 			b.run("tc_ingress_eth", frame)
 			assert.Nil(t, b.packet())
-			assert.Equal(t, tcInterfaceCounters{}, b.totals(tcIngress))
+			assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcIngress))
 		})
 	}
 }
@@ -268,8 +269,8 @@ func TestTCCountsFragments(t *testing.T) {
 		fragmentHeader(layers.IPProtocolTCP, 3, true), payload(96)))
 	b.run("tc_egress_eth", build(t, ethernet(layers.EthernetTypeIPv4), later, payload(100)))
 	assert.Nil(t, b.packet())
-	assert.Equal(t, tcInterfaceCounters{Fragments: 2}, b.totals(tcIngress))
-	assert.Equal(t, tcInterfaceCounters{Fragments: 1}, b.totals(tcEgress))
+	assert.Equal(t, shared.InterfaceCounters{Fragments: 2}, b.totals(tcIngress))
+	assert.Equal(t, shared.InterfaceCounters{Fragments: 1}, b.totals(tcEgress))
 }
 
 func TestTCFlagClasses(t *testing.T) {

@@ -27,6 +27,8 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // ownCapture is made by this test: go test -tags privileged -run TCOwnCapture -update-capture.
@@ -83,7 +85,7 @@ func TestTCAgreesWithTshark(t *testing.T) {
 	assert.Positive(t, total)
 }
 
-func asSeen(r *sockPacketRecord) *seen {
+func asSeen(r *shared.PacketRecord) *seen {
 	f := flowOf(&r.Flow)
 	return &seen{
 		source: f.Client, destination: f.Server,
