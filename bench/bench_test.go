@@ -194,7 +194,7 @@ func TestDocumentExplainsWhatFallsShort(t *testing.T) {
 		return text
 	}
 	explained := map[string]string{
-		"hooks": "**Socket hooks**: of", "hooks-empty": "**Socket hooks beside",
+		"hooks": "**Socket hooks**: a connection", "hooks-empty": "**Socket hooks beside",
 		"close-logs":    "**A log per connection**: 99.0 %",
 		"close-metrics": "**Metrics only**: 99.0 %", "keep-alive": "**Keep-alive**: 99.0 %",
 	}
@@ -212,8 +212,8 @@ func TestDocumentExplainsWhatFallsShort(t *testing.T) {
 			assert.Equal(t, other == id, strings.Contains(text, begins), "%s of %s", other, id)
 		}
 		if id == "close-metrics" {
-			assert.Contains(t, text, "that do nothing lose 1.5 %, for (not measured) more")
-			assert.Contains(t, text, "is 0.05 s per 100k connections (0.7 % of the two CPUs).")
+			assert.Contains(t, text, "programs at the same hooks lose 1.5 %, for (not measured) more")
+			assert.Contains(t, text, "takes 0.05 s per 100k connections (0.7 % of the two CPUs).")
 		}
 		b.found(id, sample{0}, "")
 	}

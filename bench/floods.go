@@ -79,7 +79,7 @@ func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err err
 		"%.0f MiB idle, at most %.0f during a tenth and %.0f during all, %.0f after",
 		idle.resident/mib, warm.most.resident/mib, full.most.resident/mib, after.resident/mib)
 	b.found(name+"-maps", sample{(max(full.most.maps, after.maps) - idle.maps) / mib}, "%.1f MiB", after.maps/mib)
-	b.found(name+"-difference", sample{warm.difference + full.difference}, "%s", strings.Join(full.seen, "; "))
+	b.found(name+"-difference", sample{warm.difference + full.difference}, "%s", strings.Join(full.seen, ". "))
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (f *floodSite) bySources(ctx context.Context, r *floodResult, part int) err
 	}
 	r.add(sent, after.syns-before.syns, "%.0f SYNs of as many sources at %.0fk/s", sent, rate)
 	if f.tracked {
-		r.account(sent, after.failed.since(before.failed), "as many half-open attempts")
+		r.account(sent, after.failed.since(before.failed), "As many half-open attempts")
 	}
 	return nil
 }
