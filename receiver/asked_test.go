@@ -16,6 +16,8 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
 // TestNeedsAreDeclared: what each event and metric takes is known, and of nothing else.
@@ -140,9 +142,9 @@ func TestLacking(t *testing.T) {
 }
 
 // withoutCore is a kernel that gives packets only.
-func withoutCore(why error) func(*fakeKernel) {
-	return func(k *fakeKernel) {
-		k.hooks = []probe.HookState{
+func withoutCore(why error) func(*kerneltest.Kernel) {
+	return func(k *kerneltest.Kernel) {
+		k.HookStates = []probe.HookState{
 			{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Gives: "connections", Err: why},
 			{Feature: probe.FeaturePacket, Name: "tcx/ingress", Gives: "packets", Attached: true},
 		}
@@ -164,12 +166,12 @@ func TestMissingCoreIsAPermanentError(t *testing.T) {
 
 	k := env.last()
 	setDrainError := func(err error) {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.drainErr = err
+		k.Lock()
+		defer k.Unlock()
+		k.DrainErr = err
 	}
 	setDrainError(errors.New("broken ring"))
-	waitFor(t, "snapshots", func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.snapshots > 2 })
+	waitFor(t, "snapshots", func() bool { k.Lock(); defer k.Unlock(); return k.Snapshots > 2 })
 	setDrainError(nil)
 	require.NoError(t, r.Shutdown(t.Context()))
 	close(host.events)
@@ -194,7 +196,7 @@ func TestMissingCoreFailsStart(t *testing.T) {
 			r, err := newFactory(env.environment()).CreateLogs(t.Context(), nopSettings(), cfg, consumertest.NewNop())
 			require.NoError(t, err)
 			require.EqualError(t, r.Start(t.Context(), newStatusHost()), "can't give tcp.server.connection.close: "+test.why.Error())
-			assert.True(t, env.last().isClosed())
+			assert.True(t, env.last().IsClosed())
 			require.NoError(t, r.Shutdown(t.Context()))
 		})
 	}
@@ -203,7 +205,7 @@ func TestMissingCoreFailsStart(t *testing.T) {
 // TestKernelWithoutTheLeast has no maps as they are needed: other pipelines live.
 func TestKernelWithoutTheLeast(t *testing.T) {
 	env := hostEnvironment()
-	env.newKernel = func(probe.Config, *zap.Logger) (kernel, error) {
+	env.newKernel = func(probe.Config, *zap.Logger) (pipeline.Kernel, error) {
 		return nil, fmt.Errorf("ring buffer: %w", errors.ErrUnsupported)
 	}
 	for _, onMissing := range []string{onMissingReport, onMissingFail} {

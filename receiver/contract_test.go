@@ -26,8 +26,8 @@ func (contractGenerator) Stop()  {}
 
 func (g contractGenerator) Generate() []receivertest.UniqueIDAttrVal {
 	k := g.env.last()
-	c := k.open()
-	k.close(c)
+	c := k.Open()
+	k.End(c)
 	return []receivertest.UniqueIDAttrVal{receivertest.UniqueIDAttrVal(strconv.FormatUint(c.ID, 36))}
 }
 

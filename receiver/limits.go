@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
 const (
@@ -21,10 +22,6 @@ const (
 	leastConnections, mostConnections = 4 << 10, 128 << 10
 	memoryPerRingByte                 = 512
 	leastRingBytes, mostRingBytes     = 1 << 20, 16 << 20
-
-	// tablesPerMap is how many entries a table of the receiver's own has for each of the
-	// kernel's map: it keeps what has ended in the kernel for a while.
-	tablesPerMap = 4
 )
 
 // sized is the limits with those decided that go by the memory of the machine, or of the
@@ -75,7 +72,7 @@ func totalMemory(root fs.FS) (uint64, error) {
 }
 
 // log tells the limits in effect and what the kernel's maps take with them.
-func (l *LimitsConfig) log(logger *zap.Logger, k kernel) {
+func (l *LimitsConfig) log(logger *zap.Logger, k pipeline.Kernel) {
 	bytes, err := k.MapBytes()
 	if err != nil {
 		logger.Warn("what the kernel's maps take is not known", zap.Error(err))

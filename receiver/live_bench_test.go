@@ -57,20 +57,19 @@ func benchmarkSnapshot(b *testing.B, n int, excluded ...string) {
 	cfg.TC.Mode = string(probe.TCOff)
 	cfg.Ports.Include = []any{int(server.port)}
 	cfg.Limits.Connections, cfg.Limits.RingBytes = mostConnections, mostRingBytes // on any machine
-	w := newWay(b)
-	w.handler.logs = nil
+	observer := newWay(b, false, true).observer
 	cfg.Hooks.Exclude = excluded
-	k := startKernel(b, cfg, w.handler)
+	k := startKernel(b, cfg, observer)
 	server.connect(b, n)
 	require.NoError(b, k.Drain(time.Now()))
 
 	seen := 0
 	snapshot := func() {
-		w.handler.beginPass()
-		s, err := k.Snapshot(w.handler.live)
+		observer.BeginPass()
+		s, err := k.Snapshot(observer.Live)
 		require.NoError(b, err)
-		w.handler.snapshot(s)
-		w.handler.endPass()
+		observer.Snapshot(s)
+		observer.EndPass()
 		seen = int(s.Ledger.Active)
 	}
 	snapshot()

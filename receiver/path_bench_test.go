@@ -20,11 +20,12 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/observe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
@@ -50,14 +51,8 @@ func BenchmarkPath(b *testing.B) {
 }
 
 func benchmarkPath(b *testing.B, logs, metrics bool) {
-	way := newWay(b)
-	want := way.first(b)
-	if !logs {
-		way.handler.logs = nil
-	}
-	if !metrics {
-		way.handler.metrics = nil
-	}
+	want := newWay(b, true, metrics).first(b)
+	way := newWay(b, logs, metrics)
 	record := plog.NewLogRecord()
 	bareRecord(record)
 	require.Equal(b, want, shape(record), "the same record")
@@ -82,42 +77,50 @@ func benchmarkPath(b *testing.B, logs, metrics bool) {
 
 // way is the receiver from the ring buffer to the consumer, in one goroutine.
 type way struct {
-	handler *handler
-	replay  *probe.Replay
+	observer *observe.Observer
+	replay   *probe.Replay
+	// push takes the batches on their way to the consumer.
+	push func(logrecord.Batch)
 }
 
-func newWay(b *testing.B) *way {
+func newWay(b *testing.B, logs, metrics bool) *way {
 	cfg := createDefaultConfig()
 	root, processes := processesOfContainers(3, 2)
-	books := &ledger.Ledger{}
 	set := nopSettings()
 	report, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
-		ReceiverID: set.ID, Transport: transport, ReceiverCreateSettings: set,
+		ReceiverID: set.ID, Transport: pipeline.Transport, ReceiverCreateSettings: set,
 	})
 	require.NoError(b, err)
-	r := &tcpReceiver{cfg: cfg, set: set, books: books, logs: consumertest.NewNop()}
-	sender := newLogSender(r, report, nil)
-	h := &handler{
-		books:      books,
-		owners:     newAttribution(cfg.Attribution, cfg.Limits.Listeners, root),
-		tracker:    connection.NewTracker(cfg.Limits.Connections),
-		logs:       logrecord.New(cfg.logsConfig(), logrecord.Options{HostName: "web-1"}),
-		metrics:    series.New(cfg.metricsConfig(), series.Options{SeriesLimit: cfg.Limits.Series}),
-		maxRecords: cfg.Batch.MaxRecords,
-		maxBytes:   cfg.Queue.MaxBytes / batchesInQueue,
+	r := &tcpReceiver{cfg: cfg, set: set, ledger: &ledger.Ledger{}, logs: consumertest.NewNop()}
+	sender := r.newLogSender(report)
+	w := &way{push: func(batch logrecord.Batch) {
+		sender.Push(batch)
+		sender.SendNext(context.Background())
+	}}
+	options := observe.Options{
+		Ledger:       r.ledger,
+		Attribution:  observe.Attribution{Process: true, Container: true},
+		Connections:  cfg.Limits.Connections,
+		Listeners:    cfg.Limits.Listeners,
+		PortCounters: cfg.Limits.PortCounters,
+		Root:         root,
+		Push:         func(batch logrecord.Batch) { w.push(batch) },
+		MaxRecords:   cfg.Batch.MaxRecords,
+		MaxBytes:     sender.MaxBatchBytes(),
 	}
-	h.push = func(batch logrecord.Batch) {
-		sender.push(batch)
-		queued, done, _ := sender.queue.Pop()
-		sender.send(context.Background(), &queued)
-		done()
+	if logs {
+		options.Logs = logrecord.New(cfg.logsConfig(), logrecord.Options{HostName: "web-1"})
 	}
+	if metrics {
+		options.Metrics = series.New(cfg.metricsConfig(), series.Options{SeriesLimit: cfg.Limits.Series})
+	}
+	w.observer = observe.New(options)
 	for _, p := range processes {
-		h.ProcessSeen(&owner.Sighting{Key: p, Executable: "nginx", Comm: "nginx", Cgroup: uint64(p.PID)})
+		w.observer.ProcessSeen(&owner.Sighting{Key: p, Executable: "nginx", Comm: "nginx", Cgroup: uint64(p.PID)})
 	}
-	replay, err := probe.NewReplay(h, replayed, processes)
+	w.replay, err = probe.NewReplay(w.observer, replayed, processes)
 	require.NoError(b, err)
-	return &way{handler: h, replay: replay}
+	return w
 }
 
 // processesOfContainers are the files that tell of processes, some in each container.
@@ -140,10 +143,9 @@ func processesOfContainers(containers, each int) (fstest.MapFS, []owner.Key) {
 
 // first is the shape of the first record, whose round it plays.
 func (w *way) first(b *testing.B) map[string]pcommon.ValueType {
-	push := w.handler.push
-	defer func() { w.handler.push = push }()
+	push := w.push
 	var shapes []map[string]pcommon.ValueType
-	w.handler.push = func(batch logrecord.Batch) {
+	w.push = func(batch logrecord.Batch) {
 		require.Equal(b, 3, batch.Logs.ResourceLogs().Len(), "one per container")
 		shapes = append(shapes, shape(batch.Logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)))
 		push(batch)

@@ -16,12 +16,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/cleanlog"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
-
-// transport is what the Collector's own metrics of receivers call our way in.
-const transport = "ebpf"
 
 // defaultFlushTime is how long a shutdown waits for consumers once all programs are
 // off the kernel, which can take seconds for hundreds of interfaces.
@@ -29,7 +28,7 @@ const defaultFlushTime = 5 * time.Second
 
 // environment is what the receiver takes from outside; tests replace it.
 type environment struct {
-	newKernel func(probe.Config, *zap.Logger) (kernel, error)
+	newKernel func(probe.Config, *zap.Logger) (pipeline.Kernel, error)
 	// root is the file system that owners are looked for in.
 	root      fs.FS
 	flushTime time.Duration
@@ -37,7 +36,7 @@ type environment struct {
 
 func hostEnvironment() environment {
 	return environment{
-		newKernel: func(cfg probe.Config, logger *zap.Logger) (kernel, error) {
+		newKernel: func(cfg probe.Config, logger *zap.Logger) (pipeline.Kernel, error) {
 			p, err := probe.New(cfg, logger)
 			if err != nil {
 				return nil, err
@@ -61,16 +60,16 @@ type tcpReceiver struct {
 	logs    consumer.Logs
 	metrics consumer.Metrics
 
-	// books are those of the last Start.
-	books *ledger.Ledger
-	// pipeline runs from Start to Shutdown.
-	pipeline *pipeline
+	// ledger is that of the last Start.
+	ledger *ledger.Ledger
+	// running is nil before Start and after Shutdown.
+	running *parts
 }
 
 func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
 	sized := *cfg
 	sized.Limits = cfg.Limits.sized(env.root)
-	set.Logger = cleanLogger(set.Logger)
+	set.Logger = cleanlog.Logger(set.Logger)
 	return &tcpReceiver{cfg: &sized, set: set, env: env}
 }
 
@@ -91,8 +90,8 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	if r.metrics == nil {
 		withoutMetrics(&cfg)
 	}
-	// The kernel side begins to count anew.
-	r.books = &ledger.Ledger{}
+	// The kernel side counts from 0 at each start.
+	r.ledger = &ledger.Ledger{}
 	k, err := r.env.newKernel(cfg, r.set.Logger)
 	if err != nil {
 		err = fmt.Errorf("prepare the kernel side: %w", err)
@@ -102,13 +101,13 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 		r.reportLacking(&status{host: host, lacking: err}, nil)
 		return nil
 	}
-	p, err := newPipeline(r, k)
+	p, err := r.assemble(k)
 	if err != nil {
 		return errors.Join(err, k.Close())
 	}
-	if err := k.Start(p.drain.handler); err != nil {
+	if err := k.Start(p.observer); err != nil {
 		p.telemetry.Shutdown()
-		return errors.Join(cleaned(fmt.Errorf("start the kernel side: %w", err)), k.Close())
+		return errors.Join(cleanlog.Error(fmt.Errorf("start the kernel side: %w", err)), k.Close())
 	}
 	hooks := k.Hooks()
 	lacking := r.cfg.lacking(r.logs != nil, r.metrics != nil, hooks)
@@ -118,23 +117,22 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	}
 	r.cfg.Limits.log(r.set.Logger, k)
 	logHooks(r.set.Logger, hooks)
-	p.drain.status = &status{host: host, lacking: lacking}
-	r.reportLacking(p.drain.status, hooks)
-	p.drain.last.Store(&probe.Snapshot{Hooks: hooks})
-	r.pipeline = p
-	p.start()
+	status := &status{host: host, lacking: lacking}
+	r.reportLacking(status, hooks)
+	r.running = p
+	p.pipeline.Start(status)
 	return nil
 }
 
 // reportLacking reports the status, and says in the log as well when it is bad.
 func (r *tcpReceiver) reportLacking(s *status, hooks []probe.HookState) {
-	s.hooks(hooks)
+	s.Attached(hooks)
 	if s.lacking != nil {
 		r.set.Logger.Warn("this kernel can't give what is asked for", zap.Error(s.lacking))
 	}
 }
 
-// warnUnused tells of packets that are selected for nobody.
+// warnUnused warns if packets are selected and no log record of them is wanted.
 func (r *tcpReceiver) warnUnused() {
 	const message = "packet selection has no effect"
 	switch {
@@ -149,10 +147,11 @@ func (r *tcpReceiver) warnUnused() {
 // Shutdown takes everything off the kernel, hands over what is left for as long as
 // the flush may take, counts the rest as lost and waits for its goroutines.
 func (r *tcpReceiver) Shutdown(ctx context.Context) error {
-	if r.pipeline == nil {
+	if r.running == nil {
 		return nil
 	}
-	err := r.pipeline.shutdown(ctx, r.env.flushTime)
-	r.pipeline = nil
-	return err
+	p := r.running
+	r.running = nil
+	defer p.telemetry.Shutdown()
+	return p.pipeline.Shutdown(ctx)
 }

@@ -22,7 +22,9 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sharedcomponent"
 )
 
@@ -75,13 +77,13 @@ func TestSignalsShareOneKernel(t *testing.T) {
 		state, _ := event.Attributes().Get("hook.tp_btf/inet_sock_set_state")
 		assert.Equal(t, "attached", state.Str())
 	}
-	env.last().requests(3)
+	env.last().Requests(3)
 	waitFor(t, "logs", func() bool { return logsSink.LogRecordCount() == 3 })
 	waitFor(t, "metrics", func() bool { return metricsSink.DataPointCount() > 0 })
 
 	require.NoError(t, logs.Shutdown(t.Context()))
 	require.NoError(t, metrics.Shutdown(t.Context()))
-	assert.True(t, env.last().isClosed())
+	assert.True(t, env.last().IsClosed())
 }
 
 func TestShutdownWithoutStart(t *testing.T) {
@@ -105,11 +107,11 @@ func TestStartAgainAfterShutdown(t *testing.T) {
 		require.NoError(t, r.Start(ctx, componenttest.NewNopHost()))
 		cancel() // the context of Start is not for what comes after it
 		require.Equal(t, run, env.count())
-		env.last().requests(2)
+		env.last().Requests(2)
 		waitFor(t, "logs", func() bool { return sink.LogRecordCount() == 2 })
 		require.NoError(t, r.Shutdown(t.Context()))
-		assert.True(t, env.last().isClosed())
-		assert.True(t, env.last().detached)
+		assert.True(t, env.last().IsClosed())
+		assert.True(t, env.last().IsDetached())
 	}
 }
 
@@ -131,14 +133,14 @@ func TestStartStopStart(t *testing.T) {
 		require.NoError(t, logs.Start(t.Context(), componenttest.NewNopHost()))
 		require.NoError(t, metrics.Start(t.Context(), componenttest.NewNopHost()))
 		require.Equal(t, run, env.count())
-		env.last().requests(run)
+		env.last().Requests(run)
 		waitFor(t, "logs", func() bool { return logsSink.LogRecordCount() == run })
 		require.NoError(t, logs.Shutdown(t.Context()))
 		require.NoError(t, metrics.Shutdown(t.Context()))
-		assert.True(t, env.last().isClosed())
+		assert.True(t, env.last().IsClosed())
 		assert.EqualValues(t, run, points(lastOf(t, metricsSink), "tcp.server.connection.opened", "server.port")["80"])
 		want := ledger.Balance{Produced: int64(run), Delivered: int64(run)}
-		assert.Equal(t, want, shared.books.Balance(ledger.Connection), "the books begin anew")
+		assert.Equal(t, want, shared.ledger.Balance(ledger.Connection), "the books begin anew")
 	}
 }
 
@@ -181,18 +183,18 @@ func TestPacketsForNobodyAreWarnedOf(t *testing.T) {
 }
 
 func TestStartFails(t *testing.T) {
-	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) { k.startErr = errors.New("no hook attaches") }}
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) { k.StartErr = errors.New("no hook attaches") }}
 	f := newFactory(env.environment())
 	r, err := f.CreateMetrics(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
 	require.NoError(t, err)
 	require.ErrorContains(t, r.Start(t.Context(), componenttest.NewNopHost()), "start the kernel side: no hook attaches")
-	assert.True(t, env.last().isClosed(), "nothing half attached stays")
+	assert.True(t, env.last().IsClosed(), "nothing half attached stays")
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 
 func TestNoKernel(t *testing.T) {
 	env := environment{
-		newKernel: func(probe.Config, *zap.Logger) (kernel, error) { return nil, errors.New("not Linux") },
+		newKernel: func(probe.Config, *zap.Logger) (pipeline.Kernel, error) { return nil, errors.New("not Linux") },
 		root:      fstest.MapFS{},
 	}
 	r, err := newFactory(env).CreateLogs(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
@@ -203,8 +205,8 @@ func TestNoKernel(t *testing.T) {
 
 func TestMissingHooks(t *testing.T) {
 	const state = "tp_btf/inet_sock_set_state"
-	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
-		k.hooks = []probe.HookState{
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
+		k.HookStates = []probe.HookState{
 			{Feature: probe.FeatureConnection, Name: state, Attached: true},
 			{Name: state, Gives: "their end", Err: errors.New("refused")},
 			{Name: state, Attached: true},
@@ -238,7 +240,7 @@ func TestMissingHooks(t *testing.T) {
 }
 
 func TestReadingFailsAndRecovers(t *testing.T) {
-	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) { k.drainErr = errors.New("broken ring") }}
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) { k.DrainErr = errors.New("broken ring") }}
 	sink := &consumertest.LogsSink{}
 	r, err := newFactory(env.environment()).CreateLogs(t.Context(), nopSettings(), testConfig(), sink)
 	require.NoError(t, err)
@@ -250,11 +252,11 @@ func TestReadingFailsAndRecovers(t *testing.T) {
 	require.ErrorContains(t, failed.Err(), "drain the kernel's records: broken ring")
 
 	k := env.last()
-	k.mu.Lock()
-	k.drainErr, k.snapshotErr = nil, nil
-	k.mu.Unlock()
+	k.Lock()
+	k.DrainErr, k.SnapshotErr = nil, nil
+	k.Unlock()
 	assert.Equal(t, componentstatus.StatusOK, (<-host.events).Status())
-	k.requests(1)
+	k.Requests(1)
 	waitFor(t, "logs", func() bool { return sink.LogRecordCount() == 1 })
 	require.NoError(t, r.Shutdown(t.Context()))
 }
@@ -265,4 +267,20 @@ func TestWrongConfigType(t *testing.T) {
 	require.ErrorContains(t, err, "not of the ebpf_tcp receiver")
 	_, err = f.CreateMetrics(t.Context(), nopSettings(), &struct{}{}, consumertest.NewNop())
 	require.ErrorContains(t, err, "not of the ebpf_tcp receiver")
+}
+
+// TestRecordsForLogsOnly are not asked for without a logs pipeline.
+func TestRecordsForLogsOnly(t *testing.T) {
+	cfg := testConfig()
+	cfg.Events.TCPServerConnectionOpen.Enabled = true
+	for _, logs := range []bool{true, false} {
+		r := newReceiverUnderTest(t, cfg, nil, consumertest.NewNop())
+		if logs {
+			r.logs = consumertest.NewNop()
+		}
+		k := r.start(t)
+		assert.Equal(t, logs, k.Config.OpenRecords)
+		assert.Equal(t, logs, k.Config.FailedRecords)
+		require.NoError(t, r.Shutdown(t.Context()))
+	}
 }

@@ -23,16 +23,17 @@ type status struct {
 	lacking error
 }
 
-// failed reports an error that may pass.
-func (s *status) failed(err error) {
+// Failed implements pipeline.Status.
+func (s *status) Failed(err error) {
 	if s.lacking == nil {
 		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
 	}
 }
 
-// hooks reports the status OK, or the permanent error, with the state of each hook as an
-// attribute: a missing hook takes a fact away, not the receiver.
-func (s *status) hooks(hooks []probe.HookState) {
+// Attached reports OK, or the permanent error, with the state of each hook as an attribute. A
+// missing hook costs facts, it does not make the receiver fail. It implements
+// pipeline.Status.
+func (s *status) Attached(hooks []probe.HookState) {
 	attributes := pcommon.NewMap()
 	attributes.EnsureCapacity(len(hooks))
 	for i := range hooks {

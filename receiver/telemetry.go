@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/otel/attribute"
@@ -15,18 +14,19 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
 // telemetry is what the internal metrics are read from.
 type telemetry struct {
 	// receiver is the component's id: several receivers share the Collector's meter.
-	receiver    component.ID
-	books       *ledger.Ledger
-	last        *atomic.Pointer[probe.Snapshot]
-	series      *atomic.Int64
+	receiver component.ID
+	ledger   *ledger.Ledger
+	pipeline *pipeline.Pipeline
+	// logs and metrics are nil without a pipeline of that signal.
+	logs        *pipeline.LogSender
+	metrics     *pipeline.MetricSender
 	seriesLimit int
-	// logs is nil without a logs pipeline.
-	logs *logSender
 }
 
 // register sets the callbacks of the internal metrics. The builder's Shutdown takes
@@ -42,9 +42,9 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPQueuedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Queued })),
 		b.RegisterEbpfTCPLostCallback(t.losses()),
 		b.RegisterEbpfTCPConnectionsActiveCallback(t.onceRead(t.number(t.active))),
-		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.queue.Bytes() })),
-		b.RegisterEbpfTCPQueueCapacityCallback(t.queue(func() int { return t.logs.queue.Capacity() })),
-		b.RegisterEbpfTCPSeriesCallback(t.number(t.series.Load)),
+		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.QueueBytes() })),
+		b.RegisterEbpfTCPQueueCapacityCallback(t.queue(func() int { return t.logs.QueueCapacity() })),
+		b.RegisterEbpfTCPSeriesCallback(t.number(t.series)),
 		b.RegisterEbpfTCPSeriesLimitCallback(t.number(func() int64 { return int64(t.seriesLimit) })),
 		b.RegisterEbpfTCPMapEntriesCallback(t.maps(func(m *probe.MapFill) int { return m.Entries })),
 		b.RegisterEbpfTCPMapCapacityCallback(t.maps(func(m *probe.MapFill) int { return m.Capacity })),
@@ -61,10 +61,10 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 	return b, nil
 }
 
-// onceRead observes nothing before the kernel's account was read for the first time.
+// onceRead observes nothing before the kernel side's part of the ledger was read.
 func (t *telemetry) onceRead(observe metric.Int64Callback) metric.Int64Callback {
 	return func(ctx context.Context, o metric.Int64Observer) error {
-		if _, read := t.books.KernelAccount(); !read {
+		if _, read := t.ledger.Kernel(); !read {
 			return nil
 		}
 		return observe(ctx, o)
@@ -72,8 +72,16 @@ func (t *telemetry) onceRead(observe metric.Int64Callback) metric.Int64Callback 
 }
 
 func (t *telemetry) active() int64 {
-	account, _ := t.books.KernelAccount()
-	return account.Active
+	kernel, _ := t.ledger.Kernel()
+	return kernel.Active
+}
+
+// series is 0 without a metrics pipeline.
+func (t *telemetry) series() int64 {
+	if t.metrics == nil {
+		return 0
+	}
+	return t.metrics.SeriesCount()
 }
 
 func (t *telemetry) number(value func() int64) metric.Int64Callback {
@@ -94,16 +102,16 @@ func (t *telemetry) queue(value func() int) metric.Int64Callback {
 	}
 }
 
-// balances observes one term of the books for every event that is accounted for.
+// balances observes one term of the ledger for every event that is accounted for.
 func (t *telemetry) balances(term func(*ledger.Balance) int64) metric.Int64Callback {
-	var sets [ledger.Listener]metric.MeasurementOption
-	for e := range sets {
-		sets[e] = t.attributes(attribute.String("event", ledger.Event(e).String()))
+	var sets [ledger.Events]metric.MeasurementOption
+	for e := range ledger.AccountedEvents() {
+		sets[e] = t.attributes(attribute.String("event", e.String()))
 	}
 	return func(_ context.Context, o metric.Int64Observer) error {
-		for e, set := range sets {
-			balance := t.books.Balance(ledger.Event(e))
-			o.Observe(term(&balance), set)
+		for e := range ledger.AccountedEvents() {
+			balance := t.ledger.Balance(e)
+			o.Observe(term(&balance), sets[e])
 		}
 		return nil
 	}
@@ -122,7 +130,7 @@ func (t *telemetry) losses() metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
 		for e := range ledger.Events {
 			for c := range ledger.Causes {
-				if n := t.books.Lost(e, c); n != 0 || canLose(e, c) {
+				if n := t.ledger.Lost(e, c); n != 0 || e.CanLose(c) {
 					o.Observe(n, sets[e][c])
 				}
 			}
@@ -131,35 +139,9 @@ func (t *telemetry) losses() metric.Int64Callback {
 	}
 }
 
-// canLose tells which losses are shown before the first happens, so that a rate over
-// them sees it.
-func canLose(e ledger.Event, c ledger.Cause) bool {
-	switch e {
-	case ledger.Listener, ledger.Process:
-		return c == ledger.RingFull || c == ledger.Undecodable ||
-			e == ledger.Listener && (c == ledger.TableFull || c == ledger.MapFull || c == ledger.MapShare || c == ledger.MapStale)
-	case ledger.PortCount:
-		return c == ledger.MapFull || c == ledger.MapShare || c == ledger.TableFull
-	}
-	switch c {
-	case ledger.TableFull:
-		return false
-	case ledger.MapFull, ledger.MapShare:
-		return e == ledger.Connection || e == ledger.Failed
-	case ledger.MapStale:
-		return e == ledger.Connection
-	case ledger.RateLimited:
-		return e == ledger.Failed || e == ledger.Packet
-	case ledger.RateShare:
-		return e == ledger.Failed
-	default:
-		return true
-	}
-}
-
 func (t *telemetry) maps(value func(*probe.MapFill) int) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
-		snapshot := t.last.Load()
+		snapshot := t.pipeline.Last()
 		if snapshot == nil {
 			return nil
 		}
@@ -172,7 +154,7 @@ func (t *telemetry) maps(value func(*probe.MapFill) int) metric.Int64Callback {
 }
 
 func (t *telemetry) namespaces(_ context.Context, o metric.Int64Observer) error {
-	snapshot := t.last.Load()
+	snapshot := t.pipeline.Last()
 	if snapshot == nil {
 		return nil
 	}
@@ -194,7 +176,7 @@ type hookTotal struct {
 }
 
 func (t *telemetry) hookTotals() []hookTotal {
-	snapshot := t.last.Load()
+	snapshot := t.pipeline.Last()
 	if snapshot == nil {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadatatest"
 )
@@ -68,9 +70,9 @@ func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 	tt := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
 	for i, name := range []string{"web", "mail"} {
-		env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
-			k.account.Opened = int64(i + 1)
-			k.hooks = []probe.HookState{{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Attached: true, Runs: 1}}
+		env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
+			k.Ledger.Opened = int64(i + 1)
+			k.HookStates = []probe.HookState{{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Attached: true, Runs: 1}}
 		}}
 		set := metadatatest.NewSettings(tt)
 		set.ID = component.NewIDWithName(metadata.Type, name)
@@ -78,7 +80,7 @@ func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 		r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		defer func() { require.NoError(t, r.Shutdown(t.Context())) }()
-		waitFor(t, "the books are read", func() bool { return r.books.Balance(ledger.Connection).Produced == int64(i+1) })
+		waitFor(t, "the books are read", func() bool { return r.ledger.Balance(ledger.Connection).Produced == int64(i+1) })
 	}
 	declared, err := os.ReadFile("metadata.yaml")
 	require.NoError(t, err)
@@ -108,9 +110,9 @@ func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 func TestInternalMetrics(t *testing.T) {
 	tt := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
-	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
 		const state = "tp_btf/inet_sock_set_state"
-		k.hooks = []probe.HookState{
+		k.HookStates = []probe.HookState{
 			{Feature: probe.FeatureConnection, Name: state, Attached: true, Runs: 2, Nanoseconds: 5e8, Missed: 1},
 			{Name: state, Attached: true, Runs: 3, Nanoseconds: 5e8},
 			{Name: "raw_tp/kfree_skb"},
@@ -122,10 +124,10 @@ func TestInternalMetrics(t *testing.T) {
 	r.logs, r.metrics = sink, consumertest.NewNop()
 	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 	k := env.last()
-	k.requests(4)
-	k.open()
+	k.Requests(4)
+	k.Open()
 	waitFor(t, "the books are read", func() bool {
-		return sink.LogRecordCount() == 4 && r.books.Balance(ledger.Connection).Produced == 5
+		return sink.LogRecordCount() == 4 && r.ledger.Balance(ledger.Connection).Produced == 5
 	})
 
 	assert.EqualValues(t, 5, internalMetric(t, tt, "produced")["event=connection"])
@@ -168,23 +170,23 @@ func TestInternalMetrics(t *testing.T) {
 func TestUnreadInternalMetrics(t *testing.T) {
 	tt := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
-	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
-		k.snapshotErr = assert.AnError
-		k.hooks = []probe.HookState{{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Attached: true}}
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
+		k.SnapshotErr = assert.AnError
+		k.HookStates = []probe.HookState{{Feature: probe.FeatureConnection, Name: "tp_btf/inet_sock_set_state", Attached: true}}
 	}}
 	r := newReceiver(testConfig(), metadatatest.NewSettings(tt), env.environment())
 	r.logs = &consumertest.LogsSink{}
 	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 	k := env.last()
-	k.requests(1)
+	k.Requests(1)
 	waitFor(t, "delivered", func() bool { return internalMetric(t, tt, "delivered")["event=connection"] == 1 })
 	for _, name := range []string{"produced", "connections_active", "map_entries"} {
 		_, err := tt.GetMetric("otelcol_ebpf_tcp_" + name)
 		assert.Error(t, err, name)
 	}
-	k.mu.Lock()
-	k.snapshotErr = nil
-	k.mu.Unlock()
+	k.Lock()
+	k.SnapshotErr = nil
+	k.Unlock()
 	waitFor(t, "a snapshot", func() bool {
 		_, err := tt.GetMetric("otelcol_ebpf_tcp_produced")
 		return err == nil
@@ -199,9 +201,9 @@ func TestUnreadInternalMetrics(t *testing.T) {
 
 func TestLossesAreWarnedOfOnce(t *testing.T) {
 	core, messages := observer.New(zap.WarnLevel)
-	env := &fakeEnvironment{t: t, prepare: func(k *fakeKernel) {
-		k.account.Lost[ledger.Connection][ledger.RingFull] = 12
-		k.account.Opened = 12
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
+		k.Ledger.Lost[ledger.Connection][ledger.RingFull] = 12
+		k.Ledger.Opened = 12
 	}}
 	set := nopSettings()
 	set.Logger = zap.New(core)
@@ -215,9 +217,9 @@ func TestLossesAreWarnedOfOnce(t *testing.T) {
 	k := env.last()
 	waitFor(t, "the first warning", func() bool { return messages.FilterMessageSnippet("events were lost").Len() == 1 })
 	for range 20 {
-		k.requests(1)
+		k.Requests(1)
 	}
-	waitFor(t, "more losses", func() bool { return r.books.Lost(ledger.Connection, ledger.Refused) == 20 })
+	waitFor(t, "more losses", func() bool { return r.ledger.Lost(ledger.Connection, ledger.Refused) == 20 })
 	assert.Equal(t, 1, messages.FilterMessageSnippet("events were lost").Len())
 	require.NoError(t, r.Shutdown(t.Context()))
 
@@ -227,3 +229,15 @@ func TestLossesAreWarnedOfOnce(t *testing.T) {
 	assert.Equal(t, []any{"20 connection at consumer: refused"}, lines[1].ContextMap()["lost"])
 	assert.Equal(t, 1, messages.FilterMessageSnippet("log records were dropped").Len(), "%d refusals", refusals)
 }
+
+// logsFunc is a logs consumer.
+type logsFunc struct {
+	consume func(context.Context, plog.Logs) error
+	mutates bool
+}
+
+func (f logsFunc) Capabilities() consumer.Capabilities {
+	return consumer.Capabilities{MutatesData: f.mutates}
+}
+
+func (f logsFunc) ConsumeLogs(ctx context.Context, logs plog.Logs) error { return f.consume(ctx, logs) }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package observe
 
 import (
 	"io/fs"
@@ -10,18 +10,25 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
-// attribution joins what the kernel side tells of processes, listeners and
-// connections into owners.
+// tablesPerMap is how many entries a table of the receiver has for each entry of the kernel's
+// map. A table keeps entries for a while after the kernel has deleted its own.
+const tablesPerMap = 4
+
+// Attribution selects what is found out about the server process.
+type Attribution struct{ Process, Container bool }
+
+// attribution joins the kernel side's facts about processes, listeners and connections into
+// owners.
 type attribution struct {
-	cfg       AttributionConfig
+	cfg       Attribution
 	table     *owner.Table
 	listeners *connection.Listeners
-	// anonymous holds processes of which only the container may be told.
+	// anonymous are processes reduced to their containers.
 	anonymous map[*owner.Workload]*owner.Process
 }
 
-// newAttribution makes one for so many listeners that are followed.
-func newAttribution(cfg AttributionConfig, listeners int, root fs.FS) *attribution {
+// newAttribution has room for several times as many listeners as the kernel side follows.
+func newAttribution(cfg Attribution, listeners int, root fs.FS) *attribution {
 	return &attribution{
 		cfg:       cfg,
 		table:     owner.NewTable(owner.Options{FS: root, Container: cfg.Container}),
@@ -43,7 +50,7 @@ func (a *attribution) opened(l *connection.Listener) bool { return a.listeners.A
 
 func (a *attribution) closed(socket uint64) { a.listeners.Remove(socket) }
 
-// ofConnection is the process of a connection and how it is known: the one that the
+// ofConnection returns the process of a connection and how it is known: the one that the
 // kernel side found, else the listener's.
 func (a *attribution) ofConnection(c *connection.Connection) (*owner.Process, owner.Source) {
 	if !a.wanted() {
@@ -57,7 +64,7 @@ func (a *attribution) ofConnection(c *connection.Connection) (*owner.Process, ow
 	return a.ofServer(c.NetNS, c.Server)
 }
 
-// ofServer is the process that listens on an address.
+// ofServer returns the process that listens on an address.
 func (a *attribution) ofServer(netns uint32, server netip.AddrPort) (*owner.Process, owner.Source) {
 	if !a.wanted() {
 		return nil, owner.None
@@ -73,8 +80,7 @@ func (a *attribution) ofServer(netns uint32, server netip.AddrPort) (*owner.Proc
 	return p, owner.ByListener
 }
 
-// ofPort is the process that listens on a port, whatever the address; the latest of
-// several.
+// ofPort returns the process that listens on a port at any address, the latest of several.
 func (a *attribution) ofPort(netns uint32, number uint16) *owner.Process {
 	if !a.wanted() || number == 0 {
 		return nil
@@ -86,7 +92,7 @@ func (a *attribution) ofPort(netns uint32, number uint16) *owner.Process {
 	return a.process(listener.Owner.Key)
 }
 
-// ofListener is the process that a listener belongs to.
+// ofListener returns the process that a listener belongs to.
 func (a *attribution) ofListener(l *connection.Listener) *owner.Process {
 	if !a.wanted() {
 		return nil
@@ -102,7 +108,7 @@ func (a *attribution) process(key owner.Key) *owner.Process {
 	return a.anonymise(p)
 }
 
-// anonymise keeps the container and drops the rest, for attribution::process: false.
+// anonymise keeps only the container, for attribution::process: false.
 func (a *attribution) anonymise(p *owner.Process) *owner.Process {
 	if known, ok := a.anonymous[p.Workload]; ok {
 		return known

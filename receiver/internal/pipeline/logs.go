@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package pipeline
 
 import (
 	"context"
@@ -19,7 +19,6 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/queue"
 )
 
 // minRetryDelay keeps a retry configured without delay from spinning.
@@ -28,17 +27,17 @@ const minRetryDelay = 10 * time.Millisecond
 // counts are events by kind.
 type counts = [ledger.Events]int
 
-// logSender hands batches to the next consumer, one at a time, and retries those
-// that it refuses. Batches wait in a queue bounded in bytes.
-type logSender struct {
+// LogSender hands batches to the next consumer, one at a time, and retries those that it
+// refuses. Batches wait in a queue bounded in bytes.
+type LogSender struct {
 	next   consumer.Logs
 	retry  configretry.BackOffConfig
 	report *receiverhelper.ObsReport
-	books  *ledger.Ledger
-	queue  *queue.Queue[logrecord.Batch]
+	ledger *ledger.Ledger
+	queue  *queue[logrecord.Batch]
 	warn   *limitedWarning
 	// stopping is closed when the receiver shuts down: waiting retries try at once.
-	stopping <-chan struct{}
+	stopping chan struct{}
 	// finished is closed when run returns.
 	finished chan struct{}
 
@@ -48,27 +47,71 @@ type logSender struct {
 	abandoned bool
 }
 
-// push queues a batch, or counts it as lost.
-func (s *logSender) push(batch logrecord.Batch) {
+// LogOptions configure a LogSender.
+type LogOptions struct {
+	Next   consumer.Logs
+	Report *receiverhelper.ObsReport
+	Ledger *ledger.Ledger
+	Retry  configretry.BackOffConfig
+	// QueueBytes bounds the batches that wait, the one being sent included.
+	QueueBytes int
+	Logger     *zap.Logger
+}
+
+// NewLogSender makes a LogSender that has nothing to send.
+func NewLogSender(options LogOptions) *LogSender {
+	return &LogSender{
+		next:     options.Next,
+		retry:    options.Retry,
+		report:   options.Report,
+		ledger:   options.Ledger,
+		queue:    newQueue[logrecord.Batch](options.QueueBytes),
+		warn:     &limitedWarning{logger: options.Logger},
+		stopping: make(chan struct{}),
+		finished: make(chan struct{}),
+	}
+}
+
+// batchesInQueue is how many full batches the queue holds at least. A batch as big as the
+// queue would be lost whenever another one is being sent.
+const batchesInQueue = 4
+
+// MaxBatchBytes is the greatest size of a batch that the queue takes well.
+func (s *LogSender) MaxBatchBytes() int { return s.queue.Capacity() / batchesInQueue }
+
+// QueueBytes is the size of the batches that wait.
+func (s *LogSender) QueueBytes() int { return s.queue.Bytes() }
+
+// QueueCapacity is the size of all batches that may wait.
+func (s *LogSender) QueueCapacity() int { return s.queue.Capacity() }
+
+// Push queues a batch, or counts it as lost.
+func (s *LogSender) Push(batch logrecord.Batch) {
 	if !s.queue.Push(batch, batch.Bytes) {
 		s.lose(batch.Counts, ledger.QueueFull)
 	}
 }
 
 // run sends batches until the queue is closed and empty.
-func (s *logSender) run(ctx context.Context) {
+func (s *LogSender) run(ctx context.Context) {
 	defer close(s.finished)
-	for {
-		batch, done, ok := s.queue.Pop()
-		if !ok {
-			return
-		}
-		s.send(ctx, &batch)
-		done()
+	for s.SendNext(ctx) {
 	}
 }
 
-func (s *logSender) send(ctx context.Context, batch *logrecord.Batch) {
+// SendNext waits for a batch and sends it. It returns false when the queue is closed and
+// empty.
+func (s *LogSender) SendNext(ctx context.Context) bool {
+	batch, done, ok := s.queue.Pop()
+	if !ok {
+		return false
+	}
+	defer done()
+	s.send(ctx, &batch)
+	return true
+}
+
+func (s *LogSender) send(ctx context.Context, batch *logrecord.Batch) {
 	if !s.begin(batch.Counts) {
 		return
 	}
@@ -79,7 +122,7 @@ func (s *logSender) send(ctx context.Context, batch *logrecord.Batch) {
 	records := batch.Logs.LogRecordCount()
 	ctx = s.report.StartLogsOp(ctx)
 	cause, err := s.deliver(ctx, batch.Logs)
-	s.report.EndLogsOp(ctx, transport, records, err)
+	s.report.EndLogsOp(ctx, Transport, records, err)
 	if err == nil {
 		s.delivered(counts{})
 		return
@@ -89,13 +132,13 @@ func (s *logSender) send(ctx context.Context, batch *logrecord.Batch) {
 }
 
 // deliver tries until the consumer accepts, or returns why it gave up.
-func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, error) {
+func (s *LogSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, error) {
 	delays := s.newBackOff()
 	var deadline time.Time
 	if s.retry.MaxElapsedTime > 0 {
 		deadline = time.Now().Add(s.retry.MaxElapsedTime)
 	}
-	stopping := s.stopping
+	stopping := (<-chan struct{})(s.stopping)
 	for {
 		kept, err := s.keep(logs)
 		if err != nil {
@@ -124,7 +167,7 @@ func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, 
 		select {
 		case <-timer.C:
 		case <-stopping:
-			// Once at once, then again in short steps.
+			// Try now, then again at short intervals.
 			stopping = nil
 			delays.Reset()
 		case <-ctx.Done():
@@ -141,10 +184,10 @@ func (s *logSender) deliver(ctx context.Context, logs plog.Logs) (ledger.Cause, 
 // keptLogs are the OTLP bytes of records that a consumer may change, or nil.
 type keptLogs []byte
 
-// keep prepares for a retry: a consumer that changes what it gets must not change what
-// it may get again. Bytes, because they are one allocation, where a copy of the structures
-// is one for each value, and most are never read.
-func (s *logSender) keep(logs plog.Logs) (keptLogs, error) {
+// keep prepares for a retry: a consumer that changes records must not change those that it
+// may get again. It keeps bytes, which are one allocation; a copy of the structures would be
+// one for each value, and most copies are never read.
+func (s *LogSender) keep(logs plog.Logs) (keptLogs, error) {
 	if !s.retry.Enabled || !s.next.Capabilities().MutatesData {
 		return nil, nil
 	}
@@ -167,7 +210,7 @@ func (k keptLogs) restore(logs plog.Logs) (plog.Logs, error) {
 	return logs, nil
 }
 
-func (s *logSender) newBackOff() *backoff.ExponentialBackOff {
+func (s *LogSender) newBackOff() *backoff.ExponentialBackOff {
 	b := &backoff.ExponentialBackOff{
 		InitialInterval:     s.retry.InitialInterval,
 		RandomizationFactor: s.retry.RandomizationFactor,
@@ -179,7 +222,7 @@ func (s *logSender) newBackOff() *backoff.ExponentialBackOff {
 }
 
 // begin takes charge of a batch; false when it was counted as lost already.
-func (s *logSender) begin(c counts) bool {
+func (s *LogSender) begin(c counts) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.abandoned {
@@ -191,28 +234,28 @@ func (s *logSender) begin(c counts) bool {
 }
 
 // delivered counts what the consumer has accepted: all but the rest.
-func (s *logSender) delivered(rest counts) {
+func (s *LogSender) delivered(rest counts) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e, n := range s.current {
 		accepted := n - min(n, rest[e])
-		s.books.Deliver(ledger.Event(e), accepted)
-		s.books.Queue(ledger.Event(e), -accepted)
+		s.ledger.Deliver(ledger.Event(e), accepted)
+		s.ledger.Queue(ledger.Event(e), -accepted)
 		s.current[e] -= accepted
 	}
 }
 
 // settle counts what is left of the current batch as lost.
-func (s *logSender) settle(cause ledger.Cause) {
+func (s *LogSender) settle(cause ledger.Cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lose(s.current, cause)
 	s.current = counts{}
 }
 
-// abandon counts everything that was not delivered as lost. A consumer that comes
-// back later changes nothing any more.
-func (s *logSender) abandon() {
+// abandon counts everything that was not delivered as lost. A consumer that returns later
+// changes nothing.
+func (s *LogSender) abandon() {
 	left := s.queue.Abandon()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,11 +267,11 @@ func (s *logSender) abandon() {
 	s.current = counts{}
 }
 
-func (s *logSender) lose(c counts, cause ledger.Cause) {
+func (s *LogSender) lose(c counts, cause ledger.Cause) {
 	for e, n := range c {
 		if n != 0 {
-			s.books.Lose(ledger.Event(e), cause, n)
-			s.books.Queue(ledger.Event(e), -n)
+			s.ledger.Lose(ledger.Event(e), cause, n)
+			s.ledger.Queue(ledger.Event(e), -n)
 		}
 	}
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package queue
+package pipeline
 
 import "sync"
 
-// Slot holds one value at most: a newer one takes the place of one that nobody
+// slot holds one value at most: a newer one takes the place of one that nobody
 // has fetched.
-type Slot[T any] struct {
+type slot[T any] struct {
 	mu     sync.Mutex
 	ready  sync.Cond
 	value  T
@@ -14,15 +14,15 @@ type Slot[T any] struct {
 	closed bool
 }
 
-// NewSlot makes an empty slot.
-func NewSlot[T any]() *Slot[T] {
-	s := &Slot[T]{}
+// newSlot makes an empty slot.
+func newSlot[T any]() *slot[T] {
+	s := &slot[T]{}
 	s.ready.L = &s.mu
 	return s
 }
 
 // Put stores a value and reports whether another was replaced.
-func (s *Slot[T]) Put(value T) (replaced bool) {
+func (s *slot[T]) Put(value T) (replaced bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	replaced = s.full
@@ -33,7 +33,7 @@ func (s *Slot[T]) Put(value T) (replaced bool) {
 
 // Take fetches the value, waiting for one. ok is false when the slot is closed and
 // empty.
-func (s *Slot[T]) Take() (value T, ok bool) {
+func (s *slot[T]) Take() (value T, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.full {
@@ -49,7 +49,7 @@ func (s *Slot[T]) Take() (value T, ok bool) {
 }
 
 // Close lets Take return what is there, then nothing. Closing again is allowed.
-func (s *Slot[T]) Close() {
+func (s *slot[T]) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

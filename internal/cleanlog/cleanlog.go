@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+// Package cleanlog cleans what a component logs and reports, as package clean does strings:
+// log lines and errors name interfaces, files and processes, whose names others chose.
+package cleanlog
 
 import (
 	"go.uber.org/zap"
@@ -9,33 +11,34 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 )
 
-// cleanError is an error whose text names what others chose, such as an interface.
+// cleanError is an error whose text is cleaned when it is read.
 type cleanError struct{ error }
 
 func (e cleanError) Error() string { return clean.Text(e.error.Error()) }
 
 func (e cleanError) Unwrap() error { return e.error }
 
-func cleaned(err error) error {
+// Error returns err with a text that is clean; nil stays nil.
+func Error(err error) error {
 	if err == nil {
 		return nil
 	}
 	return cleanError{err}
 }
 
-// cleanLogger cleans what it logs: the Collector can send its own logs by OTLP, too, and
-// its console writes a message as it is.
-func cleanLogger(logger *zap.Logger) *zap.Logger {
-	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return cleanCore{core} }))
+// Logger returns a logger that cleans messages and fields. The Collector can send its own
+// logs by OTLP, and its console prints messages unchanged.
+func Logger(logger *zap.Logger) *zap.Logger {
+	return logger.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return core{c} }))
 }
 
-type cleanCore struct{ zapcore.Core }
+type core struct{ zapcore.Core }
 
-func (c cleanCore) With(fields []zapcore.Field) zapcore.Core {
-	return cleanCore{c.Core.With(cleanFields(fields))}
+func (c core) With(fields []zapcore.Field) zapcore.Core {
+	return core{c.Core.With(cleanFields(fields))}
 }
 
-func (c cleanCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+func (c core) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if !c.Enabled(entry.Level) {
 		return checked
 	}
@@ -43,7 +46,7 @@ func (c cleanCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *za
 }
 
 // Write asks the core below again: it may be several, of different levels, or sample.
-func (c cleanCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+func (c core) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if checked := c.Core.Check(entry, nil); checked != nil {
 		checked.Message = clean.Text(entry.Message)
 		checked.Caller, checked.Stack = entry.Caller, entry.Stack

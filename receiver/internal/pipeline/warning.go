@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package pipeline
 
 import (
 	"fmt"
@@ -43,12 +43,12 @@ func (w *limitedWarning) log(message string, fields ...zap.Field) {
 // lossWatch warns when losses grow, naming where and why.
 type lossWatch struct {
 	logger *zap.Logger
-	books  *ledger.Ledger
+	ledger *ledger.Ledger
 	known  ledger.Losses
 	next   time.Time
 }
 
-// check compares the books with the last warning, unless that was just now.
+// check compares the ledger with the last warning, unless that was just now.
 func (w *lossWatch) check(now time.Time) {
 	if now.Before(w.next) {
 		return
@@ -56,7 +56,7 @@ func (w *lossWatch) check(now time.Time) {
 	var grown []string
 	for e := range ledger.Events {
 		for c := range ledger.Causes {
-			lost := w.books.Lost(e, c)
+			lost := w.ledger.Lost(e, c)
 			if n := lost - w.known[e][c]; n > 0 {
 				grown = append(grown, describeLoss(n, e, c))
 			}
@@ -86,56 +86,26 @@ func (w *seriesWatch) check(refused uint64) {
 	w.known = refused
 }
 
-// describeLoss says what was lost where and why, and which setting allows more.
+// describeLoss says what was lost where and why, and which setting to raise.
 func describeLoss(n int64, e ledger.Event, c ledger.Cause) string {
 	text := fmt.Sprintf("%d %s at %s: %s", n, e, c.Place(), c.Reason())
-	if limit := limitOf(e, c); limit != "" {
+	if limit := e.Limit(c); limit != "" {
 		text += ", raise " + limit
 	}
 	return text
 }
 
-// limitOf is the key of the limit that a loss is due to; "" where none is.
-func limitOf(e ledger.Event, c ledger.Cause) string {
-	switch c {
-	case ledger.MapFull, ledger.MapShare, ledger.TableFull:
-		switch e {
-		case ledger.Connection:
-			return "limits::connections"
-		case ledger.Failed:
-			return "limits::half_open"
-		case ledger.Listener:
-			return "limits::listeners"
-		case ledger.PortCount:
-			return "limits::port_counters"
-		}
-	case ledger.RingFull:
-		return "limits::ring_bytes"
-	case ledger.RateLimited, ledger.RateShare:
-		if e == ledger.Packet {
-			return "packets::max_per_second"
-		}
-		return "limits::failed_per_second"
-	case ledger.QueueFull:
-		return "queue::max_bytes"
-	case ledger.RetryExhausted:
-		return "retry_on_failure::max_elapsed_time"
-	}
-	return ""
-}
-
-// last checks whatever the time.
+// last checks at any time.
 func (w *lossWatch) last() {
 	w.next = time.Time{}
 	w.check(time.Now())
 }
 
-// logBooks says in one line what became of all events from Start to Shutdown, also of
-// those that there were none of.
-func logBooks(logger *zap.Logger, books *ledger.Ledger) {
+// logAccounting logs the balance of every accounted event from Start to Shutdown in one line.
+func logAccounting(logger *zap.Logger, l *ledger.Ledger) {
 	var fields []zap.Field
-	for e := range ledger.Listener {
-		b := books.Balance(e)
+	for e := range ledger.AccountedEvents() {
+		b := l.Balance(e)
 		fields = append(fields, zap.Dict(e.String(),
 			zap.Int64("produced", b.Produced),
 			zap.Int64("delivered", b.Delivered),

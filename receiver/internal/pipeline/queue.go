@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package queue joins the drain to the consumers: a first-in first-out queue
-// bounded in bytes, and a slot that holds the latest value only.
-package queue
+package pipeline
 
 import "sync"
 
-// Queue is bounded by the sum of the sizes of its items, the one that is being
-// worked on included. It never blocks the producer.
-type Queue[T any] struct {
+// queue joins the drain to a consumer, first in, first out. The sizes of its items bound it,
+// the one being worked on included. It never blocks the producer.
+type queue[T any] struct {
 	capacity int
 
 	mu     sync.Mutex
@@ -23,15 +21,15 @@ type sized[T any] struct {
 	bytes int
 }
 
-// New makes a queue of at most capacity bytes.
-func New[T any](capacity int) *Queue[T] {
-	q := &Queue[T]{capacity: capacity}
+// newQueue makes a queue of at most capacity bytes.
+func newQueue[T any](capacity int) *queue[T] {
+	q := &queue[T]{capacity: capacity}
 	q.ready.L = &q.mu
 	return q
 }
 
 // Push appends a value, or returns false when it does not fit or the queue is closed.
-func (q *Queue[T]) Push(value T, bytes int) bool {
+func (q *queue[T]) Push(value T, bytes int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed || q.bytes+bytes > q.capacity {
@@ -45,7 +43,7 @@ func (q *Queue[T]) Push(value T, bytes int) bool {
 
 // Pop takes the oldest value, waiting for one. The room it takes is kept until
 // done is called. ok is false when the queue is closed and empty.
-func (q *Queue[T]) Pop() (value T, done func(), ok bool) {
+func (q *queue[T]) Pop() (value T, done func(), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.items) == 0 {
@@ -60,14 +58,14 @@ func (q *Queue[T]) Pop() (value T, done func(), ok bool) {
 	return item.value, func() { q.free(item.bytes) }, true
 }
 
-func (q *Queue[T]) free(bytes int) {
+func (q *queue[T]) free(bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.bytes -= bytes
 }
 
 // Close lets Pop return what is left, then nothing. Closing again is allowed.
-func (q *Queue[T]) Close() {
+func (q *queue[T]) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -75,7 +73,7 @@ func (q *Queue[T]) Close() {
 }
 
 // Abandon closes the queue and takes what waits in it.
-func (q *Queue[T]) Abandon() []T {
+func (q *queue[T]) Abandon() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -90,11 +88,11 @@ func (q *Queue[T]) Abandon() []T {
 }
 
 // Bytes is the size of what waits or is being worked on.
-func (q *Queue[T]) Bytes() int {
+func (q *queue[T]) Bytes() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
 }
 
 // Capacity is the bound that New was given.
-func (q *Queue[T]) Capacity() int { return q.capacity }
+func (q *queue[T]) Capacity() int { return q.capacity }

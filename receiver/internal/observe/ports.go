@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package observe
 
 import "github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 
-// portDeltas turns the kernel side's running totals per port into what was added
-// since the snapshot before. A counter may be missing from any number of snapshots:
-// only its final value ends it.
+// portDeltas turns the kernel side's running totals per port into increments since the
+// previous snapshot. A counter may be missing from any number of snapshots: only its final
+// value ends it.
 type portDeltas struct {
-	// limit bounds what counters that never become final could take.
+	// limit bounds the counters, some of which may never become final.
 	limit    int
 	known    map[connection.PortCounter]portTotal
 	snapshot uint64
@@ -21,8 +21,8 @@ type portTotal struct {
 	final    bool
 }
 
-// each calls add for every counter that grew. A counter that is smaller than it was
-// has begun anew. It returns how many there was no room for.
+// each calls add for every counter that grew. A counter that shrank has restarted from 0. It
+// returns how many counters there was no room for.
 func (d *portDeltas) each(counters []connection.PortCounter, add func(connection.PortCounter, uint64)) (refused int) {
 	if d.known == nil {
 		d.known = make(map[connection.PortCounter]portTotal, len(counters))
@@ -39,7 +39,7 @@ func (d *portDeltas) each(counters []connection.PortCounter, add func(connection
 		if total.snapshot != d.snapshot {
 			total = portTotal{before: total.now, snapshot: d.snapshot}
 		}
-		// Two of the kernel's counters can have one name: reasons without a name.
+		// Two counters of the kernel can share a name: drop reasons that have none.
 		total.now += counter.Value
 		total.final = total.final || counter.Final
 		d.known[key] = total

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package observe
 
 import (
 	"testing"
@@ -46,14 +46,12 @@ func TestPortDeltas(t *testing.T) {
 }
 
 func TestPortDeltasAreBounded(t *testing.T) {
-	cfg := createDefaultConfig()
-	cfg.Limits.PortCounters = 10
-	h, _ := testHandler(cfg)
+	r := newRig(func(o *Options) { o.PortCounters = 10 })
 	counters := make([]connection.PortCounter, 10*tablesPerMap+5)
 	for i := range counters {
 		counters[i] = connection.PortCounter{NetNS: uint32(i), What: connection.Drops, Value: 1}
 	}
-	h.snapshot(&probe.Snapshot{Ports: counters})
-	assert.Len(t, h.ports.known, 10*tablesPerMap)
-	assert.EqualValues(t, 5, h.books.Lost(ledger.PortCount, ledger.TableFull))
+	r.Snapshot(&probe.Snapshot{Ports: counters})
+	assert.Len(t, r.ports.known, 10*tablesPerMap)
+	assert.EqualValues(t, 5, r.ledger.Lost(ledger.PortCount, ledger.TableFull))
 }

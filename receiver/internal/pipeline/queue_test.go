@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package queue
+package pipeline
 
 import (
 	"testing"
@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestQueueOrderAndRoom(t *testing.T) {
-	q := New[string](10)
+	q := newQueue[string](10)
 	require.True(t, q.Push("a", 6))
 	assert.False(t, q.Push("b", 5), "over capacity")
 	require.True(t, q.Push("c", 4))
@@ -42,7 +42,7 @@ func TestQueueOrderAndRoom(t *testing.T) {
 }
 
 func TestQueuePopWaits(t *testing.T) {
-	q := New[int](10)
+	q := newQueue[int](10)
 	got := make(chan int)
 	go func() {
 		defer close(got)
@@ -65,7 +65,7 @@ func TestQueuePopWaits(t *testing.T) {
 }
 
 func TestQueueAbandon(t *testing.T) {
-	q := New[int](10)
+	q := newQueue[int](10)
 	q.Push(1, 1)
 	q.Push(2, 2)
 	q.Push(3, 3)
@@ -80,7 +80,7 @@ func TestQueueAbandon(t *testing.T) {
 }
 
 func TestSlotKeepsTheLatest(t *testing.T) {
-	s := NewSlot[int]()
+	s := newSlot[int]()
 	assert.False(t, s.Put(1))
 	assert.True(t, s.Put(2))
 	value, ok := s.Take()
@@ -97,7 +97,7 @@ func TestSlotKeepsTheLatest(t *testing.T) {
 }
 
 func TestSlotTakeWaits(t *testing.T) {
-	s := NewSlot[int]()
+	s := newSlot[int]()
 	got := make(chan int)
 	go func() {
 		defer close(got)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package cleanlog
 
 import (
 	"errors"
@@ -11,12 +11,12 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestLoggerCleans logs a hostile name in every way that the receiver logs strings.
+// TestLoggerCleans logs a hostile name in every way that components log strings.
 func TestLoggerCleans(t *testing.T) {
 	t.Parallel()
 	const hostile, harmless = "e\xff\x1b[2J\u202e", "e\uFFFD\uFFFD[2J\uFFFD"
 	core, messages := observer.New(zap.InfoLevel)
-	logger := cleanLogger(zap.New(core))
+	logger := Logger(zap.New(core))
 	logger.Debug("below the level")
 	cause := errors.New("attach to " + hostile)
 	logger.With(zap.String("path", hostile)).Warn("about "+hostile,
@@ -37,8 +37,8 @@ func TestLoggerCleans(t *testing.T) {
 		"count":     int64(3),
 	}, line.ContextMap())
 
-	err := cleaned(cause)
+	err := Error(cause)
 	require.EqualError(t, err, "attach to "+harmless)
 	require.ErrorIs(t, err, cause)
-	require.NoError(t, cleaned(nil))
+	require.NoError(t, Error(nil))
 }

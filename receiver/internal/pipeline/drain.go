@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package receiver
+package pipeline
 
 import (
 	"errors"
@@ -10,18 +10,20 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/cleanlog"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/observe"
 )
 
 // maxDrain bounds one Drain, and so the time that a shutdown waits for it.
 const maxDrain = 250 * time.Millisecond
 
-// kernel is the kernel side as the receiver uses it; a *probe.Probe, or a fake in
-// tests. It is used by one goroutine at a time.
-type kernel interface {
+// Kernel is the kernel side as a receiver uses it: a *probe.Probe, or a fake in tests. One
+// goroutine at a time uses it.
+type Kernel interface {
 	Start(fact.Sink) error
 	Drain(until time.Time) error
 	Snapshot(visit func(*connection.Live)) (*probe.Snapshot, error)
@@ -32,33 +34,40 @@ type kernel interface {
 	Close() error
 }
 
-var _ kernel = (*probe.Probe)(nil)
+var _ Kernel = (*probe.Probe)(nil)
 
-// drain is the goroutine that owns the kernel side: it reads records all the time
-// and a snapshot every interval.
+// Status receives what changes the status of the component.
+type Status interface {
+	// Failed reports an error that may pass.
+	Failed(err error)
+	// Attached reports that the hooks are read again, and the state of each.
+	Attached(hooks []probe.HookState)
+}
+
+// drain is the goroutine that owns the kernel side: it reads records all the time and a
+// snapshot every interval.
 type drain struct {
-	kernel   kernel
-	handler  *handler
-	books    *ledger.Ledger
+	kernel   Kernel
+	observer *observe.Observer
+	ledger   *ledger.Ledger
 	interval time.Duration
 	maxAge   time.Duration
 	// flushTime bounds the last drain.
 	flushTime time.Duration
-	status    *status
+	status    Status
 	warn      *limitedWarning
 	losses    *lossWatch
-	// publish takes the metrics after a snapshot.
-	publish func(time.Time)
-	last    *atomic.Pointer[probe.Snapshot]
+	// metrics is nil without a metrics pipeline.
+	metrics *MetricSender
+	last    atomic.Pointer[probe.Snapshot]
 	// drainFails and snapshotFails are set while reading fails.
 	drainFails, snapshotFails bool
-	// err is what went wrong at the end; read it after finished.
+	// err holds the errors of finish; read it after finished.
 	err      error
 	finished chan struct{}
 }
 
-// run drains until stop is closed, then reads what is left and closes the kernel
-// side.
+// run drains until stop is closed, then reads what is left and closes the kernel side.
 func (d *drain) run(stop <-chan struct{}) {
 	defer close(d.finished)
 	next := time.Now().Add(d.interval)
@@ -80,8 +89,8 @@ func (d *drain) run(stop <-chan struct{}) {
 			pause(until, stop)
 		}
 		now := time.Now()
-		// What would be too old after the next drain goes now.
-		d.handler.flushOlder(now.Add(slice - d.maxAge))
+		// Flush records that would be too old after the next drain.
+		d.observer.FlushOlder(now.Add(slice - d.maxAge))
 		if !now.Before(next) {
 			d.snapshot()
 			if next = next.Add(d.interval); next.Before(now) {
@@ -91,7 +100,7 @@ func (d *drain) run(stop <-chan struct{}) {
 	}
 }
 
-// pause waits, so that a drain that fails at once does not spin.
+// pause keeps a drain that fails at once from spinning.
 func pause(until time.Time, stop <-chan struct{}) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
@@ -102,46 +111,48 @@ func pause(until time.Time, stop <-chan struct{}) {
 }
 
 func (d *drain) snapshot() {
-	d.handler.beginPass()
-	snapshot, err := d.kernel.Snapshot(d.handler.live)
+	d.observer.BeginPass()
+	snapshot, err := d.kernel.Snapshot(d.observer.Live)
 	d.health(&d.snapshotFails, "read the kernel's maps", err)
 	if snapshot == nil {
 		return
 	}
-	d.handler.snapshot(snapshot)
+	d.observer.Snapshot(snapshot)
 	d.last.Store(snapshot)
 	now := time.Now()
 	defer d.losses.check(now)
-	// Books in part would not balance, and connections in part are not those that
-	// are active: the next snapshot supersedes this one.
+	// A ledger in part would not balance, and connections in part are not all that are
+	// active: the next snapshot supersedes this one.
 	if err != nil {
 		return
 	}
-	d.handler.endPass()
-	d.books.SetKernel(snapshot.Ledger)
-	d.publish(now)
+	d.observer.EndPass()
+	d.ledger.SetKernel(snapshot.Ledger)
+	if d.metrics != nil {
+		d.metrics.publish(now)
+	}
 }
 
-// finish takes the programs off the kernel, reads what is left and lets go.
+// finish detaches the programs, reads what is left and closes the kernel side.
 func (d *drain) finish() {
 	d.note("detach the kernel's hooks", d.kernel.Detach())
 	deadline := time.Now().Add(d.flushTime)
 	for {
-		before := d.handler.facts
+		before := d.observer.Facts()
 		err := d.kernel.Drain(time.Now())
 		d.note("drain the kernel's last records", err)
-		if err != nil || d.handler.facts == before || time.Now().After(deadline) {
+		if err != nil || d.observer.Facts() == before || time.Now().After(deadline) {
 			break
 		}
 	}
 	d.snapshot()
-	d.handler.flush()
+	d.observer.Flush()
 	d.note("close the kernel side", d.kernel.Close())
 }
 
 func (d *drain) note(attempted string, err error) {
 	if err != nil {
-		d.err = errors.Join(d.err, cleaned(fmt.Errorf("%s: %w", attempted, err)))
+		d.err = errors.Join(d.err, cleanlog.Error(fmt.Errorf("%s: %w", attempted, err)))
 	}
 }
 
@@ -151,12 +162,12 @@ func (d *drain) health(fails *bool, attempted string, err error) {
 	*fails = err != nil
 	switch {
 	case err != nil:
-		err = cleaned(fmt.Errorf("%s: %w", attempted, err))
+		err = cleanlog.Error(fmt.Errorf("%s: %w", attempted, err))
 		d.warn.log("reading from the kernel failed", zap.Error(err))
 		if !failed {
-			d.status.failed(err)
+			d.status.Failed(err)
 		}
 	case failed && !d.drainFails && !d.snapshotFails:
-		d.status.hooks(d.kernel.Hooks())
+		d.status.Attached(d.kernel.Hooks())
 	}
 }
