@@ -4,14 +4,14 @@ include scripts/versions.env
 
 COLLECTOR := dist/otelcol-ebpf-tcp
 CONFIG    ?= examples/collector.yaml
-# What the examples read, and sudo would drop.
+# Variables that the examples read. sudo would drop them.
 EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_METRICS_PORT,EBPF_TCP_TELEMETRY_PORT,EBPF_TCP_HEALTH_PORT,GOMEMLIMIT
-# health_check answers by component status, which at this version is a feature gate.
+# At this version health_check needs a feature gate to answer with the component status.
 RUN_FLAGS   := --feature-gates=+extension.healthcheck.useComponentStatus
 DURATION  ?= 2m
-# What a kernel may refuse that has the version of one which does not.
+# Hooks that some builds of a kernel refuse and others of the same version do not.
 HOOKS     ?= iter/bpf_map_elem,raw_tp/tcp_send_reset
-# Whatever goes into the binary. BPF objects are committed, so no C.
+# Everything that goes into the binary. BPF objects are committed, so no C.
 SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o -path ./bench -prune -o -path ./test -prune -o \
 	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
 	! -name '*_test.go' -print)
@@ -27,13 +27,13 @@ AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 20
 
-# Built as whoever calls, then only the binary is elevated.
+# The calling user builds; only the binary runs as root.
 run: $(COLLECTOR) ## watch this host's inbound connections (CONFIG=examples/collector.yaml)
 	@if [ "$$(id -u)" = 0 ]; then exec $(COLLECTOR) $(RUN_FLAGS) --config $(CONFIG); \
 	else echo "root is needed to load eBPF programs: sudo $(COLLECTOR)" >&2; \
 	exec sudo --preserve-env=$(EXAMPLE_ENV) $(COLLECTOR) $(RUN_FLAGS) --config $(CONFIG); fi
 
-doctor: ## what this host can give, and why not more (DOCTOR="--json --config FILE")
+doctor: ## what this host supports, and why not more (DOCTOR="--json --config FILE")
 	@CGO_ENABLED=0 go build -o dist/ebpf-tcp-doctor ./cmd/ebpf-tcp-doctor
 	@if [ "$$(id -u)" = 0 ]; then exec dist/ebpf-tcp-doctor $(DOCTOR); \
 	else echo "root is needed to load eBPF programs: sudo dist/ebpf-tcp-doctor" >&2; \
@@ -56,10 +56,10 @@ test: deps ## all tests that this kernel allows, privileged ones included
 test-unprivileged: ## tests that need no root, with the race detector (gcc)
 	@scripts/test.sh unprivileged
 
-test-privileged: $(COLLECTOR) ## tests that load programs and make network namespaces (sudo)
+test-privileged: $(COLLECTOR) ## tests that load programs and create network namespaces (sudo)
 	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) scripts/test.sh privileged
 
-test-refused: $(COLLECTOR) ## tests of sockets' hooks, as if the kernel refused some (sudo; HOOKS=iter/bpf_map_elem,fentry/*)
+test-refused: $(COLLECTOR) ## tests of the socket hooks, as if the kernel refused some (sudo; HOOKS=iter/bpf_map_elem,fentry/*)
 	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) EBPF_TCP_TEST_EXCLUDE_HOOKS='$(HOOKS)' scripts/test.sh refused
 
 test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="6.1 here", TESTS='^TestSock')
@@ -81,7 +81,7 @@ generate: ## BPF objects and metadata code again, with the pinned compiler only
 check-generated: ## fail if generated files differ from their sources
 	@scripts/check-generated.sh
 
-lint: ## go vet, staticcheck, gofumpt, clang-format; other platforms compile
+lint: ## go vet, staticcheck, formatting, the English of documents; other platforms compile
 	@scripts/lint.sh
 
 fmt: ## format Go and C
@@ -95,7 +95,7 @@ bench-full: $(COLLECTOR) bench-build ## all of them, with nginx, wrk and peers; 
 	@$(AS_ROOT) dist/bench/bench -full -only "$(ONLY)"; status=$$?; \
 	dist/bench/bench -document docs/performance.md && exit $$status
 
-# Built as whoever calls: root may have no Go.
+# The calling user builds, because root may have no Go.
 bench-build:
 	@scripts/deps.sh bench
 	@CGO_ENABLED=0 go build -o dist/bench/bench ./bench

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fails unless the compiler and headers of the BPF objects are exactly the pinned
-# ones: others make other objects, and those must not be committed.
+# Fails unless the compiler and headers of the BPF objects are exactly the pinned ones.
+# Others build different objects, which must not be committed.
 set -euo pipefail
 . "$(dirname "$0")/versions.env"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Generates everything again and fails if any file of the tree changed, appeared or
-# went away. It compares contents, so it also works on a tree with uncommitted edits.
+# Generates everything again, and fails if a file of the tree changed, appeared or
+# vanished. It compares contents, so it also works on a tree with uncommitted edits.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

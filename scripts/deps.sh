@@ -3,13 +3,13 @@
 #
 # Usage: scripts/deps.sh [test] [kernels] [systemd] [bench] [lint] [generate]
 # Prints, then installs, the Debian packages that the named tasks still need.
-# SKIP_DEPS=1 forbids installing: what is missing is listed and the exit code is 1.
+# With SKIP_DEPS=1 it installs nothing: it lists what is missing and exits with 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/versions.env
 PATH=$PATH:/usr/sbin:/sbin
 
-# By command where any package that brings it will do, by exact version where not.
+# Most tasks need a command, whichever package has it; some need an exact version.
 missing=()
 command_from() { command -v "$1" >/dev/null || missing+=("$2"); }
 exactly() {
@@ -84,7 +84,7 @@ if [ "$(id -u)" != 0 ]; then
 	echo "deps: installing them with sudo"
 fi
 
-# 101 tells the packages' scripts that nothing may be started.
+# 101 forbids the packages' scripts to start services.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
 	printf '#!/bin/sh\nexit 101\n' | "${elevate[@]}" tee $policy >/dev/null
@@ -95,7 +95,7 @@ fi
 "${elevate[@]}" env DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends "${missing[@]}"
 
-# Nor at the next boot: only the program is wanted.
+# Nor at the next boot: only the program is needed.
 case " ${missing[*]} " in
 *" nginx-light "*)
 	! command -v systemctl >/dev/null || "${elevate[@]}" systemctl --quiet disable nginx.service

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# All checks that run nothing. Each runs even when an earlier one found faults.
+# All static checks. Each runs even if an earlier one found faults.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/versions.env
@@ -18,7 +18,7 @@ check() {
 		status=1
 	fi
 }
-# A formatter that lists files is content with none.
+# A formatter lists the files that it would change.
 lists_nothing() {
 	local found
 	found=$("$@") || return 1

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Usage: scripts/test.sh unprivileged|privileged|refused|soak
-# Runs the tests and prints a summary. Privileged tests carry the build tag of that
-# name and run as root, one package after the other, because they look at what the
-# whole kernel holds. With "refused" those of them run that need sockets' hooks, as if
-# the kernel refused EBPF_TCP_TEST_EXCLUDE_HOOKS, such as iter/bpf_map_elem,fentry/*. The
-# soak test is one of them, for EBPF_TCP_SOAK, such as 10m.
+# Runs the tests and prints a summary. Privileged tests have the build tag of that name
+# and run as root. They run one package after the other, because they check what the
+# whole kernel holds. "refused" runs those that need socket hooks, as if the kernel
+# refused EBPF_TCP_TEST_EXCLUDE_HOOKS, such as iter/bpf_map_elem,fentry/*. "soak" runs
+# the soak test for EBPF_TCP_SOAK, such as 10m.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
@@ -43,7 +43,7 @@ privileged)
 refused)
 	: "${EBPF_TCP_TEST_EXCLUDE_HOOKS:?lists the hooks to do without}"
 	tests=(go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}")
-	# Packet programs need no hook of sockets.
+	# Packet programs need no socket hooks.
 	mapfile -t packages < <(privileged_packages ./internal | grep -vE '/probe/(tc|packets)$')
 	{
 		status=0
