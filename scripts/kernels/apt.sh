@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Debian packages of other suites and architectures; sourced. Nothing of the system's
-# package lists changes: apt runs on lists, sources, a dpkg status and a cache of its
-# own, all in one work folder.
+# Debian packages of other suites and architectures; sourced. The system's package lists
+# stay unchanged: apt uses its own lists, sources, dpkg status and cache in a work folder.
 
 say() { echo "kernels: $*" >&2; }
 
@@ -15,8 +14,8 @@ open_cache() {
 	flock 9
 }
 
-# mirrors: one "MAIN SECURITY" a line, best first: those that the system uses, the
-# project's own, and the one to which suites go when they get no more updates.
+# mirrors: prints one "MAIN SECURITY" a line, best first: those that the system uses,
+# Debian's own, and the archive of suites without updates.
 mirrors() {
 	{
 		apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
@@ -27,8 +26,8 @@ mirrors() {
 	} | awk '!seen[$1]++'
 }
 
-# read_lists WORK ARCH "MAIN SECURITY" SUITE…: makes apt_get and apt_search answer for
-# these suites of this mirror. One of several may be gone: what is missing shows later.
+# read_lists WORK ARCH "MAIN SECURITY" SUITE…: prepares apt_get and apt_search for these
+# suites of this mirror. A missing suite shows later.
 read_lists() {
 	local work=$1 arch=$2 main=${3% *} security=${3#* } suite uri
 	shift 3
@@ -41,7 +40,7 @@ read_lists() {
 		[[ $suite != *-security ]] || uri=$security
 		echo "deb [arch=$arch signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main"
 	done >"$work/sources.list"
-	# An archived suite's lists are past their date, and still signed.
+	# An archived suite's lists have expired, but are still signed.
 	cat >"$apt_conf" <<-CONF
 		#clear APT::Update::Post-Invoke;
 		#clear APT::Update::Post-Invoke-Success;

@@ -8,15 +8,14 @@
 set -euo pipefail
 arch=$1 kernel=$2 initramfs=$3 result=$4 limit=$5
 
-# The console comes first and "results" is another port: what one says does not tear
-# the other's lines.
+# The console is the first port and "results" another, so that their lines do not mix.
 case $arch in
 amd64)
 	machine=(qemu-system-x86_64 -cpu max -serial "file:$result.console" -serial "file:$result")
 	console=ttyS0 results=ttyS1
 	;;
 arm64)
-	# Pointer authentication with the architecture's own cipher takes half of an
+	# Pointer authentication with the architecture's own cipher takes half of the
 	# emulator's time.
 	machine=(qemu-system-aarch64 -M virt -cpu "max,pauth-impdef=on" -serial "file:$result.console"
 		-chardev "file,id=results,path=$result" -device "pci-serial,chardev=results")
@@ -28,9 +27,9 @@ arm64)
 	;;
 esac
 
-# Emulated: works without KVM, as in most CI machines, and always in the same way. With
-# a thread per processor 5.10 was once seen in a soft lockup. In the foreground, so that
-# it ends with whoever ends the group of processes.
+# Emulated, so that it works without KVM, as on most CI machines. One thread for all
+# processors, because 5.10 had a soft lockup with one each. In the foreground, so that it
+# ends with the group of processes.
 exec timeout --foreground "$limit" "${machine[@]}" -accel tcg,thread=single -smp 2 -m 1024 -nic none \
 	-display none -monitor none -no-reboot -kernel "$kernel/vmlinuz" -initrd "$initramfs" \
 	-append "console=$console quiet panic=-1 rdinit=/init results=$results"

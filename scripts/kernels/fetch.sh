@@ -4,8 +4,8 @@
 # Usage: scripts/kernels/fetch.sh NAME
 # Puts the Debian cloud kernel NAME (see kernels.sh) into the cache, unless it is
 # there, and prints its folder: vmlinuz, the network modules under lib/modules with
-# modules.dep, and the file "package" that tells the build. Where it can't be had, the
-# last line of what it says tells what was tried.
+# modules.dep, and the file "package" with the build. If no mirror has it, the last line
+# of the output lists the attempts.
 #
 # EBPF_TCP_KERNELS  the cache (default: ebpf-tcp-kernels in the user's cache folder)
 set -euo pipefail
@@ -33,8 +33,8 @@ command -v apt-get >/dev/null || {
 work=$cache/fetch-$version-$arch
 trap 'rm -rf "$work"' EXIT
 
-# download: the newest build that is still in the pool of some mirror; one that is
-# listed can be gone from it.
+# download: gets the newest build that some mirror still has. A mirror can list a build
+# and lack it.
 tried=()
 download() {
 	local mirror image suites
@@ -59,7 +59,7 @@ download || {
 	exit 1
 }
 
-# The kernel, and of its modules those that make a network.
+# The kernel, and its network modules.
 rm -rf "$folder"
 mkdir -p "$folder/lib"
 for deb in "$work"/*.deb; do

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Usage: scripts/kernels/golden.sh OUTPUT…
-# Takes the golden files that tests on emulated kernels found to differ out of what
-# they printed (TEST_KERNELS_OUTPUT of run.sh), and what is made from them. What a test
-# printed when run again is the same once more.
+# Updates golden files, and what depends on them, from the output of tests on emulated
+# kernels (TEST_KERNELS_OUTPUT of run.sh). A test that ran twice printed the same twice.
 set -euo pipefail
 cd "$(dirname "$0")/../../internal/diagnosis"
 for output in "$@"; do

@@ -11,7 +11,7 @@ name=$1 kernel=$2 tools=$3 tests=$4 output=$5
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-# The guest's root folder, which not only root has to enter.
+# The guest's root folder. Other users must be able to enter it, too.
 chmod 755 "$root"
 cp -a "$tools/." "$root/"
 mv "$root/bin/busybox" "$root/busybox"

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# The kernels of the matrix; sourced. A name is a version, and for other machines than
-# amd64 the architecture as Debian calls it. For each: the Debian suites that may hold
-# it, and the package with vmlinuz as an extended regular expression. Several builds
-# may match; the newest that can still be downloaded is taken.
+# The kernels of the matrix; sourced. A name is a version and, except for amd64, Debian's
+# name of the architecture. Each has the Debian suites that can hold it, and the package
+# with vmlinuz as an extended regular expression. If several builds match, the newest
+# available one is used.
 
-# shellcheck disable=SC2034 # for those that source this
+# shellcheck disable=SC2034 # used by the scripts that source this
 kernel_names=(5.10 6.1 6.12 7.2 5.10-arm64 6.12-arm64)
 
 kernel_version() { echo "${1%%-*}"; }
@@ -39,7 +39,7 @@ kernel_package() {
 	esac
 }
 
-# modules_package IMAGE: the package with the modules, where it is another one.
+# modules_package IMAGE: the package with the modules, if it is another one.
 modules_package() {
 	case $1 in
 	linux-binary-*) echo "linux-modules-${1#linux-binary-}" ;;

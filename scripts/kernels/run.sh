@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Usage: scripts/kernels/run.sh [NAME…]
-# Runs the privileged tests of internal/ on the kernels named, as many at a time as
-# there are processors, then prints a table. A name is one of kernels.sh, emulated;
-# "here", the running kernel, for which root or sudo is needed; or "emulated", all of
-# kernels.sh. Without names: all of them and here. A test that fails on an emulated one
-# is run a second time; if it passes then, the table says so.
+# Runs the privileged tests of internal/ on the named kernels, as many at a time as there
+# are processors, then prints a table. A name is an emulated kernel of kernels.sh, "here"
+# for the running kernel (needs root or sudo), or "emulated" for all of kernels.sh. The
+# default is all of them and here. A test that fails on an emulated kernel runs a second
+# time; if it passes then, the table says so.
 #
 # TESTS                 only the tests that match, as in go test -run
 # EBPF_TCP_KERNELS      where kernels are kept (see fetch.sh)
@@ -33,11 +33,11 @@ arguments=(
 	-test.timeout=22m
 	${TESTS:+"-test.run=$TESTS"}
 )
-# They need what the guests don't have, tshark's captures and the documents, or take longest
-# and have little to do with the kernel.
+# These need tshark's captures or the documents, which the guests lack. The slowest of
+# them have little to do with the kernel.
 skipped='TestTCAgreesWithTshark|TestSupportTable|TestText.*|TestExcludedHooksAreRefused'
 skipped+='|TestTCChurn.*|TestTCBurst.*|TestTCHalfOpenEnds'
-# The next ones do the same on all processors.
+# These do the same on all architectures.
 skipped_arm64='TestDecorationsCostNoProgram|TestLookWaysOfManyConnections'
 guest_limit=1500 # seconds
 
@@ -53,7 +53,7 @@ mkdir -p "$output" "$work/src"
 
 arch_of() { if [ "$1" = here ]; then go env GOARCH; else kernel_arch "$1"; fi; }
 
-# What a test run by name asks for is not skipped for its length.
+# Tests that are named by TESTS run, however long they take.
 skip() {
 	if [ "$1" = arm64 ] && [ -z "${TESTS:-}" ]; then
 		echo "$skipped|$skipped_arm64"
@@ -75,7 +75,7 @@ build() {
 	mkdir "$work/$arch"
 	ln -s ../src "$work/$arch/src"
 	ln -s "$PWD/scripts/kernels/expected.txt" "$work/$arch/"
-	# Tells init what to run again.
+	# For init, which repeats failures that are not expected.
 	CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -ldflags '-s -w' -o "$work/$arch/report" ./scripts/kernels/report
 	for package in "${packages[@]}"; do
 		test=$work/$arch/$(binary_of "$package")
@@ -85,7 +85,7 @@ build() {
 	done
 }
 
-# fetch_all: ahead of need, one after the other. What fails here is tried, and told, again.
+# fetch_all: downloads ahead, one after the other. A failure is retried and reported later.
 fetch_all() {
 	local name
 	for name in "${queue[@]}"; do
@@ -95,9 +95,8 @@ fetch_all() {
 	done
 }
 
-# The same binaries without an emulator, told in the same words. None is run again: a
-# real processor does not stall as an emulated one does, so what fails here is a fault
-# of the test or of the code.
+# The same binaries without an emulator, with the same output. None is repeated: a real
+# processor does not stall, so a failure is a fault of the test or of the code.
 run_here() {
 	local root=() test arguments code arch
 	[ "$(id -u)" = 0 ] || root=(sudo --preserve-env=PATH)
@@ -114,7 +113,7 @@ run_here() {
 	echo "=== end"
 }
 
-# fault NAME TEXT: for the table.
+# fault NAME TEXT: adds a fault to the table.
 fault() { echo "=== fault $2" >>"$output/$1"; }
 
 run_emulated() {
@@ -145,7 +144,7 @@ run() {
 		"$(grep -c '^--- [FS]' "$output/$name") failures and skips in $((SECONDS - started)) s"
 }
 
-# Tells each half minute how far they are.
+# Reports progress every half minute.
 progress() {
 	local name
 	while sleep 30; do
@@ -157,7 +156,7 @@ progress() {
 	done
 }
 
-# Those that take longest begin.
+# Start with the slowest.
 queue=()
 case " ${names[*]} " in
 *" here "*) [ "$(id -u)" = 0 ] || sudo -v ;; # in the background it could not ask

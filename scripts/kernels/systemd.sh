@@ -3,8 +3,8 @@
 #
 # Usage: scripts/kernels/systemd.sh COLLECTOR [NAME…]
 # Boots this host's systemd on emulated kernels (all of kernels.sh, or those named),
-# starts the unit of deploy/systemd in it, and checks from inside what it may do and
-# what it sees. Needs: systemd, qemu-system-x86, busybox-static, cpio.
+# starts the unit of deploy/systemd there, and checks from inside what it may do and
+# what it observes. Needs: systemd, qemu-system-x86, busybox-static, cpio.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/kernels/kernels.sh
@@ -13,7 +13,7 @@ collector=$1
 shift
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
-	# Their programs are this host's.
+	# The guest uses this host's programs.
 	for name in "${kernel_names[@]}"; do
 		[ "$(kernel_arch "$name")" != amd64 ] || names+=("$name")
 	done
@@ -22,7 +22,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# pack ROOT: everything but the kernel's modules.
+# pack ROOT: packs everything but the kernel's modules.
 pack() {
 	local root=$1 file unit
 	mkdir -p "$root"/usr/{bin,sbin,lib64,local/bin,lib/systemd/system} \
@@ -56,8 +56,8 @@ pack() {
 	pack_check "$root"
 }
 
-# pack_check ROOT: what runs beside the unit. The unit is as it is but for a second
-# configuration, which prints, and where that goes.
+# pack_check ROOT: packs the check. The unit is unchanged, except for a second
+# configuration that prints, and its output.
 pack_check() {
 	cat >"$1/etc/otelcol-ebpf-tcp/print.yaml" <<-'END'
 		exporters: {debug: {verbosity: normal, use_internal_logger: false}}
