@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf/btf"
-
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
@@ -118,7 +116,4 @@ type Config struct {
 	// ExcludeHooks are patterns (syntax of path.Match) of hooks that are never used, as
 	// though the kernel refused them: see CheckHookPattern.
 	ExcludeHooks []string
-
-	// kernelTypes stand in for the kernel's BTF in tests.
-	kernelTypes *btf.Spec
 }

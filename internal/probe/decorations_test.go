@@ -17,30 +17,31 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 // kernelWithout is the running kernel's BTF with members renamed, as another kernel may
 // have it: the programs are loaded as though it were that one.
-func kernelWithout(t *testing.T, members ...member) *btf.Spec {
+func kernelWithout(t *testing.T, members ...hook.Member) *btf.Spec {
 	t.Helper()
 	kernel, err := btf.LoadKernelSpec()
 	require.NoError(t, err)
 	spec := kernel.Copy()
 	for _, m := range members {
-		types, err := spec.AnyTypesByName(m.owner)
+		types, err := spec.AnyTypesByName(m.Struct)
 		if errors.Is(err, btf.ErrNotFound) {
 			continue // this kernel is without the whole struct
 		}
-		require.NoError(t, err, m.owner)
+		require.NoError(t, err, m.Struct)
 		for _, found := range types {
 			switch s := btf.UnderlyingType(found).(type) {
 			case *btf.Struct:
-				rename(s.Members, m.name)
+				rename(s.Members, m.Name)
 			case *btf.Union:
-				rename(s.Members, m.name)
+				rename(s.Members, m.Name)
 			}
 		}
-		assert.False(t, hasMember(spec, m.owner, m.name), "%s is still there", m)
+		assert.False(t, m.In(spec), "%s is still there", m)
 	}
 	return spec
 }
@@ -61,12 +62,19 @@ func rename(members []btf.Member, name string) {
 	}
 }
 
+func member(owner, name string) hook.Member { return hook.Member{Struct: owner, Name: name} }
+
+func hasStruct(spec *btf.Spec, name string) bool {
+	var s *btf.Struct
+	return spec.TypeByName(name, &s) == nil
+}
+
 // testObjects are the maps and programs of the socket vantage point.
 func testObjects(t *testing.T) *objects {
 	t.Helper()
 	cfg := testConfig()
 	cfg.Drops = true
-	o, err := newObjects(&cfg)
+	o, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
 	require.NoError(t, err)
 	t.Cleanup(o.close)
 	return o
@@ -79,15 +87,16 @@ func (o *objects) loadable(t *testing.T, kernel *btf.Spec, only ...string) (all 
 	refused = make(map[string]error)
 	looks, err := o.looks()
 	require.NoError(t, err)
-	for _, from := range []*object{&o.hooks, &o.scans, looks} {
-		from.kernelTypes = kernel
-		for name := range from.spec.Programs {
+	host := hook.NewHost(nil, kernel)
+	for _, object := range []*hook.Object{&o.hooks, &o.scans, looks} {
+		from := hook.Object{Host: host, Spec: object.Spec, Maps: object.Maps}
+		for name := range from.Spec.Programs {
 			if len(only) > 0 && !slices.Contains(only, name) {
 				continue
 			}
-			program, err := from.load(name)
+			program, err := from.Load(name)
 			if err != nil {
-				refused[name] = from.explainMissing(name, err)
+				refused[name] = from.ExplainMissing(name, err)
 				continue
 			}
 			require.NoError(t, program.Close())
@@ -99,14 +108,14 @@ func (o *objects) loadable(t *testing.T, kernel *btf.Spec, only ...string) (all 
 }
 
 // programMembers are the members that each program reads, the optional ones apart.
-func programMembers(t *testing.T) (read, optional map[member][]string) {
+func programMembers(t *testing.T) (read, optional map[hook.Member][]string) {
 	t.Helper()
-	read, optional = make(map[member][]string), make(map[member][]string)
+	read, optional = make(map[hook.Member][]string), make(map[hook.Member][]string)
 	for _, load := range []func() (*ebpf.CollectionSpec, error){loadSock, loadScan, loadLook} {
 		spec, err := load()
 		require.NoError(t, err)
 		for program := range spec.Programs {
-			reads, asks := membersOf(spec, program)
+			reads, asks := hook.MembersRead(spec, program)
 			for _, m := range reads {
 				if !slices.Contains(read[m], program) {
 					read[m] = append(read[m], program)
@@ -155,22 +164,22 @@ func coreMembers() map[string][]string {
 }
 
 // coreOf are programs that a member is the core of, though it decorates others' records.
-func coreOf(m member) []string {
+func coreOf(m hook.Member) []string {
 	switch m {
-	case member{"sock", "sk_max_ack_backlog"}:
+	case member("sock", "sk_max_ack_backlog"):
 		return []string{"syn_fentry", "syn_kprobe", "ack4_fentry", "ack4_kprobe", "ack6_fentry", "ack6_kprobe", "snapshot_listeners", "look_at_listeners", "visit_listeners"}
-	case member{"task_struct", "tgid"}, member{"task_struct", "group_leader"}, member{"task_struct", "start_boottime"}:
+	case member("task_struct", "tgid"), member("task_struct", "group_leader"), member("task_struct", "start_boottime"):
 		return []string{"exec", "cgroup_move"}
 	}
 	return nil
 }
 
 // alternatives are members of which kernels have one or another, or none.
-func alternatives() []member {
-	return []member{
-		{"sock", "sk_rx_dst_ifindex"},
-		{"inet_sock", "rx_dst_ifindex"},
-		{"tcp_sock", "is_mptcp"},
+func alternatives() []hook.Member {
+	return []hook.Member{
+		member("sock", "sk_rx_dst_ifindex"),
+		member("inet_sock", "rx_dst_ifindex"),
+		member("tcp_sock", "is_mptcp"),
 	}
 }
 
@@ -178,13 +187,13 @@ func alternatives() []member {
 // core or a decoration, and what is a decoration is guarded in every program.
 func TestEveryMemberIsSorted(t *testing.T) {
 	read, optional := programMembers(t)
-	var decorating []member
-	for _, d := range decorations() {
-		decorating = append(decorating, member{d.owner, d.member})
+	var decorating []hook.Member
+	for _, d := range hook.Decorations() {
+		decorating = append(decorating, d.Member)
 	}
 	var unsorted []string
-	for _, m := range slices.SortedFunc(maps.Keys(read), func(a, b member) int { return len(a.String()) - len(b.String()) }) {
-		core := slices.Contains(coreMembers()[m.owner], m.name) || strings.HasSuffix(m.owner, "pt_regs")
+	for _, m := range slices.SortedFunc(maps.Keys(read), func(a, b hook.Member) int { return len(a.String()) - len(b.String()) }) {
+		core := slices.Contains(coreMembers()[m.Struct], m.Name) || strings.HasSuffix(m.Struct, "pt_regs")
 		if !core && !slices.Contains(decorating, m) && !slices.Contains(alternatives(), m) {
 			unsorted = append(unsorted, m.String())
 		}
@@ -192,7 +201,7 @@ func TestEveryMemberIsSorted(t *testing.T) {
 	assert.Empty(t, unsorted)
 	for owner, names := range coreMembers() {
 		for _, name := range names {
-			assert.Contains(t, read, member{owner, name}, "nobody reads it")
+			assert.Contains(t, read, member(owner, name), "nobody reads it")
 		}
 	}
 	for _, m := range decorating {
@@ -207,9 +216,9 @@ func TestDecorationsCostNoProgram(t *testing.T) {
 	want, _ := o.loadable(t, nil)
 	require.Contains(t, want, "state")
 	read, _ := programMembers(t)
-	var all []member
-	for _, d := range decorations() {
-		m := member{d.owner, d.member}
+	var all []hook.Member
+	for _, d := range hook.Decorations() {
+		m := d.Member
 		all = append(all, m)
 		t.Run(m.String(), func(t *testing.T) {
 			kernel := kernelWithout(t, m)
@@ -217,19 +226,18 @@ func TestDecorationsCostNoProgram(t *testing.T) {
 			for _, program := range read[m] {
 				switch {
 				case slices.Contains(coreOf(m), program):
-					assert.ErrorContains(t, refused[program], "has no member "+m.name)
+					assert.ErrorContains(t, refused[program], "has no member "+m.Name)
 				case slices.Contains(want, program):
 					assert.Contains(t, got, program, "%v", refused[program])
 				}
 			}
-			facts := readKernelFacts(nil, kernel)
-			if !hasStruct(kernel, d.owner) {
-				assert.Empty(t, facts.missing, "the kernel has no use for it")
+			host := hook.NewHost(nil, kernel)
+			if !hasStruct(kernel, d.Struct) {
+				assert.Empty(t, host.Missing, "the kernel has no use for it")
 				return
 			}
-			assert.Equal(t, d.absent, facts.absent())
-			require.Len(t, facts.missing, 1)
-			assert.Equal(t, d, facts.missing[0])
+			assert.Equal(t, d.Absent, host.Absent())
+			assert.Equal(t, []hook.Decoration{d}, host.Missing)
 		})
 	}
 	t.Run("all", func(t *testing.T) {
@@ -245,9 +253,9 @@ func TestDecorationsCostNoProgram(t *testing.T) {
 // names the member, and has none of the verifier's words.
 func TestMissingCoreIsNamed(t *testing.T) {
 	o := testObjects(t)
-	for _, m := range []member{{"sock_common", "skc_dport"}, {"sock", "sk_err"}, {"ns_common", "inum"}} {
+	for _, m := range []hook.Member{member("sock_common", "skc_dport"), member("sock", "sk_err"), member("ns_common", "inum")} {
 		_, refused := o.loadable(t, kernelWithout(t, m), "state")
-		want := "this kernel's " + m.owner + " has no member " + m.name + ": the program is refused"
+		want := "this kernel's " + m.Struct + " has no member " + m.Name + ": the program is refused"
 		require.EqualError(t, refused["state"], want)
 	}
 }
@@ -257,8 +265,8 @@ func TestWithoutIPv6(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	cfg := testConfig(onlyPort(portOf(l.Addr())))
-	cfg.kernelTypes = kernelWithout(t, member{"sock_common", "skc_v6_daddr"}, member{"sock_common", "skc_v6_rcv_saddr"})
-	k := startAny(t, cfg)
+	addresses := []hook.Member{member("sock_common", "skc_v6_daddr"), member("sock_common", "skc_v6_rcv_saddr")}
+	k := startOn(t, kernelWithout(t, addresses...), cfg)
 	client, server := connect(t, l, "127.0.0.1")
 	send(t, client, server, exchangeReceived)
 	finish(t, client, server)
@@ -266,21 +274,21 @@ func TestWithoutIPv6(t *testing.T) {
 	assert.Equal(t, addressOf(client), k.closed[0].Client)
 	assert.EqualValues(t, exchangeReceived, k.closed[0].ReceivedBytes)
 	for _, state := range k.probe.Hooks() {
-		assert.Equal(t, state.Feature == memberFeature, state.Gives == givesIPv6, "%+v", state)
+		assert.Equal(t, state.Feature == hook.FeatureMember, state.Gives == "connections over IPv6", "%+v", state)
 	}
 }
 
 // TestWithoutDecorations follows a connection on a kernel that has only the core.
 func TestWithoutDecorations(t *testing.T) {
 	enterNetNS(t)
-	var all []member
-	for _, d := range decorations() {
-		all = append(all, member{d.owner, d.member})
+	var all []hook.Member
+	for _, d := range hook.Decorations() {
+		all = append(all, d.Member)
 	}
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	cfg := testConfig(onlyPort(portOf(l.Addr())))
-	cfg.kernelTypes = kernelWithout(t, all...)
-	k := startAny(t, cfg)
+	kernel := kernelWithout(t, all...)
+	k := startOn(t, kernel, cfg)
 	client, server := connect(t, l, "127.0.0.1")
 	send(t, client, server, exchangeReceived)
 	finish(t, client, server)
@@ -296,12 +304,12 @@ func TestWithoutDecorations(t *testing.T) {
 	assert.Zero(t, closed.Owner)
 	told := make(map[string]bool)
 	for _, state := range k.probe.Hooks() {
-		if state.Feature == memberFeature {
+		if state.Feature == hook.FeatureMember {
 			assert.ErrorContains(t, state.Err, "has no member")
 			told[state.Name] = true
 		}
 	}
 	for _, m := range all {
-		assert.Equal(t, hasStruct(cfg.kernelTypes, m.owner), told[m.String()], "whether %s is told to be missing", m)
+		assert.Equal(t, hasStruct(kernel, m.Struct), told[m.String()], "whether %s is told to be missing", m)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
@@ -39,22 +39,18 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 		d.Error = err.Error()
 		return d, err
 	}
-	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
-		d.Features = append(d.Features, p.objects.diagnose(f))
+	for _, f := range features(&p.cfg, p.objects.host) {
+		d.Features = append(d.Features, p.objects.hooks.Diagnose(f))
 	}
 	p.scans.prepare(p)
 	for _, scan := range p.scans.all() {
-		scan.attach(p.objects)
-		d.Features = append(d.Features, FeatureDiagnosis{
-			Name: scan.feature, Gives: scan.gives, Wanted: true,
-			Ways: []WayDiagnosis{newWayDiagnosis(scan.err, scan.point)},
-		})
+		d.Features = append(d.Features, scan.Diagnose(&p.objects.scans))
 	}
 	d.Features = append(d.Features, p.scans.live.diagnose(p.objects), p.scans.queues.diagnose(p.objects))
 	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
-		Name: namespacesFeature, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
-		Ways: []WayDiagnosis{newWayDiagnosis(capability.Explain(mayEnterNetNS(cfg.ExcludeHooks), capability.SysAdmin), netns.Hook)},
+		Name: hook.FeatureNetworkNamespaces, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
+		Ways: []WayDiagnosis{hook.NewWayDiagnosis(capability.Explain(mayEnterNetNS(cfg.ExcludeHooks), capability.SysAdmin), netns.Hook)},
 	})
 	if d.nothing() {
 		d.Error = "no hook of the kernel could be attached"
@@ -84,55 +80,6 @@ func (d *Diagnosis) readCapabilities() error {
 	return nil
 }
 
-// diagnose tries all ways to a feature, not only those up to the first that works.
-func (o *objects) diagnose(f feature) FeatureDiagnosis {
-	d := FeatureDiagnosis{Name: f.name, Gives: f.gives, Wanted: f.wanted}
-	if err := cmp.Or(f.impossible, o.kernel.noBTF); err != nil {
-		d.Impossible = err.Error()
-		return d
-	}
-	for _, w := range f.ways {
-		hooks, err := o.attachAll(w)
-		for i := range hooks {
-			err = errors.Join(err, hooks[i].close())
-		}
-		var points []string
-		for i := range w {
-			points = append(points, w[i].point())
-		}
-		d.Ways = append(d.Ways, newWayDiagnosis(err, slices.Compact(points)...))
-	}
-	return d
-}
-
-func newWayDiagnosis(err error, hooks ...string) WayDiagnosis {
-	w := WayDiagnosis{Hooks: hooks}
-	if err != nil {
-		// The verifier's own words, if any, are in the lines after the first.
-		w.Error, _, _ = strings.Cut(err.Error(), "\n")
-		w.Cause = causeOf(err)
-	}
-	return w
-}
-
-func causeOf(err error) Cause {
-	var explained *capability.Refusal
-	var missing *missingMember
-	var verifier *ebpf.VerifierError
-	switch {
-	case errors.Is(err, errExcluded):
-		return CauseExcluded
-	case errors.As(err, &missing):
-		return CauseMissing
-	case !errors.As(err, &explained) && errors.As(err, &verifier) && len(verifier.Log) > 0:
-		return CauseVerifier
-	case errors.Is(err, os.ErrPermission):
-		return CausePermission
-	default:
-		return CauseMissing
-	}
-}
-
 // diagnosePackets tries both modes of the packet vantage point, and tells of what
 // depends on it.
 func (p *Probe) diagnosePackets(d *Diagnosis) error {
@@ -145,7 +92,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		return fmt.Errorf("create a port table: %w", err)
 	}
 	defer ports.Close()
-	packets := FeatureDiagnosis{Name: packetFeature, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
+	packets := FeatureDiagnosis{Name: hook.FeaturePacket, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
 	known := p.objects.maps.Maps
 	for _, mode := range []TCMode{TCX, TCClsact} {
 		if p.cfg.TCMode == TCX || p.cfg.TCMode == TCClsact {
@@ -182,18 +129,18 @@ func (v *tcVantage) diagnose() WayDiagnosis {
 			err = errors.New("interfaces::include and ::exclude select no interface")
 		}
 	}
-	return newWayDiagnosis(err, hooks...)
+	return hook.NewWayDiagnosis(err, hooks...)
 }
 
 // diagnoseRefused: a reset without a socket is seen at its tracepoint, or leaving.
 func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
-	err := p.objects.excluded.refuse("raw_tp/tcp_send_reset")
-	if err == nil && !p.objects.kernel.resetWithoutSocket {
+	err := p.objects.host.Excluded.Refuse("raw_tp/tcp_send_reset")
+	if err == nil && !p.objects.host.ResetWithoutSocket {
 		err = errors.New("tcp_send_reset tells of no reset without a socket before Linux 6.10")
 	}
 	d := FeatureDiagnosis{
-		Name: refusedFeature, Gives: "attempts to connect to a port where nobody listens", Wanted: true,
-		Ways: []WayDiagnosis{newWayDiagnosis(err, "raw_tp/tcp_send_reset")},
+		Name: hook.FeatureRefused, Gives: "attempts to connect to a port where nobody listens", Wanted: true,
+		Ways: []WayDiagnosis{hook.NewWayDiagnosis(err, "raw_tp/tcp_send_reset")},
 	}
 	if used := packets.Used(); used != nil {
 		d.Ways = append(d.Ways, WayDiagnosis{Hooks: used.Hooks[len(used.Hooks)-1:]})

@@ -8,8 +8,8 @@ import "strings"
 
 const dropReasonPrefix = "SKB_DROP_REASON_"
 
-// ordinaryReasons marks, by number, the reasons that come with connections in good
-// order: QUEUE_PURGE fires when a socket with an empty transmit queue closes.
+// ordinaryReasons marks, by number, the reasons that occur without any problem:
+// QUEUE_PURGE fires when a socket with an empty transmit queue closes.
 func ordinaryReasons(names map[uint32]string) [256]uint8 {
 	var ordinary [256]uint8
 	for number, name := range names {
@@ -23,10 +23,10 @@ func ordinaryReasons(names map[uint32]string) [256]uint8 {
 	return ordinary
 }
 
-// dropReason is the kernel's name in lower case without its prefix, "_OTHER" for a
-// number that the kernel's BTF does not name (a subsystem's own reasons).
-func (k *kernelFacts) dropReason(number uint32) string {
-	name, ok := k.dropReasons[number]
+// dropReason is the kernel's name in lower case without its prefix. It is "_OTHER" for a
+// number that the kernel's BTF does not name, such as a subsystem's own reason.
+func dropReason(names map[uint32]string, number uint32) string {
+	name, ok := names[number]
 	if !ok {
 		return "_OTHER"
 	}

@@ -14,30 +14,6 @@ type MapFill struct {
 	Entries, Capacity int
 }
 
-// HookState tells about one hook: what it gives, and whether it does.
-type HookState struct {
-	// Feature is what the hook is for, in a word; several hooks can share one.
-	Feature string
-	// Name is the kernel's name of the hook, such as tp_btf/inet_sock_set_state.
-	Name string
-	// Gives is what is lost without it, for people.
-	Gives string
-	// Attached is false when the hook is off, see Err.
-	Attached bool
-	// Err says why not; nil when attached or not asked for.
-	Err error
-	// Runs, Nanoseconds and Missed are the kernel's own statistics; the first two
-	// are 0 unless kernel.bpf_stats_enabled is set.
-	Runs, Nanoseconds, Missed uint64
-}
-
-// add takes another program's statistics in.
-func (s *HookState) add(other *HookState) {
-	s.Runs += other.Runs
-	s.Nanoseconds += other.Nanoseconds
-	s.Missed += other.Missed
-}
-
 // NetworkNamespaces counts the namespaces that are there of Config.NetworkNamespaces.
 type NetworkNamespaces struct {
 	// Attached are those that packets are looked at in, Failed those where this was

@@ -21,6 +21,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -29,9 +30,9 @@ import (
 func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k *kernel)) {
 	t.Helper()
 	excluded := cfg.ExcludeHooks
-	for _, kind := range []hookKind{hookFentry, hookKprobeMulti, hookKprobe, hookSyscall} {
-		if !slices.ContainsFunc(featureTable(&cfg, &kernelFacts{}), func(f feature) bool {
-			return f.name == names[0] && slices.ContainsFunc(f.ways, func(w way) bool { return w[0].kind == kind })
+	for _, kind := range []hook.Kind{hook.Fentry, hook.KprobeMulti, hook.Kprobe, hook.Syscall} {
+		if !slices.ContainsFunc(features(&cfg, &hook.Host{}), func(f hook.Feature) bool {
+			return f.Name == names[0] && slices.ContainsFunc(f.Ways, func(w hook.Way) bool { return w[0].Kind == kind })
 		}) {
 			continue
 		}
@@ -57,12 +58,12 @@ func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k
 }
 
 // otherWays are the hooks of all ways to features but those of one kind.
-func otherWays(cfg *Config, kind hookKind, names ...string) []string {
+func otherWays(cfg *Config, kind hook.Kind, names ...string) []string {
 	var hooks []string
-	for _, f := range featureTable(cfg, &kernelFacts{}) {
-		for _, h := range slices.Concat(f.ways...) {
-			if slices.Contains(names, f.name) && h.kind != kind {
-				hooks = append(hooks, h.point())
+	for _, f := range features(cfg, &hook.Host{}) {
+		for _, h := range slices.Concat(f.Ways...) {
+			if slices.Contains(names, f.Name) && h.Kind != kind {
+				hooks = append(hooks, h.Point())
 			}
 		}
 	}
@@ -78,13 +79,13 @@ func startWith(t *testing.T, cfg Config, optional []string) *kernel {
 	return k
 }
 
-func (k *kernel) explains(feature string, kind hookKind) {
+func (k *kernel) explains(feature string, kind hook.Kind) {
 	k.t.Helper()
-	for _, hook := range k.probe.Hooks() {
-		if hook.Feature == feature {
-			assert.False(k.t, hook.Attached)
-			assert.ErrorContains(k.t, hook.Err, string(kind)+"/")
-			assert.NotContains(k.t, hook.Err.Error(), "\n")
+	for _, state := range k.probe.Hooks() {
+		if state.Feature == feature {
+			assert.False(k.t, state.Attached)
+			assert.ErrorContains(k.t, state.Err, string(kind)+"/")
+			assert.NotContains(k.t, state.Err.Error(), "\n")
 			return
 		}
 	}
@@ -93,7 +94,7 @@ func (k *kernel) explains(feature string, kind hookKind) {
 
 func TestSockAcceptWays(t *testing.T) {
 	const waited = 30 * time.Millisecond
-	eachWay(t, testConfig(), []string{acceptFeature}, func(t *testing.T, k *kernel) {
+	eachWay(t, testConfig(), []string{hook.FeatureAccept}, func(t *testing.T, k *kernel) {
 		l := listen(t, "tcp", "[::]:0")
 		for i, address := range []string{"127.0.0.1", "::1"} {
 			client, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(int(portOf(l.Addr())))))
@@ -121,17 +122,17 @@ func TestSockAcceptWays(t *testing.T) {
 // TestSockAcceptTracepointOff has nothing attached to system calls unless it is asked
 // for, and says which setting that is.
 func TestSockAcceptTracepointOff(t *testing.T) {
-	needing(t, acceptFeature+" by "+string(hookSyscall)+"/*")
+	needing(t, hook.FeatureAccept+" by "+string(hook.Syscall)+"/*")
 	enterNetNS(t)
 	k := startWith(t, testConfig(func(c *Config) {
 		c.AcceptTracepoint = false
-		c.ExcludeHooks = append(otherWays(c, hookSyscall, acceptFeature), c.ExcludeHooks...)
-	}), []string{acceptFeature})
-	require.False(t, k.probe.attached(acceptFeature))
-	k.explains(acceptFeature, hookSyscall)
-	for _, hook := range k.probe.Hooks() {
-		if hook.Feature == acceptFeature {
-			assert.ErrorContains(t, hook.Err, "attribution::accept_tracepoint is off")
+		c.ExcludeHooks = append(otherWays(c, hook.Syscall, hook.FeatureAccept), c.ExcludeHooks...)
+	}), []string{hook.FeatureAccept})
+	require.False(t, k.probe.attached(hook.FeatureAccept))
+	k.explains(hook.FeatureAccept, hook.Syscall)
+	for _, state := range k.probe.Hooks() {
+		if state.Feature == hook.FeatureAccept {
+			assert.ErrorContains(t, state.Err, "attribution::accept_tracepoint is off")
 		}
 	}
 }
@@ -168,7 +169,7 @@ func listenOverflows(t *testing.T) int {
 }
 
 func TestSockAcceptQueueOverflowWays(t *testing.T) {
-	features := []string{overflowAtSYN, overflowAtACK, overflowAtACK6}
+	features := []string{hook.FeatureOverflowSYN, hook.FeatureOverflowACK, hook.FeatureOverflowACK6}
 	for _, address := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
 		t.Run(address, func(t *testing.T) {
 			cfg := testConfig(func(c *Config) { c.Overflows = true })
@@ -299,7 +300,7 @@ func TestSockAcceptOfWhatTheScansMissed(t *testing.T) {
 	require.NoError(t, err)
 	const waited = 30 * time.Millisecond
 	time.Sleep(waited)
-	k := startProbe(t, testConfig(onlyPort(port)), acceptFeature, "existing_connection", "orphan")
+	k := startProbe(t, testConfig(onlyPort(port)), hook.FeatureAccept, "existing_connection", "orphan")
 	for _, adopted := range []bool{true, false} {
 		// As if it had not been found, or its beginning had been missed.
 		forgetConnections(t, k)

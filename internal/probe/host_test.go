@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -39,7 +40,7 @@ func needing(t testing.TB, features ...string) {
 
 // core is what every probe has to have: without it there are no connections.
 func core() []string {
-	return []string{connectionFeature, "missed_end"}
+	return []string{hook.FeatureConnection, hook.FeatureMissedEnd}
 }
 
 // needingMode is needing one way of attaching to interfaces.
@@ -48,7 +49,7 @@ func needingMode(t testing.TB, m TCMode) {
 	needing(t, packetBy(m))
 }
 
-func packetBy(m TCMode) string { return packetFeature + " by " + string(m) + "/*" }
+func packetBy(m TCMode) string { return hook.FeaturePacket + " by " + string(m) + "/*" }
 
 // needsOf are the features that a configuration asks for by itself.
 func needsOf(cfg *Config) []string {
@@ -64,15 +65,15 @@ func packetNeedsOf(cfg *Config) []string {
 	switch cfg.TCMode {
 	case TCOff:
 	case TCAuto:
-		needs = append(needs, packetFeature)
+		needs = append(needs, hook.FeaturePacket)
 	default:
 		needs = append(needs, packetBy(cfg.TCMode))
 	}
 	if len(cfg.NetworkNamespaces) > 0 {
-		needs = append(needs, namespacesFeature)
+		needs = append(needs, hook.FeatureNetworkNamespaces)
 	}
 	return needs
 }
 
 // refusedByReset is a refusal that the tracepoint of resets tells of, without packets.
-const refusedByReset = refusedFeature + " by raw_tp/tcp_send_reset"
+const refusedByReset = hook.FeatureRefused + " by raw_tp/tcp_send_reset"

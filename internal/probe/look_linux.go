@@ -10,6 +10,8 @@ import (
 	"errors"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 // look is a feature that user space asks for: what the sockets of a map's entries say
@@ -20,7 +22,7 @@ type look[R any] struct {
 	// used is nil when all ways were refused.
 	used lookWay[R]
 	// refused says of each way that was tried and does not work why.
-	refused refusals
+	refused hook.Refusals
 }
 
 // lookWay is one way to look at the entries of a map.
@@ -59,8 +61,8 @@ func (l *look[R]) load(o *objects) {
 
 // try loads a way, or nothing of it.
 func (l *look[R]) try(o *objects, w lookWay[R]) error {
-	for _, hook := range w.hooks() {
-		if err := o.excluded.refuse(hook); err != nil {
+	for _, name := range w.hooks() {
+		if err := o.host.Excluded.Refuse(name); err != nil {
 			return err
 		}
 	}
@@ -90,10 +92,10 @@ func (l *look[R]) states() []HookState {
 		return []HookState{{Feature: l.feature, Name: best, Gives: l.gives, Err: l.refused}}
 	}
 	var states []HookState
-	for i, hook := range l.used.hooks() {
-		state := HookState{Feature: l.feature, Name: hook, Gives: l.gives, Attached: true}
+	for i, name := range l.used.hooks() {
+		state := HookState{Feature: l.feature, Name: name, Gives: l.gives, Attached: true}
 		if i == 0 {
-			state.addStatistics(l.used.program())
+			state.AddStatistics(l.used.program())
 		}
 		states = append(states, state)
 	}
@@ -110,7 +112,7 @@ func (l *look[R]) diagnose(o *objects) FeatureDiagnosis {
 	d := FeatureDiagnosis{Name: l.feature, Gives: l.gives, Wanted: true}
 	for _, w := range l.ways {
 		err := l.try(o, w)
-		d.Ways = append(d.Ways, newWayDiagnosis(errors.Join(err, w.close()), w.hooks()...))
+		d.Ways = append(d.Ways, hook.NewWayDiagnosis(errors.Join(err, w.close()), w.hooks()...))
 	}
 	return d
 }
@@ -125,17 +127,18 @@ func (l *look[R]) close() error {
 }
 
 // iteratorWay is an iterator over the map's entries, which the kernel runs.
-type iteratorWay[R any] struct{ scan }
+type iteratorWay[R any] struct{ hook.Iterator }
 
-func (w *iteratorWay[R]) hooks() []string { return []string{w.point} }
+func (w *iteratorWay[R]) hooks() []string { return []string{w.Point} }
 
 func (w *iteratorWay[R]) load(o *objects) error {
-	w.attach(o)
-	return w.err
+	return w.Attach(&o.scans)
 }
 
-func (w *iteratorWay[R]) each(hand func(*R)) error { return each(&w.scan, hand) }
+func (w *iteratorWay[R]) each(hand func(*R)) error { return hook.Each(&w.Iterator, hand) }
 
 func (w *iteratorWay[R]) lacks() shortcoming { return shortcoming{} }
 
-func (w *iteratorWay[R]) program() *ebpf.Program { return w.prog }
+func (w *iteratorWay[R]) program() *ebpf.Program { return w.Loaded() }
+
+func (w *iteratorWay[R]) close() error { return w.Close() }

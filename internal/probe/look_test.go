@@ -19,6 +19,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
@@ -33,20 +34,20 @@ func eachLook(t *testing.T, cfg Config, test func(t *testing.T, k *kernel, reads
 	t.Helper()
 	excluded := cfg.ExcludeHooks
 	worked := 0
-	for i, hook := range lookHooks() {
-		t.Run(path.Base(hook), func(t *testing.T) {
+	for i, name := range lookHooks() {
+		t.Run(path.Base(name), func(t *testing.T) {
 			cfg.ExcludeHooks = append(lookHooks()[:i], excluded...)
 			enterNetNS(t)
 			k := startAny(t, cfg)
 			for _, feature := range []string{FeatureLive, FeatureQueue} {
-				if state := k.stateOf(feature); state.Name != hook {
-					assert.ErrorContains(t, k.refusedLooks(feature), hook)
-					t.Logf("this kernel refuses %s: %v", hook, k.refusedLooks(feature))
+				if got := k.stateOf(feature).Name; got != name {
+					assert.ErrorContains(t, k.refusedLooks(feature), name)
+					t.Logf("this kernel refuses %s: %v", name, k.refusedLooks(feature))
 					return
 				}
 			}
 			worked++
-			test(t, k, hook != batchHook)
+			test(t, k, name != batchHook)
 		})
 	}
 	assert.GreaterOrEqual(t, worked, 2, "iter/tcp and map/lookup_batch work everywhere")
@@ -153,8 +154,8 @@ func TestLooksAreNotPossible(t *testing.T) {
 	assert.Contains(t, s.Maps, MapFill{"connections", 1, 4096})
 	for _, feature := range []string{FeatureLive, FeatureQueue} {
 		assert.False(t, k.stateOf(feature).Attached)
-		for _, hook := range lookHooks() {
-			assert.ErrorContains(t, k.stateOf(feature).Err, hook)
+		for _, name := range lookHooks() {
+			assert.ErrorContains(t, k.stateOf(feature).Err, name)
 		}
 	}
 	k.balance()
@@ -171,7 +172,7 @@ func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	lost := map[string]string{}
 	for _, state := range k.probe.Hooks() {
 		if (state.Feature == FeatureLive || state.Feature == FeatureQueue) && !state.Attached {
-			assert.ErrorIs(t, state.Err, errExcluded)
+			assert.ErrorIs(t, state.Err, hook.ErrExcluded)
 			assert.Equal(t, elementHook, state.Name)
 			lost[state.Feature] = state.Gives
 		}
@@ -183,7 +184,7 @@ func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	for _, state := range k.probe.Hooks() {
 		if state.Feature == FeatureLive && !state.Attached {
 			assert.Equal(t, liveBytes+" in other network namespaces", state.Gives)
-			assert.ErrorIs(t, state.Err, errExcluded)
+			assert.ErrorIs(t, state.Err, hook.ErrExcluded)
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -76,7 +77,7 @@ func (w *batchWay[R, V, L]) load(o *objects) error {
 func (w *batchWay[R, V, L]) next(cursor *ebpf.MapBatchCursor) (int, error) {
 	n, err := w.entries.BatchLookup(cursor, w.keys, w.values, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return 0, &hookError{"read the entries of a map by", batchHook, capability.Explain(err)}
+		return 0, &hook.Error{Attempted: "read the entries of a map by", Point: batchHook, Err: capability.Explain(err)}
 	}
 	return n, err
 }
@@ -159,7 +160,7 @@ func (s *scans) newLooks(p *Probe) {
 	s.live = look[shared.LiveRecord]{
 		feature: FeatureLive, gives: "tcp.server.connection.active; " + liveBytes,
 		ways: []lookWay[shared.LiveRecord]{
-			&iteratorWay[shared.LiveRecord]{scan{program: "snapshot", point: elementHook, over: connections}},
+			&iteratorWay[shared.LiveRecord]{hook.Iterator{Program: "snapshot", Point: elementHook, Over: connections}},
 			connectionsBy(&runReader[shared.ConnectionLook]{name: "look_at_connections", batch: "connection_batch"}),
 			connectionsBy(newVisitor[shared.ConnectionLook](p, "visit_connections", liveBytes)),
 			connectionsBy(nil),
@@ -168,7 +169,7 @@ func (s *scans) newLooks(p *Probe) {
 	s.queues = look[shared.ListenerLook]{
 		feature: FeatureQueue, gives: liveQueues + "; the port of listeners that bind none",
 		ways: []lookWay[shared.ListenerLook]{
-			&iteratorWay[shared.ListenerLook]{scan{program: "snapshot_listeners", point: elementHook, over: listeners}},
+			&iteratorWay[shared.ListenerLook]{hook.Iterator{Program: "snapshot_listeners", Point: elementHook, Over: listeners}},
 			listenersBy(&runReader[shared.ListenerLook]{name: "look_at_listeners", batch: "listener_batch"}),
 			listenersBy(newVisitor[shared.ListenerLook](p, "visit_listeners", liveQueues)),
 			listenersBy(nil),

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 // runHook is a program of BPF_PROG_TYPE_SYSCALL, which user space runs by BPF_PROG_RUN
@@ -38,29 +39,29 @@ func (r *runReader[L]) hook() string { return runHook }
 // load also runs the program once, without a socket.
 func (r *runReader[L]) load(o *objects) error {
 	object, err := o.looks()
-	if err = cmp.Or(err, o.kernel.noBTF); err != nil {
+	if err = cmp.Or(err, o.host.NoBTF); err != nil {
 		return err
 	}
-	if r.exchange, err = ebpf.NewMap(object.spec.Maps[r.batch]); err != nil {
+	if r.exchange, err = ebpf.NewMap(object.Spec.Maps[r.batch]); err != nil {
 		return fmt.Errorf("create %s: %w", r.batch, capability.Explain(err, capability.NeedsOfMaps()...))
 	}
 	if r.memory, err = r.exchange.Memory(); err != nil {
 		return fmt.Errorf("map %s into memory: %w", r.batch, err)
 	}
-	object.maps[r.batch] = r.exchange
-	defer delete(object.maps, r.batch)
-	if r.prog, err = object.load(r.name); err != nil {
+	object.Maps[r.batch] = r.exchange
+	defer delete(object.Maps, r.batch)
+	if r.prog, err = object.Load(r.name); err != nil {
 		if errors.Is(err, unix.EINVAL) {
 			err = errors.New("this kernel has no programs of that type (Linux 5.14)")
 		}
-		return &hookError{"load", runHook, object.explainMissing(r.name, capability.Explain(err))}
+		return &hook.Error{Attempted: "load", Point: runHook, Err: object.ExplainMissing(r.name, capability.Explain(err))}
 	}
 	return r.run()
 }
 
 func (r *runReader[L]) run() error {
 	if _, err := r.prog.Run(nil); err != nil {
-		return &hookError{"run", runHook, capability.Explain(err)}
+		return &hook.Error{Attempted: "run", Point: runHook, Err: capability.Explain(err)}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
@@ -23,7 +24,7 @@ import (
 // visitor looks at the sockets of whole network namespaces, those that have entries, and
 // keeps what it saw until the entries are known. It may enter only with CAP_SYS_ADMIN.
 type visitor[L any] struct {
-	scan
+	hook.Iterator
 	own uint32
 	// listening are the namespaces that have listeners.
 	listening func() map[uint32]bool
@@ -39,7 +40,7 @@ type visitor[L any] struct {
 
 func newVisitor[L any](p *Probe, program, gives string) *visitor[L] {
 	return &visitor[L]{
-		scan:      scan{program: program, point: "iter/tcp"},
+		Iterator:  hook.Iterator{Program: program, Point: "iter/tcp"},
 		own:       p.decoder.ownNetNS,
 		listening: func() map[uint32]bool { return p.decoder.listeners.namespaces() },
 		finder:    newNetNSFinder(p.cfg.NetworkNamespaces),
@@ -47,16 +48,15 @@ func newVisitor[L any](p *Probe, program, gives string) *visitor[L] {
 	}
 }
 
-func (v *visitor[L]) hook() string { return v.point }
+func (v *visitor[L]) hook() string { return v.Point }
 
 func (v *visitor[L]) load(o *objects) error {
 	object, err := o.looks()
-	if err = cmp.Or(err, o.kernel.noBTF); err != nil {
+	if err = cmp.Or(err, o.host.NoBTF); err != nil {
 		return err
 	}
-	v.noEntry = capability.Explain(mayEnterNetNS(o.excluded), capability.SysAdmin)
-	v.attachFrom(object)
-	return v.err
+	v.noEntry = capability.Explain(mayEnterNetNS(o.host.Excluded), capability.SysAdmin)
+	return v.Attach(object)
 }
 
 // begin visits the namespaces that have listeners, or had entries in the pass before.
@@ -90,7 +90,7 @@ func (v *visitor[L]) begin() error {
 
 // visit looks at the sockets of the thread's namespace.
 func (v *visitor[L]) visit(netns uint32) error {
-	err := each(&v.scan, func(l *L) { v.seen[any(l).(socketLook).Entry()] = *l })
+	err := hook.Each(&v.Iterator, func(l *L) { v.seen[any(l).(socketLook).Entry()] = *l })
 	if err != nil {
 		return fmt.Errorf("network namespace %d: %w", netns, err)
 	}
@@ -120,7 +120,9 @@ func (v *visitor[L]) lacks() shortcoming {
 	return shortcoming{gives: v.gives + " in other network namespaces", hook: netns.Hook, err: v.noEntry}
 }
 
-func (v *visitor[L]) program() *ebpf.Program { return v.prog }
+func (v *visitor[L]) program() *ebpf.Program { return v.Loaded() }
+
+func (v *visitor[L]) close() error { return v.Close() }
 
 // netNSFinder finds ways into network namespaces: a file, or a process or thread that is in
 // one.

@@ -20,6 +20,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -54,7 +55,7 @@ func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 			other := listenShared(t, "127.0.0.1:0")
 			l := listen(t, "tcp4", "127.0.0.1:0")
 			k := startProbe(t, testConfig(onlyPorts(portOf(l.Addr()), portOf(other.Addr()))))
-			k.without(acceptFeature)
+			k.without(hook.FeatureAccept)
 			client, err := dialShared(other.Addr(), l.Addr())
 			require.NoError(t, err)
 			server, err := l.AcceptTCP()
@@ -88,7 +89,7 @@ func TestSockBeginningMissedBesideAFlood(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	k := startProbe(t, testConfig(func(c *Config) { c.MaxConnections = size }))
-	k.without(acceptFeature)
+	k.without(hook.FeatureAccept)
 	flooding := elsewhere(t, func() { open(t, size) })
 	var share shared.NamespaceShare
 	require.NoError(t, k.probe.shares.namespaces.Lookup(flooding, &share))
@@ -144,7 +145,7 @@ func TestSockEndThatTheStateHookMissed(t *testing.T) {
 			client, server := connect(t, l, "127.0.0.1")
 			send(t, client, server, 10)
 			test.before(t, client, server)
-			k.without(connectionFeature)
+			k.without(hook.FeatureConnection)
 			test.after(t, client, server)
 			_ = server.Close()
 			k.until("close", func() bool { return len(k.closed) == 1 })
@@ -164,7 +165,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	steerLoopback(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	port := portOf(l.Addr())
-	k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.RingBytes = 64 << 20; c.OpenRecords = false }), acceptFeature)
+	k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.RingBytes = 64 << 20; c.OpenRecords = false }), hook.FeatureAccept)
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	require.NoError(t, err)
 	defer namespace.Close()
@@ -201,9 +202,9 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	k.balance()
 	s, _ := k.snapshot(port)
 	assert.EqualValues(t, dialers*each, s.Ledger.Opened)
-	for _, hook := range s.Hooks {
-		if hook.Missed > 0 {
-			t.Logf("%s: %d runs missed", hook.Name, hook.Missed)
+	for _, each := range s.Hooks {
+		if each.Missed > 0 {
+			t.Logf("%s: %d runs missed", each.Name, each.Missed)
 		}
 	}
 	t.Logf("%d of %d ends seen", len(k.closed), dialers*each)

@@ -14,10 +14,10 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -26,49 +26,15 @@ import (
 type objects struct {
 	// maps are the shared ones, with the constants and variables of the hooks.
 	maps  *ebpf.Collection
-	hooks object
-	scans object
+	host  *hook.Host
+	hooks hook.Object
+	scans hook.Object
 	// lookObject is read when the first of its programs is wanted.
-	lookObject object
-	kernel     kernelFacts
-	// excluded hooks are refused.
-	excluded hookPatterns
-}
-
-// object is one compiled file of bpf/, and the maps its programs get instead of
-// their own.
-type object struct {
-	spec *ebpf.CollectionSpec
-	maps map[string]*ebpf.Map
-	// types keeps the kernel's BTF decoded from one load to the next; nil when
-	// nothing more is to be loaded, for it takes tens of MiB.
-	types *btf.Cache
-	// kernelTypes stand in for the kernel's BTF in tests; nil otherwise.
-	kernelTypes *btf.Spec
-}
-
-// kernelFacts is what the running kernel's BTF says about hooks.
-type kernelFacts struct {
-	// dropReasons are names by number; nil before 5.17.
-	dropReasons map[uint32]string
-	// resetWithoutSocket: tcp_send_reset also fires without a socket, since 6.10.
-	resetWithoutSocket bool
-	// noBTF is why the kernel's types are not known, without which only packets are seen.
-	noBTF error
-	// missing are the members that decorate records on other kernels.
-	missing []decoration
-}
-
-// noDropReasons: without them a drop can't be told from a buffer's ordinary end.
-func (k *kernelFacts) noDropReasons() error {
-	if k.dropReasons == nil {
-		return errors.New("kfree_skb tells no reason before Linux 5.17")
-	}
-	return nil
+	lookObject hook.Object
 }
 
 // newObjects creates the maps. Nothing runs yet.
-func newObjects(cfg *Config) (*objects, error) {
+func newObjects(cfg *Config, host *hook.Host) (*objects, error) {
 	if err := capability.CheckDescriptors(); err != nil {
 		return nil, err
 	}
@@ -87,19 +53,17 @@ func newObjects(cfg *Config) (*objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the scans' object: %w", err)
 	}
-	types := btf.NewCache()
-	facts := readKernelFacts(types, cfg.kernelTypes)
 	configureMaps(spec, cfg)
-	if err := errors.Join(configureHooks(hooks, cfg, &facts), configureScans(scans, cfg)); err != nil {
+	if err := errors.Join(configureHooks(hooks, cfg, host), configureScans(scans, cfg)); err != nil {
 		return nil, err
 	}
-	o := &objects{kernel: facts, excluded: cfg.ExcludeHooks}
+	o := &objects{host: host}
 	if o.maps, err = ebpf.NewCollection(withSections(spec, hooks)); err != nil {
 		return nil, fmt.Errorf("create the maps: %w", capability.Explain(err, capability.NeedsOfMaps()...))
 	}
 	resizeMaps(hooks, o.maps.Maps)
-	o.hooks = object{spec: hooks, maps: o.maps.Maps, types: types, kernelTypes: cfg.kernelTypes}
-	o.scans = object{spec: scans, maps: sharedMaps(scans, o.maps.Maps), types: types, kernelTypes: cfg.kernelTypes}
+	o.hooks = hook.Object{Host: host, Spec: hooks, Maps: o.maps.Maps}
+	o.scans = hook.Object{Host: host, Spec: scans, Maps: sharedMaps(scans, o.maps.Maps)}
 	if err := o.fillClientFilter(cfg); err != nil {
 		o.maps.Close()
 		return nil, err
@@ -161,7 +125,7 @@ func configureMaps(spec *ebpf.CollectionSpec, cfg *Config) {
 }
 
 // configureHooks sets constants before any program is loaded.
-func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) error {
+func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, host *hook.Host) error {
 	now, err := monotonic()
 	if err != nil {
 		return err
@@ -176,8 +140,8 @@ func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, facts *kernelFacts) 
 		"ring_wakeup_bytes":         uint64(cfg.RingBytes / 4),
 		"emit_failed":               cfg.FailedRecords,
 		"failed_per_second":         cfg.FailedPerSecond,
-		"ordinary_reasons":          ordinaryReasons(facts.dropReasons),
-		"tracepoint_tells_refused":  facts.resetWithoutSocket && cfg.TCMode != TCOff,
+		"ordinary_reasons":          ordinaryReasons(host.DropReasons),
+		"tracepoint_tells_refused":  host.ResetWithoutSocket && cfg.TCMode != TCOff,
 		"handshake_timeout_ms":      uint32(cfg.HandshakeTimeout.Milliseconds()),
 		"half_open_marks_mask":      halfOpenSets(cfg) - 1,
 	})
@@ -260,94 +224,19 @@ func (o *objects) fillClientFilter(cfg *Config) error {
 	return enter(cfg.ExcludeClients, 0)
 }
 
-// load loads one program on its own, so that one that a kernel refuses takes no
-// other with it.
-func (o *object) load(name string, configure ...func(*ebpf.ProgramSpec)) (*ebpf.Program, error) {
-	spec := o.spec.Copy()
-	for other := range spec.Programs {
-		if other != name {
-			delete(spec.Programs, other)
-		}
-	}
-	for _, change := range configure {
-		change(spec.Programs[name])
-	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		MapReplacements: o.maps,
-		Cache:           o.types,
-		Programs:        ebpf.ProgramOptions{KernelTypes: o.kernelTypes},
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer collection.Close()
-	return collection.DetachProgram(name), nil
-}
-
 // looks is the object of the lower ways to live figures.
-func (o *objects) looks() (*object, error) {
-	if o.lookObject.spec == nil {
+func (o *objects) looks() (*hook.Object, error) {
+	if o.lookObject.Spec == nil {
 		spec, err := loadLook()
 		if err != nil {
 			return nil, fmt.Errorf("read the looks' object: %w", err)
 		}
-		o.lookObject = object{
-			spec: spec, maps: sharedMaps(spec, o.maps.Maps), types: o.scans.types, kernelTypes: o.scans.kernelTypes,
-		}
+		o.lookObject = hook.Object{Host: o.host, Spec: spec, Maps: sharedMaps(spec, o.maps.Maps)}
 	}
 	return &o.lookObject, nil
 }
 
 func (o *objects) close() { o.maps.Close() }
-
-// readKernelFacts asks the running kernel's BTF, or what stands in for it.
-func readKernelFacts(types *btf.Cache, spec *btf.Spec) kernelFacts {
-	var facts kernelFacts
-	if spec == nil {
-		var err error
-		if spec, err = types.Kernel(); err != nil {
-			facts.noBTF = fmt.Errorf("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), or /sys/kernel/btf/vmlinux is hidden: %w", err)
-			return facts
-		}
-	}
-	// One parameter more than the tracepoint's own: the program's context.
-	if tracepointParameters(spec, "kfree_skb") >= 4 {
-		facts.dropReasons = enumNames(spec, "skb_drop_reason")
-	}
-	facts.resetWithoutSocket = tracepointParameters(spec, "tcp_send_reset") >= 4
-	facts.missing = missingDecorations(spec)
-	return facts
-}
-
-// tracepointParameters counts the parameters of a tracepoint's BTF prototype; 0
-// when there is none.
-func tracepointParameters(spec *btf.Spec, tracepoint string) int {
-	var typedef *btf.Typedef
-	if err := spec.TypeByName("btf_trace_"+tracepoint, &typedef); err != nil {
-		return 0
-	}
-	pointer, ok := btf.UnderlyingType(typedef).(*btf.Pointer)
-	if !ok {
-		return 0
-	}
-	proto, ok := pointer.Target.(*btf.FuncProto)
-	if !ok {
-		return 0
-	}
-	return len(proto.Params)
-}
-
-func enumNames(spec *btf.Spec, name string) map[uint32]string {
-	var enum *btf.Enum
-	if err := spec.TypeByName(name, &enum); err != nil {
-		return nil
-	}
-	names := make(map[uint32]string, len(enum.Values))
-	for _, value := range enum.Values {
-		names[uint32(value.Value)] = value.Name
-	}
-	return names
-}
 
 // ringSize rounds up to a power of two of whole pages, which the kernel insists on.
 func ringSize(bytes uint32) uint32 {

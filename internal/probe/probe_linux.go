@@ -16,6 +16,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
@@ -27,7 +28,7 @@ type Probe struct {
 	cfg         Config
 	logger      *zap.Logger
 	objects     *objects
-	attachments []*attachment
+	attachments []*hook.Attachment
 	tc          *tcNamespaces
 	scans       scans
 	shares      *shares
@@ -48,13 +49,17 @@ type Probe struct {
 
 // New creates the maps; nothing of the kernel's is touched before Start.
 func New(cfg Config, logger *zap.Logger) (*Probe, error) {
+	return newOn(hook.NewHost(cfg.ExcludeHooks, nil), cfg, logger)
+}
+
+func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections), sought: make(map[uint64]bool)}
 	var err error
 	if p.cfg.ownNetNS, err = netns.Current(); err != nil {
 		return nil, err
 	}
-	if p.objects, err = newObjects(&p.cfg); err != nil {
+	if p.objects, err = newObjects(&p.cfg, host); err != nil {
 		return nil, err
 	}
 	p.shares = newShares(&p.cfg, p.objects.maps.Maps)
@@ -79,12 +84,12 @@ func (p *Probe) Start(h fact.Sink) error {
 		selected := selectedPorts(&p.cfg)
 		p.decoder.selectedPorts = &selected
 	}
-	p.decoder.absent = p.objects.kernel.absent()
+	p.decoder.absent = p.objects.host.Absent()
 	p.decoder.listeners = newListeners(p.objects.maps.Maps, p.decoder.selectedPorts)
 	p.decoder.backlogless = newBacklogless(p.objects.maps.Maps)
 
 	p.attachHooks()
-	p.decoder.overflowsCounted = p.attached(overflowAtSYN) && p.attached(overflowAtACK) && p.attached(overflowAtACK6)
+	p.decoder.overflowsCounted = p.attached(hook.FeatureOverflowSYN) && p.attached(hook.FeatureOverflowACK) && p.attached(hook.FeatureOverflowACK6)
 	if p.cfg.Overflows && !p.decoder.overflowsCounted {
 		p.decoder.overflowing = newNamespaceOverflows(netns, p.decoder.maxListeners, p.decoder.selectedPorts != nil)
 	}
@@ -95,7 +100,7 @@ func (p *Probe) Start(h fact.Sink) error {
 		return err
 	}
 	p.scans.load(p)
-	p.objects.hooks.types, p.objects.scans.types, p.objects.lookObject.types = nil, nil, nil
+	p.objects.host.Forget()
 	if err := p.scanExisting(); err != nil {
 		logger := p.logger.With(zap.Error(err))
 		logger.Warn("not all listeners and connections that were there before were found")
@@ -104,18 +109,18 @@ func (p *Probe) Start(h fact.Sink) error {
 }
 
 func (p *Probe) attachHooks() {
-	for _, f := range featureTable(&p.cfg, &p.objects.kernel) {
-		if !f.wanted {
+	for _, f := range features(&p.cfg, p.objects.host) {
+		if !f.Wanted {
 			continue
 		}
-		p.attachments = append(p.attachments, p.objects.attach(f))
+		p.attachments = append(p.attachments, p.objects.hooks.Attach(f))
 	}
 }
 
 // attached tells whether a feature has found a way.
 func (p *Probe) attached(feature string) bool {
-	return slices.ContainsFunc(p.attachments, func(a *attachment) bool {
-		return a.name == feature && a.attached()
+	return slices.ContainsFunc(p.attachments, func(a *hook.Attachment) bool {
+		return a.Name == feature && a.Attached()
 	})
 }
 
@@ -170,10 +175,10 @@ func (p *Probe) OwnNetNS() uint32 { return p.cfg.ownNetNS }
 func (p *Probe) Hooks() []HookState {
 	states := make([]HookState, 0, len(p.attachments)+8)
 	for _, a := range p.attachments {
-		states = append(states, a.states()...)
+		states = append(states, a.States()...)
 	}
 	states = append(states, p.scans.states()...)
-	states = append(states, p.objects.kernel.missingStates(&p.cfg)...)
+	states = append(states, p.objects.host.MissingMembers(p.cfg.Process)...)
 	if p.tc != nil {
 		states = append(states, p.tc.hooks()...)
 	}
@@ -189,7 +194,7 @@ func (p *Probe) Detach() error {
 	}
 	// In the reverse order: no connection opens that could not close.
 	for i := len(p.attachments) - 1; i >= 0; i-- {
-		err = errors.Join(err, p.attachments[i].detach())
+		err = errors.Join(err, p.attachments[i].Detach())
 	}
 	return err
 }
@@ -202,7 +207,7 @@ func (p *Probe) Close() error {
 		p.tc = nil
 	}
 	for _, a := range p.attachments {
-		err = errors.Join(err, a.close())
+		err = errors.Join(err, a.Close())
 	}
 	p.attachments = nil
 	err = errors.Join(err, p.scans.close())

@@ -9,6 +9,7 @@ import (
 	"maps"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -88,7 +89,7 @@ func (p *Probe) findPortsAmongFiles() error {
 	if len(sought) == 0 {
 		return nil
 	}
-	err := each(&p.scans.listeners, func(r *shared.ScanRecord) {
+	err := hook.Each(&p.scans.listeners, func(r *shared.ScanRecord) {
 		if sought[r.Listener.Sk] && r.Listener.Port != 0 {
 			p.decoder.bound(&shared.ListenerLook{Sk: r.Listener.Sk, Listener: shared.Listener{Port: r.Listener.Port}})
 		}

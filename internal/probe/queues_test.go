@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
@@ -46,7 +47,7 @@ func (k *kernel) queuesOf(port uint16) (connection.Queues, bool) {
 // perNamespace counts overflows without the hooks, on whatever kernel.
 func perNamespace(c *Config) {
 	c.Overflows = true
-	c.ExcludeHooks = append(slices.Clone(c.ExcludeHooks), otherWays(c, "", overflowAtSYN, overflowAtACK, overflowAtACK6)...)
+	c.ExcludeHooks = append(slices.Clone(c.ExcludeHooks), otherWays(c, "", hook.FeatureOverflowSYN, hook.FeatureOverflowACK, hook.FeatureOverflowACK6)...)
 }
 
 // overflowed is the count of one listener that is the only one in its namespace, and

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
@@ -19,6 +20,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
@@ -148,23 +150,29 @@ func startLogged(t *testing.T, cfg Config, logger *zap.Logger, needs ...string) 
 // hasWhatTheHostGives holds the hooks to the diagnosis, but for some features.
 func (k *kernel) hasWhatTheHostGives(but ...string) {
 	k.t.Helper()
-	for _, hook := range k.probe.Hooks() {
-		if slices.Contains(but, hook.Feature) {
+	for _, state := range k.probe.Hooks() {
+		if slices.Contains(but, state.Feature) {
 			continue
 		}
-		lacks, err := thisHost(k.t).Lacks(hook.Feature)
+		lacks, err := thisHost(k.t).Lacks(state.Feature)
 		require.NoError(k.t, err)
 		if lacks == "" {
-			require.NoErrorf(k.t, hook.Err, "%s (%s)", hook.Name, hook.Gives)
+			require.NoErrorf(k.t, state.Err, "%s (%s)", state.Name, state.Gives)
 		}
-		require.Equalf(k.t, lacks == "", hook.Attached, "%s (%s)", hook.Name, hook.Gives)
+		require.Equalf(k.t, lacks == "", state.Attached, "%s (%s)", state.Name, state.Gives)
 	}
 }
 
 // startAny starts a probe, whatever of it works.
 func startAny(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	t.Helper()
-	p, err := New(cfg, append(logger, zaptest.NewLogger(t))[0])
+	return startOn(t, nil, cfg, logger...)
+}
+
+// startOn starts a probe as though the kernel had these types; nil stands for its own.
+func startOn(t *testing.T, types *btf.Spec, cfg Config, logger ...*zap.Logger) *kernel {
+	t.Helper()
+	p, err := newOn(hook.NewHost(cfg.ExcludeHooks, types), cfg, append(logger, zaptest.NewLogger(t))[0])
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close()) })
 	netns, err := netns.Current()

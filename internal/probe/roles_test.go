@@ -27,6 +27,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
@@ -177,10 +178,10 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 	if err := p.Start(seen); err != nil {
 		report.Start = err.Error()
 	}
-	for _, hook := range p.Hooks() {
-		h := hookReport{Name: hook.Name, Gives: hook.Gives, Attached: hook.Attached}
-		if hook.Err != nil {
-			h.Err = hook.Err.Error()
+	for _, state := range p.Hooks() {
+		h := hookReport{Name: state.Name, Gives: state.Gives, Attached: state.Attached}
+		if state.Err != nil {
+			h.Err = state.Err.Error()
 		}
 		report.Hooks = append(report.Hooks, h)
 	}
@@ -210,21 +211,20 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 // playTracepoint attaches to a syscall tracepoint and reports the error.
 func playTracepoint(_ *json.Decoder, reports *json.Encoder) error {
 	cfg := testConfig()
-	o, err := newObjects(&cfg)
+	o, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	prog, err := o.hooks.load("accept")
-	if err != nil {
-		return err
+	attachment := o.hooks.Attach(hook.Feature{
+		Name: hook.FeatureAccept,
+		Ways: hook.Tracepoint(hook.Syscall, "sys_exit_accept", "accept"),
+	})
+	report := ""
+	if err := attachment.States()[0].Err; err != nil {
+		report = err.Error()
 	}
-	defer prog.Close()
-	l, err := attachSyscallTracepoint("sys_exit_accept", prog)
-	if err != nil {
-		return reports.Encode(err.Error())
-	}
-	return errors.Join(reports.Encode(""), l.Close())
+	return errors.Join(reports.Encode(report), attachment.Close())
 }
 
 // serverName is not the server's executable but its task's name.

@@ -192,7 +192,7 @@ func (p *Probe) portCounter(key *shared.PortCounterKey, perCPU []uint64) connect
 	}
 	switch counter.What {
 	case connection.Drops:
-		counter.Detail = p.objects.kernel.dropReason(key.Detail)
+		counter.Detail = dropReason(p.objects.host.DropReasons, key.Detail)
 	case connection.Failures:
 		counter.Detail = connection.Failure(key.Detail).String()
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 func benchmarkProbe(b *testing.B, change ...func(*Config)) *Probe {
@@ -37,9 +38,9 @@ func BenchmarkSystemCall(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			p := benchmarkProbe(b, func(c *Config) {
 				c.AcceptTracepoint = accept
-				c.ExcludeHooks = otherWays(c, hookSyscall, acceptFeature)
+				c.ExcludeHooks = otherWays(c, hook.Syscall, hook.FeatureAccept)
 			})
-			require.Equal(b, accept, p.attached(acceptFeature))
+			require.Equal(b, accept, p.attached(hook.FeatureAccept))
 			for b.Loop() {
 				unix.Getppid()
 			}
@@ -79,13 +80,13 @@ func BenchmarkConnection(b *testing.B) {
 		exchange(b, l.Addr().String())
 	}
 	var nanoseconds, runs float64
-	for i, hook := range p.Hooks() {
-		if hook.Runs == before[i].Runs {
+	for i, state := range p.Hooks() {
+		if state.Runs == before[i].Runs {
 			continue
 		}
-		hookRuns := float64(hook.Runs-before[i].Runs) / float64(b.N)
-		hookNanoseconds := float64(hook.Nanoseconds-before[i].Nanoseconds) / float64(b.N)
-		b.Logf("%-42s %8.1f ns in %5.2f runs", hook.Name, hookNanoseconds, hookRuns)
+		hookRuns := float64(state.Runs-before[i].Runs) / float64(b.N)
+		hookNanoseconds := float64(state.Nanoseconds-before[i].Nanoseconds) / float64(b.N)
+		b.Logf("%-42s %8.1f ns in %5.2f runs", state.Name, hookNanoseconds, hookRuns)
 		nanoseconds, runs = nanoseconds+hookNanoseconds, runs+hookRuns
 	}
 	b.ReportMetric(nanoseconds, "kernel-ns/op")

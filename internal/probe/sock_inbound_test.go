@@ -20,6 +20,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -261,7 +262,7 @@ func TestSockBeginningMissedWithoutBacklog(t *testing.T) {
 	enterNetNS(t)
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 0, true)
 	k := startProbe(t, testConfig(onlyPort(l.port)))
-	k.without(acceptFeature)
+	k.without(hook.FeatureAccept)
 	require.Len(t, k.listeners, 1)
 	l.call(t, 1)
 	server := l.accept(t)
@@ -278,8 +279,8 @@ func TestSockBeginningMissedWithoutBacklog(t *testing.T) {
 func (k *kernel) without(feature string) {
 	k.t.Helper()
 	for _, a := range k.probe.attachments {
-		if a.name == feature {
-			require.NoError(k.t, a.detach())
+		if a.Name == feature {
+			require.NoError(k.t, a.Detach())
 		}
 	}
 }

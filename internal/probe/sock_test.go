@@ -25,6 +25,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
@@ -130,7 +131,7 @@ func TestSockCloseReasons(t *testing.T) {
 			assert.WithinDuration(t, time.Now(), time.Unix(0, closed.Time), time.Minute)
 			k.balance()
 			t.Run("accept", func(t *testing.T) {
-				needing(t, acceptFeature)
+				needing(t, hook.FeatureAccept)
 				assert.Positive(t, closed.Accept)
 				assert.Equal(t, owner.ByAcceptor, closed.Owner.Source)
 				assert.EqualValues(t, os.Getpid(), closed.Owner.PID)

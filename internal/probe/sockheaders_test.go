@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 // atomicFragment is a fragment header of a datagram that is in one piece.
@@ -134,7 +135,7 @@ func TestSockRefusedBehindIPv6Extensions(t *testing.T) {
 func TestSockOverflowsBehindIPv6Extensions(t *testing.T) {
 	cfg := testConfig(func(c *Config) { c.Overflows = true })
 	// Kernels without fentry and kprobes have no way.
-	eachWay(t, cfg, []string{overflowAtSYN, overflowAtACK, overflowAtACK6}, func(t *testing.T, k *kernel) {
+	eachWay(t, cfg, []string{hook.FeatureOverflowSYN, hook.FeatureOverflowACK, hook.FeatureOverflowACK6}, func(t *testing.T, k *kernel) {
 		other := newPeer(t)
 		hardware := veth6(t, other)
 		server := netip.AddrPortFrom(tcServer6, tcServerPort)

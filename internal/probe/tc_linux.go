@@ -20,6 +20,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
@@ -281,7 +282,7 @@ func (v *tcVantage) hooks() []HookState {
 	defer v.mu.Unlock()
 	states := make([]HookState, 0, tcDirections)
 	for d := range tcDirections {
-		state := HookState{Feature: packetFeature, Name: v.mode.hookName(d), Gives: tcGives, Err: v.loadErr}
+		state := HookState{Feature: hook.FeaturePacket, Name: v.mode.hookName(d), Gives: tcGives, Err: v.loadErr}
 		for _, i := range v.interfaces {
 			state.Attached = state.Attached || i.hooks[d] != nil
 		}
@@ -289,8 +290,8 @@ func (v *tcVantage) hooks() []HookState {
 			state.Err = errors.Join(state.Err, err)
 		}
 		if v.objects != nil {
-			state.addStatistics(v.objects.Programs[tcProgram(d, headersEthernet)])
-			state.addStatistics(v.objects.Programs[tcProgram(d, headersNone)])
+			state.AddStatistics(v.objects.Programs[tcProgram(d, headersEthernet)])
+			state.AddStatistics(v.objects.Programs[tcProgram(d, headersNone)])
 		}
 		states = append(states, state)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 // tcDirection is one of the two places on an interface.
@@ -54,7 +56,7 @@ type tcAttacher struct {
 	mode  TCMode
 	first bool
 	// excluded hooks are refused.
-	excluded hookPatterns
+	excluded hook.Patterns
 	netlink  *netlink.Handle
 	lock     tcLock
 	// instance is there from the first filter on.
@@ -93,15 +95,15 @@ func (a *tcAttacher) attach(index int, d tcDirection, prog *ebpf.Program) (tcHoo
 	if a.mode == TCClsact {
 		return a.attachFilter(index, d, prog)
 	}
-	hook, err := a.attachTCX(index, d, prog)
+	attached, err := a.attachTCX(index, d, prog)
 	switch {
 	case err == nil:
 		a.mode = TCX
-	case a.mode == TCAuto && (errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, errExcluded)):
+	case a.mode == TCAuto && (errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, hook.ErrExcluded)):
 		a.mode = TCClsact
 		return a.attachFilter(index, d, prog)
 	}
-	return hook, err
+	return attached, err
 }
 
 type tcxHook struct {
@@ -110,7 +112,7 @@ type tcxHook struct {
 }
 
 func (a *tcAttacher) attachTCX(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
-	if err := a.excluded.refuse(TCX.hookName(d)); err != nil {
+	if err := a.excluded.Refuse(TCX.hookName(d)); err != nil {
 		return nil, err
 	}
 	options := link.TCXOptions{Interface: index, Program: prog, Attach: tcxAttach(d), Anchor: link.Tail()}

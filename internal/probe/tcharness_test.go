@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
@@ -71,7 +72,7 @@ func tcConfig(change ...func(*Config)) Config {
 func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench {
 	t.Helper()
 	cfg.ownNetNS = tcTestNetNS
-	objects, err := newObjects(&cfg)
+	objects, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
 	require.NoError(t, err)
 	t.Cleanup(objects.close)
 	var selected *[portTableSize]uint8

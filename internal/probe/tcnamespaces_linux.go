@@ -15,6 +15,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
@@ -257,7 +258,7 @@ func (m *tcNamespaces) leave(other *tcOther) {
 	delete(m.others, other.inode)
 	m.counts.Attached = len(m.others)
 	for d := range m.endedHooks {
-		m.endedHooks[d].add(&states[d])
+		m.endedHooks[d].Add(&states[d])
 	}
 	left := m.keep(last)
 	m.mu.Unlock()
@@ -340,12 +341,12 @@ func (m *tcNamespaces) hooks() []HookState {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for d := range states {
-		states[d].add(&m.endedHooks[d])
+		states[d].Add(&m.endedHooks[d])
 	}
 	for _, other := range m.others {
 		theirs := other.hooks()
 		for d := range states {
-			states[d].add(&theirs[d])
+			states[d].Add(&theirs[d])
 			states[d].Attached = states[d].Attached || theirs[d].Attached
 			if states[d].Err == nil && theirs[d].Err != nil {
 				states[d].Err = fmt.Errorf("in %s: %w", other.path, theirs[d].Err)
@@ -354,7 +355,7 @@ func (m *tcNamespaces) hooks() []HookState {
 	}
 	if len(m.cfg.NetworkNamespaces) > 0 {
 		states = append(states, HookState{
-			Feature:  namespacesFeature,
+			Feature:  hook.FeatureNetworkNamespaces,
 			Name:     "tc/network_namespaces",
 			Gives:    tcGives + ", in other network namespaces",
 			Attached: m.refused == nil,

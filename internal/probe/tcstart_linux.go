@@ -4,6 +4,8 @@
 
 package probe
 
+import "github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+
 // startTC starts the packet vantage point in our network namespace, and in those of
 // the configuration. It fails for interfaces that are named but do not exist.
 func (p *Probe) startTC(netns uint32) error {
@@ -25,5 +27,5 @@ func (p *Probe) startTC(netns uint32) error {
 
 // tracepointTellsRefused: tcp_send_reset fires without a socket, and is attached.
 func (p *Probe) tracepointTellsRefused() bool {
-	return p.objects.kernel.resetWithoutSocket && p.attached(resetFeature)
+	return p.objects.host.ResetWithoutSocket && p.attached(hook.FeatureResetSent)
 }

@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package hook
 
 import (
 	"errors"
@@ -32,8 +32,8 @@ func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error)
 		Sample:      1,
 		Wakeup:      1,
 	}
-	// pid -1 and CPU 0: a program on a tracepoint runs on every CPU whatever the
-	// event's own.
+	// pid -1 and CPU 0: a program on a tracepoint runs on every CPU, whatever the CPU of
+	// the event.
 	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("open the perf event: %w", capability.ExplainPerf(err))
@@ -45,8 +45,8 @@ func attachSyscallTracepoint(name string, prog *ebpf.Program) (link.Link, error)
 	return event, nil
 }
 
-// perfEvent is a perf event with a program; closing the descriptor takes both off.
-// It is not a bpf_link, for those need 5.15.
+// perfEvent is a perf event with a program; closing the descriptor detaches both. A
+// bpf_link would need 5.15.
 type perfEvent struct {
 	link.Link
 	file *os.File
@@ -65,8 +65,8 @@ func (e *perfEvent) enable(prog *ebpf.Program) error {
 
 func (e *perfEvent) Close() error { return e.file.Close() }
 
-// syscallTracepointID asks tracefs, for the kernel tells the number nowhere else.
-// Its folders are root's.
+// syscallTracepointID reads the number from tracefs, the only place that has it. Only root
+// may enter its folders.
 func syscallTracepointID(name string) (uint64, error) {
 	path := "events/syscalls/" + name + "/id"
 	text, mountedErr := os.ReadFile("/sys/kernel/tracing/" + path)
@@ -109,9 +109,8 @@ func tracefsNeeds() []capability.Capability {
 	return []capability.Capability{capability.SysAdmin, capability.DACReadSearch}
 }
 
-// openTracefs is for the many hosts that do not mount it, and a collector has no
-// business mounting it: a mount that is attached to no directory (fsmount, since 5.2)
-// is ours alone and ends with its descriptor.
+// openTracefs is for the many hosts that do not mount tracefs. A mount that is attached to
+// no directory (fsmount, since 5.2) is private to us and ends with its descriptor.
 func openTracefs() (int, error) {
 	context, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
 	if err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package probe
+package hook
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
-// LeftOut is why a hook is not used that the configuration leaves out. It names the key.
+// LeftOut says why the configuration leaves a hook out. It names the key.
 type LeftOut string
 
 func (l LeftOut) Error() string { return string(l) }
@@ -21,31 +21,31 @@ func (l LeftOut) Error() string { return string(l) }
 // Mendable is true: the operator can change the configuration.
 func (LeftOut) Mendable() bool { return true }
 
-// Unsupported tells whether an error of New is about a kernel without what everything
-// here takes.
+// Unsupported reports whether an error means that this kernel lacks what every program
+// and map needs.
 func Unsupported(err error) bool {
 	return !capability.Mendable(err) && (errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ebpf.ErrNotSupported))
 }
 
-// hookError is why a hook could not be used.
-type hookError struct {
-	// attempted is what failed: to load or to attach.
-	attempted string
-	// point is the hook's name.
-	point string
-	err   error
+// Error says why a hook could not be used.
+type Error struct {
+	// Attempted is the step that failed, such as load or attach.
+	Attempted string
+	// Point is the hook's name.
+	Point string
+	Err   error
 }
 
-func (e *hookError) Error() string { return e.attempted + " " + e.point + ": " + e.err.Error() }
+func (e *Error) Error() string { return e.Attempted + " " + e.Point + ": " + e.Err.Error() }
 
-func (e *hookError) Unwrap() error { return e.err }
+func (e *Error) Unwrap() error { return e.Err }
 
-// Reason is an error of a HookState without the names of the hooks: what is equal for
-// hooks of one kind that are refused for one reason.
+// Reason is an error of a State without the names of the hooks. Hooks of one kind that are
+// refused for one cause have one reason.
 func Reason(err error) string {
 	switch e := err.(type) {
-	case *hookError:
-		return path.Dir(e.point) + ": " + e.err.Error()
+	case *Error:
+		return path.Dir(e.Point) + ": " + e.Err.Error()
 	case interface{ Unwrap() []error }:
 		var causes []string
 		for _, each := range e.Unwrap() {
@@ -58,10 +58,10 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// refusals are the errors of all ways to one feature, as one line.
-type refusals []error
+// Refusals are the errors of all ways to one feature. They print as one line.
+type Refusals []error
 
-func (r refusals) Error() string {
+func (r Refusals) Error() string {
 	lines := make([]string, len(r))
 	for i, err := range r {
 		lines[i] = err.Error()
@@ -69,4 +69,4 @@ func (r refusals) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-func (r refusals) Unwrap() []error { return r }
+func (r Refusals) Unwrap() []error { return r }

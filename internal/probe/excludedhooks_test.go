@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
 // diagnosed has the outcome of every hook: "" where it attached.
@@ -25,8 +27,8 @@ func diagnosed(t *testing.T, cfg Config) map[string]string {
 	outcome := make(map[string]string)
 	for _, f := range d.Features {
 		for _, w := range f.Ways {
-			for _, hook := range w.Hooks {
-				outcome[hook] = w.Error
+			for _, each := range w.Hooks {
+				outcome[each] = w.Error
 			}
 		}
 	}
@@ -36,15 +38,15 @@ func diagnosed(t *testing.T, cfg Config) map[string]string {
 // TestKnownHooks holds the names that hooks::exclude takes to those that are tried.
 func TestKnownHooks(t *testing.T) {
 	var tried []string
-	for hook := range diagnosed(t, testConfig()) {
-		tried = append(tried, hook)
+	for each := range diagnosed(t, testConfig()) {
+		tried = append(tried, each)
 	}
 	// Drops may be impossible here, and no way to them is tried then.
 	if !slices.Contains(tried, "raw_tp/kfree_skb") {
 		tried = append(tried, "raw_tp/kfree_skb")
 	}
-	assert.ElementsMatch(t, knownHooks(), tried)
-	assert.True(t, slices.IsSorted(knownHooks()))
+	assert.ElementsMatch(t, hook.Known(), tried)
+	assert.True(t, slices.IsSorted(hook.Known()))
 }
 
 // TestExcludedHooksAreRefused leaves every hook out, and then those of one kind.
@@ -52,11 +54,11 @@ func TestExcludedHooksAreRefused(t *testing.T) {
 	for _, pattern := range []string{"*/*", "iter/*", "tcx/*", "setns"} {
 		t.Run(pattern, func(t *testing.T) {
 			left := diagnosed(t, testConfig())
-			for hook, err := range diagnosed(t, testConfig(func(c *Config) { c.ExcludeHooks = append(c.ExcludeHooks, pattern) })) {
-				if (hookPatterns{pattern}).match(hook) {
-					assert.Contains(t, err, "excluded by hooks::exclude", hook)
-				} else if hook != "tcx/ingress" && !strings.Contains(hook, "sys_exit_accept") {
-					assert.Equal(t, left[hook] == "", err == "", "%s: %s", hook, err)
+			for each, err := range diagnosed(t, testConfig(func(c *Config) { c.ExcludeHooks = append(c.ExcludeHooks, pattern) })) {
+				if (hook.Patterns{pattern}).Match(each) {
+					assert.Contains(t, err, "excluded by hooks::exclude", each)
+				} else if each != "tcx/ingress" && !strings.Contains(each, "sys_exit_accept") {
+					assert.Equal(t, left[each] == "", err == "", "%s: %s", each, err)
 				}
 			}
 		})
@@ -71,7 +73,7 @@ func TestWithoutHooks(t *testing.T) {
 	defer func() { require.NoError(t, p.Close()) }()
 	err = p.Start(&recorder{overflows: make(map[uint64]uint64)})
 	assert.ErrorContains(t, err, "excluded by hooks::exclude")
-	assert.True(t, errors.Is(err, errExcluded))
+	assert.True(t, errors.Is(err, hook.ErrExcluded))
 }
 
 // TestExcludedTCXIsClsact: packets are counted by the next way.
@@ -82,7 +84,7 @@ func TestExcludedTCXIsClsact(t *testing.T) {
 	}))
 	var packets []string
 	for _, state := range k.probe.Hooks() {
-		if state.Feature == packetFeature {
+		if state.Feature == hook.FeaturePacket {
 			assert.NoError(t, state.Err)
 			assert.True(t, state.Attached)
 			packets = append(packets, state.Name)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package probe
+package hook
 
 import (
 	"errors"
@@ -9,12 +9,12 @@ import (
 	"slices"
 )
 
-// errExcluded is the refusal of a hook that the configuration leaves out.
-const errExcluded = LeftOut("excluded by hooks::exclude")
+// ErrExcluded is the refusal of a hook that the configuration leaves out.
+const ErrExcluded = LeftOut("excluded by hooks::exclude")
 
-// knownHooks are the names of all hooks, as the diagnosis prints them. A test holds
-// them to what the diagnosis tries.
-func knownHooks() []string {
+// Known lists the names of all hooks, as the diagnosis prints them. A test compares the
+// list with what the diagnosis tries.
+func Known() []string {
 	return []string{
 		"clsact/egress",
 		"clsact/ingress",
@@ -52,32 +52,33 @@ func knownHooks() []string {
 	}
 }
 
-// CheckHookPattern returns an error for a pattern of Config.ExcludeHooks that is
-// malformed or matches no hook.
-func CheckHookPattern(pattern string) error {
+// CheckPattern returns an error for a pattern that is malformed or matches no hook.
+func CheckPattern(pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(knownHooks(), hookPatterns{pattern}.match) {
+	if !slices.ContainsFunc(Known(), Patterns{pattern}.Match) {
 		return errors.New("matches no hook; ebpf-tcp-doctor prints the names of all, such as iter/bpf_map_elem")
 	}
 	return nil
 }
 
-// hookPatterns match hooks that are not used, as though the kernel refused them.
-type hookPatterns []string
+// Patterns match the hooks that the configuration excludes, in the syntax of path.Match.
+// An excluded hook is treated as if the kernel refused it.
+type Patterns []string
 
-func (p hookPatterns) match(hook string) bool {
+// Match reports whether a pattern matches the hook.
+func (p Patterns) Match(hook string) bool {
 	return slices.ContainsFunc(p, func(pattern string) bool {
 		ok, err := path.Match(pattern, hook)
 		return ok && err == nil
 	})
 }
 
-// refuse returns an error for a hook that is left out.
-func (p hookPatterns) refuse(hook string) error {
-	if p.match(hook) {
-		return fmt.Errorf("%s: %w", hook, errExcluded)
+// Refuse returns an error for a hook that is excluded.
+func (p Patterns) Refuse(hook string) error {
+	if p.Match(hook) {
+		return fmt.Errorf("%s: %w", hook, ErrExcluded)
 	}
 	return nil
 }

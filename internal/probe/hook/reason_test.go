@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package probe
+package hook
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ func TestMendable(t *testing.T) {
 	assert.False(t, capability.Mendable(kernel))
 	assert.True(t, capability.Mendable(left))
 	assert.True(t, capability.Mendable(fmt.Errorf("attach: %w", left)))
-	assert.True(t, capability.Mendable(refusals{kernel, &hookError{"attach", "kprobe/a", left}}), "one of several ways")
+	assert.True(t, capability.Mendable(Refusals{kernel, &Error{"attach", "kprobe/a", left}}), "one of several ways")
 	assert.False(t, capability.Mendable(errors.Join(kernel, kernel)))
 }
 
@@ -33,10 +33,10 @@ func TestUnsupported(t *testing.T) {
 
 // TestReason: hooks of one kind that are refused for one reason have one cause.
 func TestReason(t *testing.T) {
-	refused := func(hook string) error { return &hookError{"load", hook, errors.New("CAP_PERFMON is missing")} }
+	refused := func(hook string) error { return &Error{"load", hook, errors.New("CAP_PERFMON is missing")} }
 	assert.Equal(t, "fentry: CAP_PERFMON is missing", Reason(refused("fentry/a")))
 	ways := func(name string) error {
-		return refusals{refused("fentry/" + name), errors.Join(&hookError{"attach", "kprobe/" + name, errors.New("no kprobes")}, nil)}
+		return Refusals{refused("fentry/" + name), errors.Join(&Error{"attach", "kprobe/" + name, errors.New("no kprobes")}, nil)}
 	}
 	assert.Equal(t, "fentry: CAP_PERFMON is missing; kprobe: no kprobes", Reason(ways("a")))
 	assert.Equal(t, Reason(ways("a")), Reason(ways("b")))
