@@ -39,7 +39,7 @@ type tcOptions struct {
 	// refusedAtEgress reports refused attempts by the resets that leave, but for those of
 	// the kernel itself where a tracepoint tells of them.
 	refusedAtEgress, tracepointTellsRefused bool
-	// interfaces that have counters of their own; 0 = as bpf/tc/tc.bpf.c has it.
+	// interfaces that have counters of their own; 0 = as bpf/tc/counters.h has it.
 	interfaces uint32
 	// trial is for a moment: one interface that is selected will do, nothing is
 	// followed, and what dead instances left stays.

@@ -31,14 +31,14 @@ func (v *tcVantage) load() error {
 	return v.setLookFurther(false)
 }
 
-// Tables that are variables of the programs, see TABLE in bpf/tc/tc.bpf.c.
+// Tables that are variables of the programs, see TABLE in bpf/tc/options.h.
 const (
 	tcPorts      = ".data.ports"
 	tcInterfaces = ".data.interfaces"
 	tcAddresses  = ".data.addresses"
 )
 
-// What look_further of bpf/tc/tc.bpf.c asks for.
+// What look_further of bpf/tc/options.h asks for.
 const (
 	tcLookAtAddress uint32 = 1 << iota
 	tcLookAtAll

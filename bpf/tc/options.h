@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What user space tells all packet programs: constants at load, variables at run time. */
+#ifndef EBPF_TCP_TC_OPTIONS_H
+#define EBPF_TCP_TC_OPTIONS_H
+
+#include "kernel.h"
+
+#include "maps.h"
+
+const volatile __u32 netns; /* inode of the namespace that the programs are attached in */
+const volatile bool track_half_open;
+
+/* One variable for both, because nearly always there is neither. */
+#define LOOK_AT_ADDRESS 1 /* packets of other hosts come by; user space flips it at run time */
+#define LOOK_AT_ALL 2 /* any packet may be selected, or its client excluded; set at load */
+volatile __u32 look_further;
+
+/* local_addresses holds all that are this host's; user space flips it at run time. */
+volatile __u32 addresses_known;
+
+/*
+ * A map of one value, which the programs address directly: that takes a third of the
+ * instructions of a lookup. User space writes to it while programs run.
+ */
+#define TABLE(name) __attribute__((section(".data." #name), used))
+
+/*
+ * Ports with a listener in this namespace. User space puts the namespace's table of
+ * port_tables in its place; this only declares what the map is like.
+ */
+struct port_table ports TABLE(ports);
+
+#endif
