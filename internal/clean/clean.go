@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package clean makes strings of other people's harmless. Names of interfaces,
-// processes, files and hosts are bytes that others chose: one that is not UTF-8 makes
-// strict receivers refuse the whole message it is in, a control character forges lines on
-// a terminal, and one that changes the writing direction makes a name look like another.
-// Whatever comes from outside passes String before it becomes telemetry.
+// Package clean makes strings from outside harmless. Others choose the names of
+// interfaces, processes, files and hosts. One invalid byte makes strict receivers refuse a
+// whole message. Control characters forge lines on a terminal, and characters that change
+// the writing direction make one name look like another. Every string from outside passes
+// String before it becomes telemetry.
 package clean
 
 import (
@@ -13,18 +13,18 @@ import (
 	"unicode/utf8"
 )
 
-// MaxBytes is the length of what String returns at most. The names that it is for have
-// up to 255 bytes, before their characters are replaced.
+// MaxBytes is the greatest length that String returns. Its inputs are names of up to 255
+// bytes, before characters are replaced.
 const MaxBytes = 255
 
-// ellipsis ends what was too long.
+// ellipsis ends a string that was cut.
 const ellipsis = "…"
 
-// String returns s as UTF-8 of at most MaxBytes bytes. Each byte that is not UTF-8, and
-// each character that is not a letter, mark, number, punctuation, symbol or an ordinary
-// space, becomes U+FFFD: so do control characters, those that change the writing
-// direction, those without a width, and separators of lines. What is too long is cut and
-// ends with an ellipsis. A string that is clean is returned as it is.
+// String returns s as UTF-8 of at most MaxBytes bytes. Each byte that is not UTF-8 becomes
+// U+FFFD. So does each character that is not a letter, mark, number, punctuation, symbol
+// or ordinary space. These are control characters, line separators, and characters that
+// change the writing direction or have no width. A longer string is cut and ends with an
+// ellipsis. A clean string is returned unchanged.
 func String(s string) string {
 	if len(s) <= MaxBytes && isClean(s) {
 		return s
@@ -32,8 +32,8 @@ func String(s string) string {
 	return limit(replace(s))
 }
 
-// Text is String for text of several lines and any length, such as an error's: line feeds
-// and tabs stay. It is for loggers and statuses, which escape both.
+// Text is String for text of several lines and any length, such as an error's. Line feeds
+// and tabs stay, because loggers and statuses escape both.
 func Text(s string) string {
 	if isCleanText(s) {
 		return s
@@ -80,7 +80,7 @@ func allPrint(s string) bool {
 }
 
 func replace(s string) string {
-	// A range over a string gives U+FFFD for each byte that is not UTF-8.
+	// A range over a string yields U+FFFD for each byte that is not UTF-8.
 	var b strings.Builder
 	b.Grow(len(s))
 	for _, r := range s {

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// maxWalk bounds the directories that one walk looks at.
+	// maxWalk bounds the directories that one walk reads.
 	maxWalk = 32768
-	// maxCgroups bounds the cache; a walk fits into half of it, so that it never
-	// drops what it has just found.
+	// maxCgroups bounds the cache. A walk fits into half of it, so that it never
+	// drops its own results.
 	maxCgroups = 2 * maxWalk
-	// walkInterval is the least time between two walks, and walkShare how many times
-	// its own duration a walk must be away from the next.
+	// walkInterval is the least time between two walks. walkShare times the
+	// duration of a walk must pass before the next.
 	walkInterval = time.Second
 	walkShare    = 20
 )
 
-// cgroups resolves cgroup ids, which are the inode numbers of cgroup directories,
-// to containers, also after the process that was seen there is gone.
+// cgroups resolves cgroup ids to containers, even after the process has ended. An id is
+// the inode number of the cgroup's directory.
 type cgroups struct {
 	fs    fs.FS
 	now   func() time.Time
@@ -45,9 +45,9 @@ type cgroupState uint8
 const (
 	// missing ids were in no mounted hierarchy.
 	missing cgroupState = iota
-	// ambiguous ids do not tell the container: hierarchies number their directories
-	// independently, and with version 1 about, a container may live in some of them
-	// and share its parent's directory in others.
+	// ambiguous ids do not identify a container, because hierarchies number their
+	// directories independently. With version 1, a container can have directories of
+	// its own in some hierarchies and share its parent's in others.
 	ambiguous
 	resolved
 )
@@ -62,8 +62,8 @@ func (c *cgroups) cached(id uint64) (Container, bool) {
 	return known.Container, known.state == resolved
 }
 
-// find resolves an id by walking the mounted hierarchies. It returns false when that
-// was not possible now and may be later.
+// find resolves an id by walking the mounted hierarchies. It returns false if that was
+// not possible now but can be later.
 func (c *cgroups) find(id uint64) (Container, bool) {
 	if known, ok := c.known.get(id); ok || id == 0 {
 		return known.Container, true
@@ -112,8 +112,8 @@ func (c *cgroups) store(id uint64, found Container) {
 
 func (c *cgroups) mark(id uint64) { c.known.put(id, cgroup{state: ambiguous}) }
 
-// judge sets Delegated where the mounts show that somebody else than root may have
-// named the container. What no mount shows stays as its path says.
+// judge sets Delegated if the mounts show that a user other than root can have named
+// the container. Without a mount that shows it, Delegated stays as the path says.
 func (c *cgroups) judge(m *membership) {
 	if m.Delegated || m.Container == (Container{}) {
 		return
@@ -128,8 +128,8 @@ func (c *cgroups) judge(m *membership) {
 	}
 }
 
-// delegated reports whether somebody else than root may make cgroups in dir: it, or one
-// above it, is another user's or may be written by all.
+// delegated reports whether a user other than root may create cgroups in dir. Such a
+// directory, or one above it, belongs to another user or is writable by everybody.
 func (c *cgroups) delegated(h *hierarchy, dir string, known map[string]bool) bool {
 	at, ok := h.within(strings.TrimSuffix(dir, "/"))
 	if !ok {
@@ -163,8 +163,8 @@ func (c *cgroups) walk() {
 	}
 }
 
-// walkHierarchy goes breadth first, so that a budget which is too small costs the
-// deepest cgroups. Directories that vanish meanwhile are passed over.
+// walkHierarchy walks breadth first, so that a small budget loses only the deepest
+// cgroups. It skips directories that vanish meanwhile.
 func (c *cgroups) walkHierarchy(h hierarchy, budget int) int {
 	w := walk{cgroups: c, hierarchy: h, delegated: make(map[string]bool)}
 	if info, err := fs.Stat(c.fs, h.mount); err == nil {
@@ -172,7 +172,7 @@ func (c *cgroups) walkHierarchy(h hierarchy, budget int) int {
 	}
 	queue := []string{"."}
 	for ; len(queue) > 0; queue = queue[1:] {
-		// What was read before an error still counts.
+		// Entries that were read before an error still count.
 		entries, _ := fs.ReadDir(c.fs, path.Join(h.mount, queue[0]))
 		for _, entry := range entries {
 			if !entry.IsDir() {
@@ -193,7 +193,7 @@ func (c *cgroups) walkHierarchy(h hierarchy, budget int) int {
 	return budget
 }
 
-// walk is one through a hierarchy. It knows which directories are delegated.
+// walk is one walk through a hierarchy. It knows which directories are delegated.
 type walk struct {
 	*cgroups
 	hierarchy

@@ -7,19 +7,18 @@ import (
 	"strings"
 )
 
-// containerOf reads the container out of a cgroup's path, as /proc/PID/cgroup or a
-// cgroup mount shows it. The innermost container wins, with the innermost pod around
-// it; what is below a container, such as the units of a systemd inside it, belongs
-// to it. The path may be relative ("/../..") to a cgroup namespace's root. The
-// result may share memory with path. A path that names no container gives the zero
-// Container.
+// containerOf reads the container from a cgroup's path, as /proc/PID/cgroup or a cgroup
+// mount shows it. The innermost container wins, with the innermost pod around it.
+// Cgroups below a container, such as units of a systemd inside it, belong to it. The
+// path may be relative ("/../..") to a cgroup namespace's root. The result may share
+// memory with path. It is zero if the path names no container.
 func containerOf(path string) Container {
 	found, _ := locate(path)
 	return found
 }
 
-// locate also returns where in the path the segment begins that names the container.
-// Whoever may make directories above it chose that name.
+// locate also returns where the segment begins that names the container. The users who
+// may create directories above it choose that name.
 func locate(path string) (found Container, at int) {
 	var s search
 	for segment := range strings.SplitSeq(strings.TrimSuffix(path, " (deleted)"), "/") {
@@ -53,8 +52,8 @@ func (s *search) take(segment string) {
 		s.inner.PodUID = uid
 		s.locate()
 	}
-	// "slice:runtime:id" is what a runtime hands to systemd; without systemd it
-	// becomes a directory's name as it is.
+	// A runtime passes "slice:runtime:id" to systemd. Without systemd it becomes the
+	// directory's name unchanged.
 	name := strings.TrimSuffix(segment, ".scope")
 	if runtime != "" {
 		name = strings.ReplaceAll(runtime, ":", "-")
@@ -86,8 +85,8 @@ func (s *search) take(segment string) {
 // locate notes that the segment names the innermost container.
 func (s *search) locate() { s.inner.at, s.inner.Delegated = s.offset, s.user }
 
-// idPlace tells which of the weaker forms of id a path segment may have. They are
-// too common in other names to be trusted everywhere.
+// idPlace says which of the weaker forms of id a path segment may have. Other names
+// look like them, so they count only in some places.
 type idPlace uint8
 
 const (
@@ -131,8 +130,8 @@ func containerName(segment string, place idPlace) string {
 	return ""
 }
 
-// machineName returns the name that systemd-machined knows a container by: of
-// systemd-nspawn, or of libvirt's LXC. libvirt's virtual machines are no containers.
+// machineName returns systemd-machined's name of a container of systemd-nspawn or of
+// libvirt's LXC. libvirt's virtual machines are no containers.
 func machineName(segment string) string {
 	name, found := between(segment, "machine-", ".scope")
 	if !found {
@@ -157,7 +156,7 @@ func between(s, prefix, suffix string) (string, bool) {
 	return s, hasPrefix && hasSuffix
 }
 
-// unescapeUnit undoes what systemd does to the bytes that a unit's name can't have.
+// unescapeUnit reverses systemd's escapes of bytes that a unit's name can't contain.
 func unescapeUnit(s string) string {
 	if !strings.Contains(s, `\x`) {
 		return s
@@ -177,7 +176,7 @@ func unescapeUnit(s string) string {
 	return plain.String()
 }
 
-// splitID parts "prefix-id", or a bare id, and returns no id when there is none.
+// splitID splits "prefix-id" or a bare id. The id is empty if there is none.
 func splitID(name string, place idPlace) (prefix, id string) {
 	switch {
 	case place == belowECS && isTaskID(name), place == inGarden && isGardenID(name),
@@ -222,7 +221,7 @@ func podUID(segment string) string {
 
 func isContainerID(s string) bool { return len(s) == 64 && isHex(s) }
 
-// isTaskID tells the ids of Fargate: 32 digits, a dash and up to ten decimals.
+// isTaskID recognizes ids of Fargate: 32 digits, a dash and up to ten decimals.
 func isTaskID(s string) bool {
 	if len(s) < 34 || len(s) > 43 || s[32] != '-' || !isHex(s[:32]) {
 		return false
@@ -230,12 +229,12 @@ func isTaskID(s string) bool {
 	return strings.Trim(s[33:], "0123456789") == ""
 }
 
-// isGardenID tells the ids of Cloud Foundry: a uuid that is often cut short.
+// isGardenID recognizes ids of Cloud Foundry: a uuid that is often cut short.
 func isGardenID(s string) bool {
 	return isGroups(s, 8, 4, 4, 4, 4) || isGroups(s, 8, 4, 4, 4, 12) || len(s) == 32 && isHex(s)
 }
 
-// isNomadPartition tells the cgroups that Nomad has above its tasks'.
+// isNomadPartition recognizes the cgroups that Nomad has above its tasks'.
 func isNomadPartition(segment string) bool {
 	switch strings.TrimSuffix(segment, ".slice") {
 	case "share", "reserve", "shared", "reserved":
@@ -245,7 +244,7 @@ func isNomadPartition(segment string) bool {
 	}
 }
 
-// isNomadTask tells a uuid, of the allocation, which the task's name may follow.
+// isNomadTask recognizes the uuid of an allocation, with or without a task's name.
 func isNomadTask(s string) bool {
 	if len(s) < 36 || !isGroups(s[:36], 8, 4, 4, 4, 12) {
 		return false
@@ -254,19 +253,20 @@ func isNomadTask(s string) bool {
 	return s[36:] == "" || found && isName(task)
 }
 
-// isBuildID tells the ids of BuildKit: 25 digits of base 36.
+// isBuildID recognizes ids of BuildKit: 25 digits of base 36.
 func isBuildID(s string) bool {
 	return len(s) == 25 && strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyz") == ""
 }
 
-// isName tells what LXC, Incus, systemd-machined and Nomad call containers and tasks.
+// isName recognizes names of containers and tasks of LXC, Incus, systemd-machined and
+// Nomad.
 func isName(s string) bool {
 	const alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	return s != "" && len(s) <= 128 && strings.Trim(s[:1], alphanumeric+"_") == "" &&
 		strings.Trim(s, alphanumeric+"_.-") == ""
 }
 
-// isGroups tells hexadecimal groups of these lengths with dashes between.
+// isGroups recognizes hexadecimal groups of these lengths, separated by dashes.
 func isGroups(s string, lengths ...int) bool {
 	for i, length := range lengths {
 		if i > 0 {
@@ -283,5 +283,5 @@ func isGroups(s string, lengths ...int) bool {
 	return s == ""
 }
 
-// isHex tells lower-case hexadecimal digits, the only case runtimes use.
+// isHex recognizes lower-case hexadecimal digits, the only case that runtimes use.
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }

@@ -14,14 +14,15 @@ type hierarchy struct {
 	mount string
 	// root is the cgroup that the mount shows at its top.
 	root string
-	// partial is set where there is version 1: a container need not use every
-	// hierarchy then, so that no container here does not mean none.
+	// partial is set with version 1, where a container need not use every hierarchy.
+	// No container in this one does not mean that there is none.
 	partial bool
-	// path is the process's in this hierarchy.
+	// path is the process's cgroup in this hierarchy.
 	path func(*membership) string
 }
 
-// within makes a cgroup's path one of the fs.FS; false when the mount does not show it.
+// within converts a cgroup's path to one of the fs.FS. It returns false if the mount does
+// not show the cgroup.
 func (h *hierarchy) within(dir string) (string, bool) {
 	rest, ok := strings.CutPrefix(dir, strings.TrimSuffix(h.root, "/"))
 	if !ok || rest != "" && rest[0] != '/' {
@@ -56,8 +57,8 @@ func hierarchies(fsys fs.FS) []hierarchy {
 	return all
 }
 
-// mounted reads the mounts of this process; where a hierarchy is mounted more than
-// once, the mount that shows most of it counts.
+// mounted reads the mounts of this process. Of several mounts of a hierarchy, the one
+// that shows most of it counts.
 func mounted(fsys fs.FS) (unified, memory, pids *hierarchy) {
 	data, err := fs.ReadFile(fsys, "proc/self/mountinfo")
 	if err != nil {
@@ -84,7 +85,7 @@ func mounted(fsys fs.FS) (unified, memory, pids *hierarchy) {
 	return unified, memory, pids
 }
 
-// usual looks at the places where systemd mounts the hierarchies.
+// usual tries the places where systemd mounts the hierarchies.
 func usual(fsys fs.FS) (unified, memory, pids *hierarchy) {
 	at := func(dir, marker string) *hierarchy {
 		if _, err := fs.Stat(fsys, path.Join(dir, marker)); err != nil {
@@ -106,7 +107,7 @@ func wider(known, found *hierarchy) *hierarchy {
 	return known
 }
 
-// fsPath makes an absolute path one that an fs.FS takes.
+// fsPath converts an absolute path to one of an fs.FS.
 func fsPath(absolute string) string {
 	if relative := strings.TrimPrefix(path.Clean(absolute), "/"); relative != "" {
 		return relative
@@ -114,8 +115,8 @@ func fsPath(absolute string) string {
 	return "."
 }
 
-// unescape undoes what mountinfo does to white space and backslashes. The result
-// does not hold on to the whole of mountinfo, which is long on container hosts.
+// unescape reverses mountinfo's escapes of white space and backslashes. The result does
+// not keep the whole of mountinfo alive, which is long on container hosts.
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return strings.Clone(s)

@@ -7,13 +7,12 @@ import (
 	"weak"
 )
 
-// interned hands out one pointer per distinct workload for as long as anybody
-// holds that pointer, in this package or outside: a pointer kept by a metric series
-// must stay equal to those of later processes. Its references are therefore weak,
-// and what nobody holds any more is dropped.
+// interned returns one pointer per distinct workload while anything holds that pointer,
+// in this package or outside. A metric series keeps one, which must equal those of later
+// processes. The references are weak, so that unused workloads are freed.
 type interned struct {
 	workloads map[Workload]weak.Pointer[Workload]
-	// sweepAt is the size at which the dead are looked for.
+	// sweepAt is the size at which freed workloads are removed.
 	sweepAt int
 }
 
@@ -40,8 +39,8 @@ func (i *interned) pointer(value Workload) *Workload {
 	return fresh
 }
 
-// sweep doubles the distance to the next sweep with what is alive, so that its cost
-// per new workload stays constant.
+// sweep runs again at twice the number of live workloads, so that its cost per new
+// workload stays constant.
 func (i *interned) sweep() {
 	for value, pointer := range i.workloads {
 		if pointer.Value() == nil {

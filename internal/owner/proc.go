@@ -13,33 +13,33 @@ import (
 )
 
 const (
-	// tick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every platform
-	// that this runs on.
+	// tick is the unit of times in /proc/PID/stat. USER_HZ is 100 on every supported
+	// platform.
 	tick = 10_000_000
-	// maxExecutable is how much of an executable's name the kernel side takes; both
-	// ways of learning it must agree.
+	// maxExecutable is how much of an executable's name the kernel side copies. Names
+	// from /proc must agree with it.
 	maxExecutable = 63
 )
 
-// procFS reads a process's files. Each method is given the key and answers only for
-// that process, never for a later one with the same pid: the start time is read
-// last, and a process that is still there then was there before.
+// procFS reads a process's files. Each method answers only for the process of the key,
+// never for a later one with the same pid. It reads the start time last: a process that
+// still exists then also existed before.
 type procFS struct {
 	fs fs.FS
 	// shift is what the files add to start times: the offset of our time namespace.
 	shift time.Duration
 }
 
-// newProcFS takes an offset that can't be read for 0; the kernel side reads it too, and
-// does not start then.
+// newProcFS treats an unreadable offset as 0. The kernel side reads it, too, and does not
+// start in that case.
 func newProcFS(root fs.FS) procFS {
 	offsets, _ := timens.Read(root)
 	return procFS{fs: root, shift: offsets.Boottime}
 }
 
-// executable returns the basename of the process's executable, or its name where
-// that link cannot be read: kernel threads have none, and other users' need a
-// privilege. It returns false when the process is gone.
+// executable returns the basename of the process's executable. It returns the task's name
+// if the link cannot be read: kernel threads have none, and other users' need a
+// privilege. It returns false if the process has ended.
 func (p procFS) executable(key Key) (string, bool) {
 	link, err := fs.ReadLink(p.fs, p.path(key, "exe"))
 	if err == nil {
@@ -53,7 +53,7 @@ func (p procFS) executable(key Key) (string, bool) {
 	return link, alive
 }
 
-// cgroups returns the process's /proc/PID/cgroup, or false when it is gone.
+// cgroups returns the process's /proc/PID/cgroup, or false if the process has ended.
 func (p procFS) cgroups(key Key) (membership, bool) {
 	data, err := fs.ReadFile(p.fs, p.path(key, "cgroup"))
 	if err != nil {
@@ -104,10 +104,10 @@ func parseStat(data string) (comm string, start uint64, ok bool) {
 // membership is what /proc/PID/cgroup says.
 type membership struct {
 	Container
-	// unified, memory and pids are the paths in those hierarchies; "" when the
-	// hierarchy is not there.
+	// unified, memory and pids are the paths in those hierarchies; "" if there is no
+	// such hierarchy.
 	unified, memory, pids string
-	// legacy is set when there is any hierarchy of version 1.
+	// legacy is set if there is any hierarchy of version 1.
 	legacy bool
 }
 
@@ -125,7 +125,7 @@ func parseMembership(data string) membership {
 			m.legacy = true
 			m.takeLegacy(controllers, dir)
 		}
-		// Hierarchies may disagree: a runtime need not use them all.
+		// Hierarchies can disagree, because a runtime need not use them all.
 		if found := containerOf(dir); found.detail() > m.detail() {
 			m.Container = found
 		}
@@ -144,8 +144,8 @@ func (m *membership) takeLegacy(controllers, dir string) {
 	}
 }
 
-// cgroup returns the path that the kernel side takes the cgroup id of, "" when
-// nothing but roots is visible.
+// cgroup returns the path whose cgroup id the kernel side reads; "" if only roots are
+// visible.
 func (m *membership) cgroup() string {
 	for _, dir := range [...]string{m.unified, m.memory, m.pids} {
 		if dir != "" && dir != "/" {
@@ -155,7 +155,7 @@ func (m *membership) cgroup() string {
 	return ""
 }
 
-// detail ranks what is known: a container is worth more than a pod.
+// detail ranks results: a container is worth more than a pod.
 func (c Container) detail() int {
 	detail := 0
 	if c.ID != "" {

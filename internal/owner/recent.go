@@ -2,16 +2,16 @@
 
 package owner
 
-// recent is a map of bounded size that drops what was not used lately. It holds
-// two generations: when the young one is full, the old one is dropped. Every
-// operation is O(1) on average, and none allocates once both have grown.
+// recent is a map of bounded size that drops entries that were not used recently. It has
+// two generations: when the young one is full, the old one is dropped. Every operation
+// is O(1) on average, and none allocates once both have grown.
 type recent[K comparable, V any] struct {
 	young, old map[K]V
 	half       int
 }
 
-// newRecent makes a map that keeps at least the half of limit entries used last,
-// and never more than limit (2 when limit is less).
+// newRecent creates a map that keeps at least the last limit/2 used entries, and never
+// more than limit (at least 2).
 func newRecent[K comparable, V any](limit int) *recent[K, V] {
 	return &recent[K, V]{
 		young: make(map[K]V),

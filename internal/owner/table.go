@@ -14,11 +14,11 @@ const DefaultMaxProcesses = 16384
 // Options configure a Table.
 type Options struct {
 	// FS is the root of the file system: os.DirFS("/"). Only /proc and the cgroup
-	// mounts are read. Its /proc must be of the initial pid namespace; else only
+	// mounts are read. If its /proc is not of the initial pid namespace, only
 	// sightings are known.
 	FS fs.FS
-	// MaxProcesses bounds the processes that are remembered; those used least
-	// recently go first. 0 means DefaultMaxProcesses.
+	// MaxProcesses bounds the remembered processes. Those used least recently are
+	// dropped first. 0 means DefaultMaxProcesses.
 	MaxProcesses int
 	// Container asks for the container of each process.
 	Container bool
@@ -26,8 +26,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Table knows the processes that the kernel side has seen. What it returns stays
-// valid; the Table itself is not safe for concurrent use.
+// Table knows the processes that the kernel side has observed. Its results stay valid.
+// The Table itself is not safe for concurrent use.
 type Table struct {
 	proc      procFS
 	cgroups   *cgroups
@@ -38,16 +38,16 @@ type Table struct {
 
 // entry is a process of the table.
 type entry struct {
-	// process is nil when nothing could be learnt.
+	// process is nil if nothing is known.
 	process *Process
 	// cgroup is the id that was sighted.
 	cgroup uint64
-	// pending is set as long as the container of a process that is gone could not
-	// be looked for.
+	// pending is set while the container of an ended process still has to be
+	// searched.
 	pending bool
 }
 
-// NewTable makes an empty table. It reads nothing yet but the offset of our clocks.
+// NewTable creates an empty table. It reads only the offset of our clocks.
 func NewTable(options Options) *Table {
 	if options.MaxProcesses <= 0 {
 		options.MaxProcesses = DefaultMaxProcesses
@@ -64,16 +64,14 @@ func NewTable(options Options) *Table {
 	}
 }
 
-// Seen records a process. It looks for the container at once, because the process
-// may be gone soon. A later sighting of the same process, as after an exec, replaces
-// the earlier one.
+// Seen records a process. It finds the container at once, because the process can end
+// soon. A later sighting of the same process, as after an exec, replaces the earlier one.
 func (t *Table) Seen(s *Sighting) {
 	executable := s.Executable
 	if executable == "" {
 		executable = s.Comm
 	}
-	// A probe may tell of a process again and again; asking the cgroup's container
-	// anew each time would read /proc each time.
+	// A probe can report a process again and again. Do not read /proc each time.
 	if known, ok := t.processes.get(s.Key); ok && known.process != nil && !known.pending &&
 		known.cgroup == s.Cgroup && known.process.Executable == executable {
 		return
@@ -82,8 +80,8 @@ func (t *Table) Seen(s *Sighting) {
 	t.remember(s.Key, entry{cgroup: s.Cgroup, pending: !final}, executable, container)
 }
 
-// Process returns what is known of a process, nil when nothing is. A process that
-// was never sighted is looked for in /proc once. The usual case allocates nothing.
+// Process returns what is known of a process, or nil. It searches /proc once for a
+// process without a sighting. The usual case allocates nothing.
 func (t *Table) Process(key Key) *Process {
 	known, ok := t.processes.get(key)
 	switch {
@@ -99,7 +97,7 @@ func (t *Table) Process(key Key) *Process {
 func (t *Table) lookUp(key Key) *Process {
 	executable, alive := t.proc.executable(key)
 	if !alive {
-		// Nor will it be there at the next question.
+		// It will not be there next time either.
 		t.processes.put(key, entry{})
 		return nil
 	}
@@ -120,7 +118,7 @@ func (t *Table) remember(key Key, known entry, executable string, container Cont
 	known.process = &Process{
 		Key: key,
 		Workload: t.workloads.pointer(Workload{
-			// Anything may be in a file's name, but not in an attribute.
+			// A file's name can have any byte, an attribute cannot.
 			Executable: strings.ToValidUTF8(executable, "\uFFFD"),
 			Container:  container,
 		}),
@@ -129,9 +127,9 @@ func (t *Table) remember(key Key, known entry, executable string, container Cont
 	return known.process
 }
 
-// containerOf asks what is cheapest and surest first: a cgroup that was resolved
-// before, the process's own files, the cgroup mounts. It returns false when the last
-// could not be asked yet.
+// containerOf tries the cheapest and most reliable source first: a cgroup that was
+// resolved before, the process's own files, the cgroup mounts. It returns false if the
+// mounts could not be read yet.
 func (t *Table) containerOf(key Key, id uint64) (Container, bool) {
 	if !t.container {
 		return Container{}, true
@@ -149,6 +147,6 @@ func (t *Table) containerOf(key Key, id uint64) (Container, bool) {
 		return m.Container, true
 	}
 	// Only roots: of the host, of this process's cgroup namespace, or of a process
-	// that is being reaped. The mounts may know better.
+	// that is being reaped. The mounts can show more.
 	return t.cgroups.find(id)
 }

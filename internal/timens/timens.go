@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package timens tells by how much a time namespace shifts this process's clocks. The
-// kernel side reads the clocks of the initial time namespace; clock_gettime(2) and
+// Package timens reads by how much a time namespace shifts this process's clocks. The
+// kernel side reads the clocks of the initial time namespace. clock_gettime(2) and
 // /proc/PID/stat show them shifted.
 package timens
 
@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Offsets are what is added to the clocks of the initial time namespace. The zero
-// value is that namespace's.
+// Offsets are added to the clocks of the initial time namespace, whose own Offsets are
+// zero.
 type Offsets struct {
 	Monotonic, Boottime time.Duration
 }
@@ -22,21 +22,21 @@ type Offsets struct {
 // initial is the initial time namespace: PROC_TIME_INIT_INO.
 const initial = "time:[4026531834]"
 
-// Read reads the offsets of this process. The root of the file system, os.DirFS("/"),
-// needs nothing but /proc.
+// Read reads the offsets of this process. Of the root of the file system, os.DirFS("/"),
+// it needs only /proc.
 func Read(root fs.FS) (Offsets, error) {
 	own, err := fs.ReadLink(root, "proc/self/ns/time")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		// Before 5.6, or built without time namespaces.
+		// Before Linux 5.6, or without CONFIG_TIME_NS.
 		return Offsets{}, nil
 	case err != nil:
 		return Offsets{}, fmt.Errorf("read the time namespace: %w", err)
 	case own == initial:
 		return Offsets{}, nil
 	}
-	// The file is about the children's namespace. It is not this process's after
-	// unshare(CLONE_NEWTIME) without a fork.
+	// The file describes the children's namespace. After unshare(CLONE_NEWTIME)
+	// without a fork it is not this process's.
 	children, err := fs.ReadLink(root, "proc/self/ns/time_for_children")
 	if err != nil {
 		return Offsets{}, fmt.Errorf("read the time namespace of children: %w", err)
