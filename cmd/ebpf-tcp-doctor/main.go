@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ebpf-tcp-doctor tells what the ebpf_tcp receiver can give on this host: it tries
-// every hook of the kernel that the receiver knows, takes it off again, and prints
-// which way it would take to each fact, what is missing and why, and what its maps
-// take.
+// ebpf-tcp-doctor prints what the ebpf_tcp receiver supports on this host. It attaches and
+// removes every kernel hook that the receiver knows. Then it prints the way to each fact,
+// what is missing and why, and the memory of the maps.
 package main
 
 import (
@@ -36,7 +35,7 @@ func main() {
 	os.Exit(1)
 }
 
-// errVerdict is the failure that the last line of the diagnosis tells already.
+// errVerdict is a failure that the last line of the diagnosis already describes.
 var errVerdict = errors.New("this host does not give what is asked for")
 
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
@@ -105,7 +104,7 @@ func read(ctx context.Context, file, id string, cfg *receiver.Config) error {
 	return nil
 }
 
-// choose finds the one receiver of our type, or the one that is named.
+// choose finds the only receiver of our type, or the named one.
 func choose(names []string, wanted string) (string, error) {
 	var ours []string
 	for _, name := range names {

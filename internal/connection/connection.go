@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package connection holds what is known of inbound TCP connections: the facts
-// that a probe reports, the listeners they came through and the deltas between
-// two looks at a live one. It knows neither the kernel nor pdata.
+// Package connection has the domain of inbound TCP connections: the facts that a probe
+// reports, their listeners, and the increments between two readings of a live connection.
+// It depends on neither the kernel nor pdata.
 package connection
 
 import (
@@ -10,41 +10,41 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 )
 
-// Connection is what stays the same while a connection lives, its owner excepted.
+// Connection is what stays the same during a connection. Only its owner can change.
 type Connection struct {
 	// ID is unique among the connections of one probe.
 	ID uint64
 	flow.Flow
 	// NetNS is the inode number of the server's network namespace.
 	NetNS uint32
-	// Interface names the interface the handshake came in by; "" when unknown.
+	// Interface is where the handshake arrived; "" if unknown.
 	Interface string
-	// Owner is the process as far as the kernel side could tell; its Source is
-	// owner.None when only the listener is left to ask.
+	// Owner is the process, if the kernel side knows it. Its Source is owner.None if
+	// only the listener can be known.
 	Owner owner.Ref
-	// Opened is when the connection was established, Unix nanoseconds; for an
-	// adopted connection, when it was found.
+	// Opened is when the connection was established, in Unix nanoseconds. For an
+	// adopted connection it is when the probe found it.
 	Opened int64
 	// Accept is the time in the accept queue in nanoseconds; 0 means not seen.
 	Accept int64
 	// HandshakeRTT is in microseconds; 0 means not measured.
 	HandshakeRTT uint32
-	// Handshake is the time from the first SYN-ACK to the ACK in microseconds, the
-	// SYN-ACK's repetitions included; 0 means not measured.
+	// Handshake is the time from the first SYN-ACK to the ACK in microseconds,
+	// including retransmits of the SYN-ACK; 0 means not measured.
 	Handshake uint32
 	// Adopted connections were open before the probe started.
 	Adopted bool
 	// MPTCP marks a subflow of a multipath connection.
 	MPTCP bool
-	// Absent are the counters that this kernel does not give.
+	// Absent are the counters that this kernel lacks.
 	Absent Absent
 }
 
-// Absent are the counters that the kernel does not give: what Counters and Live have of
-// them is no figure. The zero value is what nearly every kernel has.
+// Absent are the counters that the kernel lacks. Their values in Counters and Live mean
+// nothing. Nearly every kernel has all counters, which is the zero value.
 type Absent uint8
 
-// One bit for each counter whose 0 is a figure. The others' 0 means not measured.
+// One bit for each counter that can be 0. In the others 0 means not measured.
 const (
 	AbsentReceivedBytes Absent = 1 << iota
 	AbsentTransmittedBytes
@@ -54,7 +54,7 @@ const (
 	AbsentOutOfOrder
 )
 
-// Has tells whether a counter is absent.
+// Has reports whether a counter is absent.
 func (a Absent) Has(counter Absent) bool { return a&counter != 0 }
 
 // Counters are the kernel's own figures of one connection.
@@ -85,12 +85,12 @@ type Closed struct {
 // Duration is the connection's lifetime in nanoseconds, from Opened to Time.
 func (c *Closed) Duration() int64 { return max(0, c.Time-c.Opened) }
 
-// Live is one look at a connection that is open.
+// Live is one reading of an open connection.
 type Live struct {
 	Connection
-	// ReceivedBytes and TransmittedBytes are as in Counters, so far.
+	// ReceivedBytes and TransmittedBytes are those of Counters so far.
 	ReceivedBytes, TransmittedBytes uint64
-	// Unread: nobody could ask the socket, and the bytes are not known.
+	// Unread means that the socket could not be read. The bytes are then unknown.
 	Unread bool
 }
 

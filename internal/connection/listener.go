@@ -14,10 +14,11 @@ import (
 
 // Listener is one listening socket.
 type Listener struct {
-	// Socket identifies it; it is the socket's kernel address and never followed.
+	// Socket identifies the listener. It is the socket's kernel address, and is never
+	// dereferenced.
 	Socket uint64
 	NetNS  uint32
-	// Address is unspecified when the socket listens on every address.
+	// Address is unspecified if the socket listens on every address.
 	Address netip.AddrPort
 	Owner   owner.Ref
 }
@@ -31,7 +32,7 @@ const (
 
 // ListenerOptions configure Listeners.
 type ListenerOptions struct {
-	// Max bounds the listening sockets, and once more the ended ones that are
+	// Max bounds the listening sockets. The same number of ended ones is
 	// remembered. 0 means DefaultMaxListeners.
 	Max int
 	// Memory is how long an ended listener is remembered, because connections
@@ -41,14 +42,14 @@ type ListenerOptions struct {
 	Now func() time.Time
 }
 
-// Listeners knows who listens where. It is not safe for concurrent use.
+// Listeners knows which sockets listen where. It is not safe for concurrent use.
 type Listeners struct {
 	options ListenerOptions
 	sockets map[uint64]*Listener
 	places  map[place]*listening
 	ports   map[portKey]*portUse
 	ended   endedQueue
-	// queues are the last looks at sockets.
+	// queues are the last readings of sockets.
 	queues map[uint64]Queues
 }
 
@@ -65,9 +66,9 @@ type portKey struct {
 
 // listening are the sockets of one place, or of one port.
 type listening struct {
-	// live are in the order in which they came; SO_REUSEPORT allows more than one.
+	// live are in the order in which they were added. SO_REUSEPORT allows several.
 	live []*Listener
-	// last is the one that ended last, at the time ended; nil when none did.
+	// last is the one that ended last, at the time ended; nil if none did.
 	last  *Listener
 	ended time.Time
 }
@@ -79,7 +80,7 @@ type portUse struct {
 	places int
 }
 
-// NewListeners makes an empty table.
+// NewListeners creates an empty table.
 func NewListeners(options ListenerOptions) *Listeners {
 	if options.Max <= 0 {
 		options.Max = DefaultMaxListeners
@@ -99,8 +100,8 @@ func NewListeners(options ListenerOptions) *Listeners {
 	}
 }
 
-// Add takes a copy of a listener. Adding a socket again is harmless: of two owners
-// the better known one stays. It returns false when the table is full.
+// Add copies a listener into the table. Adding a socket again is harmless: of two owners
+// the more reliable one stays. It returns false if the table is full.
 func (l *Listeners) Add(added *Listener) bool {
 	l.forget(l.options.Now())
 	at := placeOf(added)
@@ -111,7 +112,7 @@ func (l *Listeners) Add(added *Listener) bool {
 			}
 			return true
 		}
-		// The kernel reused the address of a socket whose end was missed.
+		// The end of the earlier socket was missed, and the kernel reused its address.
 		l.Remove(added.Socket)
 	}
 	if len(l.sockets) >= l.options.Max {
@@ -154,10 +155,9 @@ func (g *listening) end(listener *Listener, now time.Time) {
 	g.last, g.ended = listener, now
 }
 
-// Lookup returns the listener that a connection to server came through: the one on
-// that address, else one on every address, and live ones before ended ones. Of
-// several it is the latest. What it returns must not be changed. It allocates
-// nothing.
+// Lookup returns the listener of a connection to server. It prefers the exact address to
+// every address, live listeners to ended ones, and later to earlier. The caller must not
+// change the result. Lookup allocates nothing.
 func (l *Listeners) Lookup(netns uint32, server netip.AddrPort) (*Listener, bool) {
 	server = plain(server)
 	number := server.Port()
@@ -166,7 +166,7 @@ func (l *Listeners) Lookup(netns uint32, server netip.AddrPort) (*Listener, bool
 	if server.Addr().Is4() {
 		anyV4 = l.places[place{netns, netip.AddrPortFrom(netip.IPv4Unspecified(), number)}]
 	}
-	// An IPv6 socket takes IPv4 as well unless it was told not to.
+	// An IPv6 socket also takes IPv4, unless it is set to IPv6 only.
 	anyV6 := l.places[place{netns, netip.AddrPortFrom(netip.IPv6Unspecified(), number)}]
 	groups := [...]*listening{exact, anyV4, anyV6}
 	for _, group := range groups {
@@ -182,9 +182,9 @@ func (l *Listeners) Lookup(netns uint32, server netip.AddrPort) (*Listener, bool
 	return nil, false
 }
 
-// ByPort returns the listener of a port where the address is not known: the latest
-// live one, else the one that ended last. What it returns must not be changed. It
-// allocates nothing.
+// ByPort returns the listener of a port if the address is unknown: the latest live one,
+// else the one that ended last. The caller must not change the result. ByPort allocates
+// nothing.
 func (l *Listeners) ByPort(netns uint32, number uint16) (*Listener, bool) {
 	use := l.ports[portKey{netns, number}]
 	switch {
@@ -199,7 +199,7 @@ func (l *Listeners) ByPort(netns uint32, number uint16) (*Listener, bool) {
 	}
 }
 
-// All are the listeners that have not ended. What it yields must not be changed.
+// All yields the listeners that have not ended. The caller must not change them.
 func (l *Listeners) All() iter.Seq[*Listener] { return maps.Values(l.sockets) }
 
 func (l *Listeners) remembers(group *listening) bool {
@@ -250,8 +250,8 @@ func (l *Listeners) use(at place) *portUse {
 
 func placeOf(l *Listener) place { return place{l.NetNS, plain(l.Address)} }
 
-// plain makes addresses comparable: IPv4 on an IPv6 socket is IPv4, and a zone says
-// nothing that the namespace and port do not.
+// plain makes addresses comparable. IPv4 on an IPv6 socket becomes IPv4. The zone is
+// dropped, because the namespace and port are enough.
 func plain(address netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(address.Addr().Unmap().WithZone(""), address.Port())
 }
@@ -273,7 +273,7 @@ func (q *endedQueue) len() int { return len(q.items) - q.head }
 func (q *endedQueue) first() *endedPlace { return &q.items[q.head] }
 
 func (q *endedQueue) push(item endedPlace) {
-	// Moving the rest once half of the space is spent keeps it constant on average.
+	// Move the rest when half of the space is used, so that the cost is constant on average.
 	if q.head > 0 && q.head >= len(q.items)/2 {
 		q.items = q.items[:copy(q.items, q.items[q.head:])]
 		q.head = 0

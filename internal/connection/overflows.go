@@ -2,30 +2,30 @@
 
 package connection
 
-// Overflow is what the accept queues of one network namespace turned away since the
-// snapshot before, as far as no listener is known for it.
+// Overflow counts segments that full accept queues of one network namespace dropped since
+// the last snapshot, and whose listener is unknown.
 type Overflow struct {
 	NetNS uint32
 	N     uint64
 }
 
-// Overflows finds the listener whose accept queue overflowed where the kernel counts
-// per network namespace only. A listener's own drop counter grows with each overflow
-// and with much else, such as deferred accepts: it only tells who was not the one.
+// Overflows finds the listener whose accept queue overflowed, where the kernel counts per
+// network namespace only. A listener's own drop counter also grows with other events, such
+// as deferred accepts. It can therefore only rule a listener out.
 //
-// Each snapshot is a pass: first the namespaces' counters are read, then every listener
-// is looked at, then Share is called for each namespace, then EndPass. An overflow
-// between the two readings shows in the drops of one pass and in the counter of the
-// next; whoever dropped in either may be the one.
+// Each snapshot is a pass: read the namespaces' counters, read every listener, call Share
+// for each namespace, then EndPass. An overflow between the two readings shows in the
+// drops of one pass and in the counter of the next. So every listener that dropped in
+// either can be the cause.
 type Overflows struct {
-	// Selected: the configuration asks for some ports only.
+	// Selected is set if the configuration selects ports.
 	Selected   bool
 	namespaces map[uint32]*overflowing
 	sockets    map[uint64]*suspect
 	doubt      int
 }
 
-// doubtful is how many passes have to end until all drops are those of known listeners.
+// doubtful is the number of passes until all drops belong to known listeners.
 const doubtful = 2
 
 type overflowing struct {
@@ -33,31 +33,31 @@ type overflowing struct {
 	// count is the namespace's counter at the last pass that read it.
 	count uint64
 	known bool
-	// kept: it is not forgotten when it has no listener.
+	// kept namespaces stay without a listener.
 	kept bool
-	// hidden: it has listeners that are not here.
+	// hidden is set if the namespace has listeners that are not in this table.
 	hidden bool
 	doubt  int
 }
 
 type suspect struct {
 	netns uint32
-	// wanted: the configuration asks for its port.
+	// wanted is set if the configuration selects its port.
 	wanted bool
-	// total is what was found to be its own.
+	// total counts the overflows that belong to it.
 	total uint64
-	// drops are its counter at this pass, the one before, and the one before that.
+	// drops are its counter at this pass and at the two before.
 	drops  [3]uint32
 	looked bool
 }
 
-// NewOverflows makes one without listeners.
+// NewOverflows creates an Overflows without listeners.
 func NewOverflows() *Overflows {
 	return &Overflows{namespaces: make(map[uint32]*overflowing), sockets: make(map[uint64]*suspect)}
 }
 
-// Opened adds a listener; again when its port is known. It reports whether the namespace
-// is new: Begin follows then.
+// Opened adds a listener, and again once its port is known. It reports whether the
+// namespace is new; the caller then calls Begin.
 func (o *Overflows) Opened(netns uint32, socket uint64, wanted bool) bool {
 	if known, ok := o.sockets[socket]; ok {
 		if known.netns == netns {
@@ -77,7 +77,7 @@ func (o *Overflows) Opened(netns uint32, socket uint64, wanted bool) bool {
 	return !ok
 }
 
-// Ended forgets a listener. It returns what was found to be its own.
+// Ended removes a listener and returns its overflows.
 func (o *Overflows) Ended(socket uint64) uint64 {
 	s, ok := o.sockets[socket]
 	if !ok {
@@ -90,40 +90,39 @@ func (o *Overflows) Ended(socket uint64) uint64 {
 	return s.total
 }
 
-// Begin sets a namespace's counter, from which on overflows count.
+// Begin sets a namespace's counter. Overflows count from there.
 func (o *Overflows) Begin(netns uint32, count uint64) {
 	if namespace, ok := o.namespaces[netns]; ok {
 		namespace.count, namespace.known = count, true
 	}
 }
 
-// Keep begins a namespace before it has a listener, and keeps it when it has none.
+// Keep begins a namespace before it has a listener, and keeps it without one.
 func (o *Overflows) Keep(netns uint32, count uint64) {
 	o.namespaces[netns] = &overflowing{suspects: make(map[uint64]*suspect), kept: true}
 	o.Begin(netns, count)
 }
 
-// Doubt tells that there are listeners which nobody opened here.
+// Doubt says that there are listeners without a call of Opened.
 func (o *Overflows) Doubt() { o.doubt = doubtful }
 
-// Hide tells that a namespace has a listener for which there is no room here: what the
-// counter grows by can be that one's from now on.
+// Hide says that a namespace has a listener without room in this table. From then on, any
+// increase of the counter can belong to that listener.
 func (o *Overflows) Hide(netns uint32) {
 	if namespace, ok := o.namespaces[netns]; ok {
 		namespace.hidden = true
 	}
 }
 
-// Look takes a listener's drop counter.
+// Look records a listener's drop counter.
 func (o *Overflows) Look(socket uint64, drops uint32) {
 	if s, ok := o.sockets[socket]; ok {
 		s.drops[0], s.looked = drops, true
 	}
 }
 
-// Share gives what a namespace's counter has grown by to the listener that it was, and
-// returns what may be several listeners'. It returns false when that may be of ports
-// which nobody asks for.
+// Share assigns the increase of a namespace's counter to its listener. It returns the
+// increase if several listeners can be the cause, and false if unselected ports can.
 func (o *Overflows) Share(netns uint32, count uint64) (Overflow, bool) {
 	rest := Overflow{NetNS: netns}
 	namespace, ok := o.namespaces[netns]
@@ -155,8 +154,8 @@ func (o *Overflows) Share(netns uint32, count uint64) (Overflow, bool) {
 	}
 }
 
-// suspected are the listeners that are not cleared: one of them, how many there are, and
-// how many the configuration asks for.
+// suspected returns one of the listeners that are not cleared, how many there are, and how
+// many of them the configuration selects.
 func (n *overflowing) suspected(cleared func(*suspect) bool) (one *suspect, all, wanted int) {
 	for _, s := range n.suspects {
 		if cleared(s) {
@@ -171,10 +170,10 @@ func (n *overflowing) suspected(cleared func(*suspect) bool) (one *suspect, all,
 	return one, all, wanted
 }
 
-// cleared: it has dropped nothing.
+// cleared reports whether the listener dropped nothing.
 func (s *suspect) cleared() bool { return s.looked && s.drops[0] == s.drops[2] }
 
-// EndPass ends a pass. Namespaces without listeners are forgotten.
+// EndPass ends a pass and removes namespaces without listeners.
 func (o *Overflows) EndPass() {
 	o.doubt = max(0, o.doubt-1)
 	for _, s := range o.sockets {
@@ -189,8 +188,8 @@ func (o *Overflows) EndPass() {
 	}
 }
 
-// Of is what was found to be a listener's own. It returns false where the namespace's
-// counter could not be read.
+// Of returns a listener's overflows, and false if the namespace's counter could not be
+// read.
 func (o *Overflows) Of(socket uint64) (uint64, bool) {
 	s, ok := o.sockets[socket]
 	if !ok {
@@ -199,7 +198,7 @@ func (o *Overflows) Of(socket uint64) (uint64, bool) {
 	return s.total, o.namespaces[s.netns].known
 }
 
-// Namespaces are those with listeners, or that had some lately.
+// Namespaces returns those with listeners now or recently.
 func (o *Overflows) Namespaces() []uint32 {
 	all := make([]uint32, 0, len(o.namespaces))
 	for netns := range o.namespaces {

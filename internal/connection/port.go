@@ -9,10 +9,10 @@ type PortCounter struct {
 	Port uint16
 	IPv4 bool
 	What PortCount
-	// Detail is the drop reason's name, lower case, or the failure type; "" else.
+	// Detail is the drop reason's name in lower case, or the failure type, or "".
 	Detail string
 	Value  uint64
-	// Final: the counter ends here; the next one with this key begins at 0.
+	// Final is set if the counter ends here. The next one with this key begins at 0.
 	Final bool
 }
 

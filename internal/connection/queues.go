@@ -4,29 +4,29 @@ package connection
 
 import "iter"
 
-// Queues is one look at the two queues of a listening socket.
+// Queues is one reading of the two queues of a listening socket.
 type Queues struct {
-	// Socket is that of the Listener.
+	// Socket is the Listener's.
 	Socket uint64
-	// Since is when counting began, in nanoseconds of the boot clock. A new value is
-	// another listener, whose socket has the address of an earlier one.
+	// Since is when counting began, in nanoseconds of the boot clock. A new value
+	// means another listener whose socket reuses the kernel address.
 	Since uint64
 	// Accept counts connections that are established and wait for accept(). The kernel
 	// refuses more when they exceed AcceptLimit, so one over it is possible.
 	Accept, AcceptLimit uint32
-	// SYN counts handshakes in progress; those answered by SYN cookies are in no queue.
+	// SYN counts handshakes in progress. Those with SYN cookies are in no queue.
 	SYN uint32
-	// Overflows counts the segments that the full accept queue turned away since
-	// counting began: SYNs, and ACKs that would have ended a handshake.
+	// Overflows counts the segments that the full accept queue dropped since
+	// counting began: SYNs, and ACKs that would have completed a handshake.
 	Overflows uint64
-	// Unread: nobody could ask the socket, and the lengths and the limit are not known.
-	// OverflowsUnread: the overflows are not known.
+	// Unread means that the socket could not be read, and lengths and limit are unknown.
+	// OverflowsUnread means that the overflows are unknown.
 	Unread, OverflowsUnread bool
 }
 
-// Look keeps the look at a listener's queues until the next one. It returns the
-// listener, which must not be changed, and by how much the overflows grew since the
-// look before; nil when the socket is unknown.
+// Look keeps a reading of a listener's queues until the next one. It returns the listener
+// and the increase of its overflows; nil if the socket is unknown. The caller must not
+// change the listener.
 func (l *Listeners) Look(q *Queues) (listener *Listener, added uint64) {
 	listener, known := l.sockets[q.Socket]
 	if !known {
@@ -45,8 +45,8 @@ func (l *Listeners) Look(q *Queues) (listener *Listener, added uint64) {
 	return listener, now.Overflows - last.Overflows
 }
 
-// LastLook is Look for a listener that ends, of which nothing but the overflows is
-// told; a count below that of the look before is none. Remove follows.
+// LastLook is Look for a listener that ends, with its overflows only. A lower count than
+// in the last reading adds nothing. Remove follows.
 func (l *Listeners) LastLook(socket, overflows uint64) (listener *Listener, added uint64) {
 	if last := l.queues[socket].Overflows; overflows > last {
 		added = overflows - last
@@ -54,8 +54,8 @@ func (l *Listeners) LastLook(socket, overflows uint64) (listener *Listener, adde
 	return l.sockets[socket], added
 }
 
-// Queues are the last looks at the listeners that have not ended, those that were
-// looked at. A pass of the kernel's may miss one: the look before it stands.
+// Queues yields the last readings of the listeners that have not ended. If the kernel's
+// pass misses a listener, its previous reading stays valid.
 func (l *Listeners) Queues() iter.Seq2[*Listener, *Queues] {
 	return func(yield func(*Listener, *Queues) bool) {
 		for socket, queues := range l.queues {

@@ -2,49 +2,48 @@
 
 package connection
 
-// missedPasses is how many passes in a row an open connection may be missing in
-// before it is taken for closed. The kernel's iteration is approximate, so that one
-// or two mean nothing; a connection forgotten too soon would count twice.
+// missedPasses is the number of passes in a row that may miss an open connection before
+// it counts as closed. The kernel's iteration is approximate, so one or two mean nothing.
+// A connection that is forgotten too soon would count twice.
 const missedPasses = 6
 
 // DefaultMaxTracked is the number of open connections tracked by default.
 const DefaultMaxTracked = 131072
 
-// Tracker turns the kernel's counters of open and closed connections into what was
-// added since the last look, so that every byte counts once. There is no baseline:
-// the first look at a connection adds all of its bytes, also those from before it
-// was adopted. It is not safe for concurrent use.
+// Tracker turns the kernel's counters of open and closed connections into increments, so
+// that every byte counts once. There is no baseline: the first reading of a connection
+// adds all of its bytes, even those from before it was adopted. It is not safe for
+// concurrent use.
 //
-// Looks at open connections come in passes. BeginPass must be called before the
-// kernel is read: a connection that closes while a pass is under way may still
-// turn up in it.
+// Readings of open connections come in passes. Call BeginPass before reading the kernel,
+// because a connection that closes during a pass can still appear in it.
 type Tracker struct {
 	limit int
 	open  map[uint64]tracked
 
 	passing bool
 	pass    uint32
-	// seen is at most the number of open connections that this pass has had.
+	// seen counts the connections of this pass that are still open.
 	seen int
-	// closed are the connections that were closed during this pass.
+	// closed are the connections that closed during this pass.
 	closed map[uint64]struct{}
-	// closedFull is set when more of them closed than can be remembered.
+	// closedFull is set if more of them closed than fit.
 	closedFull bool
 }
 
-// tracked is the last look at an open connection.
+// tracked is the last reading of an open connection.
 type tracked struct {
 	received, transmitted uint64
 	pass                  uint32
 }
 
-// Delta is what one look adds.
+// Delta is the increment of one reading.
 type Delta struct {
 	// Received and Transmitted are payload bytes.
 	Received, Transmitted uint64
 }
 
-// NewTracker makes a tracker of at most limit open connections; 0 means
+// NewTracker creates a tracker of at most limit open connections; 0 means
 // DefaultMaxTracked.
 func NewTracker(limit int) *Tracker {
 	if limit <= 0 {
@@ -57,16 +56,16 @@ func NewTracker(limit int) *Tracker {
 	}
 }
 
-// BeginPass starts a pass over the open connections. A pass that was begun and not
-// ended does not count.
+// BeginPass starts a pass over the open connections. A pass without EndPass does not
+// count.
 func (t *Tracker) BeginPass() {
 	t.passing = true
 	t.seen = 0
 	t.forgetClosed()
 }
 
-// EndPass ends a complete pass and forgets the connections that were missing in this
-// and several passes before: their close was lost. It returns how many.
+// EndPass ends a complete pass. It forgets connections that several passes in a row
+// missed, because their close was lost, and returns how many.
 func (t *Tracker) EndPass() int {
 	if !t.passing {
 		return 0
@@ -86,8 +85,8 @@ func (t *Tracker) EndPass() int {
 	return forgotten
 }
 
-// Live takes a look at an open connection. Beyond the limit it gives the zero Delta,
-// and everything is added when the connection closes.
+// Live records a reading of an open connection. Beyond the limit it returns the zero
+// Delta, and Closed adds everything.
 func (t *Tracker) Live(l *Live) Delta {
 	last, known := t.open[l.ID]
 	if !known {
@@ -109,7 +108,7 @@ func (t *Tracker) Live(l *Live) Delta {
 	return last.delta(l.ReceivedBytes, l.TransmittedBytes)
 }
 
-// Closed takes the last look at a connection and forgets it.
+// Closed records the last reading of a connection and forgets it.
 func (t *Tracker) Closed(c *Closed) Delta {
 	last, known := t.open[c.ID]
 	delete(t.open, c.ID)
@@ -131,8 +130,8 @@ func (t *Tracker) forgetClosed() {
 	t.closedFull = false
 }
 
-// delta never goes below zero: the kernel counts a FIN as one byte, and the close
-// takes it back.
+// delta is never negative. The kernel counts a FIN as one byte, and the close subtracts
+// it again.
 func (t tracked) delta(received, transmitted uint64) Delta {
 	return Delta{
 		Received:    received - min(received, t.received),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package diagnosis prints what a host can give: as text for people, as JSON for programs.
+// Package diagnosis prints what a host supports: as text for people, as JSON for programs.
 package diagnosis
 
 import (
@@ -29,8 +29,8 @@ func WriteJSON(w io.Writer, d *probe.Diagnosis) error {
 	return nil
 }
 
-// WriteText writes the diagnosis for people: the features with the hook that each
-// would use, then what was refused and why, then memory, and a verdict in the last line.
+// WriteText writes the diagnosis for people: the features with their hooks, the refusals
+// with their causes, the memory, and a verdict in the last line.
 func WriteText(w io.Writer, d *probe.Diagnosis) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "Linux %s %s\n", d.Kernel, d.Machine)
@@ -46,7 +46,7 @@ func WriteText(w io.Writer, d *probe.Diagnosis) error {
 	return nil
 }
 
-// writeCapabilities names those that are held, and explains those that are not.
+// writeCapabilities names the capabilities of this process and explains missing ones.
 func writeCapabilities(out *bytes.Buffer, d *probe.Diagnosis) {
 	var held []string
 	for _, c := range d.Capabilities {
@@ -85,7 +85,7 @@ func writeFeatures(out *bytes.Buffer, d *probe.Diagnosis) {
 	_ = table.Flush() // a buffer takes everything
 }
 
-// Verdict says in one line whether the host gives what is asked for.
+// Verdict says in one line whether the host supports what is asked for.
 func Verdict(d *probe.Diagnosis) string {
 	if d.Error != "" {
 		return "this host does not give what is asked for: " + strings.Join(strings.Fields(d.Error), " ")
@@ -103,15 +103,15 @@ func Verdict(d *probe.Diagnosis) string {
 	return "everything works here"
 }
 
-// refusals are features that a hook is refused to for one cause.
+// refusals are features whose hooks are refused for one cause.
 type refusals struct {
 	features []string
-	// text is the cause, of one feature alone with the hook's name.
+	// text is the cause. It has the hook's name if there is only one feature.
 	text string
 }
 
-// writeRefusals lists what does not work here, also where something else does, a line
-// for each cause.
+// writeRefusals lists refused hooks, one line for each cause, even if another way to
+// their feature works.
 func writeRefusals(out *bytes.Buffer, d *probe.Diagnosis) {
 	var causes []string
 	all := make(map[string]*refusals)
@@ -149,7 +149,7 @@ func writeRefusals(out *bytes.Buffer, d *probe.Diagnosis) {
 	}
 }
 
-// named is the error with the way's hooks, unless it names one itself.
+// named adds the way's hooks to the error, unless it names one itself.
 func named(w *probe.WayDiagnosis) string {
 	for _, hook := range w.Hooks {
 		if strings.Contains(w.Error, hook) {
@@ -171,7 +171,7 @@ func writeMaps(out *bytes.Buffer, d *probe.Diagnosis) {
 
 func mebibytes(n uint64) string { return fmt.Sprintf("%.2f MiB", float64(n)/(1<<20)) }
 
-// Short writes the names of hooks that attach in the same way as one:
+// Short writes the names of hooks of the same kind as one:
 // fentry/{a,b}.
 func Short(hooks []string) string {
 	if len(hooks) == 1 {

@@ -5,8 +5,8 @@ package flow
 
 import "net/netip"
 
-// Flow is a connection's four-tuple as the server sees it. IPv4 carried on an IPv6
-// socket is plain IPv4 here.
+// Flow is a connection's four-tuple from the server's side. IPv4 on an IPv6 socket is
+// plain IPv4 here.
 type Flow struct {
 	Client netip.AddrPort
 	Server netip.AddrPort

@@ -27,15 +27,15 @@ const (
 // Option is one TCP option.
 type Option struct {
 	Kind uint8
-	// Data is what follows kind and length; it shares memory with the raw options.
+	// Data follows kind and length. It shares memory with the raw options.
 	Data []byte
-	// Lying is set when the length is below 2 or goes past the header; Data is then
-	// all that is left, and no option follows.
+	// Lying is set if the length is below 2 or exceeds the header. Data is then the
+	// rest of the header, and no option follows.
 	Lying bool
 }
 
-// Options goes through raw options in wire order. The end-of-list option is the last;
-// what follows it is padding.
+// Options yields raw options in wire order. The end-of-list option is the last; padding
+// follows it.
 func Options(raw []byte) iter.Seq[Option] {
 	return func(yield func(Option) bool) {
 		for len(raw) > 0 {
@@ -62,9 +62,8 @@ func first(raw []byte) (option Option, length int) {
 }
 
 // AppendText writes the option as name or name=value: mss=1460, sackOK, ts=1,2, ws=7,
-// sack=1-2,3-4. An option without a name here, or with a length that its kind cannot
-// have, is written by number with its data in hexadecimal: 99=0a0b; one whose length
-// lies ends with an exclamation mark.
+// sack=1-2,3-4. An option without a name, or with a wrong length for its kind, has its
+// number and its data in hexadecimal: 99=0a0b. A lying length adds an exclamation mark.
 func (o Option) AppendText(b []byte) []byte {
 	if o.Lying {
 		return append(o.appendRaw(b), '!')
@@ -108,7 +107,7 @@ func appendHex(b, data []byte) []byte {
 	return hex.AppendEncode(append(b, '='), data)
 }
 
-// appendPairs writes pairs of 32-bit numbers, parted by commas.
+// appendPairs writes pairs of 32-bit numbers, separated by commas.
 func appendPairs(b, data []byte, within byte) []byte {
 	for i := 0; i+8 <= len(data); i += 8 {
 		if i > 0 {

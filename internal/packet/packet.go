@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package packet holds what the packet vantage point reports: selected packets
-// and counters per interface. It decodes TCP flags and options.
+// Package packet has the domain of the packet vantage point: selected packets and
+// counters per interface. It decodes TCP flags and options.
 package packet
 
 import "github.com/ebpftcp/ebpftcpreceiver/internal/flow"
@@ -21,8 +21,8 @@ type Packet struct {
 	Sequence, Acknowledgment uint32
 	// Window is as sent, not scaled.
 	Window uint16
-	// Options are the raw option bytes, at most 40; valid only during the call
-	// that hands the packet over.
+	// Options are the raw option bytes, at most 40. They are valid only during the
+	// call of the sink.
 	Options   []byte
 	Malformed Malformed
 }
@@ -110,7 +110,7 @@ type Interface struct {
 	Name string
 	// NetNS is the inode of the network namespace, 0 for the collector's own.
 	NetNS uint32
-	// Generation tells a count that began anew from one that goes on.
+	// Generation changes when the count begins again at 0.
 	Generation uint32
 	Egress     bool
 	// Packets and Bytes are server-side traffic by Class.
@@ -123,7 +123,7 @@ type Interface struct {
 	Forwarded uint64
 }
 
-// Counted tells whether anything was.
+// Counted reports whether anything was counted.
 func (i *Interface) Counted() bool {
 	return i.Packets != [Classes]uint64{} || i.Malformed != [MalformedKinds]uint64{} ||
 		i.Fragments != 0 || i.Forwarded != 0
