@@ -26,6 +26,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadatatest"
@@ -241,3 +242,19 @@ func (f logsFunc) Capabilities() consumer.Capabilities {
 }
 
 func (f logsFunc) ConsumeLogs(ctx context.Context, logs plog.Logs) error { return f.consume(ctx, logs) }
+
+// TestInternalEnumsAreAsDeclared holds the attributes of the internal metrics.
+func TestInternalEnumsAreAsDeclared(t *testing.T) {
+	d := facttest.Declared(t)
+	var events []string
+	for event := range ledger.Events {
+		events = append(events, event.String())
+	}
+	places, reasons := map[string]bool{}, map[string]bool{}
+	for cause := range ledger.Causes {
+		places[cause.Place()], reasons[cause.Reason()] = true, true
+	}
+	require.ElementsMatch(t, events, d.Attributes["event"].Enum)
+	require.ElementsMatch(t, facttest.Keys(places), d.Attributes["place"].Enum)
+	require.ElementsMatch(t, facttest.Keys(reasons), d.Attributes["reason"].Enum)
+}

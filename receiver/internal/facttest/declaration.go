@@ -5,6 +5,7 @@ package facttest
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -43,10 +44,16 @@ type Metric struct {
 	Histogram *struct{} `yaml:"histogram"`
 }
 
-// Declared reads metadata.yaml.
+// Declared reads the metadata.yaml of the component that the test is in.
 func Declared(t *testing.T) *Declaration {
 	t.Helper()
-	data, err := os.ReadFile("../../../metadata.yaml")
+	file := "metadata.yaml"
+	for ; ; file = filepath.Join("..", file) {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+	}
+	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	var d Declaration
 	require.NoError(t, yaml.Unmarshal(data, &d))

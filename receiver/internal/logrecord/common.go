@@ -15,9 +15,9 @@ import (
 type endpoints struct{ client, server span }
 
 // begin writes what all bodies begin with.
-func (l *Logs) begin(event string, f *flow.Flow) ([]byte, endpoints) {
+func (l *Logs) begin(event declared.Event, f *flow.Flow) ([]byte, endpoints) {
 	var at endpoints
-	line := append(append(l.line[:0], event...), ' ')
+	line := append(append(l.line[:0], event.String()...), ' ')
 	line, at.client = appendEndpoint(line, f.Client)
 	line, at.server = appendEndpoint(append(line, " -> "...), f.Server)
 	return line, at
@@ -37,17 +37,17 @@ func (l *Logs) appendProcess(line []byte, p *owner.Process) []byte {
 
 func putFlow(row *row, f *flow.Flow, at endpoints, body, name string) {
 	if f.Client.IsValid() {
-		row.str(attrClientAddress, at.client.of(body))
-		row.int(attrClientPort, int64(f.Client.Port()))
+		row.str(declared.AttrClientAddress, at.client.of(body))
+		row.int(declared.AttrClientPort, int64(f.Client.Port()))
 	}
 	if f.Server.IsValid() {
-		row.str(attrServerAddress, at.server.of(body))
-		row.int(attrServerPort, int64(f.Server.Port()))
-		row.str(attrNetworkType, declared.NetworkType(f.IPv4()))
+		row.str(declared.AttrServerAddress, at.server.of(body))
+		row.int(declared.AttrServerPort, int64(f.Server.Port()))
+		row.str(declared.AttrNetworkType, declared.NetworkType(f.IPv4()))
 	}
-	row.str(attrTransport, declared.TransportTCP)
+	row.str(declared.AttrNetworkTransport, declared.TransportTCP)
 	if name != "" {
-		row.str(attrInterface, clean.String(name))
+		row.str(declared.AttrNetworkInterfaceName, clean.String(name))
 	}
 }
 
@@ -57,13 +57,13 @@ func (l *Logs) putOwner(row *row, p *owner.Process, source owner.Source) {
 	}
 	// Without attribution::process only the container is known.
 	if p.PID != 0 {
-		row.int(attrPID, int64(p.PID))
+		row.int(declared.AttrProcessPID, int64(p.PID))
 	}
 	if name := l.executable(p); name != "" {
-		row.str(attrExecutable, name)
+		row.str(declared.AttrProcessExecutableName, name)
 	}
 	if name := source.String(); name != "" {
-		row.str(attrOwnerSource, name)
+		row.str(declared.AttrOwnerSource, name)
 	}
 }
 

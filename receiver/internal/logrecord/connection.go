@@ -4,7 +4,6 @@ package logrecord
 
 import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
@@ -12,16 +11,16 @@ import (
 // Opened appends a record of an established connection and reports whether it did.
 // The process may be nil.
 func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Source) bool {
-	if !l.events.TCPServerConnectionOpen.Enabled {
+	if !l.enabled[declared.EventConnectionOpen] {
 		return false
 	}
 	record, ok := l.add(l.resources.Origin(container(p), c.NetNS), header{
-		event: declared.EventOpen, time: c.Opened, account: ledger.Open,
+		event: declared.EventConnectionOpen, time: c.Opened,
 	})
 	if !ok {
 		return false
 	}
-	line, at := l.begin(declared.EventOpen, &c.Flow)
+	line, at := l.begin(declared.EventConnectionOpen, &c.Flow)
 	body := l.body(record, l.appendProcess(line, p))
 
 	row := &l.row
@@ -35,17 +34,17 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 // Closed appends a record of a connection that ended and reports whether it did. The
 // process may be nil.
 func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Source) bool {
-	if !l.events.TCPServerConnectionClose.Enabled {
+	if !l.enabled[declared.EventConnectionClose] {
 		return false
 	}
 	record, ok := l.add(l.resources.Origin(container(p), c.NetNS), header{
-		event: declared.EventClose, time: c.Time, failed: !c.Reason.Orderly(), account: ledger.Connection,
+		event: declared.EventConnectionClose, time: c.Time, failed: !c.Reason.Orderly(),
 	})
 	if !ok {
 		return false
 	}
 	reason := c.Reason.String()
-	line, at := l.begin(declared.EventClose, &c.Flow)
+	line, at := l.begin(declared.EventConnectionClose, &c.Flow)
 	line = append(append(l.appendProcess(line, p), ' '), reason...)
 	line = appendDuration(append(line, ' '), c.Duration())
 	if !c.Absent.Has(connection.AbsentReceivedBytes) {
@@ -61,49 +60,49 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	l.putOwner(row, p, source)
 	l.putConnection(row, &c.Connection)
 	putCounters(row, &c.Counters, c.Absent)
-	row.double(attrDuration, seconds(c.Duration()))
+	row.double(declared.AttrConnectionDuration, seconds(c.Duration()))
 	if c.Accept > 0 {
-		row.double(attrAcceptDuration, seconds(c.Accept))
+		row.double(declared.AttrAcceptDuration, seconds(c.Accept))
 	}
-	row.str(attrCloseReason, reason)
+	row.str(declared.AttrCloseReason, reason)
 	if errorType := closeError(c.Reason); errorType != "" {
-		row.str(attrErrorType, errorType)
+		row.str(declared.AttrErrorType, errorType)
 	}
 	l.finish(record)
 	return true
 }
 
 func (l *Logs) putConnection(row *row, c *connection.Connection) {
-	row.str(attrConnectionID, l.connectionID(c.ID))
-	row.int(attrNetNS, int64(c.NetNS))
-	putMicroseconds(row, attrHandshakeDuration, c.Handshake)
-	putMicroseconds(row, attrHandshakeRTT, c.HandshakeRTT)
+	row.str(declared.AttrConnectionID, l.connectionID(c.ID))
+	row.int(declared.AttrNetNSInode, int64(c.NetNS))
+	putMicroseconds(row, declared.AttrHandshakeDuration, c.Handshake)
+	putMicroseconds(row, declared.AttrHandshakeRTT, c.HandshakeRTT)
 	if c.Adopted {
-		row.yes(attrAdopted)
+		row.yes(declared.AttrConnectionAdopted)
 	}
 	if c.MPTCP {
-		row.yes(attrMPTCP)
+		row.yes(declared.AttrConnectionMPTCP)
 	}
 }
 
 func putCounters(row *row, c *connection.Counters, absent connection.Absent) {
-	put := func(a attribute, counter connection.Absent, value int64) {
+	put := func(a declared.Attribute, counter connection.Absent, value int64) {
 		if !absent.Has(counter) {
 			row.int(a, value)
 		}
 	}
-	put(attrReceivedSize, connection.AbsentReceivedBytes, int64(c.ReceivedBytes))
-	put(attrTransmitSize, connection.AbsentTransmittedBytes, int64(c.TransmittedBytes))
-	put(attrReceivedSegments, connection.AbsentReceivedSegments, int64(c.ReceivedSegments))
-	put(attrTransmitSegments, connection.AbsentTransmittedSegments, int64(c.TransmittedSegments))
-	put(attrRetransmits, connection.AbsentRetransmits, int64(c.Retransmits))
-	put(attrOutOfOrder, connection.AbsentOutOfOrder, int64(c.OutOfOrder))
-	putMicroseconds(row, attrSmoothedRTT, c.SmoothedRTT)
-	putMicroseconds(row, attrMinRTT, c.MinRTT)
+	put(declared.AttrReceiveSize, connection.AbsentReceivedBytes, int64(c.ReceivedBytes))
+	put(declared.AttrTransmitSize, connection.AbsentTransmittedBytes, int64(c.TransmittedBytes))
+	put(declared.AttrReceiveSegmentCount, connection.AbsentReceivedSegments, int64(c.ReceivedSegments))
+	put(declared.AttrTransmitSegmentCount, connection.AbsentTransmittedSegments, int64(c.TransmittedSegments))
+	put(declared.AttrRetransmitCount, connection.AbsentRetransmits, int64(c.Retransmits))
+	put(declared.AttrOutOfOrderCount, connection.AbsentOutOfOrder, int64(c.OutOfOrder))
+	putMicroseconds(row, declared.AttrRTTSmoothed, c.SmoothedRTT)
+	putMicroseconds(row, declared.AttrRTTMin, c.MinRTT)
 }
 
 // putMicroseconds writes seconds, and nothing for 0, which means not measured.
-func putMicroseconds(row *row, a attribute, microseconds uint32) {
+func putMicroseconds(row *row, a declared.Attribute, microseconds uint32) {
 	if microseconds > 0 {
 		row.double(a, float64(microseconds)/1e6)
 	}

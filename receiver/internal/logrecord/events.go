@@ -7,19 +7,19 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// EventOf is the account of the event that records of a name tell of; false when no
-// event has that name.
-func EventOf(name string) (ledger.Event, bool) {
-	switch name {
-	case declared.EventClose:
-		return ledger.Connection, true
-	case declared.EventOpen:
-		return ledger.Open, true
-	case declared.EventFailed:
-		return ledger.Failed, true
-	case declared.EventPacket:
-		return ledger.Packet, true
-	default:
+// accounts are the ledger's events that records are accounted as.
+var accounts = [declared.Events]ledger.Event{
+	declared.EventConnectionClose:  ledger.Connection,
+	declared.EventConnectionFailed: ledger.Failed,
+	declared.EventConnectionOpen:   ledger.Open,
+	declared.EventPacket:           ledger.Packet,
+}
+
+// Account is what records of a name are accounted as; false if no event has that name.
+func Account(name string) (ledger.Event, bool) {
+	event, ok := declared.EventOf(name)
+	if !ok {
 		return 0, false
 	}
+	return accounts[event], true
 }

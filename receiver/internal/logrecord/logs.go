@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
@@ -31,7 +32,7 @@ type Options struct {
 
 // Logs gathers records into a batch. It is for one goroutine at a time.
 type Logs struct {
-	events    metadata.EventsConfig
+	enabled   [declared.Events]bool
 	resources *resource.Builder
 	options   Options
 
@@ -50,6 +51,7 @@ type Logs struct {
 	bytes    int
 	observed int64
 
+	columns [declared.Events]*columns
 	// row is of the record that is being made.
 	row  row
 	text text
@@ -77,10 +79,13 @@ func New(config metadata.LogsBuilderConfig, options Options) *Logs {
 		options.Now = time.Now
 	}
 	l := &Logs{
-		events:    config.Events,
+		enabled:   declared.EnabledEvents(&config.Events),
 		resources: resource.NewBuilder(config.ResourceAttributes, options.HostName, options.OwnNetNS, resource.EventFilters),
 		options:   options,
 		line:      make([]byte, 0, 256),
+	}
+	for event := range declared.Events {
+		l.columns[event] = columnsOf(event)
 	}
 	l.reset()
 	return l
@@ -130,10 +135,11 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 	if head.time > l.observed {
 		l.observed = max(l.options.Now().UnixNano(), head.time)
 	}
+	l.row.columns = l.columns[head.event]
 	record := p.records.AppendEmpty()
 	record.SetTimestamp(pcommon.Timestamp(head.time))
 	record.SetObservedTimestamp(pcommon.Timestamp(l.observed))
-	record.SetEventName(head.event)
+	record.SetEventName(head.event.String())
 	if head.failed {
 		record.SetSeverityNumber(plog.SeverityNumberWarn)
 		record.SetSeverityText("WARN")
@@ -141,7 +147,7 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 		record.SetSeverityNumber(plog.SeverityNumberInfo)
 		record.SetSeverityText("INFO")
 	}
-	l.counts[head.account]++
+	l.counts[accounts[head.event]]++
 	l.length++
 	l.bytes += recordBytes
 	return record, true
@@ -149,11 +155,10 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 
 // header is what add needs to know of a record.
 type header struct {
-	event string
+	event declared.Event
 	time  int64
 	// failed makes it a warning.
-	failed  bool
-	account ledger.Event
+	failed bool
 }
 
 func (l *Logs) place(from resource.Origin) *place {

@@ -101,7 +101,7 @@ func TestLogsSeverityAndErrorType(t *testing.T) {
 			require.True(t, l.Closed(c, nil, owner.None))
 			record := single(t, l.Take())
 			require.Equal(t, want.severity, record.SeverityNumber())
-			require.Equal(t, want.errorType, record.Attributes().AsRaw()[declared.KeyErrorType])
+			require.Equal(t, want.errorType, record.Attributes().AsRaw()[declared.AttrErrorType.Key()])
 		})
 	}
 	l := testLogs(allEvents())

@@ -5,7 +5,6 @@ package logrecord
 import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
@@ -14,12 +13,12 @@ import (
 // Packet appends a record of a selected packet and reports whether it did. The
 // process may be nil.
 func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Source) bool {
-	if !l.events.TCPServerPacket.Enabled {
+	if !l.enabled[declared.EventPacket] {
 		return false
 	}
 	malformed := p.Malformed.String()
 	record, ok := l.add(l.resources.Origin(container(process), p.NetNS), header{
-		event: declared.EventPacket, time: p.Time, failed: malformed != "", account: ledger.Packet,
+		event: declared.EventPacket, time: p.Time, failed: malformed != "",
 	})
 	if !ok {
 		return false
@@ -31,19 +30,19 @@ func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Sou
 	row := &l.row
 	putFlow(row, &p.Flow, at, body, p.Interface)
 	l.putOwner(row, process, source)
-	row.str(attrIODirection, declared.IODirection(p.Egress))
-	row.int(attrNetNS, int64(p.NetNS))
-	row.int(attrSequence, int64(p.Sequence))
-	row.int(attrAcknowledgment, int64(p.Acknowledgment))
-	row.int(attrWindow, int64(p.Window))
-	row.int(attrPacketSize, int64(p.Length))
-	row.int(attrPayloadSize, int64(p.Payload))
+	row.str(declared.AttrNetworkIODirection, declared.IODirection(p.Egress))
+	row.int(declared.AttrNetNSInode, int64(p.NetNS))
+	row.int(declared.AttrSequence, int64(p.Sequence))
+	row.int(declared.AttrAcknowledgment, int64(p.Acknowledgment))
+	row.int(declared.AttrWindow, int64(p.Window))
+	row.int(declared.AttrPacketSize, int64(p.Length))
+	row.int(declared.AttrPacketPayloadSize, int64(p.Payload))
 	if malformed != "" {
-		row.str(attrMalformed, malformed)
+		row.str(declared.AttrMalformedKind, malformed)
 	}
 	record.Attributes().EnsureCapacity(l.row.len() + 2) // what follows has room
 	attributes := l.finish(record)
-	names := attributes.PutEmptySlice(declared.KeyFlags)
+	names := attributes.PutEmptySlice(declared.AttrFlags.Key())
 	names.EnsureCapacity(len(flags))
 	l.bytes += attributeBytes * (2 + len(flags))
 	for _, name := range flags {
@@ -57,7 +56,7 @@ func (l *Logs) putOptions(attributes pcommon.Map, raw []byte) {
 	if len(raw) == 0 {
 		return
 	}
-	options := attributes.PutEmptySlice(declared.KeyOptions)
+	options := attributes.PutEmptySlice(declared.AttrOptions.Key())
 	for option := range packet.Options(raw) {
 		written := option.AppendText(l.line[:0])
 		options.AppendEmpty().SetStr(l.text.add(written))

@@ -11,106 +11,50 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// attribute is one that log records may have. Records have theirs in this order.
-type attribute uint8
+// rowSize is how many attributes an event can have, one for each bit of row.present. The
+// generator of the declaration refuses more.
+const rowSize = 64
 
-const (
-	attrClientAddress attribute = iota
-	attrClientPort
-	attrServerAddress
-	attrServerPort
-	attrNetworkType
-	attrTransport
-	attrInterface
-	attrPID
-	attrExecutable
-	attrOwnerSource
-	attrIODirection
-	attrConnectionID
-	attrNetNS
-	attrHandshakeDuration
-	attrHandshakeRTT
-	attrAdopted
-	attrMPTCP
-	attrReceivedSize
-	attrTransmitSize
-	attrReceivedSegments
-	attrTransmitSegments
-	attrRetransmits
-	attrOutOfOrder
-	attrSmoothedRTT
-	attrMinRTT
-	attrDuration
-	attrAcceptDuration
-	attrCloseReason
-	attrErrorType
-	attrSequence
-	attrAcknowledgment
-	attrWindow
-	attrPacketSize
-	attrPayloadSize
-	attrMalformed
-	attributes
-)
-
-// row has a bit for each attribute: a 65th does not compile.
-const _ = uint(64 - attributes)
-
-// attributeKeys are their names, as metadata.yaml declares them.
-var attributeKeys = [attributes]string{
-	attrClientAddress:     "client.address",
-	attrClientPort:        "client.port",
-	attrServerAddress:     "server.address",
-	attrServerPort:        declared.KeyServerPort,
-	attrNetworkType:       declared.KeyNetworkType,
-	attrTransport:         "network.transport",
-	attrInterface:         declared.KeyInterface,
-	attrPID:               "process.pid",
-	attrExecutable:        declared.KeyExecutable,
-	attrOwnerSource:       "tcp.owner.source",
-	attrIODirection:       declared.KeyIODirection,
-	attrConnectionID:      "tcp.connection.id",
-	attrNetNS:             declared.KeyNetNS,
-	attrHandshakeDuration: "tcp.handshake.duration",
-	attrHandshakeRTT:      "tcp.handshake.rtt",
-	attrAdopted:           "tcp.connection.adopted",
-	attrMPTCP:             "tcp.connection.mptcp",
-	attrReceivedSize:      "tcp.receive.size",
-	attrTransmitSize:      "tcp.transmit.size",
-	attrReceivedSegments:  "tcp.receive.segment.count",
-	attrTransmitSegments:  "tcp.transmit.segment.count",
-	attrRetransmits:       "tcp.retransmit.count",
-	attrOutOfOrder:        "tcp.out_of_order.count",
-	attrSmoothedRTT:       "tcp.rtt.smoothed",
-	attrMinRTT:            "tcp.rtt.min",
-	attrDuration:          "tcp.connection.duration",
-	attrAcceptDuration:    "tcp.accept.duration",
-	attrCloseReason:       "tcp.close.reason",
-	attrErrorType:         declared.KeyErrorType,
-	attrSequence:          "tcp.sequence",
-	attrAcknowledgment:    "tcp.acknowledgment",
-	attrWindow:            "tcp.window",
-	attrPacketSize:        "tcp.packet.size",
-	attrPayloadSize:       "tcp.packet.payload.size",
-	attrMalformed:         declared.KeyMalformed,
+// row gathers the attributes of one record before they are written.
+//
+// Every Put of pcommon.Map compares its key with those that are there, 300 comparisons for a
+// close record, and moves key and value together, which is expensive while the garbage
+// collector runs. Copying a map does neither. So the keys are copied from a layout, and the
+// values are filled in. BenchmarkPath/logs: 1.25 times the bare build with Puts, 1.12 times
+// with this.
+type row struct {
+	*columns
+	// present has a bit for each column that the record has.
+	present uint64
+	// values are by column. The last one takes attributes that the event does not declare,
+	// and is never written.
+	values [rowSize + 1]value
 }
 
-// row gathers the attributes of one record before they are written. Every Put of
-// pcommon.Map compares its key with those that are there, 300 comparisons for a close
-// record, and moves key and value together, which is dear while garbage is collected. A
-// copy of a map does neither: so the keys are copied from a layout, and the values filled
-// in. BenchmarkPath/logs: 1.25 times the bare build with Puts, 1.12 times with this.
-type row struct {
-	// present has a bit for each attribute that the record has.
-	present uint64
-	values  [attributes]value
+// columns are the attributes of one event, in the order of their declaration.
+type columns struct {
+	keys []string
+	// of is the column of each attribute; rowSize if the event does not declare it.
+	of [declared.Attributes]uint8
 	// layouts are keys without values, by what is present.
 	layouts map[uint64]pcommon.Map
 }
 
-// maxLayouts bounds the layouts, for each optional attribute comes and goes by itself.
-// Few combinations occur; where more do, the layouts are made anew.
+// maxLayouts bounds the layouts, because each optional attribute comes and goes by itself.
+// Few combinations occur. If more do, the layouts are rebuilt.
 const maxLayouts = 256
+
+func columnsOf(event declared.Event) *columns {
+	c := &columns{layouts: map[uint64]pcommon.Map{}}
+	for a := range c.of {
+		c.of[a] = rowSize
+	}
+	for i, a := range event.Attributes() {
+		c.keys = append(c.keys, a.Key())
+		c.of[a] = uint8(i)
+	}
+	return c
+}
 
 // value is a string, or the bits of a number.
 type value struct {
@@ -119,30 +63,37 @@ type value struct {
 	number uint64
 }
 
-func (r *row) str(a attribute, text string) {
-	r.present |= 1 << a
-	v := &r.values[a]
+func (r *row) str(a declared.Attribute, text string) {
+	v := r.value(a)
 	v.kind, v.text = pcommon.ValueTypeStr, text
 }
 
-func (r *row) int(a attribute, n int64) { r.put(a, pcommon.ValueTypeInt, uint64(n)) }
+func (r *row) int(a declared.Attribute, n int64) { r.put(a, pcommon.ValueTypeInt, uint64(n)) }
 
-func (r *row) double(a attribute, n float64) { r.put(a, pcommon.ValueTypeDouble, math.Float64bits(n)) }
+func (r *row) double(a declared.Attribute, n float64) {
+	r.put(a, pcommon.ValueTypeDouble, math.Float64bits(n))
+}
 
-func (r *row) yes(a attribute) { r.put(a, pcommon.ValueTypeBool, 1) }
+func (r *row) yes(a declared.Attribute) { r.put(a, pcommon.ValueTypeBool, 1) }
 
-func (r *row) put(a attribute, kind pcommon.ValueType, number uint64) {
-	r.present |= 1 << a
-	v := &r.values[a]
+func (r *row) put(a declared.Attribute, kind pcommon.ValueType, number uint64) {
+	v := r.value(a)
 	v.kind, v.number = kind, number
+}
+
+// value marks an attribute as present and returns where its value goes.
+func (r *row) value(a declared.Attribute) *value {
+	column := r.of[a]
+	r.present |= 1 << column // 0 if it is rowSize
+	return &r.values[column]
 }
 
 // len is the number of attributes gathered.
 func (r *row) len() int { return bits.OnesCount64(r.present) }
 
-// write fills an empty map and begins a new row.
+// write fills an empty map and empties the row.
 func (r *row) write(to pcommon.Map) {
-	r.layout().CopyTo(to)
+	r.layout(r.present).CopyTo(to)
 	rest := r.present
 	for _, v := range to.All() {
 		r.values[bits.TrailingZeros64(rest)].write(v)
@@ -164,18 +115,18 @@ func (v *value) write(to pcommon.Value) {
 	}
 }
 
-func (r *row) layout() pcommon.Map {
-	if known, ok := r.layouts[r.present]; ok {
+func (c *columns) layout(present uint64) pcommon.Map {
+	if known, ok := c.layouts[present]; ok {
 		return known
 	}
-	if r.layouts == nil || len(r.layouts) >= maxLayouts {
-		r.layouts = make(map[uint64]pcommon.Map)
+	if len(c.layouts) >= maxLayouts {
+		clear(c.layouts)
 	}
 	layout := pcommon.NewMap()
-	layout.EnsureCapacity(r.len())
-	for rest := r.present; rest != 0; rest &= rest - 1 {
-		layout.PutEmpty(attributeKeys[bits.TrailingZeros64(rest)])
+	layout.EnsureCapacity(bits.OnesCount64(present))
+	for rest := present; rest != 0; rest &= rest - 1 {
+		layout.PutEmpty(c.keys[bits.TrailingZeros64(rest)])
 	}
-	r.layouts[r.present] = layout
+	c.layouts[present] = layout
 	return layout
 }

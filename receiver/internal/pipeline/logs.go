@@ -282,7 +282,7 @@ func countEvents(logs plog.Logs) counts {
 	for _, resource := range logs.ResourceLogs().All() {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
-				if e, ok := logrecord.EventOf(record.EventName()); ok {
+				if e, ok := logrecord.Account(record.EventName()); ok {
 					c[e]++
 				}
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
@@ -56,13 +57,7 @@ func NewBuilder(config metadata.ResourceAttributesConfig, hostName string, ownNe
 		include:  map[string]filter.Filter{},
 		exclude:  map[string]filter.Filter{},
 	}
-	for name, attribute := range map[string]metadata.ResourceAttributeConfig{
-		"container.id":            config.ContainerID,
-		"host.name":               config.HostName,
-		"k8s.pod.uid":             config.K8sPodUID,
-		"service.instance.id":     config.ServiceInstanceID,
-		"tcp.container.delegated": config.TCPContainerDelegated,
-	} {
+	for name, attribute := range declared.ResourceAttributes(&config) {
 		include, exclude := of(attribute)
 		if len(include) > 0 {
 			b.include[name] = filter.CreateFilter(include)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
 
@@ -61,5 +62,18 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 	require.Equal(t, facttest.Keys(d.Metrics), facttest.Keys(got))
 	for name, metric := range d.Metrics {
 		require.Equal(t, facttest.Keys(d.Names(metric.Attributes)), facttest.Keys(got[name]), name)
+	}
+}
+
+// TestOneDetail: a series has room for one attribute of its own metric.
+func TestOneDetail(t *testing.T) {
+	for id := range declared.Metrics {
+		details := 0
+		for _, a := range id.Definition().Attributes {
+			if isDetail(a) {
+				details++
+			}
+		}
+		require.LessOrEqual(t, details, 1, id.Definition().Name)
 	}
 }

@@ -7,23 +7,25 @@ import (
 	"slices"
 
 	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
 // bounds of explicit histograms in seconds, each the upper and inclusive end of a
 // bucket.
-func bounds(m metric) []float64 {
+func bounds(m declared.Metric) []float64 {
 	switch m {
-	case metricRTT, metricHandshake:
+	case declared.MetricRTT, declared.MetricHandshakeDuration:
 		return []float64{
 			50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3,
 			0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 		}
-	case metricAccept:
+	case declared.MetricAcceptDuration:
 		return []float64{
 			10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3,
 			25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 		}
-	case metricDuration:
+	case declared.MetricConnectionDuration:
 		return []float64{
 			1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 			30, 60, 300, 900, 3600,

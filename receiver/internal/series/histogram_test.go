@@ -9,12 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
 func TestExplicitBounds(t *testing.T) {
-	for id, definition := range definitions {
-		own := bounds(metric(id))
-		require.Equal(t, definition.kind == histogram, own != nil, definition.name)
+	for id := range declared.Metrics {
+		own := bounds(id)
+		require.Equal(t, id.Definition().Kind == declared.Histogram, own != nil, id.Definition().Name)
 		require.IsIncreasing(t, append([]float64{0}, own...))
 	}
 	d := newDistribution([]float64{1, 10}, false)

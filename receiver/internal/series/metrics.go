@@ -5,6 +5,7 @@
 package series
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
@@ -50,11 +51,13 @@ type Key struct {
 
 // Metrics keeps cumulative series. It is for one goroutine at a time.
 type Metrics struct {
-	enabled   [metrics]bool
+	enabled   [declared.Metrics]bool
 	options   Options
 	resources *resource.Builder
-	bounds    [metrics][]float64
-	store     store
+	// bounds are nil unless the metric is a histogram, details are the keys of dims.detail.
+	bounds  [declared.Metrics][]float64
+	details [declared.Metrics]string
+	store   store
 	// seen are the totals of each interface as last reported.
 	seen map[seenKey]*seen
 	// reported tells whether any interface was, since the last snapshot.
@@ -68,15 +71,14 @@ func New(config metadata.MetricsBuilderConfig, options Options) *Metrics {
 		options.Now = time.Now
 	}
 	m := &Metrics{
-		enabled:   enabled(&config.Metrics),
+		enabled:   declared.EnabledMetrics(&config.Metrics),
 		options:   options,
 		resources: resource.NewBuilder(config.ResourceAttributes, options.HostName, options.OwnNetNS, resource.MetricFilters),
 		seen:      map[seenKey]*seen{},
 	}
-	for id, definition := range definitions {
-		if definition.kind == histogram {
-			m.bounds[id] = bounds(metric(id))
-		}
+	for id := range declared.Metrics {
+		m.bounds[id] = bounds(id)
+		m.details[id] = detailOf(id)
 	}
 	m.store = newStore(m.resources, options.SeriesLimit)
 	return m
@@ -99,8 +101,8 @@ func (m *Metrics) Refused() uint64 { return m.store.refused }
 // BeginOpened begins the series of connections that are established, at 0, so that a rate
 // sees the first. AddCount counts them.
 func (m *Metrics) BeginOpened(s Key) {
-	if m.enabled[metricOpened] {
-		m.grown(m.store.bundle(s), dims{metric: metricOpened}, 0)
+	if m.enabled[declared.MetricConnectionOpened] {
+		m.grown(m.store.bundle(s), dims{metric: declared.MetricConnectionOpened}, 0)
 	}
 }
 
@@ -108,10 +110,10 @@ func (m *Metrics) BeginOpened(s Key) {
 func (m *Metrics) IO(s Key, absent connection.Absent, received, transmitted uint64) {
 	b := m.store.bundle(s)
 	if !absent.Has(connection.AbsentReceivedBytes) {
-		m.add(b, dims{metric: metricIO, direction: declared.DirectionReceive}, received)
+		m.add(b, dims{metric: declared.MetricIO, direction: declared.DirectionReceive}, received)
 	}
 	if !absent.Has(connection.AbsentTransmittedBytes) {
-		m.add(b, dims{metric: metricIO, direction: declared.DirectionTransmit}, transmitted)
+		m.add(b, dims{metric: declared.MetricIO, direction: declared.DirectionTransmit}, transmitted)
 	}
 }
 
@@ -119,22 +121,22 @@ func (m *Metrics) IO(s Key, absent connection.Absent, received, transmitted uint
 // Its bytes are IO's.
 func (m *Metrics) Closed(s Key, c *connection.Closed) {
 	b := m.store.bundle(s)
-	m.record(b, metricDuration, seconds(c.Duration()))
+	m.record(b, declared.MetricConnectionDuration, seconds(c.Duration()))
 	if c.SmoothedRTT > 0 {
-		m.record(b, metricRTT, float64(c.SmoothedRTT)/1e6)
+		m.record(b, declared.MetricRTT, float64(c.SmoothedRTT)/1e6)
 	}
 	if c.Handshake > 0 {
-		m.record(b, metricHandshake, float64(c.Handshake)/1e6)
+		m.record(b, declared.MetricHandshakeDuration, float64(c.Handshake)/1e6)
 	}
 	if c.Accept > 0 {
-		m.record(b, metricAccept, seconds(c.Accept))
+		m.record(b, declared.MetricAcceptDuration, seconds(c.Accept))
 	}
 }
 
 // BeginActive sets the number of open connections to 0 everywhere; AddActive follows.
 func (m *Metrics) BeginActive() {
 	for b := range m.store.all() {
-		if c := b.find(dims{metric: metricActive}); c != nil && c.value > 0 {
+		if c := b.find(dims{metric: declared.MetricConnectionActive}); c != nil && c.value > 0 {
 			c.value = 0
 			b.touched = true
 		}
@@ -144,7 +146,7 @@ func (m *Metrics) BeginActive() {
 // AddActive adds n open connections.
 func (m *Metrics) AddActive(s Key, n int64) {
 	if n > 0 {
-		m.add(m.store.bundle(s), dims{metric: metricActive}, uint64(n))
+		m.add(m.store.bundle(s), dims{metric: declared.MetricConnectionActive}, uint64(n))
 	}
 }
 
@@ -162,25 +164,19 @@ func (m *Metrics) AddCount(s Key, what connection.PortCount, detail string, delt
 func portDims(what connection.PortCount, detail string) (dims, bool) {
 	switch what {
 	case connection.Retransmits:
-		return dims{metric: metricRetransmits, detail: declared.RetransmittedSegment}, true
+		return dims{metric: declared.MetricRetransmits, detail: declared.RetransmittedSegment}, true
 	case connection.SYNACKRetransmits:
-		return dims{metric: metricRetransmits, detail: declared.RetransmittedSYNACK}, true
+		return dims{metric: declared.MetricRetransmits, detail: declared.RetransmittedSYNACK}, true
 	case connection.ResetsSent:
-		return dims{metric: metricResets, detail: declared.ResetByServer}, true
+		return dims{metric: declared.MetricResets, detail: declared.ResetByServer}, true
 	case connection.ResetsReceived:
-		return dims{metric: metricResets, detail: declared.ResetByClient}, true
+		return dims{metric: declared.MetricResets, detail: declared.ResetByClient}, true
 	case connection.Drops:
-		if detail == "" {
-			detail = declared.DropReasonUnknown
-		}
-		return dims{metric: metricDrops, detail: detail}, true
+		return dims{metric: declared.MetricDrops, detail: cmp.Or(detail, declared.ErrorOther)}, true
 	case connection.Failures:
-		if detail == "" {
-			detail = declared.ErrorOther
-		}
-		return dims{metric: metricFailed, detail: detail}, true
+		return dims{metric: declared.MetricConnectionFailed, detail: cmp.Or(detail, declared.ErrorOther)}, true
 	case connection.Opens:
-		return dims{metric: metricOpened}, true
+		return dims{metric: declared.MetricConnectionOpened}, true
 	default:
 		return dims{}, false
 	}
@@ -216,15 +212,15 @@ func (m *Metrics) SetInterface(i packet.Interface) {
 	b, direction := m.store.iface(iface{clean.String(i.Name), i.NetNS}), declared.IODirection(i.Egress)
 	for class := range packet.Classes {
 		name := class.String()
-		m.grow(b, dims{metricPackets, direction, name}, last.Packets[class], i.Packets[class])
-		m.grow(b, dims{metricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
+		m.grow(b, dims{declared.MetricPackets, direction, name}, last.Packets[class], i.Packets[class])
+		m.grow(b, dims{declared.MetricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
 	}
 	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
-		d := dims{metric: metricMalformed, detail: malformed.String()}
+		d := dims{metric: declared.MetricMalformed, detail: malformed.String()}
 		m.grow(b, d, last.Malformed[malformed], i.Malformed[malformed])
 	}
-	m.grow(b, dims{metric: metricFragments}, last.Fragments, i.Fragments)
-	m.grow(b, dims{metric: metricForwarded, direction: direction}, last.Forwarded, i.Forwarded)
+	m.grow(b, dims{metric: declared.MetricFragments}, last.Fragments, i.Fragments)
+	m.grow(b, dims{metric: declared.MetricForwardedPackets, direction: direction}, last.Forwarded, i.Forwarded)
 }
 
 // forgetInterfaces drops those that were not reported since the last snapshot; when
@@ -265,7 +261,7 @@ func (m *Metrics) grown(b *bundle, d dims, n uint64) *cell {
 	return c
 }
 
-func (m *Metrics) record(b *bundle, id metric, value float64) {
+func (m *Metrics) record(b *bundle, id declared.Metric, value float64) {
 	if !m.enabled[id] {
 		return
 	}

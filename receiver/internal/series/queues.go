@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
 // BeginQueues begins a pass over all listeners: AddQueues for each of them, then
@@ -13,7 +14,7 @@ import (
 func (m *Metrics) BeginQueues() {
 	for b := range m.store.all() {
 		for _, c := range b.cells {
-			if c.metric.ofQueue() {
+			if ofQueue(c.metric) {
 				c.value, c.current = 0, false
 			}
 		}
@@ -25,16 +26,16 @@ func (m *Metrics) BeginQueues() {
 func (m *Metrics) AddQueues(s Key, q *connection.Queues) {
 	b := m.store.bundle(s)
 	if !q.Unread {
-		m.addQueue(b, metricAcceptQueueLength, q.Accept)
-		m.addQueue(b, metricAcceptQueueLimit, q.AcceptLimit)
-		m.addQueue(b, metricSYNQueueLength, q.SYN)
+		m.addQueue(b, declared.MetricAcceptQueueLength, q.Accept)
+		m.addQueue(b, declared.MetricAcceptQueueLimit, q.AcceptLimit)
+		m.addQueue(b, declared.MetricSYNQueueLength, q.SYN)
 	}
-	if m.enabled[metricAcceptQueueOverflows] && !q.OverflowsUnread {
-		m.grown(b, dims{metric: metricAcceptQueueOverflows}, 0)
+	if m.enabled[declared.MetricAcceptQueueOverflows] && !q.OverflowsUnread {
+		m.grown(b, dims{metric: declared.MetricAcceptQueueOverflows}, 0)
 	}
 }
 
-func (m *Metrics) addQueue(b *bundle, id metric, n uint32) {
+func (m *Metrics) addQueue(b *bundle, id declared.Metric, n uint32) {
 	if m.enabled[id] {
 		m.grown(b, dims{metric: id}, uint64(n)).current = true
 	}
@@ -45,7 +46,7 @@ func (m *Metrics) addQueue(b *bundle, id metric, n uint32) {
 func (m *Metrics) EndQueues() {
 	for b := range m.store.all() {
 		b.cells = slices.DeleteFunc(b.cells, func(c *cell) bool {
-			ended := c.metric.ofQueue() && !c.current
+			ended := ofQueue(c.metric) && !c.current
 			if ended && !b.overflow {
 				m.store.count(b, c.metric, -1)
 			}
@@ -56,17 +57,17 @@ func (m *Metrics) EndQueues() {
 
 // Overflowed counts segments that a full accept queue turned away.
 func (m *Metrics) Overflowed(s Key, n uint64) {
-	m.add(m.store.bundle(s), dims{metric: metricAcceptQueueOverflows}, n)
+	m.add(m.store.bundle(s), dims{metric: declared.MetricAcceptQueueOverflows}, n)
 }
 
 // BeginOverflows begins the series of the overflows at 0, where nobody has an own.
 func (m *Metrics) BeginOverflows(s Key) {
-	if m.enabled[metricAcceptQueueOverflows] {
-		m.grown(m.store.bundle(s), dims{metric: metricAcceptQueueOverflows}, 0)
+	if m.enabled[declared.MetricAcceptQueueOverflows] {
+		m.grown(m.store.bundle(s), dims{metric: declared.MetricAcceptQueueOverflows}, 0)
 	}
 }
 
 // ofQueue tells the metrics of a queue's present state, which end with the listener.
-func (m metric) ofQueue() bool {
-	return m == metricAcceptQueueLength || m == metricAcceptQueueLimit || m == metricSYNQueueLength
+func ofQueue(m declared.Metric) bool {
+	return m == declared.MetricAcceptQueueLength || m == declared.MetricAcceptQueueLimit || m == declared.MetricSYNQueueLength
 }

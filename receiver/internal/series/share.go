@@ -2,10 +2,12 @@
 
 package series
 
+import "github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+
 // share is what one network namespace has of the store.
 type share struct {
 	bundles, ifaces int
-	counts          [metrics]int
+	counts          [declared.Metrics]int
 }
 
 // shares keeps a network namespace from taking all series: from three quarters of a

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
 
@@ -28,7 +29,7 @@ func TestSharesOfSeries(t *testing.T) {
 	r.ports(floodingNetNS, 3*limit)
 	r.ports(secondNetNS, 5)
 	r.ports(facttest.OwnNetNS, late)
-	held := func(netns uint32) int { return r.store.shares.held(netns).counts[metricOpened] }
+	held := func(netns uint32) int { return r.store.shares.held(netns).counts[declared.MetricConnectionOpened] }
 	assert.Equal(t, limit/4*3, held(floodingNetNS), "free until three quarters are taken")
 	assert.Equal(t, 5, held(secondNetNS), "below its quarter")
 	assert.Equal(t, late, held(facttest.OwnNetNS))

@@ -66,7 +66,7 @@ func (s *snapshot) metric(g *group) pmetric.Metric {
 }
 
 func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
-	var entries [metrics][]entry
+	var entries [declared.Metrics][]entry
 	for _, b := range g.bundles {
 		for _, c := range b.cells {
 			// The wall clock was set back. A point that is its series' start says that
@@ -82,28 +82,29 @@ func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 		for len(of) > 0 {
 			metric := s.metric(g)
 			n := min(len(of), maxPoints-s.points)
-			m.fill(metric, definitions[id], of[:n], now)
+			m.fill(metric, declared.Metric(id), of[:n], now)
 			s.points += n
 			of = of[n:]
 		}
 	}
 }
 
-func (m *Metrics) fill(to pmetric.Metric, d definition, of []entry, now pcommon.Timestamp) {
-	to.SetName(d.name)
-	to.SetDescription(d.description)
-	to.SetUnit(d.unit)
+func (m *Metrics) fill(to pmetric.Metric, id declared.Metric, of []entry, now pcommon.Timestamp) {
+	d, detail := id.Definition(), m.details[id]
+	to.SetName(d.Name)
+	to.SetDescription(d.Description)
+	to.SetUnit(d.Unit)
 	switch {
-	case d.kind != histogram:
-		fillSum(to.SetEmptySum(), d.kind == counter, of, now)
+	case d.Kind != declared.Histogram:
+		fillSum(to.SetEmptySum(), d.Kind == declared.Counter, of, detail, now)
 	case m.options.Exponential:
-		fillExponential(to.SetEmptyExponentialHistogram(), of, now)
+		fillExponential(to.SetEmptyExponentialHistogram(), of, detail, now)
 	default:
-		fillExplicit(to.SetEmptyHistogram(), of, now)
+		fillExplicit(to.SetEmptyHistogram(), of, detail, now)
 	}
 }
 
-func fillSum(sum pmetric.Sum, monotonic bool, of []entry, now pcommon.Timestamp) {
+func fillSum(sum pmetric.Sum, monotonic bool, of []entry, detail string, now pcommon.Timestamp) {
 	sum.SetIsMonotonic(monotonic)
 	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 	sum.DataPoints().EnsureCapacity(len(of))
@@ -112,11 +113,11 @@ func fillSum(sum pmetric.Sum, monotonic bool, of []entry, now pcommon.Timestamp)
 		point.SetStartTimestamp(pcommon.Timestamp(e.start))
 		point.SetTimestamp(now)
 		point.SetIntValue(e.value)
-		e.putAttributes(point.Attributes())
+		e.putAttributes(point.Attributes(), detail)
 	}
 }
 
-func fillExplicit(h pmetric.Histogram, of []entry, now pcommon.Timestamp) {
+func fillExplicit(h pmetric.Histogram, of []entry, detail string, now pcommon.Timestamp) {
 	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 	h.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
@@ -124,11 +125,11 @@ func fillExplicit(h pmetric.Histogram, of []entry, now pcommon.Timestamp) {
 		point.SetStartTimestamp(pcommon.Timestamp(e.start))
 		point.SetTimestamp(now)
 		e.distribution.fillExplicit(point)
-		e.putAttributes(point.Attributes())
+		e.putAttributes(point.Attributes(), detail)
 	}
 }
 
-func fillExponential(h pmetric.ExponentialHistogram, of []entry, now pcommon.Timestamp) {
+func fillExponential(h pmetric.ExponentialHistogram, of []entry, detail string, now pcommon.Timestamp) {
 	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 	h.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
@@ -136,54 +137,59 @@ func fillExponential(h pmetric.ExponentialHistogram, of []entry, now pcommon.Tim
 		point.SetStartTimestamp(pcommon.Timestamp(e.start))
 		point.SetTimestamp(now)
 		e.distribution.fillExponential(point)
-		e.putAttributes(point.Attributes())
+		e.putAttributes(point.Attributes(), detail)
 	}
 }
 
-func (e *entry) putAttributes(attributes pcommon.Map) {
+func (e *entry) putAttributes(attributes pcommon.Map, detail string) {
 	if e.overflow {
-		attributes.PutBool(declared.KeyOverflow, true)
+		attributes.PutBool(declared.AttrOtelMetricOverflow.Key(), true)
 		return
 	}
 	attributes.EnsureCapacity(5)
 	if e.iface != (iface{}) {
-		attributes.PutStr(declared.KeyInterface, e.iface.name)
+		attributes.PutStr(declared.AttrNetworkInterfaceName.Key(), e.iface.name)
 		if e.iface.netns != 0 {
-			attributes.PutInt(declared.KeyNetNS, int64(e.iface.netns))
+			attributes.PutInt(declared.AttrNetNSInode.Key(), int64(e.iface.netns))
 		}
 	} else {
 		if e.identity.port != 0 {
-			attributes.PutInt(declared.KeyServerPort, int64(e.identity.port))
+			attributes.PutInt(declared.AttrServerPort.Key(), int64(e.identity.port))
 		}
 		if !e.identity.listener {
-			attributes.PutStr(declared.KeyNetworkType, declared.NetworkType(e.identity.ipv4))
+			attributes.PutStr(declared.AttrNetworkType.Key(), declared.NetworkType(e.identity.ipv4))
 		}
 		if e.identity.executable != "" {
-			attributes.PutStr(declared.KeyExecutable, e.identity.executable)
+			attributes.PutStr(declared.AttrProcessExecutableName.Key(), e.identity.executable)
 		}
 	}
 	if e.direction != "" {
-		attributes.PutStr(declared.KeyIODirection, e.direction)
+		attributes.PutStr(declared.AttrNetworkIODirection.Key(), e.direction)
 	}
 	if e.detail != "" {
-		attributes.PutStr(ownKey(e.metric), e.detail)
+		attributes.PutStr(detail, e.detail)
 	}
 }
 
-// ownKey is the attribute that only this metric, or few others, has.
-func ownKey(m metric) string {
-	switch m {
-	case metricDrops:
-		return declared.KeyDropReason
-	case metricFailed:
-		return declared.KeyErrorType
-	case metricMalformed:
-		return declared.KeyMalformed
-	case metricResets:
-		return declared.KeyResetSide
-	case metricRetransmits:
-		return declared.KeyRetransmitType
+// detailOf is the key of the attribute that only this metric, or few others, has; "" if there
+// is none.
+func detailOf(m declared.Metric) string {
+	for _, a := range m.Definition().Attributes {
+		if isDetail(a) {
+			return a.Key()
+		}
+	}
+	return ""
+}
+
+// isDetail tells whether an attribute is neither of the bundle nor the direction.
+func isDetail(a declared.Attribute) bool {
+	switch a {
+	case declared.AttrServerPort, declared.AttrNetworkType, declared.AttrProcessExecutableName,
+		declared.AttrNetworkInterfaceName, declared.AttrNetNSInode, declared.AttrNetworkIODirection,
+		declared.AttrOtelMetricOverflow:
+		return false
 	default:
-		return declared.KeyPacketClass
+		return true
 	}
 }

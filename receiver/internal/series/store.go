@@ -11,13 +11,14 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
 
 // dims are what tells a cell from the others of its bundle: the metric, the direction
 // where it has one, and the detail, the value of its own attribute, where it has one.
 type dims struct {
-	metric            metric
+	metric            declared.Metric
 	direction, detail string
 }
 
@@ -59,7 +60,7 @@ func (b *bundle) find(d dims) *cell {
 }
 
 func (b *bundle) active() bool {
-	c := b.find(dims{metric: metricActive})
+	c := b.find(dims{metric: declared.MetricConnectionActive})
 	return c != nil && c.value > 0
 }
 
@@ -109,7 +110,7 @@ type store struct {
 	overflow *bundle
 	// groups begin with the host's, which the overflow belongs to.
 	groups []*group
-	counts [metrics]int
+	counts [declared.Metrics]int
 	shares shares
 	// refused counts what went into the overflow for want of a series of its own.
 	refused uint64
@@ -279,7 +280,7 @@ func (s *store) drop(b *bundle) {
 }
 
 // count adds n to the series of a metric.
-func (s *store) count(b *bundle, m metric, n int) {
+func (s *store) count(b *bundle, m declared.Metric, n int) {
 	s.counts[m] += n
 	s.shares.get(b.netns).counts[m] += n
 }
