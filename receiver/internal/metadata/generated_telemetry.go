@@ -343,7 +343,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPDelivered, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_delivered",
-		metric.WithDescription("Events that a consumer accepted; of connections, their ends. [Alpha]"),
+		metric.WithDescription("Events that a consumer accepted. A connection counts when it ends. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
@@ -355,13 +355,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPHookDuration, err = builder.meter.Float64ObservableCounter(
 		"otelcol_ebpf_tcp_hook_duration",
-		metric.WithDescription("Time the hook's program ran. Absent unless kernel.bpf_stats_enabled is set. [Alpha]"),
+		metric.WithDescription("Run time of the hook's program. Absent unless kernel.bpf_stats_enabled is set. [Alpha]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPHookMissed, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_hook_missed",
-		metric.WithDescription("Runs that the kernel left out because the program was running already. [Alpha]"),
+		metric.WithDescription("Runs that the kernel skipped because the program was already running. [Alpha]"),
 		metric.WithUnit("{run}"),
 	)
 	errs = errors.Join(errs, err)
@@ -391,25 +391,25 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPNetworkNamespaces, err = builder.meter.Int64ObservableGauge(
 		"otelcol_ebpf_tcp_network_namespaces",
-		metric.WithDescription("Network namespaces found for interfaces.network_namespaces, the collector's own left out. [Alpha]"),
+		metric.WithDescription("Network namespaces found for interfaces.network_namespaces, without the collector's own. [Alpha]"),
 		metric.WithUnit("{namespace}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPProduced, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_produced",
-		metric.WithDescription("Events that the kernel side produced; of connections, opened and adopted ones. [Alpha]"),
+		metric.WithDescription("Events that the kernel side produced. Of connections, those opened or adopted. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPQueueBytes, err = builder.meter.Int64ObservableGauge(
 		"otelcol_ebpf_tcp_queue_bytes",
-		metric.WithDescription("Bytes of logs that wait for a consumer, as estimated. [Alpha]"),
+		metric.WithDescription("Estimated size of log records that wait for a consumer. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPQueueCapacity, err = builder.meter.Int64ObservableGauge(
 		"otelcol_ebpf_tcp_queue_capacity",
-		metric.WithDescription("Bytes of logs that may wait, queue.max_bytes. [Alpha]"),
+		metric.WithDescription("Size of log records that may wait, queue.max_bytes. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
@@ -421,13 +421,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPSeries, err = builder.meter.Int64ObservableGauge(
 		"otelcol_ebpf_tcp_series",
-		metric.WithDescription("Series of the metric that has most of them. [Alpha]"),
+		metric.WithDescription("Series of the metric that has the most. [Alpha]"),
 		metric.WithUnit("{series}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPSeriesLimit, err = builder.meter.Int64ObservableGauge(
 		"otelcol_ebpf_tcp_series_limit",
-		metric.WithDescription("Series that a metric may have, limits.series; one more takes what is over it. [Alpha]"),
+		metric.WithDescription("Series that a metric may have, limits.series. One more takes observations over it. [Alpha]"),
 		metric.WithUnit("{series}"),
 	)
 	errs = errors.Join(errs, err)

@@ -40,7 +40,7 @@ func AssertEqualEbpfTCPConnectionsActive(t *testing.T, tt *componenttest.Telemet
 func AssertEqualEbpfTCPDelivered(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_delivered",
-		Description: "Events that a consumer accepted; of connections, their ends. [Alpha]",
+		Description: "Events that a consumer accepted. A connection counts when it ends. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -70,7 +70,7 @@ func AssertEqualEbpfTCPHookAttached(t *testing.T, tt *componenttest.Telemetry, d
 func AssertEqualEbpfTCPHookDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_hook_duration",
-		Description: "Time the hook's program ran. Absent unless kernel.bpf_stats_enabled is set. [Alpha]",
+		Description: "Run time of the hook's program. Absent unless kernel.bpf_stats_enabled is set. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Sum[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -86,7 +86,7 @@ func AssertEqualEbpfTCPHookDuration(t *testing.T, tt *componenttest.Telemetry, d
 func AssertEqualEbpfTCPHookMissed(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_hook_missed",
-		Description: "Runs that the kernel left out because the program was running already. [Alpha]",
+		Description: "Runs that the kernel skipped because the program was already running. [Alpha]",
 		Unit:        "{run}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -162,7 +162,7 @@ func AssertEqualEbpfTCPMapEntries(t *testing.T, tt *componenttest.Telemetry, dps
 func AssertEqualEbpfTCPNetworkNamespaces(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_network_namespaces",
-		Description: "Network namespaces found for interfaces.network_namespaces, the collector's own left out. [Alpha]",
+		Description: "Network namespaces found for interfaces.network_namespaces, without the collector's own. [Alpha]",
 		Unit:        "{namespace}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -176,7 +176,7 @@ func AssertEqualEbpfTCPNetworkNamespaces(t *testing.T, tt *componenttest.Telemet
 func AssertEqualEbpfTCPProduced(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_produced",
-		Description: "Events that the kernel side produced; of connections, opened and adopted ones. [Alpha]",
+		Description: "Events that the kernel side produced. Of connections, those opened or adopted. [Alpha]",
 		Unit:        "{event}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -192,7 +192,7 @@ func AssertEqualEbpfTCPProduced(t *testing.T, tt *componenttest.Telemetry, dps [
 func AssertEqualEbpfTCPQueueBytes(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_queue_bytes",
-		Description: "Bytes of logs that wait for a consumer, as estimated. [Alpha]",
+		Description: "Estimated size of log records that wait for a consumer. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -206,7 +206,7 @@ func AssertEqualEbpfTCPQueueBytes(t *testing.T, tt *componenttest.Telemetry, dps
 func AssertEqualEbpfTCPQueueCapacity(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_queue_capacity",
-		Description: "Bytes of logs that may wait, queue.max_bytes. [Alpha]",
+		Description: "Size of log records that may wait, queue.max_bytes. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -236,7 +236,7 @@ func AssertEqualEbpfTCPQueued(t *testing.T, tt *componenttest.Telemetry, dps []m
 func AssertEqualEbpfTCPSeries(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_series",
-		Description: "Series of the metric that has most of them. [Alpha]",
+		Description: "Series of the metric that has the most. [Alpha]",
 		Unit:        "{series}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -250,7 +250,7 @@ func AssertEqualEbpfTCPSeries(t *testing.T, tt *componenttest.Telemetry, dps []m
 func AssertEqualEbpfTCPSeriesLimit(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_series_limit",
-		Description: "Series that a metric may have, limits.series; one more takes what is over it. [Alpha]",
+		Description: "Series that a metric may have, limits.series. One more takes observations over it. [Alpha]",
 		Unit:        "{series}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
