@@ -16,6 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/clock"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -33,7 +34,7 @@ func view[T any](sample []byte) *T {
 // record costs no allocation.
 type decoder struct {
 	handler   fact.Sink
-	clock     clock
+	clock     clock.Clock
 	names     interfaceNames
 	listeners *listeners
 	// backlogless are those of them that asked for a backlog of 0.
@@ -110,7 +111,7 @@ func (d *decoder) open(r *shared.OpenRecord) {
 func (d *decoder) close(r *shared.CloseRecord) {
 	d.connection(&d.closed.Connection, &r.Connection)
 	counters(&d.closed.Counters, &r.Counters)
-	d.closed.Time = d.clock.unix(r.Head.Time)
+	d.closed.Time = d.clock.Unix(r.Head.Time)
 	d.closed.Reason = connection.CloseReason(r.Reason)
 	d.handler.ConnectionClosed(&d.closed)
 }
@@ -118,7 +119,7 @@ func (d *decoder) close(r *shared.CloseRecord) {
 func (d *decoder) fail(r *shared.FailedRecord) {
 	d.failed = connection.Failed{
 		Flow:      flowOf(&r.Flow),
-		Time:      d.clock.unix(r.Head.Time),
+		Time:      d.clock.Unix(r.Head.Time),
 		NetNS:     r.Head.Netns,
 		Interface: d.interfaceName(r.Head.Netns, r.Ifindex),
 		Type:      connection.Failure(r.Failure),
@@ -129,7 +130,7 @@ func (d *decoder) fail(r *shared.FailedRecord) {
 func (d *decoder) selected(r *shared.PacketRecord) {
 	d.packet = packet.Packet{
 		Flow:           flowOf(&r.Flow),
-		Time:           d.clock.unix(r.Head.Time),
+		Time:           d.clock.Unix(r.Head.Time),
 		NetNS:          r.Head.Netns,
 		Interface:      d.interfaceName(r.Head.Netns, r.Ifindex),
 		Egress:         r.Egress != 0,
@@ -253,7 +254,7 @@ func (d *decoder) connection(to *connection.Connection, r *shared.Connection) {
 	to.NetNS = r.Netns
 	to.Interface = d.interfaceName(r.Netns, r.Ifindex)
 	to.Owner = ref(&r.Owner)
-	to.Opened = d.clock.unix(r.Opened)
+	to.Opened = d.clock.Unix(r.Opened)
 	to.Accept = 0
 	// Since when an adopted one waited is not known.
 	if r.Accepted > r.Opened && flags&shared.ConnectionFlagAdopted == 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // Diagnose tries every way to every feature, those that the configuration leaves out
@@ -87,7 +88,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 	if err != nil {
 		return err
 	}
-	ports, err := newPortTable()
+	ports, err := shared.NewPortTable()
 	if err != nil {
 		return fmt.Errorf("create a port table: %w", err)
 	}

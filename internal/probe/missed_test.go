@@ -92,7 +92,7 @@ func TestSockBeginningMissedBesideAFlood(t *testing.T) {
 	k.without(hook.FeatureAccept)
 	flooding := elsewhere(t, func() { open(t, size) })
 	var share shared.NamespaceShare
-	require.NoError(t, k.probe.shares.namespaces.Lookup(flooding, &share))
+	require.NoError(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(flooding, &share))
 	require.NotZero(t, share.Refused)
 	client, server := connect(t, l, "127.0.0.1")
 	k.until("open", func() bool { return len(k.opened) == 1 })

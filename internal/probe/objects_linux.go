@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/clock"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
@@ -103,6 +105,31 @@ func sharedMaps(spec *ebpf.CollectionSpec, all map[string]*ebpf.Map) map[string]
 	return used
 }
 
+// Sizes of maps that the configuration leaves to us.
+const (
+	defaultListeners    = 16384
+	defaultHalfOpen     = 16384
+	defaultPortCounters = 8192
+)
+
+// tablesPerMap is how many listeners are told apart for each that the kernel's map has room
+// for. Those beyond the map are reported without their queues.
+const tablesPerMap = 4
+
+// roomCapacities are the sizes of the maps that network namespaces share.
+func roomCapacities(cfg *Config) shared.Capacities {
+	capacities := shared.Capacities{
+		shared.RoomConnections:  cfg.MaxConnections,
+		shared.RoomListeners:    cmp.Or(cfg.MaxListeners, defaultListeners),
+		shared.RoomHalfOpen:     cmp.Or(cfg.MaxHalfOpen, defaultHalfOpen),
+		shared.RoomPortCounters: cmp.Or(cfg.MaxPortCounters, defaultPortCounters),
+	}
+	if !cfg.HalfOpen {
+		capacities[shared.RoomHalfOpen] = 1
+	}
+	return capacities
+}
+
 // configureMaps sets sizes before the maps are created.
 func configureMaps(spec *ebpf.CollectionSpec, cfg *Config) {
 	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
@@ -126,7 +153,7 @@ func configureMaps(spec *ebpf.CollectionSpec, cfg *Config) {
 
 // configureHooks sets constants before any program is loaded.
 func configureHooks(spec *ebpf.CollectionSpec, cfg *Config, host *hook.Host) error {
-	now, err := monotonic()
+	now, err := clock.Monotonic()
 	if err != nil {
 		return err
 	}

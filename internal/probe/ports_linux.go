@@ -7,11 +7,9 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
@@ -23,7 +21,7 @@ type listeners struct {
 	ports, tables *ebpf.Map
 	// selected ports of the configuration are not 0; nil = all. Only they are in
 	// port tables.
-	selected *[portTableSize]uint8
+	selected *[shared.PortTableSize]uint8
 	// sockets belong to the goroutine that is told of listeners.
 	sockets map[uint64]shared.PortKey
 
@@ -34,7 +32,7 @@ type listeners struct {
 	attached map[uint32]*ebpf.Map
 }
 
-func newListeners(maps map[string]*ebpf.Map, selected *[portTableSize]uint8) *listeners {
+func newListeners(maps map[string]*ebpf.Map, selected *[shared.PortTableSize]uint8) *listeners {
 	return &listeners{
 		ports:    maps["listening_ports"],
 		tables:   maps["port_tables"],
@@ -102,7 +100,7 @@ func (l *listeners) mark(key shared.PortKey, on bool) error {
 		return fmt.Errorf("note that port %d listens (%t): %w", key.Port, on, err)
 	}
 	if table := l.attached[key.Netns]; table != nil && l.selects(key.Port) {
-		return markPort(table, key.Port, on)
+		return shared.MarkPort(table, key.Port, on)
 	}
 	return nil // no packets are looked at in that namespace
 }
@@ -111,7 +109,7 @@ func (l *listeners) selects(port uint32) bool { return l.selected == nil || l.se
 
 // enter gives a namespace a port table, with the listeners that are known by now.
 func (l *listeners) enter(netns uint32) (*ebpf.Map, error) {
-	table, err := newPortTable()
+	table, err := shared.NewPortTable()
 	if err == nil {
 		err = l.attach(netns, table)
 	}
@@ -127,7 +125,7 @@ func (l *listeners) attach(netns uint32, table *ebpf.Map) error {
 	var err error
 	for key := range l.count {
 		if key.Netns == netns && l.selects(key.Port) {
-			err = errors.Join(err, markPort(table, key.Port, true))
+			err = errors.Join(err, shared.MarkPort(table, key.Port, true))
 		}
 	}
 	l.mu.Unlock()
@@ -185,41 +183,5 @@ func (l *listeners) close() error {
 		err = errors.Join(err, table.Close())
 	}
 	clear(l.attached)
-	return err
-}
-
-const portTableSize = 65536
-
-// newPortTable makes an empty table, of the kind that port_tables of bpf/lib/maps.h holds.
-func newPortTable() (*ebpf.Map, error) {
-	return ebpf.NewMap(&ebpf.MapSpec{
-		Name:       "port_table",
-		Type:       ebpf.Array,
-		KeySize:    4,
-		ValueSize:  portTableSize,
-		MaxEntries: 1,
-		Flags:      unix.BPF_F_MMAPABLE,
-	})
-}
-
-// markPort changes one byte of a port table, which goes by network byte order.
-func markPort(table *ebpf.Map, port uint32, on bool) error {
-	var listening [1]byte
-	if on {
-		listening[0] = 1
-	}
-	if err := writeTable(table, int64(bits.ReverseBytes16(uint16(port))), listening[:]); err != nil {
-		return fmt.Errorf("write port %d of a port table: %w", port, err)
-	}
-	return nil
-}
-
-// writeTable changes a part of a map of one value, while programs read it.
-func writeTable(table *ebpf.Map, offset int64, part []byte) error {
-	memory, err := table.Memory()
-	if err != nil {
-		return fmt.Errorf("map %s: %w", table, err)
-	}
-	_, err = memory.WriteAt(part, offset)
 	return err
 }

@@ -31,7 +31,7 @@ type Probe struct {
 	attachments []*hook.Attachment
 	tc          *tcNamespaces
 	scans       scans
-	shares      *shares
+	shares      *shared.Shares
 	reader      *ringbuf.Reader
 	record      ringbuf.Record
 	decoder     decoder
@@ -62,7 +62,7 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 	if p.objects, err = newObjects(&p.cfg, host); err != nil {
 		return nil, err
 	}
-	p.shares = newShares(&p.cfg, p.objects.maps.Maps)
+	p.shares = shared.NewShares(p.objects.maps.Maps, roomCapacities(&p.cfg), p.cfg.ownNetNS)
 	if p.reader, err = ringbuf.NewReader(p.objects.maps.Maps["records"]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), p.Close())
 	}
@@ -73,7 +73,7 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 // that were there before, which it hands to h. When no hook attaches, and the operator
 // can do something about that, it fails; else Hooks tells.
 func (p *Probe) Start(h fact.Sink) error {
-	if err := p.decoder.clock.refresh(); err != nil {
+	if err := p.decoder.clock.Refresh(); err != nil {
 		return err
 	}
 	netns := p.cfg.ownNetNS
@@ -141,7 +141,7 @@ const drainCheck = 256
 // Drain hands over records until the given time has passed and the ring buffer is
 // empty; of one that never runs empty it leaves the rest for the next call.
 func (p *Probe) Drain(until time.Time) error {
-	if err := p.decoder.clock.refresh(); err != nil {
+	if err := p.decoder.clock.Refresh(); err != nil {
 		return err
 	}
 	if err := p.drain(until); err != nil {

@@ -55,7 +55,7 @@ func (p *Probe) endListener(r *shared.ListenerLook) bool {
 	if entries.Lookup(&r.Sk, &now) != nil || now.Since != r.Listener.Since || entries.Delete(&r.Sk) != nil {
 		return false
 	}
-	p.shares.deleted(now.Netns, shared.RoomListeners)
+	p.shares.ReportDeleted(now.Netns, shared.RoomListeners)
 	p.decoder.unlisten(&shared.ListenRecord{
 		Sk: r.Sk, Port: now.Port, Overflows: now.Overflows,
 	})

@@ -31,11 +31,11 @@ func NewReplay(h fact.Sink, n int, processes []owner.Key) (*Replay, error) {
 		records: make([]shared.CloseRecord, n),
 		sample:  make([]byte, 0, unsafe.Sizeof(shared.CloseRecord{})),
 	}
-	if err := r.decoder.clock.refresh(); err != nil {
+	if err := r.decoder.clock.Refresh(); err != nil {
 		return nil, err
 	}
 	const lasted, apart = 12_345_678, 1000
-	now := r.decoder.clock.boot()
+	now := r.decoder.clock.Boot()
 	for i := range r.records {
 		closed := now - uint64(n-i)*apart
 		// In no order, as clients come.

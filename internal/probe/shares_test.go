@@ -9,9 +9,7 @@ import (
 	"net"
 	"os"
 	"testing"
-	"unsafe"
 
-	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -79,7 +77,7 @@ func TestSharesAreGivenBack(t *testing.T) {
 			}
 		})
 		var share shared.NamespaceShare
-		require.NoError(t, k.probe.shares.namespaces.Lookup(netns, &share))
+		require.NoError(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(netns, &share))
 		assert.Zero(t, share.Taken.Entries[shared.RoomConnections])
 	}
 	k.settle()
@@ -97,12 +95,12 @@ func TestSharesForgetNamespaces(t *testing.T) {
 		require.NoError(t, l.Close())
 	})
 	var share shared.NamespaceShare
-	require.NoError(t, k.probe.shares.namespaces.Lookup(netns, &share))
+	require.NoError(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(netns, &share))
 	k.settle()
 	for range 4 {
 		k.snapshot(0)
 	}
-	assert.Error(t, k.probe.shares.namespaces.Lookup(netns, &share))
+	assert.Error(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(netns, &share))
 }
 
 func TestSharesOfListeners(t *testing.T) {
@@ -112,7 +110,7 @@ func TestSharesOfListeners(t *testing.T) {
 			enterNetNS(t)
 			k := startProbe(t, testConfig(func(c *Config) { c.MaxListeners = size }), "queue")
 			k.snapshot(0)
-			before := int(k.probe.shares.taken(shared.RoomListeners))
+			before := int(k.probe.shares.Taken(shared.RoomListeners))
 			elsewhere(t, func() {
 				for range wanted {
 					listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, bind)
@@ -189,43 +187,4 @@ func TestSharesOfFailedRecords(t *testing.T) {
 	assert.Len(t, k.failed, late, "records of the collector's own namespace")
 	assert.EqualValues(t, wanted+late, s.Ledger.Produced[ledger.Failed])
 	assert.Positive(t, s.Ledger.Lost[ledger.Failed][ledger.RateShare])
-}
-
-// Namespaces that namespace_rooms has no room for leave nothing behind, and no error, which
-// would keep the metrics of all back.
-func TestSharesOfMoreNamespacesThanFit(t *testing.T) {
-	const own = 1
-	create := func(spec ebpf.MapSpec) *ebpf.Map {
-		m, err := ebpf.NewMap(&spec)
-		require.NoError(t, err)
-		t.Cleanup(func() { assert.NoError(t, m.Close()) })
-		return m
-	}
-	byNetNS := func(value uintptr) *ebpf.Map {
-		return create(ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: uint32(value), MaxEntries: 2})
-	}
-	cfg := testConfig(func(c *Config) { c.ownNetNS = own })
-	s := newShares(&cfg, map[string]*ebpf.Map{
-		"rooms_taken": create(ebpf.MapSpec{
-			Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(shared.RoomTotals{})),
-			MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
-		}),
-		"namespace_rooms":   byNetNS(unsafe.Sizeof(shared.NamespaceShare{})),
-		"namespace_returns": byNetNS(unsafe.Sizeof(shared.RoomCounts{})),
-	})
-	// The kernel counts 10, and of 11 only the end of an entry.
-	for netns, taken := range map[uint32]uint32{10: 1, 11: ^uint32(0)} {
-		var share shared.NamespaceShare
-		share.Taken.Entries[shared.RoomPortCounters] = taken
-		require.NoError(t, s.namespaces.Put(netns, &share))
-	}
-	for _, netns := range []uint32{own, 12, 13, 14, 10} {
-		s.deleted(netns, shared.RoomPortCounters)
-	}
-	require.NoError(t, s.tidy())
-	require.NoError(t, s.tidy())
-	var netns uint32
-	for _, m := range []*ebpf.Map{s.namespaces, s.returns} {
-		assert.ErrorIs(t, m.NextKey(nil, &netns), ebpf.ErrKeyNotExist)
-	}
 }

@@ -24,7 +24,7 @@ type goneConnections map[uint64]bool
 
 // Snapshot reads the kernel's maps and hands every live connection to visit.
 func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
-	if err := p.decoder.clock.refresh(); err != nil {
+	if err := p.decoder.clock.Refresh(); err != nil {
 		return nil, err
 	}
 	s := &Snapshot{Time: time.Now().UnixNano()}
@@ -36,7 +36,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	if err == nil { // what was read in part is no number of entries
 		s.Maps = append(s.Maps, MapFill{"connections", active, int(p.cfg.MaxConnections)})
 	}
-	err = errors.Join(err, p.visitQueues(s), p.readLedger(&s.Ledger), p.readPorts(s), p.shares.tidy())
+	err = errors.Join(err, p.visitQueues(s), p.readLedger(&s.Ledger), p.readPorts(s), p.shares.Tidy())
 	if lost := s.Ledger.Lost[ledger.Listener][ledger.RingFull]; lost != p.lostListeners {
 		p.lostListeners = lost
 		if err := p.rescanListeners(); err != nil {
@@ -93,7 +93,7 @@ func (p *Probe) forget(r *shared.LiveRecord) bool {
 	if connections.Lookup(&r.Look.Sk, &now) != nil || now.Id != r.Connection.Id || connections.Delete(&r.Look.Sk) != nil {
 		return false
 	}
-	p.shares.deleted(now.Netns, shared.RoomConnections)
+	p.shares.ReportDeleted(now.Netns, shared.RoomConnections)
 	p.stale++
 	return true
 }
@@ -172,7 +172,7 @@ func (p *Probe) readPorts(s *Snapshot) error {
 				continue
 			}
 		}
-		p.shares.deleted(ended[i].Netns, shared.RoomPortCounters)
+		p.shares.ReportDeleted(ended[i].Netns, shared.RoomPortCounters)
 		final := p.portCounter(&ended[i], perCPU)
 		final.Final = true
 		s.Ports = append(s.Ports, final)

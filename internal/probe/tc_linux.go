@@ -22,6 +22,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 const tcGives = "tcp.server.packets, malformed headers, selected packets, half-open attempts"
@@ -35,7 +36,7 @@ type tcOptions struct {
 	netns uint32
 	ports *ebpf.Map
 	// shares are those that network namespaces have of the shared maps.
-	shares *shares
+	shares *shared.Shares
 	// refusedAtEgress reports refused attempts by the resets that leave, but for those of
 	// the kernel itself where a tracepoint tells of them.
 	refusedAtEgress, tracepointTellsRefused bool

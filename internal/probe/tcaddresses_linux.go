@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // Size and reach of the kernel's table, as in bpf/tc/addresses.h.
@@ -151,7 +153,7 @@ func (t *tcAddressTable) write(place int, address netip.Addr) error {
 	if address.IsValid() {
 		raw = address.As16()
 	}
-	if err := writeTable(t.table, int64(place)*tcAddressSize, raw[:]); err != nil {
+	if err := shared.WriteAt(t.table, int64(place)*tcAddressSize, raw[:]); err != nil {
 		return fmt.Errorf("write the table of local addresses: %w", err)
 	}
 	t.places[place] = address

@@ -107,9 +107,9 @@ func (c *tcCounters) enter(index int, entry shared.InterfaceSlot) error {
 	binary.NativeEndian.PutUint32(raw[0:], entry.Ifindex)
 	binary.NativeEndian.PutUint32(raw[4:], entry.Counters)
 	at := int64(index%len(c.places)) * tcInterfaceSize
-	err := writeTable(c.table, at+4, raw[4:])
+	err := shared.WriteAt(c.table, at+4, raw[4:])
 	if err == nil {
-		err = writeTable(c.table, at, raw[:4])
+		err = shared.WriteAt(c.table, at, raw[:4])
 	}
 	if err != nil {
 		return fmt.Errorf("write the table of interfaces: %w", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/clock"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -29,15 +30,16 @@ type tcSweeper struct {
 	timeout              time.Duration
 	records              bool
 	perSecond            uint32
-	shares               *shares
+	shares               *shared.Shares
+	ownNetNS             uint32
 
-	clock clock
+	clock clock.Clock
 	last  time.Time
 	// produced counts the attempts found; the kernel's ledger knows nothing of them.
 	produced int64
 }
 
-func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shares) *tcSweeper {
+func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shared.Shares) *tcSweeper {
 	return &tcSweeper{
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
@@ -46,16 +48,17 @@ func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shares) *tcSwe
 		records:    cfg.FailedRecords,
 		perSecond:  cfg.FailedPerSecond,
 		shares:     shares,
+		ownNetNS:   cfg.ownNetNS,
 		last:       time.Now(),
 	}
 }
 
 // sweep reports and forgets what is older than the timeout.
 func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) error {
-	if err := s.clock.refresh(); err != nil {
+	if err := s.clock.Refresh(); err != nil {
 		return err
 	}
-	expired, err := s.expired(int64(s.clock.boot()))
+	expired, err := s.expired(int64(s.clock.Boot()))
 	rate := s.allowance()
 	for i := range expired {
 		e := &expired[i]
@@ -63,7 +66,7 @@ func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) er
 		if s.handshakes.Delete(&e.key) != nil {
 			continue
 		}
-		s.shares.deleted(e.key.Netns, shared.RoomHalfOpen)
+		s.shares.ReportDeleted(e.key.Netns, shared.RoomHalfOpen)
 		s.count(h, &e.key)
 		if !s.records {
 			continue
@@ -78,7 +81,7 @@ func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) er
 				Client: addrPort(e.key.Flow.Remote, e.key.Flow.RemotePort),
 				Server: addrPort(e.key.Flow.Local, e.key.Flow.LocalPort),
 			},
-			Time:      s.clock.unix(e.value.First + uint64(s.timeout)),
+			Time:      s.clock.Unix(e.value.First + uint64(s.timeout)),
 			NetNS:     e.key.Netns,
 			Interface: name(e.key.Netns, e.value.Ifindex),
 			Type:      connection.FailureHandshakeTimeout,
@@ -118,7 +121,7 @@ func (s *tcSweeper) allowance() *allowance {
 	elapsed := now.Sub(s.last)
 	s.last = now
 	return &allowance{
-		own:   s.shares.ownNetNS,
+		own:   s.ownNetNS,
 		limit: int(float64(s.perSecond) * max(elapsed.Seconds(), 1)),
 		taken: make(map[uint32]int),
 	}
@@ -161,7 +164,7 @@ func (s *tcSweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
 	perCPU := make([]uint64, ebpf.MustPossibleCPU())
 	err := s.counters.Lookup(&counter, &perCPU)
 	added := errors.Is(err, ebpf.ErrKeyNotExist)
-	if added && !s.shares.mayTake(key.Netns, shared.RoomPortCounters) {
+	if added && !s.shares.MayTake(key.Netns, shared.RoomPortCounters) {
 		h.FactsLost(ledger.PortCount, ledger.MapShare, 1)
 		return
 	}
@@ -171,7 +174,7 @@ func (s *tcSweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
 		return
 	}
 	if added {
-		s.shares.entered(key.Netns, shared.RoomPortCounters)
+		s.shares.ReportInserted(key.Netns, shared.RoomPortCounters)
 	}
 }
 

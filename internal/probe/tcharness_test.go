@@ -75,7 +75,7 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	objects, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
 	require.NoError(t, err)
 	t.Cleanup(objects.close)
-	var selected *[portTableSize]uint8
+	var selected *[shared.PortTableSize]uint8
 	if len(cfg.IncludePorts)+len(cfg.ExcludePorts) > 0 {
 		all := selectedPorts(&cfg)
 		selected = &all
@@ -84,7 +84,7 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	t.Cleanup(func() { require.NoError(t, ports.close()) })
 	table, err := ports.enter(tcTestNetNS)
 	require.NoError(t, err)
-	o := tcOptions{maps: objects.maps.Maps, shares: newShares(&cfg, objects.maps.Maps), netns: tcTestNetNS, ports: table}
+	o := tcOptions{maps: objects.maps.Maps, shares: shared.NewShares(objects.maps.Maps, roomCapacities(&cfg), cfg.ownNetNS), netns: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/clock"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -55,12 +56,12 @@ func newTCMarks(cfg *Config, maps map[string]*ebpf.Map) tcMarks {
 
 // lose returns how many attempts were lost since the last time. The kernel goes on
 // meanwhile: in this order, what it does makes them fewer, and the next time finds them.
-func (m *tcMarks) lose(c *clock) (sum int64, err error) {
+func (m *tcMarks) lose(c *clock.Clock) (sum int64, err error) {
 	made, err := m.counts(shared.LedgerEntryMarkedHalfOpen, shared.LedgerEntryMarkedShareHalfOpen)
 	if err != nil || made == [markKinds]int64{} {
 		return 0, err
 	}
-	young, err := m.young(uint32(c.boot() / uint64(time.Millisecond)))
+	young, err := m.young(uint32(c.Boot() / uint64(time.Millisecond)))
 	if err != nil {
 		return 0, err
 	}

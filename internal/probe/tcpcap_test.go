@@ -61,7 +61,7 @@ func TestTCAgreesWithTshark(t *testing.T) {
 			frames := readCapture(t, capture)
 			require.Len(t, wants, len(frames))
 			b := newTCBench(t, tcConfig())
-			require.NoError(t, writeTable(b.options.ports, 1, bytes.Repeat([]byte{1}, portTableSize-1)))
+			require.NoError(t, shared.WriteAt(b.options.ports, 1, bytes.Repeat([]byte{1}, shared.PortTableSize-1)))
 			segments := 0
 			for n, frame := range frames {
 				b.run("tc_ingress_eth", frame)

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package shared
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// PortTableSize is the number of ports, one byte each.
+const PortTableSize = 65536
+
+// NewPortTable makes an empty table of the kind that port_tables of bpf/lib/maps.h holds.
+func NewPortTable() (*ebpf.Map, error) {
+	return ebpf.NewMap(&ebpf.MapSpec{
+		Name:       "port_table",
+		Type:       ebpf.Array,
+		KeySize:    4,
+		ValueSize:  PortTableSize,
+		MaxEntries: 1,
+		Flags:      unix.BPF_F_MMAPABLE,
+	})
+}
+
+// MarkPort sets whether a port has a listener. A table has the ports in network byte order.
+func MarkPort(table *ebpf.Map, port uint32, on bool) error {
+	var listening [1]byte
+	if on {
+		listening[0] = 1
+	}
+	if err := WriteAt(table, int64(bits.ReverseBytes16(uint16(port))), listening[:]); err != nil {
+		return fmt.Errorf("write port %d of a port table: %w", port, err)
+	}
+	return nil
+}
+
+// WriteAt changes a part of a map of one value, while programs read it.
+func WriteAt(table *ebpf.Map, offset int64, part []byte) error {
+	memory, err := table.Memory()
+	if err != nil {
+		return fmt.Errorf("map %s: %w", table, err)
+	}
+	_, err = memory.WriteAt(part, offset)
+	return err
+}
