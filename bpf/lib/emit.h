@@ -8,13 +8,27 @@
 /* Fill level, in bytes, at which the drain is woken before its timer. */
 const volatile __u64 ring_wakeup_bytes = 1 << 20;
 
-static __always_inline void ledger_add(__u32 entry, __u64 n)
-{
-	__u64 *count = bpf_map_lookup_elem(&ledger, &entry);
+/*
+ * Adds to a member of this CPU's ledger. Atomic, because the hook of a softirq can run
+ * inside that of a process.
+ */
+#define LEDGER_ADD(member, n)                                                                      \
+	({                                                                                         \
+		__u32 first_ = 0;                                                                  \
+		struct ledger *ledger_ = bpf_map_lookup_elem(&ledger, &first_);                    \
+                                                                                                   \
+		if (ledger_)                                                                       \
+			__sync_fetch_and_add(&ledger_->member, n);                                 \
+	})
 
-	/* Atomic, though per CPU: a softirq's hook can run inside a process's. */
-	if (count)
-		__sync_fetch_and_add(count, n);
+static __always_inline void count_produced(enum event event)
+{
+	LEDGER_ADD(produced[event], 1);
+}
+
+static __always_inline void count_lost(enum event event, enum cause cause, __u64 n)
+{
+	LEDGER_ADD(lost[event][cause], n);
 }
 
 /* Wide enough for the records that CPUs reserve at the same time. */

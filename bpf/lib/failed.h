@@ -51,18 +51,18 @@ static __always_inline void attempt_failed(const struct flow *flow, __u32 netns,
 	count_port(&key, 1);
 	if (!emit_failed)
 		return;
-	ledger_add(LEDGER_PRODUCED_FAILED, 1);
+	count_produced(EVENT_FAILED);
 	if (!share_of_failed(netns, now)) {
-		ledger_add(LEDGER_LOST_RATE_SHARE_FAILED, 1);
+		count_lost(EVENT_FAILED, CAUSE_RATE_SHARE, 1);
 		return;
 	}
 	if (!within_rate(RATE_FAILED, failed_per_second, now)) {
-		ledger_add(LEDGER_LOST_RATE_FAILED, 1);
+		count_lost(EVENT_FAILED, CAUSE_RATE_LIMITED, 1);
 		return;
 	}
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		ledger_add(LEDGER_LOST_RING_FAILED, 1);
+		count_lost(EVENT_FAILED, CAUSE_RING_FULL, 1);
 		return;
 	}
 	record->head.kind = RECORD_FAILED;

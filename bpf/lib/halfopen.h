@@ -54,10 +54,6 @@ static __always_inline struct half_open_marks *marks_of(__u64 hash)
 	return bpf_map_lookup_elem(&half_open_marks, &set);
 }
 
-/* Bits of a fingerprint that are not the flow's. */
-#define MARK_TAKEN 1
-#define MARK_OF_SHARE 2 /* no room in the share of its namespace */
-
 static __always_inline __u32 fingerprint_of(__u64 hash)
 {
 	return (hash >> 32 & ~MARK_OF_SHARE) | MARK_TAKEN;
@@ -89,7 +85,7 @@ static __always_inline void mark_half_open(const struct half_open_key *key, __u3
 	struct half_open_marks *marks = marks_of(hash);
 	struct half_open_mark *oldest;
 
-	ledger_add(of_share ? LEDGER_MARKED_SHARE_HALF_OPEN : LEDGER_MARKED_HALF_OPEN, 1);
+	LEDGER_ADD(marked[of_share ? CAUSE_MAP_SHARE : CAUSE_MAP_FULL], 1);
 	if (!marks)
 		return;
 	oldest = &marks->marks[0];
@@ -110,11 +106,10 @@ static __always_inline void mark_half_open(const struct half_open_key *key, __u3
 
 static __always_inline void clear_mark(struct half_open_mark *mark)
 {
-	__u32 ended =
-		mark->fingerprint & MARK_OF_SHARE ? LEDGER_ENDED_SHARE_MARK : LEDGER_ENDED_MARK;
+	enum cause cause = mark->fingerprint & MARK_OF_SHARE ? CAUSE_MAP_SHARE : CAUSE_MAP_FULL;
 
 	mark->fingerprint = 0;
-	ledger_add(ended, 1);
+	LEDGER_ADD(marks_ended[cause], 1);
 }
 
 static __always_inline bool delete_half_open(const struct half_open_key *key)

@@ -27,9 +27,9 @@ struct {
 /* The kernel side's ledger of losses. Every hook adds, user space reads. Never full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, LEDGER_ENTRIES);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct ledger);
 } ledger SEC(".maps");
 
 enum rate_limit {

@@ -25,7 +25,7 @@ static __always_inline void count_port(const struct port_counter_key *key, __u64
 		return;
 	}
 	if (!may_take(key->netns, ROOM_PORT_COUNTERS)) {
-		ledger_add(LEDGER_LOST_SHARE_PORT_COUNTER, n);
+		count_lost(EVENT_PORT_COUNT, CAUSE_MAP_SHARE, n);
 		return;
 	}
 	/* Another CPU may insert between the two; its entry is then ours to add to. */
@@ -37,7 +37,7 @@ static __always_inline void count_port(const struct port_counter_key *key, __u64
 	if (count)
 		__sync_fetch_and_add(count, n);
 	else
-		ledger_add(LEDGER_LOST_PORT_COUNTER, n);
+		count_lost(EVENT_PORT_COUNT, CAUSE_MAP_FULL, n);
 }
 
 static __always_inline void count_connection(const struct connection *connection, __u8 count,

@@ -359,6 +359,12 @@ struct half_open {
 	__u32 window; /* that the SYN-ACK offered, not scaled */
 };
 
+/* The bits of a mark's fingerprint that are not the flow's. */
+enum mark_bit {
+	MARK_TAKEN = 1,
+	MARK_OF_SHARE = 2, /* no room in the share of its namespace */
+};
+
 /* An attempt that half_open_handshakes had no room for. */
 struct half_open_mark {
 	__u32 fingerprint; /* of the flow; 0 = free */
@@ -420,35 +426,49 @@ struct namespace_share {
 };
 
 /*
- * The kernel's side of the loss accounting, per CPU, in the ledger map.
- * "produced" is counted before anything that can fail.
+ * The kinds of facts that the ledger tells apart. internal/ledger has the same numbers; a
+ * test holds the two together.
  */
-enum ledger_entry {
-	LEDGER_OPENED = 0, /* passive opens, counted before the map insert */
-	LEDGER_ADOPTED, /* their beginning was not seen: found by a scan, or late */
-	LEDGER_LOST_MAP_FULL, /* connections map had no room */
-	LEDGER_LOST_SHARE, /* its namespace holds its share of the connections map */
-	LEDGER_LOST_STALE, /* entry overwritten: its CLOSE was never seen */
-	LEDGER_LOST_RING_CLOSE,
-	LEDGER_PRODUCED_OPEN,
-	LEDGER_LOST_RING_OPEN,
-	LEDGER_PRODUCED_FAILED,
-	LEDGER_LOST_RING_FAILED,
-	LEDGER_LOST_RATE_FAILED,
-	LEDGER_MARKED_HALF_OPEN, /* half_open map had no room; user space tells the lost */
-	LEDGER_MARKED_SHARE_HALF_OPEN, /* its namespace holds its share of that map */
-	LEDGER_ENDED_MARK, /* of LEDGER_MARKED_HALF_OPEN: ended within the timeout */
-	LEDGER_ENDED_SHARE_MARK, /* the same of LEDGER_MARKED_SHARE_HALF_OPEN */
-	LEDGER_LOST_RATE_SHARE_FAILED, /* its namespace had its share of this second */
-	LEDGER_PRODUCED_PACKET,
-	LEDGER_LOST_RING_PACKET,
-	LEDGER_LOST_RATE_PACKET,
-	LEDGER_LOST_RING_LISTEN,
-	LEDGER_LOST_STALE_LISTENER, /* entry overwritten: its end was never seen */
-	LEDGER_LOST_RING_PROCESS,
-	LEDGER_LOST_PORT_COUNTER, /* port_counters had no room */
-	LEDGER_LOST_SHARE_PORT_COUNTER, /* its namespace holds its share of that map */
-	LEDGER_ENTRIES,
+enum event {
+	EVENT_CONNECTION = 0,
+	EVENT_OPEN,
+	EVENT_FAILED,
+	EVENT_PACKET,
+	EVENT_LISTENER,
+	EVENT_PROCESS,
+	EVENT_PORT_COUNT,
+	EVENTS,
+};
+
+/* Why the kernel side loses facts: the first causes of internal/ledger. */
+enum cause {
+	CAUSE_MAP_FULL = 0,
+	CAUSE_MAP_SHARE, /* the namespace holds its share of the map */
+	CAUSE_MAP_STALE, /* an entry was overwritten: its end was missed */
+	CAUSE_RING_FULL,
+	CAUSE_RATE_LIMITED,
+	CAUSE_RATE_SHARE, /* the namespace had its share of this second */
+	CAUSES,
+};
+
+/* Why half_open_handshakes had no room: CAUSE_MAP_FULL or CAUSE_MAP_SHARE. */
+#define MARK_CAUSES 2
+
+/*
+ * The kernel side's ledger of losses, per CPU; the value of the ledger map. What is produced
+ * is counted before anything that can fail.
+ */
+struct ledger {
+	__u64 opened; /* connections, counted before the map insert */
+	__u64 adopted; /* connections whose beginning was missed: found by a scan, or late */
+	__u64 produced[EVENTS]; /* other events */
+	__u64 lost[EVENTS][CAUSES];
+	/*
+	 * Half-open attempts that left a mark, for want of room in half_open_handshakes, and
+	 * those of them that ended within the timeout. User space derives what is lost.
+	 */
+	__u64 marked[MARK_CAUSES];
+	__u64 marks_ended[MARK_CAUSES];
 };
 
 #endif

@@ -19,7 +19,8 @@ const union exported_types {
 	enum failure failure;
 	enum owner_source owner_source;
 	enum connection_flag connection_flag;
-	enum ledger_entry ledger_entry;
+	enum event event;
+	enum cause cause;
 	enum port_count port_count;
 	enum look_outcome look_outcome;
 	enum backlogless backlogless;
@@ -28,6 +29,7 @@ const union exported_types {
 	enum room room;
 	enum followed followed;
 	enum scope scope;
+	enum mark_bit mark_bit;
 	struct open_record open;
 	struct close_record close;
 	struct failed_record failed;

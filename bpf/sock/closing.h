@@ -111,7 +111,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		if (delete_connection(key, connection->netns))
-			ledger_add(LEDGER_LOST_RING_CLOSE, 1);
+			count_lost(EVENT_CONNECTION, CAUSE_RING_FULL, 1);
 		return;
 	}
 	record->head.kind = RECORD_CLOSE;

@@ -60,7 +60,7 @@ static __noinline __attribute__((unused)) void not_followed(long error, __u32 ne
 	__u32 zero = 0;
 	__u64 *last;
 
-	ledger_add(error == -EDQUOT ? LEDGER_LOST_SHARE : LEDGER_LOST_MAP_FULL, 1);
+	count_lost(EVENT_CONNECTION, error == -EDQUOT ? CAUSE_MAP_SHARE : CAUSE_MAP_FULL, 1);
 	if (error == -EDQUOT)
 		share = bpf_map_lookup_elem(&namespace_rooms, &netns);
 	last = share ? &share->refused : bpf_map_lookup_elem(&connections_full, &zero);

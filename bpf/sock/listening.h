@@ -51,7 +51,7 @@ static __noinline void listen_opened(struct sock *sk)
 		copy_ipv6(listener.address, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 	stale = bpf_map_lookup_elem(&listeners, &key);
 	if (stale && delete_listener(key, stale->netns))
-		ledger_add(LEDGER_LOST_STALE_LISTENER, 1);
+		count_lost(EVENT_LISTENER, CAUSE_MAP_STALE, 1);
 	followed = follow_listener(key, &listener);
 	if (listener.port && followed != FOLLOWED_NOT_SHARE)
 		mark_listening(listener.netns, listener.port);
@@ -59,7 +59,7 @@ static __noinline void listen_opened(struct sock *sk)
 	own_by_current(&owner, OWNER_LISTENER);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		ledger_add(LEDGER_LOST_RING_LISTEN, 1);
+		count_lost(EVENT_LISTENER, CAUSE_RING_FULL, 1);
 		return;
 	}
 	describe_listen(record, RECORD_LISTEN, key, &listener);
@@ -90,7 +90,7 @@ static __noinline void listen_closed(struct sock *sk)
 	if (!record) {
 		if (listener)
 			listener->ended = 1;
-		ledger_add(LEDGER_LOST_RING_LISTEN, 1);
+		count_lost(EVENT_LISTENER, CAUSE_RING_FULL, 1);
 		return;
 	}
 	describe_listen(record, RECORD_UNLISTEN, key, &last);

@@ -23,10 +23,10 @@ static __always_inline void send_open(const struct connection *connection)
 {
 	struct open_record *record;
 
-	ledger_add(LEDGER_PRODUCED_OPEN, 1);
+	count_produced(EVENT_OPEN);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		ledger_add(LEDGER_LOST_RING_OPEN, 1);
+		count_lost(EVENT_OPEN, CAUSE_RING_FULL, 1);
 		return;
 	}
 	record->head.kind = RECORD_OPEN;
@@ -51,14 +51,14 @@ static __noinline bool forget_stale(__u64 key)
 
 	if (!stale || !delete_connection(key, stale->netns))
 		return false;
-	ledger_add(LEDGER_LOST_STALE, 1);
+	count_lost(EVENT_CONNECTION, CAUSE_MAP_STALE, 1);
 	return true;
 }
 
 /* Once per connection, in the books and at its port. */
 static __noinline void count_open(const struct connection *connection)
 {
-	ledger_add(LEDGER_OPENED, 1);
+	LEDGER_ADD(opened, 1);
 	count_connection(connection, PORT_OPENED, 1);
 }
 
@@ -160,7 +160,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 	if (enter_connection(key, &connection))
 		return;
 	if (connection.flags & CONNECTION_ADOPTED) {
-		ledger_add(LEDGER_ADOPTED, 1);
+		LEDGER_ADD(adopted, 1);
 		return;
 	}
 	count_open(&connection);

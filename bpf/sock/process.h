@@ -110,7 +110,7 @@ static __noinline void announce_process(struct task_struct *task, const struct p
 
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		ledger_add(LEDGER_LOST_RING_PROCESS, 1);
+		count_lost(EVENT_PROCESS, CAUSE_RING_FULL, 1);
 		/* What user space knows may be old: the next sight announces it. */
 		bpf_map_delete_elem(&processes, key);
 		return;

@@ -154,7 +154,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	 */
 	if (!error && !adopted_flags(sk) && delete_connection(key, connection->netns))
 		return;
-	ledger_add(LEDGER_ADOPTED, 1);
+	LEDGER_ADD(adopted, 1);
 	if (error)
 		not_followed(error, connection->netns, connection->opened);
 }

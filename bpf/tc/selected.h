@@ -27,14 +27,14 @@ static __noinline int emit_packet(struct __sk_buff *skb, const struct parsed *pa
 	struct tcp_start tcp = {};
 	__u64 last_option = (__u64)parsed->options_len - 1;
 
-	ledger_add(LEDGER_PRODUCED_PACKET, 1);
+	count_produced(EVENT_PACKET);
 	if (!within_rate(RATE_PACKET, packets_per_second, now)) {
-		ledger_add(LEDGER_LOST_RATE_PACKET, 1);
+		count_lost(EVENT_PACKET, CAUSE_RATE_LIMITED, 1);
 		return 0;
 	}
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		ledger_add(LEDGER_LOST_RING_PACKET, 1);
+		count_lost(EVENT_PACKET, CAUSE_RING_FULL, 1);
 		return 0;
 	}
 	read_header(skb, parsed->transport, &tcp);

@@ -13,8 +13,8 @@ import "sync/atomic"
 // Losses counts by event and cause.
 type Losses [Events][Causes]int64
 
-// Kernel is the kernel side's own account since the probe started; see enum
-// ledger_entry in bpf/lib/records.h.
+// Kernel is the kernel side's own account since the probe started; see struct ledger in
+// bpf/lib/records.h.
 type Kernel struct {
 	// Opened and Adopted count connections. Their sum is what was produced of Connection.
 	Opened, Adopted int64

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
@@ -60,6 +61,32 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 		shared.PortCountOpened:           connection.Opens,
 	} {
 		check(uint32(c), int(d))
+	}
+}
+
+// The kernel side's ledger is copied into internal/ledger by number.
+func TestLedgerIsTheKernelSides(t *testing.T) {
+	for c, event := range map[shared.Event]ledger.Event{
+		shared.EventConnection: ledger.Connection,
+		shared.EventOpen:       ledger.Open,
+		shared.EventFailed:     ledger.Failed,
+		shared.EventPacket:     ledger.Packet,
+		shared.EventListener:   ledger.Listener,
+		shared.EventProcess:    ledger.Process,
+		shared.EventPortCount:  ledger.PortCount,
+		shared.Events:          ledger.Events,
+	} {
+		assert.EqualValues(t, event, c)
+	}
+	for c, cause := range map[shared.Cause]ledger.Cause{
+		shared.CauseMapFull:     ledger.MapFull,
+		shared.CauseMapShare:    ledger.MapShare,
+		shared.CauseMapStale:    ledger.MapStale,
+		shared.CauseRingFull:    ledger.RingFull,
+		shared.CauseRateLimited: ledger.RateLimited,
+		shared.CauseRateShare:   ledger.RateShare,
+	} {
+		assert.EqualValues(t, cause, c)
 	}
 }
 

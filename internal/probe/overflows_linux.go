@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -142,8 +141,8 @@ func (p *Probe) shareOverflows(s *Snapshot) error {
 	if o == nil {
 		return nil
 	}
-	lost, err := p.ledgerEntry(shared.LedgerEntryLostRingListen, make([]uint64, ebpf.MustPossibleCPU()))
-	if err != nil || lost != p.lostListeners {
+	counted, err := shared.ReadLedger(p.objects.maps.Maps["ledger"])
+	if err != nil || int64(counted.Lost[shared.EventListener][shared.CauseRingFull]) != p.lostListeners {
 		o.Doubt()
 	}
 	s.Overflows = o.endPass()

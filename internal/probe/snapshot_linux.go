@@ -98,52 +98,29 @@ func (p *Probe) forget(r *shared.LiveRecord) bool {
 	return true
 }
 
+// readLedger adds what user space found on the kernel's behalf: entries that are stale, and
+// half-open attempts that timed out.
 func (p *Probe) readLedger(to *ledger.Kernel) error {
-	var entries [shared.LedgerEntryEntries]int64
-	perCPU := make([]uint64, ebpf.MustPossibleCPU())
-	for i := range entries {
-		var err error
-		if entries[i], err = p.ledgerEntry(shared.LedgerEntry(i), perCPU); err != nil {
-			return err
+	counted, err := shared.ReadLedger(p.objects.maps.Maps["ledger"])
+	if err != nil {
+		return err
+	}
+	to.Opened, to.Adopted = int64(counted.Opened), int64(counted.Adopted)
+	for event, produced := range counted.Produced {
+		to.Produced[event] = int64(produced)
+		for cause, lost := range counted.Lost[event] {
+			to.Lost[event][cause] = int64(lost)
 		}
 	}
-	to.Opened = entries[shared.LedgerEntryOpened]
-	to.Adopted = entries[shared.LedgerEntryAdopted]
-	to.Produced[ledger.Open] = entries[shared.LedgerEntryProducedOpen]
-	to.Produced[ledger.Failed] = entries[shared.LedgerEntryProducedFailed]
+	to.Lost[ledger.Connection][ledger.MapStale] += p.stale
+	to.Lost[ledger.Listener][ledger.MapStale] += p.staleListeners
 	if p.tc != nil {
+		full, share := p.tc.lostHalfOpen()
 		to.Produced[ledger.Failed] += p.tc.sweptHalfOpen()
-		to.Lost[ledger.Failed][ledger.MapFull], to.Lost[ledger.Failed][ledger.MapShare] = p.tc.lostHalfOpen()
+		to.Lost[ledger.Failed][ledger.MapFull] += full
+		to.Lost[ledger.Failed][ledger.MapShare] += share
 	}
-	to.Produced[ledger.Packet] = entries[shared.LedgerEntryProducedPacket]
-
-	to.Lost[ledger.Connection][ledger.MapFull] = entries[shared.LedgerEntryLostMapFull]
-	to.Lost[ledger.Connection][ledger.MapShare] = entries[shared.LedgerEntryLostShare]
-	to.Lost[ledger.Connection][ledger.MapStale] = entries[shared.LedgerEntryLostStale] + p.stale
-	to.Lost[ledger.Connection][ledger.RingFull] = entries[shared.LedgerEntryLostRingClose]
-	to.Lost[ledger.Open][ledger.RingFull] = entries[shared.LedgerEntryLostRingOpen]
-	to.Lost[ledger.Failed][ledger.RingFull] = entries[shared.LedgerEntryLostRingFailed]
-	to.Lost[ledger.Failed][ledger.RateLimited] = entries[shared.LedgerEntryLostRateFailed]
-	to.Lost[ledger.Failed][ledger.RateShare] = entries[shared.LedgerEntryLostRateShareFailed]
-	to.Lost[ledger.Packet][ledger.RingFull] = entries[shared.LedgerEntryLostRingPacket]
-	to.Lost[ledger.Packet][ledger.RateLimited] = entries[shared.LedgerEntryLostRatePacket]
-	to.Lost[ledger.Listener][ledger.RingFull] = entries[shared.LedgerEntryLostRingListen]
-	to.Lost[ledger.Listener][ledger.MapStale] = entries[shared.LedgerEntryLostStaleListener] + p.staleListeners
-	to.Lost[ledger.Process][ledger.RingFull] = entries[shared.LedgerEntryLostRingProcess]
-	to.Lost[ledger.PortCount][ledger.MapFull] = entries[shared.LedgerEntryLostPortCounter]
-	to.Lost[ledger.PortCount][ledger.MapShare] = entries[shared.LedgerEntryLostSharePortCounter]
 	return nil
-}
-
-func (p *Probe) ledgerEntry(entry shared.LedgerEntry, perCPU []uint64) (int64, error) {
-	if err := p.objects.maps.Maps["ledger"].Lookup(uint32(entry), &perCPU); err != nil {
-		return 0, fmt.Errorf("read the ledger: %w", err)
-	}
-	var sum int64
-	for _, n := range perCPU {
-		sum += int64(n)
-	}
-	return sum, nil
 }
 
 func (p *Probe) readPorts(s *Snapshot) error {

@@ -263,7 +263,7 @@ func (v *tcVantage) lostHalfOpen() (full, share int64) {
 	if v.sweeper == nil {
 		return 0, 0
 	}
-	return v.sweeper.marks.lost[markFull], v.sweeper.marks.lost[markShare]
+	return v.sweeper.marks.lost[shared.CauseMapFull], v.sweeper.marks.lost[shared.CauseMapShare]
 }
 
 // interfaceName is "" for an interface that is gone.

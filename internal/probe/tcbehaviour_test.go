@@ -223,13 +223,13 @@ func TestTCSelection(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 10 }))
 		_, _, err := b.objects.Programs["tc_ingress_eth"].Benchmark(data, 10_000, nil)
 		require.NoError(t, err)
-		assert.InDelta(t, 1000, b.ledger(shared.LedgerEntryProducedPacket), 200)
+		assert.InDelta(t, 1000, b.ledger().Produced[shared.EventPacket], 200)
 	})
 	t.Run("off", func(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
 		b.run("tc_ingress_eth", syn)
 		assert.Nil(t, b.packet())
-		assert.Zero(t, b.ledger(shared.LedgerEntryProducedPacket))
+		assert.Zero(t, b.ledger().Produced[shared.EventPacket])
 		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.SYN])
 	})
 }
@@ -242,8 +242,8 @@ func TestTCPacketBooks(t *testing.T) {
 		}
 		assert.NotNil(t, b.packet())
 		assert.Nil(t, b.packet())
-		assert.EqualValues(t, 1+5, b.ledger(shared.LedgerEntryProducedPacket))
-		assert.EqualValues(t, 5, b.ledger(shared.LedgerEntryLostRatePacket))
+		assert.EqualValues(t, 1+5, b.ledger().Produced[shared.EventPacket])
+		assert.EqualValues(t, 5, b.ledger().Lost[shared.EventPacket][shared.CauseRateLimited])
 	})
 	t.Run("ring full", func(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.RingBytes = 4096 }))
@@ -255,8 +255,8 @@ func TestTCPacketBooks(t *testing.T) {
 			delivered++
 		}
 		assert.Positive(t, delivered)
-		assert.EqualValues(t, 100, b.ledger(shared.LedgerEntryProducedPacket))
-		assert.Equal(t, 100-delivered, b.ledger(shared.LedgerEntryLostRingPacket))
+		assert.EqualValues(t, 100, b.ledger().Produced[shared.EventPacket])
+		assert.Equal(t, 100-delivered, b.ledger().Lost[shared.EventPacket][shared.CauseRingFull])
 	})
 }
 
@@ -354,7 +354,7 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	assert.Equal(t, want, failed.Flow)
 	assert.EqualValues(t, shared.FailureRefused, failed.Failure)
 	assert.EqualValues(t, 1, b.portCount(0, 4, connection.FailureRefused))
-	assert.EqualValues(t, 1, b.ledger(shared.LedgerEntryProducedFailed))
+	assert.EqualValues(t, 1, b.ledger().Produced[shared.EventFailed])
 	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcEgress))
 
 	for name, frame := range map[string][]byte{
@@ -385,7 +385,7 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	assert.NotNil(t, limited.failed())
 	limited.run("tc_egress_eth", answer())
 	assert.Nil(t, limited.failed())
-	assert.EqualValues(t, 1, limited.ledger(shared.LedgerEntryLostRateFailed))
+	assert.EqualValues(t, 1, limited.ledger().Lost[shared.EventFailed][shared.CauseRateLimited])
 	assert.EqualValues(t, 2, limited.portCount(0, 4, connection.FailureRefused))
 }
 

@@ -72,7 +72,7 @@ func TestTCHalfOpen(t *testing.T) {
 	assert.EqualValues(t, shared.FailureReset, failed.Failure)
 	assert.Equal(t, flow4(), failed.Flow)
 	assert.EqualValues(t, loopbackIndex, failed.Ifindex)
-	assert.EqualValues(t, 1, b.ledger(shared.LedgerEntryProducedFailed))
+	assert.EqualValues(t, 1, b.ledger().Produced[shared.EventFailed])
 	assert.EqualValues(t, 1, b.portCount(tcServerPort, 4, connection.FailureReset))
 
 	b.run("tc_ingress_eth", ordinary(t, reset, numbers(clientISN+1, 0)))
@@ -164,8 +164,8 @@ func TestTCHalfOpenEnds(t *testing.T) {
 			}
 			end.run(t, b)
 			ends := end.ends || end.beyond
-			assert.EqualValues(t, 1, b.ledger(shared.LedgerEntryMarkedHalfOpen))
-			assert.Equal(t, ends, b.ledger(shared.LedgerEntryEndedMark) == 1)
+			assert.EqualValues(t, 1, b.ledger().Marked[shared.CauseMapFull])
+			assert.Equal(t, ends, b.ledger().MarksEnded[shared.CauseMapFull] == 1)
 			end.tellsReset(t, b, ends)
 		})
 	}
@@ -189,8 +189,8 @@ func TestTCHalfOpenMapFull(t *testing.T) {
 				tcpSegment(numbers(clientISN+1, serverISN+1), func(tcp *layers.TCP) { tcp.SrcPort = layers.TCPPort(1000 + n) })))
 		}
 	}
-	assert.EqualValues(t, over, b.ledger(shared.LedgerEntryMarkedHalfOpen))
-	assert.EqualValues(t, ended, b.ledger(shared.LedgerEntryEndedMark))
+	assert.EqualValues(t, over, b.ledger().Marked[shared.CauseMapFull])
+	assert.EqualValues(t, ended, b.ledger().MarksEnded[shared.CauseMapFull])
 	sweep()
 	early, _ := b.lostHalfOpen()
 	assert.Less(t, early, int64(over-ended), "what is young may end in time yet")

@@ -170,14 +170,11 @@ func (b *tcBench) totals(d tcDirection) shared.InterfaceCounters {
 	return totals[d]
 }
 
-func (b *tcBench) ledger(entry shared.LedgerEntry) (n uint64) {
+func (b *tcBench) ledger() shared.Ledger {
 	b.t.Helper()
-	var perCPU []uint64
-	require.NoError(b.t, b.maps["ledger"].Lookup(uint32(entry), &perCPU))
-	for _, one := range perCPU {
-		n += one
-	}
-	return n
+	counted, err := shared.ReadLedger(b.maps["ledger"])
+	require.NoError(b.t, err)
+	return counted
 }
 
 func (b *tcBench) portCount(port uint16, family uint8, failure connection.Failure) (n uint64) {

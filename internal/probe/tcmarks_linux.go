@@ -20,16 +20,11 @@ const (
 	marksInSet = len(shared.HalfOpenMarks{}.Marks)
 	// marksPerEntry is how many attempts leave a mark for each that is tracked.
 	marksPerEntry = 2
-	// markOfShare is MARK_OF_SHARE of bpf/lib/halfopen.h.
-	markOfShare = 2
 )
 
-// What a marked attempt found no room in.
-const (
-	markFull = iota
-	markShare
-	markKinds
-)
+// markCounts are marks by why the attempt had no room: shared.CauseMapFull or
+// shared.CauseMapShare.
+type markCounts [len(shared.Ledger{}.Marked)]int64
 
 // halfOpenSets is the size of half_open_marks, a power of two.
 func halfOpenSets(cfg *Config) uint32 {
@@ -43,7 +38,7 @@ func halfOpenSets(cfg *Config) uint32 {
 type tcMarks struct {
 	sets, ledger *ebpf.Map
 	timeout      uint32 // in milliseconds
-	lost         [markKinds]int64
+	lost         markCounts
 }
 
 func newTCMarks(cfg *Config, maps map[string]*ebpf.Map) tcMarks {
@@ -57,21 +52,22 @@ func newTCMarks(cfg *Config, maps map[string]*ebpf.Map) tcMarks {
 // lose returns how many attempts were lost since the last time. The kernel goes on
 // meanwhile: in this order, what it does makes them fewer, and the next time finds them.
 func (m *tcMarks) lose(c *clock.Clock) (sum int64, err error) {
-	made, err := m.counts(shared.LedgerEntryMarkedHalfOpen, shared.LedgerEntryMarkedShareHalfOpen)
-	if err != nil || made == [markKinds]int64{} {
+	before, err := shared.ReadLedger(m.ledger)
+	if err != nil || before.Marked == [len(markCounts{})]uint64{} {
 		return 0, err
 	}
 	young, err := m.young(uint32(c.Boot() / uint64(time.Millisecond)))
 	if err != nil {
 		return 0, err
 	}
-	ended, err := m.counts(shared.LedgerEntryEndedMark, shared.LedgerEntryEndedShareMark)
+	after, err := shared.ReadLedger(m.ledger)
 	if err != nil {
 		return 0, err
 	}
-	for kind := range m.lost {
-		if lost := made[kind] - ended[kind] - young[kind] - m.lost[kind]; lost > 0 {
-			m.lost[kind] += lost
+	for cause, known := range m.lost {
+		made, ended := int64(before.Marked[cause]), int64(after.MarksEnded[cause])
+		if lost := made - ended - young[cause] - known; lost > 0 {
+			m.lost[cause] += lost
 			sum += lost
 		}
 	}
@@ -79,7 +75,7 @@ func (m *tcMarks) lose(c *clock.Clock) (sum int64, err error) {
 }
 
 // young counts the marks that are no older than the timeout.
-func (m *tcMarks) young(now uint32) (n [markKinds]int64, err error) {
+func (m *tcMarks) young(now uint32) (n markCounts, err error) {
 	keys := make([]uint32, min(m.sets.MaxEntries(), 1024))
 	sets := make([]shared.HalfOpenMarks, len(keys))
 	var cursor ebpf.MapBatchCursor
@@ -91,30 +87,16 @@ func (m *tcMarks) young(now uint32) (n [markKinds]int64, err error) {
 				if mark.Fingerprint == 0 || now-mark.Since > m.timeout {
 					continue
 				}
-				if mark.Fingerprint&markOfShare == 0 {
-					n[markFull]++
+				if mark.Fingerprint&uint32(shared.MarkBitOfShare) == 0 {
+					n[shared.CauseMapFull]++
 				} else {
-					n[markShare]++
+					n[shared.CauseMapShare]++
 				}
 			}
 		}
 	}
 	if !errors.Is(err, ebpf.ErrKeyNotExist) { // what ends the batches
 		return n, fmt.Errorf("read the marks of half-open attempts: %w", err)
-	}
-	return n, nil
-}
-
-// counts are two entries of the kernel's ledger, over all CPUs.
-func (m *tcMarks) counts(full, share shared.LedgerEntry) (n [markKinds]int64, err error) {
-	perCPU := make([]uint64, ebpf.MustPossibleCPU())
-	for kind, entry := range [markKinds]shared.LedgerEntry{full, share} {
-		if err := m.ledger.Lookup(uint32(entry), &perCPU); err != nil {
-			return n, fmt.Errorf("read the ledger: %w", err)
-		}
-		for _, one := range perCPU {
-			n[kind] += int64(one)
-		}
 	}
 	return n, nil
 }

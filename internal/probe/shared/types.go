@@ -19,6 +19,18 @@ type BackloglessKey struct {
 	Port    uint32
 }
 
+type Cause uint32
+
+const (
+	CauseMapFull     Cause = 0
+	CauseMapShare    Cause = 1
+	CauseMapStale    Cause = 2
+	CauseRingFull    Cause = 3
+	CauseRateLimited Cause = 4
+	CauseRateShare   Cause = 5
+	Causes           Cause = 6
+)
+
 type ClientKey struct {
 	_         structs.HostLayout
 	Prefixlen uint32
@@ -94,6 +106,19 @@ type Counters struct {
 	SrttUs      uint32
 	MinRttUs    uint32
 }
+
+type Event uint32
+
+const (
+	EventConnection Event = 0
+	EventOpen       Event = 1
+	EventFailed     Event = 2
+	EventPacket     Event = 3
+	EventListener   Event = 4
+	EventProcess    Event = 5
+	EventPortCount  Event = 6
+	Events          Event = 7
+)
 
 type FailedRecord struct {
 	_       structs.HostLayout
@@ -182,35 +207,15 @@ type InterfaceSlot struct {
 	Counters uint32
 }
 
-type LedgerEntry uint32
-
-const (
-	LedgerEntryOpened               LedgerEntry = 0
-	LedgerEntryAdopted              LedgerEntry = 1
-	LedgerEntryLostMapFull          LedgerEntry = 2
-	LedgerEntryLostShare            LedgerEntry = 3
-	LedgerEntryLostStale            LedgerEntry = 4
-	LedgerEntryLostRingClose        LedgerEntry = 5
-	LedgerEntryProducedOpen         LedgerEntry = 6
-	LedgerEntryLostRingOpen         LedgerEntry = 7
-	LedgerEntryProducedFailed       LedgerEntry = 8
-	LedgerEntryLostRingFailed       LedgerEntry = 9
-	LedgerEntryLostRateFailed       LedgerEntry = 10
-	LedgerEntryMarkedHalfOpen       LedgerEntry = 11
-	LedgerEntryMarkedShareHalfOpen  LedgerEntry = 12
-	LedgerEntryEndedMark            LedgerEntry = 13
-	LedgerEntryEndedShareMark       LedgerEntry = 14
-	LedgerEntryLostRateShareFailed  LedgerEntry = 15
-	LedgerEntryProducedPacket       LedgerEntry = 16
-	LedgerEntryLostRingPacket       LedgerEntry = 17
-	LedgerEntryLostRatePacket       LedgerEntry = 18
-	LedgerEntryLostRingListen       LedgerEntry = 19
-	LedgerEntryLostStaleListener    LedgerEntry = 20
-	LedgerEntryLostRingProcess      LedgerEntry = 21
-	LedgerEntryLostPortCounter      LedgerEntry = 22
-	LedgerEntryLostSharePortCounter LedgerEntry = 23
-	LedgerEntryEntries              LedgerEntry = 24
-)
+type Ledger struct {
+	_          structs.HostLayout
+	Opened     uint64
+	Adopted    uint64
+	Produced   [7]uint64
+	Lost       [7][6]uint64
+	Marked     [2]uint64
+	MarksEnded [2]uint64
+}
 
 type ListenRecord struct {
 	_           structs.HostLayout
@@ -276,6 +281,13 @@ const (
 	MalformedTcpFlags     Malformed = 7
 	MalformedTcpPort      Malformed = 8
 	MalformedKinds        Malformed = 9
+)
+
+type MarkBit uint32
+
+const (
+	MarkBitTaken   MarkBit = 1
+	MarkBitOfShare MarkBit = 2
 )
 
 type NamespaceShare struct {
