@@ -16,21 +16,23 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
-// TestNeedsAreDeclared: what each event and metric takes is known, and of nothing else.
-func TestNeedsAreDeclared(t *testing.T) {
+// TestToggles: every event and metric has one, which by default nobody set.
+func TestToggles(t *testing.T) {
 	cfg := createDefaultConfig()
-	declared := append(toggles(cfg.Events), toggles(cfg.Metrics)...)
-	table := needs()
-	for _, fact := range declared {
-		assert.Contains(t, needs(), fact.name)
-		assert.False(t, fact.explicit, fact.name)
-		delete(table, fact.name)
+	events, metrics := toggles(cfg.Events), toggles(cfg.Metrics)
+	for event := range declared.Events {
+		assert.Contains(t, events, event.String())
+		assert.False(t, events[event.String()].explicit, event)
 	}
-	assert.Empty(t, table, "nothing else is declared")
+	for metric := range declared.Metrics {
+		assert.Contains(t, metrics, metric.String())
+		assert.False(t, metrics[metric.String()].explicit, metric)
+	}
 }
 
 // enabling is a configuration that enables events or metrics by name.

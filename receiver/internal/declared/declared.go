@@ -48,6 +48,9 @@ const (
 	Histogram
 )
 
+// String is the name.
+func (m Metric) String() string { return definitions[m].Name }
+
 // Definition returns what is declared about a metric.
 func (m Metric) Definition() *Definition { return &definitions[m] }
 

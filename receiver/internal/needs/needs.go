@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package needs knows which features of the kernel side each event and metric needs, and says
+// what a kernel cannot provide.
+package needs
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+)
+
+// Need lists features: every element has to be there, by any one of its features.
+type Need [][]string
+
+// OfEvent is what an event needs.
+func OfEvent(e declared.Event) Need {
+	return [declared.Events]Need{
+		declared.EventConnectionClose:  {connections()},
+		declared.EventConnectionFailed: {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
+		declared.EventConnectionOpen:   {connections()},
+		declared.EventPacket:           {packets()},
+	}[e]
+}
+
+// OfMetric is what a metric needs.
+func OfMetric(m declared.Metric) Need {
+	return [declared.Metrics]Need{
+		declared.MetricForwardedPackets:     {packets()},
+		declared.MetricAcceptDuration:       {connections(), {probe.FeatureAccept}},
+		declared.MetricAcceptQueueLength:    {queues()},
+		declared.MetricAcceptQueueLimit:     {queues()},
+		declared.MetricAcceptQueueOverflows: {append(overflows(), queues()...)},
+		declared.MetricConnectionActive:     {connections(), {probe.FeatureLive}},
+		declared.MetricConnectionDuration:   {connections()},
+		declared.MetricConnectionFailed:     {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
+		declared.MetricConnectionOpened:     {connections()},
+		declared.MetricDrops:                {{probe.FeatureDrop}},
+		declared.MetricFragments:            {packets()},
+		declared.MetricHandshakeDuration:    {connections()},
+		declared.MetricIO:                   {connections()},
+		declared.MetricMalformed:            {packets()},
+		declared.MetricPacketIO:             {packets()},
+		declared.MetricPackets:              {packets()},
+		declared.MetricResets:               {{probe.FeatureResetReceived, probe.FeatureResetSent}},
+		declared.MetricRetransmits:          {{probe.FeatureRetransmit, probe.FeatureSYNACKRetransmit}},
+		declared.MetricRTT:                  {connections()},
+		declared.MetricSYNQueueLength:       {queues()},
+	}[m]
+}
+
+// OfPackets is what a setting needs that selects or follows packets.
+func OfPackets() Need { return Need{packets()} }
+
+func connections() []string { return []string{probe.FeatureConnection} }
+
+func packets() []string { return []string{probe.FeaturePacket} }
+
+func queues() []string { return []string{probe.FeatureQueue} }
+
+func overflows() []string {
+	return []string{probe.FeatureOverflowSYN, probe.FeatureOverflowACK, probe.FeatureOverflowACK6}
+}
