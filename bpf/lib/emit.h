@@ -65,7 +65,7 @@ static __always_inline void count_in_window(struct rate *rate, __u64 now)
  * One window per second for all CPUs. Check and add are apart (an atomic fetch
  * needs 5.12), so CPUs that race may pass the limit by one each.
  */
-static __always_inline bool within_rate(__u32 which, __u32 limit, __u64 now)
+static __always_inline bool count_within_rate(__u32 which, __u32 limit, __u64 now)
 {
 	struct rate *rate = bpf_map_lookup_elem(&rates, &which);
 

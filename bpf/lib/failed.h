@@ -14,7 +14,7 @@ const volatile __u32 failed_per_second = 1000;
  * Whether a namespace may have one more record in this second: the records of a second
  * are shared as the entries of a map are.
  */
-static __always_inline bool share_of_failed(__u32 netns, __u64 now)
+static __always_inline bool take_share_of_failed(__u32 netns, __u64 now)
 {
 	struct namespace_share *rooms;
 	const struct rate *all;
@@ -35,8 +35,8 @@ static __always_inline bool share_of_failed(__u32 netns, __u64 now)
 }
 
 /* port is 0 where nobody listens, so that a port scan can't fill the counters. */
-static __always_inline void attempt_failed(const struct flow *flow, __u32 netns, __u16 port,
-					   __u32 ifindex, enum failure failure)
+static __always_inline void report_failed_attempt(const struct flow *flow, __u32 netns, __u16 port,
+						  __u32 ifindex, enum failure failure)
 {
 	struct port_counter_key key = {
 		.netns = netns,
@@ -52,11 +52,11 @@ static __always_inline void attempt_failed(const struct flow *flow, __u32 netns,
 	if (!emit_failed)
 		return;
 	count_produced(EVENT_FAILED);
-	if (!share_of_failed(netns, now)) {
+	if (!take_share_of_failed(netns, now)) {
 		count_lost(EVENT_FAILED, CAUSE_RATE_SHARE, 1);
 		return;
 	}
-	if (!within_rate(RATE_FAILED, failed_per_second, now)) {
+	if (!count_within_rate(RATE_FAILED, failed_per_second, now)) {
 		count_lost(EVENT_FAILED, CAUSE_RATE_LIMITED, 1);
 		return;
 	}

@@ -12,7 +12,7 @@ const volatile bool clients_included_by_default = true;
 /* 1 = selected. Set before load when filter_ports is. */
 const volatile __u8 selected_ports[65536];
 
-static __always_inline bool port_selected(__u16 port)
+static __always_inline bool is_port_selected(__u16 port)
 {
 	__u32 index = port;
 
@@ -24,7 +24,7 @@ static __always_inline bool port_selected(__u16 port)
 	return !filter_ports || selected_ports[index];
 }
 
-static __always_inline bool client_selected(const __u8 address[16])
+static __always_inline bool is_client_selected(const __u8 address[16])
 {
 	struct client_key key = { .prefixlen = 128 };
 	__u32 *included;
@@ -36,9 +36,9 @@ static __always_inline bool client_selected(const __u8 address[16])
 	return included ? *included : clients_included_by_default;
 }
 
-static __always_inline bool flow_selected(const struct flow *flow)
+static __always_inline bool is_flow_selected(const struct flow *flow)
 {
-	return port_selected(flow->local_port) && client_selected(flow->remote);
+	return is_port_selected(flow->local_port) && is_client_selected(flow->remote);
 }
 
 #endif

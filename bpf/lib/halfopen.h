@@ -29,7 +29,7 @@ static __always_inline __u32 boot_ms(void)
 }
 
 /* A jiffy is a millisecond or more. */
-static __always_inline bool marked_lately(void)
+static __always_inline bool has_recent_mark(void)
 {
 	__u32 first = 0;
 	__u64 *last = bpf_map_lookup_elem(&last_half_open_mark, &first);
@@ -123,7 +123,7 @@ static __always_inline bool delete_half_open(const struct half_open_key *key)
 static __always_inline void enter_half_open(const struct half_open_key *key,
 					    const struct half_open *value)
 {
-	bool of_share = !may_take(key->netns, ROOM_HALF_OPEN);
+	bool of_share = !has_room(key->netns, ROOM_HALF_OPEN);
 	long error = 0;
 
 	if (!of_share)
@@ -141,7 +141,7 @@ static __noinline int forget_half_open(const struct half_open_key *key)
 {
 	struct half_open_mark *mark;
 
-	if (delete_half_open(key) || !marked_lately())
+	if (delete_half_open(key) || !has_recent_mark())
 		return 0;
 	mark = find_mark(key);
 	if (mark)

@@ -10,7 +10,7 @@
  *                                         *buffer; NULL if it can't be read
  *   read_header(packet, offset, to)       copies a header; false if it can't be read
  *   packet_length(packet)                 no header goes beyond this offset
- *   length_in_buffer(packet, field)       an IP length field says nothing (BIG TCP)
+ *   is_length_in_buffer(packet, field)    an IP length field says nothing (BIG TCP)
  *
  * packet.h reads a TC program's context, segment.h a buffer of the kernel.
  */
@@ -110,7 +110,7 @@ struct parsed {
 	__u8 pad;
 };
 
-static __always_inline int malformed(struct parsed *parsed, enum malformed kind)
+static __always_inline int set_malformed(struct parsed *parsed, enum malformed kind)
 {
 	parsed->malformed = kind;
 	return PARSE_MALFORMED;
@@ -123,21 +123,21 @@ static __always_inline int parse_ipv4(packet_t packet, struct parsed *parsed)
 	const struct ipv4_start *ip = header_at(packet, parsed->network, &buffer);
 
 	if (!ip)
-		return malformed(parsed, MALFORMED_IP_TRUNCATED);
+		return set_malformed(parsed, MALFORMED_IP_TRUNCATED);
 	if (ip->version_length >> 4 != 4)
-		return malformed(parsed, MALFORMED_IP_HEADER);
+		return set_malformed(parsed, MALFORMED_IP_HEADER);
 	if (ip->protocol != IPPROTO_TCP)
 		return PARSE_OTHER;
 	header = (ip->version_length & 15) * 4;
 	if (header < IPV4_HEADER_LEN)
-		return malformed(parsed, MALFORMED_IP_HEADER);
+		return set_malformed(parsed, MALFORMED_IP_HEADER);
 	if (header > available)
-		return malformed(parsed, MALFORMED_IP_TRUNCATED);
+		return set_malformed(parsed, MALFORMED_IP_TRUNCATED);
 	length = bpf_ntohs(ip->total_length);
-	if (length_in_buffer(packet, ip->total_length))
+	if (is_length_in_buffer(packet, ip->total_length))
 		length = available;
 	if (length < header || length > available)
-		return malformed(parsed, MALFORMED_IP_LENGTH);
+		return set_malformed(parsed, MALFORMED_IP_LENGTH);
 	if (ip->fragment & bpf_htons(IP_FRAGMENT_OFFSET))
 		return PARSE_FRAGMENT;
 	parsed->first_fragment = !!(ip->fragment & bpf_htons(IP_MORE_FRAGMENTS));
@@ -213,18 +213,18 @@ static __always_inline int parse_ipv6(packet_t packet, struct parsed *parsed)
 	int found;
 
 	if (!ip)
-		return malformed(parsed, MALFORMED_IP_TRUNCATED);
+		return set_malformed(parsed, MALFORMED_IP_TRUNCATED);
 	if (ip->version_class >> 4 != 6)
-		return malformed(parsed, MALFORMED_IP_HEADER);
+		return set_malformed(parsed, MALFORMED_IP_HEADER);
 	if (ip->next_header != IPPROTO_TCP && !is_extension(ip->next_header))
 		return PARSE_OTHER;
 	if (available < IPV6_HEADER_LEN)
-		return malformed(parsed, MALFORMED_IP_TRUNCATED);
+		return set_malformed(parsed, MALFORMED_IP_TRUNCATED);
 	length = IPV6_HEADER_LEN + bpf_ntohs(ip->payload_length);
-	if (length_in_buffer(packet, ip->payload_length))
+	if (is_length_in_buffer(packet, ip->payload_length))
 		length = available;
 	if (length > available)
-		return malformed(parsed, MALFORMED_IP_LENGTH);
+		return set_malformed(parsed, MALFORMED_IP_LENGTH);
 	parsed->transport = parsed->network + IPV6_HEADER_LEN;
 	parsed->end = parsed->network + length;
 	if (ip->next_header == IPPROTO_TCP)

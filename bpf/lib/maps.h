@@ -38,7 +38,7 @@ enum rate_limit {
 	RATES,
 };
 
-/* One-second windows of the rate-limited records. Programs write them; see within_rate. */
+/* One-second windows of the rate-limited records. Programs write them; see count_within_rate. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, RATES);
@@ -80,7 +80,7 @@ struct ids {
 	__u64 next[ID_SPACES];
 };
 
-/* The last connection ids per CPU. Programs write them, see next_id. */
+/* The last connection ids per CPU. Programs write them, see take_id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

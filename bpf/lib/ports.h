@@ -24,7 +24,7 @@ static __always_inline void count_port(const struct port_counter_key *key, __u64
 		__sync_fetch_and_add(count, n);
 		return;
 	}
-	if (!may_take(key->netns, ROOM_PORT_COUNTERS)) {
+	if (!has_room(key->netns, ROOM_PORT_COUNTERS)) {
 		count_lost(EVENT_PORT_COUNT, CAUSE_MAP_SHARE, n);
 		return;
 	}
@@ -53,7 +53,7 @@ static __always_inline void count_connection(const struct connection *connection
 	count_port(&key, n);
 }
 
-static __always_inline bool listening(__u32 netns, __u16 port)
+static __always_inline bool is_listening_port(__u32 netns, __u16 port)
 {
 	struct port_key key = { .netns = netns, .port = port };
 
@@ -61,11 +61,11 @@ static __always_inline bool listening(__u32 netns, __u16 port)
 }
 
 /* Where a port is in a table. */
-static __always_inline __u32 port_place(__u16 port)
+static __always_inline __u32 port_index(__u16 port)
 {
 	__u32 place = bpf_htons(port);
 
-	/* Verifiers of the 6.1 class: see port_selected. */
+	/* Verifiers of the 6.1 class: see is_port_selected. */
 	asm volatile("%0 &= 0xffff" : "+r"(place));
 	return place;
 }
@@ -81,8 +81,8 @@ static __always_inline void mark_listening(__u32 netns, __u16 port)
 	if (array) {
 		struct port_table *table = bpf_map_lookup_elem(array, &first);
 
-		if (table && port_selected(port))
-			table->listening[port_place(port)] = 1;
+		if (table && is_port_selected(port))
+			table->listening[port_index(port)] = 1;
 	}
 }
 

@@ -111,7 +111,7 @@ struct record_head {
  * and part of every record about one.
  */
 struct connection {
-	__u64 id; /* unique while the programs are loaded, see next_id */
+	__u64 id; /* unique while the programs are loaded, see take_id */
 	__u64 opened; /* when it was established; adoption time when adopted */
 	__u64 accepted; /* when accept() returned it; 0 = not seen */
 	struct owner owner;
@@ -120,7 +120,7 @@ struct connection {
 	__u32 ifindex; /* interface of the last handshake segment; 0 = unknown */
 	__u32 flags; /* enum connection_flag */
 	__u32 handshake_us; /* first SYN-ACK to the ACK; 0 = not measured, see handshake.h */
-	__u32 data_segments; /* come until the server closed; see answers_late_data */
+	__u32 data_segments; /* come until the server closed; see is_late_data_reset */
 };
 
 /* Filled by the state hook at ESTABLISHED, read by probe. */
@@ -213,7 +213,7 @@ struct listen_record {
 	struct owner owner;
 	__u8 address[16];
 	__u64 overflows; /* as in struct listener */
-	__u16 port; /* 0: not chosen yet, see listen_opened */
+	__u16 port; /* 0: not chosen yet, see open_listener */
 	__u8 followed; /* RECORD_LISTEN: enum followed */
 	__u8 backlogless; /* RECORD_LISTEN: enum backlogless */
 	__u32 pad;
@@ -228,7 +228,7 @@ struct listener {
 	__u64 overflows; /* times the accept queue was full, where a hook counts them */
 	__u8 address[16];
 	__u32 netns;
-	__u16 port; /* 0: not chosen yet, see listen_opened */
+	__u16 port; /* 0: not chosen yet, see open_listener */
 	__u8 ended; /* it ended and the ring had no room to say so */
 	__u8 pad;
 };

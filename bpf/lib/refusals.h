@@ -44,7 +44,7 @@ static __always_inline void note_refusal(const struct flow *flow, __u32 acknowle
 }
 
 /* Whether the tracepoint reported it. */
-static __always_inline bool refusal_noted(const struct flow *flow, __u32 acknowledgment)
+static __always_inline bool is_refusal_noted(const struct flow *flow, __u32 acknowledgment)
 {
 	__u64 hash = refusal_hash(flow, acknowledgment);
 	const __u64 *note = refusal_note(hash);

@@ -19,7 +19,7 @@
 const volatile __u8 scope; /* enum scope */
 
 /* Direct loads: net must be a pointer that the verifier knows by BTF. */
-static __always_inline bool in_scope(const struct net *net)
+static __always_inline bool is_in_scope(const struct net *net)
 {
 	if (!scope)
 		return true;
@@ -29,7 +29,7 @@ static __always_inline bool in_scope(const struct net *net)
 }
 
 /* The same for a pointer that came as a number, where there is a scope. */
-static __always_inline bool in_scope_checked(const struct net *net)
+static __always_inline bool is_in_scope_checked(const struct net *net)
 {
 	if (scope == SCOPE_OWN_NETNS)
 		return BPF_CORE_READ(net, ns.inum) == own_netns;
@@ -37,14 +37,14 @@ static __always_inline bool in_scope_checked(const struct net *net)
 }
 
 /* A socket's, when the socket came as a number. */
-static __always_inline bool socket_in_scope(const struct sock *sk)
+static __always_inline bool is_socket_in_scope(const struct sock *sk)
 {
-	return !scope || in_scope_checked(BPF_CORE_READ(sk, __sk_common.skc_net.net));
+	return !scope || is_in_scope_checked(BPF_CORE_READ(sk, __sk_common.skc_net.net));
 }
 
-static __always_inline bool device_in_scope(const struct net_device *dev)
+static __always_inline bool is_device_in_scope(const struct net_device *dev)
 {
-	return !scope || in_scope_checked(BPF_CORE_READ(dev, nd_net.net));
+	return !scope || is_in_scope_checked(BPF_CORE_READ(dev, nd_net.net));
 }
 
 #endif

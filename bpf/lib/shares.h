@@ -45,7 +45,7 @@ static __always_inline struct namespace_share *rooms_of(__u32 netns)
 }
 
 /* Whether a namespace holds its quarter of a map. */
-static __noinline bool share_used(__u32 netns, __u32 room)
+static __noinline bool is_share_used(__u32 netns, __u32 room)
 {
 	const struct namespace_share *rooms = rooms_of(netns);
 	const struct room_counts *returned = bpf_map_lookup_elem(&namespace_returns, &netns);
@@ -60,7 +60,7 @@ static __noinline bool share_used(__u32 netns, __u32 room)
 }
 
 /* Whether a namespace may have one more entry of a map. */
-static __always_inline bool may_take(__u32 netns, enum room room)
+static __always_inline bool has_room(__u32 netns, enum room room)
 {
 	const struct room_totals *totals;
 	__u32 first = 0;
@@ -74,7 +74,7 @@ static __always_inline bool may_take(__u32 netns, enum room room)
 	held = totals->taken.entries[room] - totals->returned.entries[room];
 	if (held < (__s32)three_quarters(room_capacity[room]))
 		return true;
-	return !share_used(netns, room);
+	return !is_share_used(netns, room);
 }
 
 /* n = 1: an entry of a map was made for a namespace; -1: it was deleted. */

@@ -15,7 +15,7 @@
  * go of the socket, which is where it closes, too. They have left their timestamp as the
  * most recent, and a reset does not, or has none.
  */
-static __always_inline bool data_met_close(const struct tcp_sock *tp)
+static __always_inline bool has_data_at_close(const struct tcp_sock *tp)
 {
 	return DECORATION_AS(struct sock, tp, sk_lock.owned) &&
 	       bpf_core_field_exists(tp->rx_opt.saw_tstamp) &&
@@ -30,21 +30,21 @@ static __always_inline bool data_met_close(const struct tcp_sock *tp)
  * data end a connection with the first segment after close(): if none came, or if the
  * process only said that it sends no more, a client's reset did.
  */
-static __always_inline bool answers_late_data(const struct connection *connection,
-					      const struct sock *sk, int state)
+static __always_inline bool is_late_data_reset(const struct connection *connection,
+					       const struct sock *sk, int state)
 {
 	if ((state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2) ||
 	    !(DECORATION_AS(struct sock, sk, sk_shutdown) & RCV_SHUTDOWN))
 		return false;
 	return data_segments(sk) != connection->data_segments ||
-	       data_met_close((const struct tcp_sock *)sk);
+	       has_data_at_close((const struct tcp_sock *)sk);
 }
 
 /* The state before CLOSE when that transition was missed. */
 #define STATE_UNKNOWN 0
 
 /* The server has sent no FIN yet; SYN_RECV is a Fast Open child's. */
-static __always_inline bool unfinished(int state)
+static __always_inline bool is_unfinished(int state)
 {
 	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_RECV;
 }
@@ -63,10 +63,10 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	if (error == ETIMEDOUT || (error && error == DECORATION(sk, sk_err_soft)))
 		return CLOSE_TIMEOUT;
 	/* What tcp_reset() sets, for kernels where its tracepoint is out of reach. */
-	if (!answers_late_data(connection, sk, oldstate) &&
+	if (!is_late_data_reset(connection, sk, oldstate) &&
 	    (error == ECONNRESET || (error == EPIPE && oldstate == TCP_CLOSE_WAIT)))
 		return CLOSE_CLIENT_RESET;
-	if (!error && unfinished(oldstate))
+	if (!error && is_unfinished(oldstate))
 		return CLOSE_SERVER_RESET;
 	if (connection->flags & CONNECTION_CLIENT_FIN)
 		return CLOSE_CLIENT_FIN;
@@ -82,7 +82,7 @@ static __noinline void count_late_reset(const struct connection *connection)
 		count_connection(connection, PORT_RESET_SENT, 1);
 }
 
-static __always_inline void closed(struct sock *sk, int oldstate)
+static __always_inline void close_connection(struct sock *sk, int oldstate)
 {
 	__u64 key = (__u64)sk;
 	struct connection *connection;
@@ -90,7 +90,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	struct tcp_sock *tp;
 	__u32 reason;
 
-	if (!may_be_followed(sk))
+	if (!is_followable(sk))
 		return;
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection)
@@ -99,8 +99,8 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	if (!tp)
 		return;
 	/* Only a process that closes by reset is current here; a packet's victim is not. */
-	if (unfinished(oldstate) && !sk->sk_err)
-		own_by_current(&connection->owner, OWNER_CLOSER);
+	if (is_unfinished(oldstate) && !sk->sk_err)
+		set_current_owner(&connection->owner, OWNER_CLOSER);
 	/* The server's FIN tells enough of a state that was missed: what comes now comes late. */
 	if (oldstate == STATE_UNKNOWN && connection->flags & CONNECTION_SERVER_FIN)
 		oldstate = TCP_FIN_WAIT2;
@@ -120,7 +120,7 @@ static __always_inline void closed(struct sock *sk, int oldstate)
 	record->connection = *connection;
 	record->reason = reason;
 	record->error = sk->sk_err;
-	socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
+	read_socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
 	/* Whoever deletes the entry accounts for it: user space may have counted it as stale. */
 	if (delete_connection(key, record->head.netns))
 		submit(record);
@@ -132,17 +132,17 @@ static __always_inline void closed(struct sock *sk, int oldstate)
  * The state says whose FIN it is; LAST_ACK also proves that the client's came first. A
  * process that closes what it had shut down before enters its state once more.
  */
-static __always_inline void fin(struct sock *sk, int newstate)
+static __always_inline void follow_fin(struct sock *sk, int newstate)
 {
 	__u64 key = (__u64)sk;
 	struct connection *connection = NULL;
 
-	if (may_be_followed(sk))
+	if (is_followable(sk))
 		connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection) {
-		if (newstate == TCP_CLOSE_WAIT || !may_be_unseen(sk))
+		if (newstate == TCP_CLOSE_WAIT || !is_possibly_unseen(sk))
 			return;
-		opened_unseen(sk);
+		open_unseen_connection(sk);
 		connection = bpf_map_lookup_elem(&connections, &key);
 		if (!connection)
 			return;
@@ -160,7 +160,7 @@ static __always_inline void fin(struct sock *sk, int newstate)
 	 * handshake is complete sends its FIN in the interrupt of the ACK.
 	 */
 	if (!bpf_core_field_exists(sk->sk_lock.owned) || sk->sk_lock.owned)
-		own_by_current(&connection->owner, OWNER_CLOSER);
+		set_current_owner(&connection->owner, OWNER_CLOSER);
 }
 
 #endif

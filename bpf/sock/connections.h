@@ -15,7 +15,7 @@ static __always_inline long enter_connection(__u64 key, const struct connection 
 {
 	long error;
 
-	if (!may_take(connection->netns, ROOM_CONNECTIONS))
+	if (!has_room(connection->netns, ROOM_CONNECTIONS))
 		return -EDQUOT;
 	error = bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST);
 	if (!error)
@@ -46,7 +46,7 @@ static __always_inline __u64 last_full(__u32 netns)
 	return share && share->refused > full ? share->refused : full;
 }
 
-static __always_inline bool full_lately(__u32 netns, __u64 now)
+static __always_inline bool is_full_lately(__u32 netns, __u64 now)
 {
 	__u64 last = last_full(netns);
 
@@ -54,7 +54,8 @@ static __always_inline bool full_lately(__u32 netns, __u64 now)
 }
 
 /* A connection was counted, but there is no entry for it, because of error. */
-static __noinline __attribute__((unused)) void not_followed(long error, __u32 netns, __u64 now)
+static __noinline __attribute__((unused)) void count_not_followed(long error, __u32 netns,
+								  __u64 now)
 {
 	struct namespace_share *share = NULL;
 	__u32 zero = 0;
@@ -78,7 +79,7 @@ _Static_assert(ID_SPACES <= 1 << ID_SPACE_BITS, "id spaces need more bits");
  * a program can interrupt itself, and two connections that open in the same instant on
  * one CPU could get one id.
  */
-static __always_inline __u64 next_id(enum id_space space)
+static __always_inline __u64 take_id(enum id_space space)
 {
 	__u32 zero = 0;
 	struct ids *ids = bpf_map_lookup_elem(&connection_ids, &zero);

@@ -28,7 +28,7 @@ __u64 frees_without_reason[2], others_free[2];
  * connection: a SYN that came again, the ACK of a handshake that waits for data. What it
  * really drops has a reason.
  */
-static __always_inline bool taken_in_order(__u64 reason, __u64 location, bool ipv6)
+static __always_inline bool is_taken_in_order(__u64 reason, __u64 location, bool ipv6)
 {
 	__u64 *known = &frees_without_reason[ipv6];
 	char symbol[SYMBOL_LEN + 1] = {};

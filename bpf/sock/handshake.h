@@ -25,7 +25,7 @@ const volatile bool track_repeated_handshakes;
  * TCP_DEFER_ACCEPT sends the SYN-ACK again when the client has said nothing for so long;
  * what then completes the handshake is the second ACK.
  */
-static __always_inline bool defers_accept(const struct sock *listener)
+static __always_inline bool has_deferred_accept(const struct sock *listener)
 {
 	const struct inet_connection_sock *icsk = (const void *)listener;
 
@@ -33,8 +33,8 @@ static __always_inline bool defers_accept(const struct sock *listener)
 	       BPF_CORE_READ(icsk, icsk_accept_queue.rskq_defer_accept);
 }
 
-static __always_inline void handshake_repeated(const struct request_sock *request,
-					       const struct flow *flow, __u32 netns)
+static __always_inline void note_repeated_handshake(const struct request_sock *request,
+						    const struct flow *flow, __u32 netns)
 {
 	const struct tcp_request_sock *tcp = (const struct tcp_request_sock *)request;
 	struct half_open_key key = { .netns = netns };
@@ -49,7 +49,8 @@ static __always_inline void handshake_repeated(const struct request_sock *reques
 }
 
 /* Microseconds; 0 = not measured. */
-static __always_inline __u32 repeated_handshake(const struct flow *flow, __u32 netns, __u64 now)
+static __always_inline __u32 take_repeated_handshake(const struct flow *flow, __u32 netns,
+						     __u64 now)
 {
 	struct half_open_key key = { .netns = netns };
 	__u64 *first;
@@ -87,7 +88,7 @@ static __always_inline void measure_handshake(const struct tcp_sock *tp,
 	if (tp->total_retrans) {
 		connection->flags |= CONNECTION_SYNACK_REPEATED;
 		if (track_repeated_handshakes)
-			connection->handshake_us = repeated_handshake(
+			connection->handshake_us = take_repeated_handshake(
 				&connection->flow, connection->netns, connection->opened);
 		return;
 	}
@@ -97,7 +98,8 @@ static __always_inline void measure_handshake(const struct tcp_sock *tp,
 }
 
 /* Of one that waits for accept: the server has sent nothing but its SYN-ACK yet. */
-static __always_inline void late_handshake(const struct tcp_sock *tp, struct connection *connection)
+static __always_inline void measure_late_handshake(const struct tcp_sock *tp,
+						   struct connection *connection)
 {
 	if (!HANDSHAKE_MEASURABLE || BPF_CORE_READ(tp, total_retrans) ||
 	    BPF_CORE_READ(tp, data_segs_in))

@@ -22,16 +22,16 @@
 #include "maps.h"
 #include "socket.h"
 
-static __always_inline bool has_backlogless(__u32 which)
+static __always_inline bool is_backlogless_count_set(__u32 which)
 {
 	const __u32 *count = bpf_map_lookup_elem(&backlogless_count, &which);
 
 	return count && *count;
 }
 
-static __always_inline bool any_backlogless(void)
+static __always_inline bool has_backlogless_listeners(void)
 {
-	return has_backlogless(BACKLOGLESS_LISTENERS);
+	return is_backlogless_count_set(BACKLOGLESS_LISTENERS);
 }
 
 /* Called with each socket that is going to be followed. */
@@ -39,7 +39,7 @@ static __always_inline void note_backlog(const struct sock *sk)
 {
 	__u32 which = BACKLOGLESS_FOLLOWED, yes = 1;
 
-	if (DECORATION_AS(struct sock, sk, sk_max_ack_backlog) || has_backlogless(which))
+	if (DECORATION_AS(struct sock, sk, sk_max_ack_backlog) || is_backlogless_count_set(which))
 		return;
 	bpf_map_update_elem(&backlogless_count, &which, &yes, BPF_ANY);
 }
@@ -48,9 +48,9 @@ static __always_inline void note_backlog(const struct sock *sk)
  * Whether connections can have the socket: a connection keeps the backlog that it got from
  * its listener. Direct loads.
  */
-static __always_inline bool may_be_followed(const struct sock *sk)
+static __always_inline bool is_followable(const struct sock *sk)
 {
-	return DECORATION(sk, sk_max_ack_backlog) || has_backlogless(BACKLOGLESS_FOLLOWED);
+	return DECORATION(sk, sk_max_ack_backlog) || is_backlogless_count_set(BACKLOGLESS_FOLLOWED);
 }
 
 /* What a listener asked for, for its record. */
@@ -67,33 +67,33 @@ static __always_inline enum backlogless backlog_of(const struct sock *listener)
 }
 
 /* Of a socket that leaves SYN_RECV, in the state hook. */
-static __always_inline bool opens_inbound(const struct sock *sk, const struct tcp_sock *tp)
+static __always_inline bool is_opening_inbound(const struct sock *sk, const struct tcp_sock *tp)
 {
 	return DECORATION(sk, sk_max_ack_backlog) || DECORATION(tp, bytes_received) ||
 	       (bpf_core_field_exists(sk->sk_socket) && !sk->sk_socket &&
 		!(DECORATION(sk, __sk_common.skc_flags) & (1UL << SOCK_DEAD)));
 }
 
-static __always_inline bool listens_backlogless(const struct backlogless_key *key)
+static __always_inline bool is_backlogless(const struct backlogless_key *key)
 {
 	return bpf_map_lookup_elem(&backlogless_listeners, key) != NULL;
 }
 
-static __noinline bool accepted_without_backlog(const struct flow *flow, __u32 netns)
+static __noinline bool is_accepted_without_backlog(const struct flow *flow, __u32 netns)
 {
 	struct backlogless_key key = { .netns = netns };
 	const __u32 *words = (const __u32 *)flow->local;
 
 	key.port = flow->local_port;
 	__builtin_memcpy(key.address, flow->local, sizeof(key.address));
-	if (listens_backlogless(&key))
+	if (is_backlogless(&key))
 		return true;
 	/* The wildcard of the same family. */
 	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff))
 		__builtin_memset(key.address + 12, 0, 4);
 	else
 		__builtin_memset(key.address, 0, sizeof(key.address));
-	return listens_backlogless(&key);
+	return is_backlogless(&key);
 }
 
 /* Of a socket that is found in any later state: every load is checked. */
@@ -106,7 +106,7 @@ static __always_inline bool is_inbound(const struct sock *sk, const struct flow 
 	if ((state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) &&
 	    bpf_core_field_exists(sk->sk_socket) && !READ_AS(struct sock, sk, sk_socket))
 		return true;
-	return any_backlogless() && accepted_without_backlog(flow, netns);
+	return has_backlogless_listeners() && is_accepted_without_backlog(flow, netns);
 }
 
 #endif

@@ -31,7 +31,7 @@ static __always_inline __u8 follow_listener(__u64 key, const struct listener *li
 
 	if (bpf_map_lookup_elem(&listeners, &key))
 		return FOLLOWED_YES;
-	if (!may_take(listener->netns, ROOM_LISTENERS))
+	if (!has_room(listener->netns, ROOM_LISTENERS))
 		return FOLLOWED_NOT_SHARE;
 	error = bpf_map_update_elem(&listeners, &key, listener, BPF_NOEXIST);
 	if (!error)

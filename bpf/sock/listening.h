@@ -29,7 +29,7 @@ static __always_inline void describe_listen(struct listen_record *record, __u32 
  * inet_csk_listen_start() announces LISTEN before get_port() has run: the port of a
  * socket that bind() gave none is 0 here. look_at_listener() finds it later.
  */
-static __noinline void listen_opened(struct sock *sk)
+static __noinline void open_listener(struct sock *sk)
 {
 	const struct sock_common *common = &sk->__sk_common;
 	struct listener listener = {};
@@ -40,7 +40,7 @@ static __noinline void listen_opened(struct sock *sk)
 	__u8 followed;
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
-	if (!bpf_skc_to_tcp_sock(sk) || !in_scope(common->skc_net.net))
+	if (!bpf_skc_to_tcp_sock(sk) || !is_in_scope(common->skc_net.net))
 		return;
 	listener.since = bpf_ktime_get_boot_ns();
 	listener.netns = common->skc_net.net->ns.inum;
@@ -56,7 +56,7 @@ static __noinline void listen_opened(struct sock *sk)
 	if (listener.port && followed != FOLLOWED_NOT_SHARE)
 		mark_listening(listener.netns, listener.port);
 
-	own_by_current(&owner, OWNER_LISTENER);
+	set_current_owner(&owner, OWNER_LISTENER);
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		count_lost(EVENT_LISTENER, CAUSE_RING_FULL, 1);
@@ -69,7 +69,7 @@ static __noinline void listen_opened(struct sock *sk)
 	submit(record);
 }
 
-static __noinline void listen_closed(struct sock *sk)
+static __noinline void close_listener(struct sock *sk)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct listen_record *record;
@@ -77,7 +77,7 @@ static __noinline void listen_closed(struct sock *sk)
 	struct listener last = {};
 	__u64 key = (__u64)sk;
 
-	if (!tp || !in_scope(sk->__sk_common.skc_net.net))
+	if (!tp || !is_in_scope(sk->__sk_common.skc_net.net))
 		return;
 	listener = bpf_map_lookup_elem(&listeners, &key);
 	if (listener) {

@@ -20,7 +20,7 @@ static __always_inline __u32 socket_drops(const struct sock *sk)
 							    : 0;
 }
 
-static __always_inline bool listens(const struct sock *sk)
+static __always_inline bool is_listening(const struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
 }
@@ -33,7 +33,7 @@ static __always_inline void look_at_connection(__u64 key, const struct connectio
 	__u64 rx_bytes, tx_bytes;
 	__u32 outcome = LOOK_READ;
 
-	socket_bytes_checked(tp, connection->flags, &rx_bytes, &tx_bytes);
+	read_socket_bytes_checked(tp, connection->flags, &rx_bytes, &tx_bytes);
 	if (!has_ports((const struct sock *)tp, &connection->flow))
 		outcome = LOOK_GONE;
 	if (connection->id != look->id)
@@ -62,7 +62,7 @@ static __always_inline void look_at_listener(__u64 key, struct listener *listene
 	look->drops = socket_drops(sk);
 	port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	look->outcome = LOOK_READ;
-	if (!listens(sk) ||
+	if (!is_listening(sk) ||
 	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != look->listener.netns ||
 	    (look->listener.port && look->listener.port != port))
 		look->outcome = LOOK_GONE;

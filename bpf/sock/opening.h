@@ -63,7 +63,7 @@ static __noinline void count_open(const struct connection *connection)
 }
 
 /* Enters a connection into the books and the map; the id is the caller's. */
-static __always_inline void follow(__u64 key, const struct connection *connection)
+static __always_inline void follow_connection(__u64 key, const struct connection *connection)
 {
 	long error;
 
@@ -74,14 +74,15 @@ static __always_inline void follow(__u64 key, const struct connection *connectio
 	if (error == -EEXIST && forget_stale(key))
 		error = enter_connection(key, connection);
 	if (error) {
-		not_followed(error, connection->netns, connection->opened);
+		count_not_followed(error, connection->netns, connection->opened);
 		return;
 	}
 	if (emit_open)
 		send_open(connection);
 }
 
-static __always_inline bool is_peer(const struct connection *connection, const struct sock *sk)
+static __always_inline bool has_remote_port(const struct connection *connection,
+					    const struct sock *sk)
 {
 	return connection->flow.remote_port ==
 	       bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
@@ -92,22 +93,22 @@ static __always_inline bool is_peer(const struct connection *connection, const s
  * a Fast Open SYN, or a process accepted it; else it is an attempt, or no attempt of a
  * client's at all, for the kernel gives up a child that it can't hash or route just so.
  */
-static __always_inline void opened(struct sock *sk, int newstate)
+static __always_inline void open_connection(struct sock *sk, int newstate)
 {
 	struct connection connection = {};
 	struct tcp_sock *tp;
 
 	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp || !family_readable(sk->__sk_common.skc_family) || !opens_inbound(sk, tp))
+	if (!tp || !is_family_readable(sk->__sk_common.skc_family) || !is_opening_inbound(sk, tp))
 		return;
 	if (newstate == TCP_CLOSE && !DECORATION(tp, bytes_received) && !DECORATION(sk, sk_socket))
 		return;
-	socket_flow(sk, &connection.flow);
+	read_socket_flow(sk, &connection.flow);
 	if (newstate == TCP_CLOSE)
 		connection.flow.local_port =
 			bpf_ntohs(DECORATION(tp, inet_conn.icsk_inet.inet_sport));
-	if (!in_scope(sk->__sk_common.skc_net.net) || !flow_selected(&connection.flow))
+	if (!is_in_scope(sk->__sk_common.skc_net.net) || !is_flow_selected(&connection.flow))
 		return;
 	connection.opened = bpf_ktime_get_boot_ns();
 	connection.netns = sk->__sk_common.skc_net.net->ns.inum;
@@ -116,9 +117,9 @@ static __always_inline void opened(struct sock *sk, int newstate)
 		measure_handshake(tp, &connection);
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(ID_OPENED);
+	connection.id = take_id(ID_OPENED);
 	note_backlog(sk);
-	follow((__u64)sk, &connection);
+	follow_connection((__u64)sk, &connection);
 }
 
 /*
@@ -128,7 +129,7 @@ static __always_inline void opened(struct sock *sk, int newstate)
  * scans. Since when it waited to be accepted is not known; at a FIN neither since when it
  * was open, and so it is adopted.
  */
-static __always_inline void opened_late(const struct sock *sk, enum id_space where)
+static __always_inline void open_late_connection(const struct sock *sk, enum id_space where)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
@@ -138,16 +139,16 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 
 	connection.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	if ((state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT) ||
-	    full_lately(connection.netns, now) ||
-	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
+	    is_full_lately(connection.netns, now) ||
+	    !is_family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return;
-	socket_flow_checked(sk, &connection.flow);
-	if (!socket_in_scope(sk) || !flow_selected(&connection.flow))
+	read_socket_flow_checked(sk, &connection.flow);
+	if (!is_socket_in_scope(sk) || !is_flow_selected(&connection.flow))
 		return;
 	connection.opened = now;
 	connection.ifindex = socket_ifindex_checked(sk);
 	if (where == ID_LATE)
-		late_handshake(tp, &connection);
+		measure_late_handshake(tp, &connection);
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
 	/* 0 where this kernel does not tell: adopted, for that it was missed is not certain. */
@@ -155,7 +156,7 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
 		connection.flags |= CONNECTION_ADOPTED;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
 		connection.flags |= CONNECTION_MPTCP;
-	connection.id = next_id(where);
+	connection.id = take_id(where);
 	note_backlog(sk);
 	if (enter_connection(key, &connection))
 		return;
@@ -173,22 +174,22 @@ static __always_inline void opened_late(const struct sock *sk, enum id_space whe
  * hook, this is where a beginning that was missed is found. Once the map was full,
  * that a connection is not there proves nothing, however old it is.
  */
-static __noinline void opened_unseen(struct sock *sk)
+static __noinline void open_unseen_connection(struct sock *sk)
 {
 	__u32 netns = sk->__sk_common.skc_net.net->ns.inum;
 	struct flow flow = {};
 
 	if (last_full(netns) || !bpf_skc_to_tcp_sock(sk))
 		return;
-	socket_flow(sk, &flow);
+	read_socket_flow(sk, &flow);
 	if (is_inbound(sk, &flow, netns))
-		opened_late(sk, ID_UNSEEN);
+		open_late_connection(sk, ID_UNSEEN);
 }
 
 /* Most sockets that are not known are clients', which have no backlog. */
-static __always_inline bool may_be_unseen(const struct sock *sk)
+static __always_inline bool is_possibly_unseen(const struct sock *sk)
 {
-	return DECORATION(sk, sk_max_ack_backlog) || any_backlogless();
+	return DECORATION(sk, sk_max_ack_backlog) || has_backlogless_listeners();
 }
 
 #endif

@@ -61,7 +61,7 @@ static __always_inline __u64 task_cgroup(struct task_struct *task)
 	 bpf_core_field_exists(struct task_struct, group_leader) &&                                \
 	 bpf_core_field_exists(struct task_struct, start_boottime))
 
-static __always_inline void task_key(struct task_struct *task, struct process_key *key)
+static __always_inline void read_task_key(struct task_struct *task, struct process_key *key)
 {
 	key->pid = BPF_CORE_READ(task, tgid);
 	key->start = BPF_CORE_READ(task, group_leader, start_boottime);
@@ -121,11 +121,11 @@ static __noinline void announce_process(struct task_struct *task, const struct p
 }
 
 /* A process executes another program, or was moved to another cgroup. */
-static __always_inline void process_changed(struct task_struct *task)
+static __always_inline void update_process(struct task_struct *task)
 {
 	struct process_key key;
 
-	task_key(task, &key);
+	read_task_key(task, &key);
 	if (bpf_map_lookup_elem(&processes, &key))
 		announce_process(task, &key);
 }
@@ -135,7 +135,7 @@ static __always_inline void process_changed(struct task_struct *task)
  * kernel gives the task with its type (5.11, commit 3ca1032ab7ab), each of which is
  * one instruction instead of a call.
  */
-static __always_inline bool current_key(struct process_key *key)
+static __always_inline bool read_current_key(struct process_key *key)
 {
 	key->pad = 0;
 	if (!HAS_PROCESS)
@@ -152,15 +152,15 @@ static __always_inline bool current_key(struct process_key *key)
 
 		if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
 			return false;
-		task_key(task, key);
+		read_task_key(task, key);
 	}
 	return true;
 }
 
 /* Makes the current process the owner, unless a better source named one already. */
-static __always_inline void own_by_current(struct owner *owner, __u32 source)
+static __always_inline void set_current_owner(struct owner *owner, __u32 source)
 {
-	if (!attribute_process || owner->source >= source || !current_key(&owner->process))
+	if (!attribute_process || owner->source >= source || !read_current_key(&owner->process))
 		return;
 	owner->source = source;
 	if (!bpf_map_lookup_elem(&processes, &owner->process))

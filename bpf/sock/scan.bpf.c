@@ -34,7 +34,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
- * As in adopt(): the hook at the end runs before the state is stored. If it ran
+ * As in adopt_connection(): the hook at the end runs before the state is stored. If it ran
  * before the insert, it shows now, and the entry would stay for ever.
  */
 static __always_inline __u8 follow_found(const struct sock *sk, const struct listener *listener)
@@ -42,7 +42,7 @@ static __always_inline __u8 follow_found(const struct sock *sk, const struct lis
 	__u64 key = (__u64)sk;
 	__u8 followed = follow_listener(key, listener);
 
-	if (followed == FOLLOWED_YES && !listens(sk))
+	if (followed == FOLLOWED_YES && !is_listening(sk))
 		delete_listener(key, listener->netns);
 	return followed;
 }
@@ -85,11 +85,11 @@ int scan_listeners(struct bpf_iter__task_file *ctx)
 	if (!task || !file)
 		return 0;
 	sk = file_socket(file);
-	if (!sk || !listens(sk) || !socket_in_scope(sk))
+	if (!sk || !is_listening(sk) || !is_socket_in_scope(sk))
 		return 0;
 	describe_listener(sk, listener);
 	if (attribute_process && HAS_PROCESS) {
-		task_key(task, &listener->owner.process);
+		read_task_key(task, &listener->owner.process);
 		listener->owner.source = OWNER_LISTENER;
 		describe_process(task, &listener->owner.process, &record.process);
 		note_announced(&listener->owner.process);
@@ -117,21 +117,21 @@ static __always_inline __u32 adopted_flags(const struct sock *sk)
 }
 
 /* Describes a connection that was open before us; false if it is none, or known. */
-static __always_inline bool adoptable(const struct sock *sk, struct connection *connection)
+static __always_inline bool describe_adoptable(const struct sock *sk, struct connection *connection)
 {
 	__u64 key = (__u64)sk;
 
 	connection->flags = adopted_flags(sk);
-	if (!connection->flags || !socket_in_scope(sk) ||
-	    !family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
+	if (!connection->flags || !is_socket_in_scope(sk) ||
+	    !is_family_readable(READ_AS(struct sock, sk, __sk_common.skc_family)))
 		return false;
-	socket_flow_checked(sk, &connection->flow);
+	read_socket_flow_checked(sk, &connection->flow);
 	connection->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	return is_inbound(sk, &connection->flow, connection->netns) &&
-	       flow_selected(&connection->flow) && !bpf_map_lookup_elem(&connections, &key);
+	       is_flow_selected(&connection->flow) && !bpf_map_lookup_elem(&connections, &key);
 }
 
-static __always_inline void adopt(const struct sock *sk, struct connection *connection)
+static __always_inline void adopt_connection(const struct sock *sk, struct connection *connection)
 {
 	__u64 key = (__u64)sk;
 	long error;
@@ -142,7 +142,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) &&
 	    BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp))
 		connection->flags |= CONNECTION_MPTCP;
-	connection->id = next_id(ID_ADOPTED);
+	connection->id = take_id(ID_ADOPTED);
 	note_backlog(sk);
 	error = enter_connection(key, connection);
 	/* The state hook was faster: it is counted there. */
@@ -156,7 +156,7 @@ static __always_inline void adopt(const struct sock *sk, struct connection *conn
 		return;
 	LEDGER_ADD(adopted, 1);
 	if (error)
-		not_followed(error, connection->netns, connection->opened);
+		count_not_followed(error, connection->netns, connection->opened);
 }
 
 SEC("iter/task_file")
@@ -172,10 +172,10 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 	if (!task || !file)
 		return 0;
 	sk = file_socket(file);
-	if (!sk || !adoptable(sk, &connection))
+	if (!sk || !describe_adoptable(sk, &connection))
 		return 0;
 	if (attribute_process && HAS_PROCESS) {
-		task_key(task, &connection.owner.process);
+		read_task_key(task, &connection.owner.process);
 		connection.owner.source = OWNER_HOLDER;
 		describe_process(task, &connection.owner.process, &process);
 		note_announced(&connection.owner.process);
@@ -183,7 +183,7 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 		if (bpf_seq_write(seq, &process, sizeof(process)))
 			return 0;
 	}
-	adopt(sk, &connection);
+	adopt_connection(sk, &connection);
 	return 0;
 }
 
@@ -199,15 +199,15 @@ int scan_orphans(struct bpf_iter__tcp *ctx)
 	struct connection connection = {};
 	struct scan_record record = {};
 
-	if (!common || !bpf_skc_to_tcp_sock(common) || !socket_in_scope((struct sock *)common))
+	if (!common || !bpf_skc_to_tcp_sock(common) || !is_socket_in_scope((struct sock *)common))
 		return 0;
 	if (common->skc_state == TCP_LISTEN) {
 		describe_listener((struct sock *)common, &record.listener);
 		bpf_seq_write(seq, &record, sizeof(record));
 		return 0;
 	}
-	if (adoptable((struct sock *)common, &connection))
-		adopt((struct sock *)common, &connection);
+	if (describe_adoptable((struct sock *)common, &connection))
+		adopt_connection((struct sock *)common, &connection);
 	return 0;
 }
 

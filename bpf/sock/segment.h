@@ -16,7 +16,7 @@ typedef __u64 packet_t;
 
 /* read_segment knows where the buffer's headers end, and looks afterwards. */
 #define packet_length(network) 0x7fffffU
-#define length_in_buffer(network, field) (!(field))
+#define is_length_in_buffer(network, field) (!(field))
 
 #include "headers.h"
 

@@ -61,7 +61,7 @@ int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
 	/* A TCP Fast Open child may leave it by a FIN of ours, or end there. */
 	if (oldstate == TCP_SYN_RECV)
-		opened(sk, newstate);
+		open_connection(sk, newstate);
 	switch (newstate) {
 	case TCP_FIN_WAIT2:
 		if (oldstate != newstate)
@@ -70,16 +70,16 @@ int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 	case TCP_CLOSE_WAIT:
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
-		fin(sk, newstate);
+		follow_fin(sk, newstate);
 		break;
 	case TCP_CLOSE:
 		if (oldstate == TCP_LISTEN)
-			listen_closed(sk);
+			close_listener(sk);
 		else
-			closed(sk, oldstate);
+			close_connection(sk, oldstate);
 		break;
 	case TCP_LISTEN:
-		listen_opened(sk);
+		open_listener(sk);
 		break;
 	}
 	return 0;
@@ -89,7 +89,7 @@ int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(destroy, struct sock *sk)
 {
-	closed(sk, STATE_UNKNOWN);
+	close_connection(sk, STATE_UNKNOWN);
 	return 0;
 }
 
@@ -119,16 +119,16 @@ int retransmit_synack(struct bpf_raw_tracepoint_args *ctx)
 	struct port_counter_key key = { .count = PORT_SYNACK_RETRANSMIT };
 	struct flow flow;
 
-	socket_flow_checked((void *)request, &flow);
+	read_socket_flow_checked((void *)request, &flow);
 	/* A request's own skc_num is the listener's port. */
 	key.netns = BPF_CORE_READ(request, __req_common.skc_net.net, ns.inum);
 	key.port = flow.local_port;
 	key.family = flow_family(&flow);
-	if (!flow_selected(&flow) || !listening(key.netns, key.port))
+	if (!is_flow_selected(&flow) || !is_listening_port(key.netns, key.port))
 		return 0;
 	count_port(&key, 1);
-	if (!defers_accept((void *)ctx->args[0]))
-		handshake_repeated(request, &flow, key.netns);
+	if (!has_deferred_accept((void *)ctx->args[0]))
+		note_repeated_handshake(request, &flow, key.netns);
 	return 0;
 }
 
@@ -140,7 +140,7 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 	struct connection *connection = bpf_map_lookup_elem(&connections, &key);
 
 	if (!connection ||
-	    answers_late_data(connection, sk, BPF_CORE_READ(sk, __sk_common.skc_state)))
+	    is_late_data_reset(connection, sk, BPF_CORE_READ(sk, __sk_common.skc_state)))
 		return 0;
 	connection->flags |= CONNECTION_RESET_RECEIVED;
 	count_connection(connection, PORT_RESET_RECEIVED, 1);
@@ -175,23 +175,23 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (tracepoint_tells_refused && !(segment.flags & TCP_ACK))
 		note_refusal(&segment.flow, segment.answer);
-	if (!flow_selected(&segment.flow))
+	if (!is_flow_selected(&segment.flow))
 		return 0;
 	if ((segment.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return 0;
 	dev = BPF_CORE_READ(skb, dev);
-	if (!device_in_scope(dev))
+	if (!is_device_in_scope(dev))
 		return 0;
 	netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
 	/* TC tracks what goes to a port that listens, though it be at another address. */
 	if (track_half_open)
 		forget_attempt(&segment.flow, netns);
-	attempt_failed(&segment.flow, netns, 0, buffer_ifindex(skb), FAILURE_REFUSED);
+	report_failed_attempt(&segment.flow, netns, 0, buffer_ifindex(skb), FAILURE_REFUSED);
 	return 0;
 }
 
 /* The buffer's socket is its sender: the segment was on its way out. */
-static __always_inline bool sends(const struct sock *sk, const struct flow *inbound)
+static __always_inline bool is_sender(const struct sock *sk, const struct flow *inbound)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_num) == inbound->remote_port &&
 	       BPF_CORE_READ(sk, __sk_common.skc_dport) == bpf_htons(inbound->local_port);
@@ -219,20 +219,20 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 		if (!dev)
 			return 0;
 	}
-	if (!read_segment(skb, &segment) || !flow_selected(&segment.flow))
+	if (!read_segment(skb, &segment) || !is_flow_selected(&segment.flow))
 		return 0;
-	if (sk && sends(sk, &segment.flow))
+	if (sk && is_sender(sk, &segment.flow))
 		return 0;
 	if (sk)
 		key.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	else
 		key.netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
-	if (!listening(key.netns, segment.flow.local_port))
+	if (!is_listening_port(key.netns, segment.flow.local_port))
 		return 0;
 	key.port = segment.flow.local_port;
 	key.family = flow_family(&segment.flow);
 	key.detail = reason;
-	if (taken_in_order(reason, ctx->args[1], key.family == 6))
+	if (is_taken_in_order(reason, ctx->args[1], key.family == 6))
 		return 0;
 	count_port(&key, 1);
 	return 0;
@@ -251,28 +251,28 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 SEC("fentry/security_sock_graft")
 int BPF_PROG(graft_fentry, struct sock *sk)
 {
-	accepted(tcp_socket(sk));
+	accept_connection(tcp_socket(sk));
 	return 0;
 }
 
 SEC("kprobe/security_sock_graft")
 int graft_kprobe(struct pt_regs *ctx)
 {
-	accepted(tcp_socket((void *)FUNCTION_ARGUMENT_1(ctx)));
+	accept_connection(tcp_socket((void *)FUNCTION_ARGUMENT_1(ctx)));
 	return 0;
 }
 
 SEC("tracepoint/syscalls/sys_exit_accept")
 int accept(struct trace_event_raw_sys_exit *ctx)
 {
-	accepted_descriptor(ctx->ret);
+	accept_descriptor(ctx->ret);
 	return 0;
 }
 
 SEC("tracepoint/syscalls/sys_exit_accept4")
 int accept4(struct trace_event_raw_sys_exit *ctx)
 {
-	accepted_descriptor(ctx->ret);
+	accept_descriptor(ctx->ret);
 	return 0;
 }
 
@@ -280,44 +280,44 @@ SEC("fentry/tcp_conn_request")
 int BPF_PROG(syn_fentry, const void *rsk_ops, const void *af_ops, struct sock *sk,
 	     struct sk_buff *skb)
 {
-	syn_arrived(sk, skb);
+	check_syn(sk, skb);
 	return 0;
 }
 
 SEC("kprobe/tcp_conn_request")
 int syn_kprobe(struct pt_regs *ctx)
 {
-	syn_arrived((void *)FUNCTION_ARGUMENT_3(ctx), (void *)FUNCTION_ARGUMENT_4(ctx));
+	check_syn((void *)FUNCTION_ARGUMENT_3(ctx), (void *)FUNCTION_ARGUMENT_4(ctx));
 	return 0;
 }
 
 SEC("fentry/tcp_v4_syn_recv_sock")
 int BPF_PROG(ack4_fentry, const struct sock *sk, struct sk_buff *skb, struct request_sock *req)
 {
-	ack_arrived(sk, skb, req, AF_INET);
+	check_ack(sk, skb, req, AF_INET);
 	return 0;
 }
 
 SEC("kprobe/tcp_v4_syn_recv_sock")
 int ack4_kprobe(struct pt_regs *ctx)
 {
-	ack_arrived((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
-		    (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET);
+	check_ack((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
+		  (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET);
 	return 0;
 }
 
 SEC("fentry/tcp_v6_syn_recv_sock")
 int BPF_PROG(ack6_fentry, const struct sock *sk, struct sk_buff *skb, struct request_sock *req)
 {
-	ack_arrived(sk, skb, req, AF_INET6);
+	check_ack(sk, skb, req, AF_INET6);
 	return 0;
 }
 
 SEC("kprobe/tcp_v6_syn_recv_sock")
 int ack6_kprobe(struct pt_regs *ctx)
 {
-	ack_arrived((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
-		    (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET6);
+	check_ack((void *)FUNCTION_ARGUMENT_1(ctx), (void *)FUNCTION_ARGUMENT_2(ctx),
+		  (void *)FUNCTION_ARGUMENT_3(ctx), AF_INET6);
 	return 0;
 }
 
@@ -328,7 +328,7 @@ int ack6_kprobe(struct pt_regs *ctx)
 SEC("raw_tp/sched_process_exec")
 int exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	process_changed((void *)ctx->args[0]);
+	update_process((void *)ctx->args[0]);
 	return 0;
 }
 
@@ -336,6 +336,6 @@ int exec(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/cgroup_attach_task")
 int cgroup_move(struct bpf_raw_tracepoint_args *ctx)
 {
-	process_changed((void *)ctx->args[2]);
+	update_process((void *)ctx->args[2]);
 	return 0;
 }

@@ -41,7 +41,7 @@ extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
 	 bpf_core_field_exists(struct sock_common, skc_v6_daddr))
 
 /* Whether the addresses of a family can be read here. */
-static __always_inline bool family_readable(__u16 family)
+static __always_inline bool is_family_readable(__u16 family)
 {
 	return HAS_IPV6 || family == AF_INET;
 }
@@ -67,14 +67,14 @@ static __always_inline void copy_ipv6(__u8 to[16], const __u32 from[4])
 }
 
 /* Of a family that is not readable: a verifier wants them set all the same. */
-static __always_inline void no_addresses(struct flow *flow)
+static __always_inline void clear_addresses(struct flow *flow)
 {
 	__builtin_memset(flow->local, 0, sizeof(flow->local));
 	__builtin_memset(flow->remote, 0, sizeof(flow->remote));
 }
 
 /* Direct loads: sk must be a pointer that the verifier knows by BTF. */
-static __always_inline void socket_flow(const struct sock *sk, struct flow *flow)
+static __always_inline void read_socket_flow(const struct sock *sk, struct flow *flow)
 {
 	const struct sock_common *common = &sk->__sk_common;
 
@@ -85,14 +85,14 @@ static __always_inline void socket_flow(const struct sock *sk, struct flow *flow
 		copy_ipv6(flow->local, common->skc_v6_rcv_saddr.in6_u.u6_addr32);
 		copy_ipv6(flow->remote, common->skc_v6_daddr.in6_u.u6_addr32);
 	} else {
-		no_addresses(flow);
+		clear_addresses(flow);
 	}
 	flow->local_port = common->skc_num;
 	flow->remote_port = bpf_ntohs(common->skc_dport);
 }
 
 /* The same for a pointer that came as a number: every load is checked. */
-static __always_inline void socket_flow_checked(const struct sock *sk, struct flow *flow)
+static __always_inline void read_socket_flow_checked(const struct sock *sk, struct flow *flow)
 {
 	if (READ_AS(struct sock, sk, __sk_common.skc_family) == AF_INET) {
 		map_ipv4(flow->local, READ_AS(struct sock, sk, __sk_common.skc_rcv_saddr));
@@ -101,7 +101,7 @@ static __always_inline void socket_flow_checked(const struct sock *sk, struct fl
 		BPF_CORE_READ_INTO(&flow->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
 		BPF_CORE_READ_INTO(&flow->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
 	} else {
-		no_addresses(flow);
+		clear_addresses(flow);
 	}
 	flow->local_port = READ_AS(struct sock, sk, __sk_common.skc_num);
 	flow->remote_port = bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
@@ -141,8 +141,8 @@ static __always_inline void discount_fins(__u64 *rx_bytes, __u64 *tx_bytes, unsi
 }
 
 /* Direct loads, for the state hook. */
-static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_sent,
-					    struct counters *to)
+static __always_inline void read_socket_counters(const struct tcp_sock *tp, bool fin_sent,
+						 struct counters *to)
 {
 	to->rx_bytes = DECORATION(tp, bytes_received);
 	to->tx_bytes = DECORATION(tp, bytes_acked);
@@ -164,8 +164,8 @@ static __always_inline void socket_counters(const struct tcp_sock *tp, bool fin_
  * For sockets that are not held still while we look: every load is checked, and each of
  * another cache line. So only what grows is read, and what FINs add only after one.
  */
-static __always_inline void socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
-						 __u64 *rx_bytes, __u64 *tx_bytes)
+static __always_inline void read_socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
+						      __u64 *rx_bytes, __u64 *tx_bytes)
 {
 	*rx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_received);
 	*tx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_acked);

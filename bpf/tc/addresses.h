@@ -65,7 +65,7 @@ static __always_inline __u32 address_hash(__u64 first, __u64 second)
 	return hash ^ hash >> 13;
 }
 
-static __noinline bool in_local_prefix(__u64 first, __u64 second)
+static __noinline bool is_in_local_prefix(__u64 first, __u64 second)
 {
 	struct {
 		__u32 unused; /* aligns the address */
@@ -90,7 +90,7 @@ static __noinline bool is_local(__u64 first, __u64 second)
 	/* All of 127.0.0.0/8 is this host. */
 	if (!first && (second & 0xffffffffff) == mapped(127).halves[1])
 		return true;
-	return any_local_prefixes && in_local_prefix(first, second);
+	return any_local_prefixes && is_in_local_prefix(first, second);
 }
 
 #endif

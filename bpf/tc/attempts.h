@@ -40,8 +40,8 @@ static __noinline int begin_half_open(struct __sk_buff *skb, const struct half_o
  * Whether the kernel accepts the packet as an end, see halfopen.h. If no SYN-ACK was seen,
  * because it left by an interface without programs, any acknowledgment is an end.
  */
-static __always_inline bool ends_half_open(const struct half_open_numbers *numbers, __u32 window,
-					   const struct tcp_start *tcp)
+static __always_inline bool is_half_open_end(const struct half_open_numbers *numbers, __u32 window,
+					     const struct tcp_start *tcp)
 {
 	__u32 ahead = bpf_ntohl(tcp->sequence) - numbers->client_next;
 
@@ -65,13 +65,13 @@ static __noinline int follow_half_open(struct __sk_buff *skb, const struct parse
 
 	if (!read_header(skb, parsed->transport, &tcp))
 		return 0;
-	packet_flow(skb, parsed, egress, &key.flow);
+	read_packet_flow(skb, parsed, egress, &key.flow);
 	entry = bpf_map_lookup_elem(&half_open_handshakes, &key);
 	if (entry) {
 		numbers = &entry->numbers;
 		window = entry->window;
 	} else {
-		mark = marked_lately() ? find_mark(&key) : NULL;
+		mark = has_recent_mark() ? find_mark(&key) : NULL;
 		if (!mark) {
 			if (parsed->class == PACKET_SYN)
 				begin_half_open(skb, &key, bpf_ntohl(tcp.sequence) + 1);
@@ -92,19 +92,20 @@ static __noinline int follow_half_open(struct __sk_buff *skb, const struct parse
 			numbers->client_next = bpf_ntohl(tcp.sequence) + 1;
 		return 0;
 	}
-	if (!ends_half_open(numbers, window, &tcp))
+	if (!is_half_open_end(numbers, window, &tcp))
 		return 0;
 	if (mark)
 		clear_mark(mark);
 	else if (!delete_half_open(&key))
 		return 0;
 	if (parsed->class == PACKET_RST)
-		attempt_failed(&key.flow, netns, key.flow.local_port, skb->ifindex, FAILURE_RESET);
+		report_failed_attempt(&key.flow, netns, key.flow.local_port, skb->ifindex,
+				      FAILURE_RESET);
 	return 0;
 }
 
 /* Which packets an attempt depends on, by direction. */
-static __always_inline bool concerns_half_open(__u32 class, bool egress)
+static __always_inline bool is_half_open_packet(__u32 class, bool egress)
 {
 	if (egress)
 		return class == PACKET_SYN_ACK;

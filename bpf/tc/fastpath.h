@@ -67,7 +67,7 @@ static __always_inline bool count_ordinary_tcp(struct __sk_buff *skb, const void
 			return false;
 		wire += (segments - 1) * headers;
 	}
-	if (check && !address_is_local(ip, ipv4, egress)) {
+	if (check && !is_packet_local(ip, ipv4, egress)) {
 		if (end < headers)
 			return false;
 		count_forwarded(index, segments);

@@ -22,8 +22,8 @@ static __always_inline void read_address(struct __sk_buff *skb, const struct par
 	}
 }
 
-static __always_inline void packet_flow(struct __sk_buff *skb, const struct parsed *parsed,
-					bool egress, struct flow *flow)
+static __always_inline void read_packet_flow(struct __sk_buff *skb, const struct parsed *parsed,
+					     bool egress, struct flow *flow)
 {
 	read_address(skb, parsed, egress, (struct address *)flow->local);
 	read_address(skb, parsed, !egress, (struct address *)flow->remote);
@@ -32,7 +32,7 @@ static __always_inline void packet_flow(struct __sk_buff *skb, const struct pars
 }
 
 /* This host's side of a packet. */
-static __always_inline bool address_is_local(const void *ip, bool ipv4, bool egress)
+static __always_inline bool is_packet_local(const void *ip, bool ipv4, bool egress)
 {
 	const struct address *address = ip + (egress ? IPV6_SOURCE : IPV6_DESTINATION);
 	struct address ipv4_mapped;

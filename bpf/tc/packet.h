@@ -76,7 +76,7 @@ typedef struct __sk_buff *packet_t;
 #define packet_length(skb) ((skb)->len)
 
 /* BIG TCP: above 64 KiB the length field is 0 and only the buffer knows. */
-static __always_inline bool length_in_buffer(struct __sk_buff *skb, __be16 field)
+static __always_inline bool is_length_in_buffer(struct __sk_buff *skb, __be16 field)
 {
 	return !field && (skb->gso_segs > 1 || skb->gso_size);
 }
@@ -154,7 +154,8 @@ __noinline int check_options(struct __sk_buff *skb, __u32 offset, __u32 end)
 	return 0;
 }
 
-static __always_inline bool options_malformed(struct __sk_buff *skb, const struct parsed *parsed)
+static __always_inline bool has_malformed_options(struct __sk_buff *skb,
+						  const struct parsed *parsed)
 {
 	__u32 offset = parsed->transport + TCP_HEADER_LEN;
 	__be32 start;
@@ -187,7 +188,7 @@ static __always_inline enum packet_class classify(__u8 flags, __u32 payload)
 	}
 }
 
-static __always_inline bool flags_malformed(__u8 flags)
+static __always_inline bool has_malformed_flags(__u8 flags)
 {
 	return !(flags & TCP_SIX_FLAGS) || (flags & (TCP_SYN | TCP_FIN)) == (TCP_SYN | TCP_FIN) ||
 	       (flags & (TCP_SYN | TCP_RST)) == (TCP_SYN | TCP_RST);
@@ -218,7 +219,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct parsed *parse
 	const struct tcp_start *tcp = header_at(skb, parsed->transport, &buffer);
 
 	if (available < TCP_HEADER_LEN || !tcp)
-		return malformed(parsed, MALFORMED_TCP_TRUNCATED);
+		return set_malformed(parsed, MALFORMED_TCP_TRUNCATED);
 	parsed->source = bpf_ntohs(tcp->source);
 	parsed->destination = bpf_ntohs(tcp->destination);
 	parsed->flags = tcp->flags;
@@ -233,9 +234,9 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct parsed *parse
 		header = available;
 	} else {
 		parsed->options_len = header - TCP_HEADER_LEN;
-		if (options_malformed(skb, parsed))
+		if (has_malformed_options(skb, parsed))
 			parsed->malformed = MALFORMED_TCP_OPTIONS;
-		else if (flags_malformed(tcp->flags))
+		else if (has_malformed_flags(tcp->flags))
 			parsed->malformed = MALFORMED_TCP_FLAGS;
 		else if (!tcp->source || !tcp->destination)
 			parsed->malformed = MALFORMED_TCP_PORT;

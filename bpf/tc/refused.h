@@ -28,17 +28,17 @@ static __noinline int find_refused(struct __sk_buff *skb, const struct parsed *p
 		return 0;
 	if (!read_header(skb, parsed->transport, &tcp) || tcp.sequence || tcp.window)
 		return 0;
-	packet_flow(skb, parsed, true, &key.flow);
-	if (tracepoint_tells_refused && refusal_noted(&key.flow, bpf_ntohl(tcp.acknowledgment)))
+	read_packet_flow(skb, parsed, true, &key.flow);
+	if (tracepoint_tells_refused && is_refusal_noted(&key.flow, bpf_ntohl(tcp.acknowledgment)))
 		return 0;
 	local = (struct address *)key.flow.local;
 	if (look_further & LOOK_AT_ADDRESS && !is_local(local->halves[0], local->halves[1]))
 		return 0;
-	if (!flow_selected(&key.flow))
+	if (!is_flow_selected(&key.flow))
 		return 0;
 	if (track_half_open)
 		forget_half_open(&key);
-	attempt_failed(&key.flow, netns, 0, skb->ifindex, FAILURE_REFUSED);
+	report_failed_attempt(&key.flow, netns, 0, skb->ifindex, FAILURE_REFUSED);
 	return 0;
 }
 

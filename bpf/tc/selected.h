@@ -28,7 +28,7 @@ static __noinline int emit_packet(struct __sk_buff *skb, const struct parsed *pa
 	__u64 last_option = (__u64)parsed->options_len - 1;
 
 	count_produced(EVENT_PACKET);
-	if (!within_rate(RATE_PACKET, packets_per_second, now)) {
+	if (!count_within_rate(RATE_PACKET, packets_per_second, now)) {
 		count_lost(EVENT_PACKET, CAUSE_RATE_LIMITED, 1);
 		return 0;
 	}
@@ -42,7 +42,7 @@ static __noinline int emit_packet(struct __sk_buff *skb, const struct parsed *pa
 	record->head.kind = RECORD_PACKET;
 	record->head.netns = netns;
 	record->head.time = now;
-	packet_flow(skb, parsed, egress, &record->flow);
+	read_packet_flow(skb, parsed, egress, &record->flow);
 	record->ifindex = skb->ifindex;
 	record->length = parsed->wire;
 	record->payload = parsed->payload;

@@ -55,7 +55,7 @@ static __noinline bool has_selected_client(struct __sk_buff *skb, const struct p
 	struct address address;
 
 	read_address(skb, parsed, !egress, &address);
-	return client_selected((__u8 *)&address);
+	return is_client_selected((__u8 *)&address);
 }
 
 /* Everything that the fast path leaves. */
@@ -78,7 +78,7 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 	if (egress && refused_at_egress && parsed.class == PACKET_RST)
 		find_refused(skb, &parsed);
 	port = egress ? parsed.source : parsed.destination;
-	if (!ports.listening[port_place(port)])
+	if (!ports.listening[port_index(port)])
 		return NEXT;
 	if (filter_clients && !has_selected_client(skb, &parsed, egress))
 		return NEXT;
@@ -93,7 +93,7 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 		}
 	}
 	count_segments_of(counters, parsed.class, parsed.segments, parsed.wire);
-	if (track_half_open && concerns_half_open(parsed.class, egress))
+	if (track_half_open && is_half_open_packet(parsed.class, egress))
 		follow_half_open(skb, &parsed, egress);
 	if ((class_mask || sample_rate) && is_selected(&parsed))
 		emit_packet(skb, &parsed, egress);

@@ -89,7 +89,7 @@ func (s *Shares) of(netns uint32) (counts RoomCounts, err error) {
 	return counts, err
 }
 
-// MayTake is may_take() of bpf/lib/shares.h.
+// MayTake is has_room() of bpf/lib/shares.h.
 func (s *Shares) MayTake(netns uint32, room Room) bool {
 	capacity := s.capacity[room]
 	var totals RoomTotals
