@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
 func prefixes(texts ...string) []netip.Prefix {
@@ -75,7 +76,7 @@ func TestConfigCases(t *testing.T) {
 			cfg, err := loadConfig(t, "config.yaml", name)
 			require.NoError(t, err)
 			require.NoError(t, confmap.Validate(cfg))
-			var f faults
+			var f check.Faults
 			assert.Equal(t, want, cfg.probeConfig(&f))
 			assert.Empty(t, f)
 		})
@@ -86,7 +87,7 @@ func TestUnwantedRecordsAreNotAskedFor(t *testing.T) {
 	cfg := createDefaultConfig()
 	cfg.Packets.SampleRate, cfg.Packets.Flags = 10, []string{"rst"}
 	cfg.Events.TCPServerConnectionOpen.Enabled = true
-	var f faults
+	var f check.Faults
 	selecting := cfg.probeConfig(&f)
 	assert.EqualValues(t, 10, selecting.PacketSampleRate)
 

@@ -4,7 +4,6 @@ package receiver
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"go.opentelemetry.io/collector/config/configretry"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
 // Bounds of the configuration, both ends allowed.
@@ -33,51 +33,28 @@ const (
 	minMultiplier, maxMultiplier       = 1.0, 10.0
 )
 
-// faults collects what is wrong with a configuration, each with its key path.
-type faults []error
-
-func (f *faults) add(path, format string, args ...any) {
-	*f = append(*f, fmt.Errorf("%s: %w", path, fmt.Errorf(format, args...)))
-}
-
-func inRange[T int | float64 | time.Duration](f *faults, path string, value, low, high T) {
-	// So that not-a-number is a fault.
-	if !(value >= low && value <= high) {
-		f.add(path, "%v is out of range, allowed are %v to %v", value, low, high)
-	}
-}
-
-func oneOf(f *faults, path, value string, allowed ...string) {
-	for _, a := range allowed {
-		if value == a {
-			return
-		}
-	}
-	f.add(path, "%q is unknown, allowed are %q", value, allowed)
-}
-
 // Validate reports every fault at once, each beginning with the path of its key.
 // The Collector also calls the own Validate of retry_on_failure's type.
 func (c *Config) Validate() error {
-	var f faults
+	var f check.Faults
 	c.probeConfig(&f)
-	inRange(&f, "collection_interval", c.CollectionInterval, minInterval, maxInterval)
-	inRange(&f, "metric_expiration", c.MetricExpiration, minInterval, maxInterval)
+	check.InRange(&f, "collection_interval", c.CollectionInterval, minInterval, maxInterval)
+	check.InRange(&f, "metric_expiration", c.MetricExpiration, minInterval, maxInterval)
 	if c.MetricExpiration < c.CollectionInterval {
-		f.add("metric_expiration", "%s is shorter than collection_interval (%s)", c.MetricExpiration, c.CollectionInterval)
+		f.Add("metric_expiration", "%s is shorter than collection_interval (%s)", c.MetricExpiration, c.CollectionInterval)
 	}
-	oneOf(&f, "histograms", c.Histograms, histogramsExplicit, histogramsExponential)
-	oneOf(&f, "on_missing", c.OnMissing, onMissingReport, onMissingFail)
-	oneOf(&f, "tc::mode", c.TC.Mode,
+	check.OneOf(&f, "histograms", c.Histograms, histogramsExplicit, histogramsExponential)
+	check.OneOf(&f, "on_missing", c.OnMissing, onMissingReport, onMissingFail)
+	check.OneOf(&f, "tc::mode", c.TC.Mode,
 		string(probe.TCAuto), string(probe.TCX), string(probe.TCClsact), string(probe.TCOff))
-	oneOf(&f, "tc::position", c.TC.Position, positionFirst, positionLast)
+	check.OneOf(&f, "tc::position", c.TC.Position, positionFirst, positionLast)
 	c.validateScope(&f)
-	inRange(&f, "connections::handshake_timeout", c.Connections.HandshakeTimeout, minHandshake, maxHandshake)
-	inRange(&f, "packets::sample_rate", c.Packets.SampleRate, minSampleRate, maxSampleRate)
-	inRange(&f, "packets::max_per_second", c.Packets.MaxPerSecond, minPerSecond, maxPerSecond)
-	inRange(&f, "batch::max_records", c.Batch.MaxRecords, minBatchRecords, maxBatchRecords)
-	inRange(&f, "batch::max_age", c.Batch.MaxAge, minBatchAge, maxBatchAge)
-	inRange(&f, "queue::max_bytes", c.Queue.MaxBytes, minQueueBytes, maxQueueBytes)
+	check.InRange(&f, "connections::handshake_timeout", c.Connections.HandshakeTimeout, minHandshake, maxHandshake)
+	check.InRange(&f, "packets::sample_rate", c.Packets.SampleRate, minSampleRate, maxSampleRate)
+	check.InRange(&f, "packets::max_per_second", c.Packets.MaxPerSecond, minPerSecond, maxPerSecond)
+	check.InRange(&f, "batch::max_records", c.Batch.MaxRecords, minBatchRecords, maxBatchRecords)
+	check.InRange(&f, "batch::max_age", c.Batch.MaxAge, minBatchAge, maxBatchAge)
+	check.InRange(&f, "queue::max_bytes", c.Queue.MaxBytes, minQueueBytes, maxQueueBytes)
 	c.validateNeeds(&f)
 	c.validateSelections(&f)
 	validateRetry(&f, &c.Retry)
@@ -85,18 +62,27 @@ func (c *Config) Validate() error {
 	return errors.Join(f...)
 }
 
+// validateSelections refuses entries that select nothing, and exclusions that leave nothing.
+func (c *Config) validateSelections(f *check.Faults) {
+	check.PortSelection(f, c.Ports.Include, c.Ports.Exclude)
+	check.ClientSelection(f, c.Clients.Include, c.Clients.Exclude)
+	if c.TC.Mode != string(probe.TCOff) {
+		check.InterfaceSelection(f, c.Interfaces.Include, c.Interfaces.Exclude)
+	}
+}
+
 // validateScope refuses namespaces that the scope leaves out.
-func (c *Config) validateScope(f *faults) {
-	oneOf(f, "connections::scope", c.Connections.Scope,
+func (c *Config) validateScope(f *check.Faults) {
+	check.OneOf(f, "connections::scope", c.Connections.Scope,
 		string(probe.ScopeAll), string(probe.ScopeHost), string(probe.ScopeInitialUserNS))
 	if c.Connections.Scope == string(probe.ScopeHost) && len(c.Interfaces.NetworkNamespaces) > 0 {
-		f.add("interfaces::network_namespaces",
+		f.Add("interfaces::network_namespaces",
 			"names other network namespaces, but connections::scope is %q", c.Connections.Scope)
 	}
 }
 
 // validateNeeds refuses what would silently do nothing.
-func (c *Config) validateNeeds(f *faults) {
+func (c *Config) validateNeeds(f *check.Faults) {
 	if c.TC.Mode != string(probe.TCOff) {
 		return
 	}
@@ -110,36 +96,36 @@ func (c *Config) validateNeeds(f *faults) {
 		{"packets::flags", len(c.Packets.Flags) > 0},
 	} {
 		if key.set {
-			f.add(key.path, "needs to see packets, but tc::mode is %q", c.TC.Mode)
+			f.Add(key.path, "needs to see packets, but tc::mode is %q", c.TC.Mode)
 		}
 	}
 }
 
-func validateRetry(f *faults, r *configretry.BackOffConfig) {
+func validateRetry(f *check.Faults, r *configretry.BackOffConfig) {
 	if !r.Enabled {
 		return
 	}
-	inRange(f, "retry_on_failure::initial_interval", r.InitialInterval, minRetryInterval, maxRetryInterval)
-	inRange(f, "retry_on_failure::max_interval", r.MaxInterval, minRetryInterval, maxRetryInterval)
-	inRange(f, "retry_on_failure::multiplier", r.Multiplier, minMultiplier, maxMultiplier)
-	inRange(f, "retry_on_failure::randomization_factor", r.RandomizationFactor, 0, 1)
-	inRange(f, "retry_on_failure::max_elapsed_time", r.MaxElapsedTime, 0, maxElapsedTime)
+	check.InRange(f, "retry_on_failure::initial_interval", r.InitialInterval, minRetryInterval, maxRetryInterval)
+	check.InRange(f, "retry_on_failure::max_interval", r.MaxInterval, minRetryInterval, maxRetryInterval)
+	check.InRange(f, "retry_on_failure::multiplier", r.Multiplier, minMultiplier, maxMultiplier)
+	check.InRange(f, "retry_on_failure::randomization_factor", r.RandomizationFactor, 0, 1)
+	check.InRange(f, "retry_on_failure::max_elapsed_time", r.MaxElapsedTime, 0, maxElapsedTime)
 }
 
-func (l *LimitsConfig) validate(f *faults) {
-	inRange(f, "limits::connections", l.Connections, minConnections, maxConnections)
-	inRange(f, "limits::listeners", l.Listeners, minEntries, maxEntries)
-	inRange(f, "limits::half_open", l.HalfOpen, minEntries, maxEntries)
-	inRange(f, "limits::port_counters", l.PortCounters, minEntries, maxEntries)
-	inRange(f, "limits::network_namespaces", l.NetworkNamespaces, minNamespaces, maxNamespaces)
-	inRange(f, "limits::series", l.Series, minSeries, maxSeries)
-	inRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
+func (l *LimitsConfig) validate(f *check.Faults) {
+	check.InRange(f, "limits::connections", l.Connections, minConnections, maxConnections)
+	check.InRange(f, "limits::listeners", l.Listeners, minEntries, maxEntries)
+	check.InRange(f, "limits::half_open", l.HalfOpen, minEntries, maxEntries)
+	check.InRange(f, "limits::port_counters", l.PortCounters, minEntries, maxEntries)
+	check.InRange(f, "limits::network_namespaces", l.NetworkNamespaces, minNamespaces, maxNamespaces)
+	check.InRange(f, "limits::series", l.Series, minSeries, maxSeries)
+	check.InRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
 	if l.RingBytes == 0 {
 		return
 	}
 	page := os.Getpagesize()
-	inRange(f, "limits::ring_bytes", l.RingBytes, page, maxRingBytes)
+	check.InRange(f, "limits::ring_bytes", l.RingBytes, page, maxRingBytes)
 	if l.RingBytes > 0 && l.RingBytes&(l.RingBytes-1) != 0 {
-		f.add("limits::ring_bytes", "%d is not a power of two", l.RingBytes)
+		f.Add("limits::ring_bytes", "%d is not a power of two", l.RingBytes)
 	}
 }

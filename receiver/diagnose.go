@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
 // Diagnose tries what a receiver with this configuration would use on this host, and
@@ -17,7 +18,7 @@ func Diagnose(cfg *Config) (*probe.Diagnosis, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("the configuration is not valid: %w", err)
 	}
-	var f faults
+	var f check.Faults
 	sized := *cfg
 	sized.Limits = cfg.Limits.sized(hostEnvironment().root)
 	kernel := sized.probeConfig(&f)

@@ -25,6 +25,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
 // BenchmarkSnapshot is the look at all open connections that each interval brings, from
@@ -92,7 +93,7 @@ func benchmarkSnapshot(b *testing.B, n int, excluded ...string) {
 
 func startKernel(b *testing.B, cfg *Config, h fact.Sink) *probe.Probe {
 	b.Helper()
-	var f faults
+	var f check.Faults
 	kernelConfig := cfg.probeConfig(&f)
 	require.Empty(b, f)
 	k, err := probe.New(kernelConfig, zap.NewNop())

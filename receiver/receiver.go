@@ -19,6 +19,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/cleanlog"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
@@ -78,7 +79,7 @@ func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
 // status is a permanent error. What else is missing is said in one line each. The context
 // is not kept. After Shutdown it may be called again.
 func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
-	var f faults
+	var f check.Faults
 	cfg := r.cfg.probeConfig(&f)
 	if len(f) > 0 {
 		return errors.Join(f...)
