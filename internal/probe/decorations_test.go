@@ -74,7 +74,7 @@ func testObjects(t *testing.T) *objects {
 	t.Helper()
 	cfg := testConfig()
 	cfg.Drops = true
-	o, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
+	o, err := newObjects(&cfg, 1, hook.NewHost(cfg.ExcludeHooks, nil))
 	require.NoError(t, err)
 	t.Cleanup(o.close)
 	return o

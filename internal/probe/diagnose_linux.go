@@ -101,7 +101,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		}
 		cfg := p.cfg
 		cfg.TCMode = mode
-		v := newTCVantage(&cfg, tcOptions{maps: known, netns: netns, ports: ports, shares: p.shares, trial: true}, zap.NewNop())
+		v := newTCVantage(&cfg, tcOptions{maps: known, netns: netns, ownNetNS: netns, ports: ports, shares: p.shares, trial: true}, zap.NewNop())
 		way := v.diagnose()
 		packets.Ways = append(packets.Ways, way)
 		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {

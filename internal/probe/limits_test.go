@@ -60,7 +60,7 @@ func TestMapsTakeWhatIsDocumented(t *testing.T) {
 	d, err := Diagnose(testConfig(func(c *Config) {
 		c.HalfOpen, c.TCMode = true, TCAuto
 		c.MaxConnections, c.RingBytes = 128<<10, 16<<20
-		c.IncludePorts = []PortRange{{80, 80}}
+		c.IncludePorts = []PortRange{{First: 80, Last: 80}}
 	}))
 	require.NoError(t, err)
 	documented := documentedMaps(t)

@@ -189,7 +189,7 @@ func TestSockMarksSelectedPorts(t *testing.T) {
 			before, after := listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0")
 			ports := []uint16{portOf(before.Addr()), portOf(after.Addr())}
 			require.NoError(t, after.Close())
-			ranges := []PortRange{{ports[0], ports[0]}, {ports[1], ports[1]}}
+			ranges := []PortRange{{First: ports[0], Last: ports[0]}, {First: ports[1], Last: ports[1]}}
 			k := startProbe(t, testConfig(func(c *Config) {
 				if selected {
 					c.IncludePorts = ranges

@@ -238,8 +238,8 @@ func TestSockFilters(t *testing.T) {
 		want   int
 	}{
 		{"port included", func(c *Config, p uint16) { onlyPort(p)(c) }, 1},
-		{"port not included", func(c *Config, p uint16) { c.IncludePorts = []PortRange{{p + 1, p + 1}} }, 0},
-		{"port excluded", func(c *Config, p uint16) { c.ExcludePorts = []PortRange{{p - 1, p + 1}} }, 0},
+		{"port not included", func(c *Config, p uint16) { c.IncludePorts = []PortRange{{First: p + 1, Last: p + 1}} }, 0},
+		{"port excluded", func(c *Config, p uint16) { c.ExcludePorts = []PortRange{{First: p - 1, Last: p + 1}} }, 0},
 		{"client included", func(c *Config, _ uint16) {
 			c.IncludeClients = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		}, 1},

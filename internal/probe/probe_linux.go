@@ -25,7 +25,9 @@ import (
 // goroutine at a time, in the order New, Start, Drain and Snapshot as wanted,
 // Detach, Drain and Snapshot once more, Close.
 type Probe struct {
-	cfg         Config
+	cfg Config
+	// ownNetNS is the inode number of the collector's own network namespace.
+	ownNetNS    uint32
 	logger      *zap.Logger
 	objects     *objects
 	attachments []*hook.Attachment
@@ -56,13 +58,13 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, gone: make(goneConnections), sought: make(map[uint64]bool)}
 	var err error
-	if p.cfg.ownNetNS, err = netns.Current(); err != nil {
+	if p.ownNetNS, err = netns.Current(); err != nil {
 		return nil, err
 	}
-	if p.objects, err = newObjects(&p.cfg, host); err != nil {
+	if p.objects, err = newObjects(&p.cfg, p.ownNetNS, host); err != nil {
 		return nil, err
 	}
-	p.shares = shared.NewShares(p.objects.maps.Maps, roomCapacities(&p.cfg), p.cfg.ownNetNS)
+	p.shares = shared.NewShares(p.objects.maps.Maps, shared.CapacitiesOf(&p.cfg), p.ownNetNS)
 	if p.reader, err = ringbuf.NewReader(p.objects.maps.Maps["records"]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), p.Close())
 	}
@@ -76,13 +78,12 @@ func (p *Probe) Start(h fact.Sink) error {
 	if err := p.decoder.clock.Refresh(); err != nil {
 		return err
 	}
-	netns := p.cfg.ownNetNS
+	netns := p.ownNetNS
 	p.decoder.handler, p.decoder.ownNetNS = h, netns
-	p.decoder.maxListeners = tablesPerMap * int(roomCapacities(&p.cfg)[shared.RoomListeners])
+	p.decoder.maxListeners = tablesPerMap * int(shared.CapacitiesOf(&p.cfg)[shared.RoomListeners])
 	p.decoder.unbound = make(map[uint64]shared.ListenRecord)
-	if len(p.cfg.IncludePorts)+len(p.cfg.ExcludePorts) > 0 {
-		selected := selectedPorts(&p.cfg)
-		p.decoder.selectedPorts = &selected
+	if p.cfg.ByPort() {
+		p.decoder.selectedPorts = p.cfg.SelectedPorts()
 	}
 	p.decoder.absent = p.objects.host.Absent()
 	p.decoder.listeners = newListeners(p.objects.maps.Maps, p.decoder.selectedPorts)
@@ -169,7 +170,7 @@ func (p *Probe) drain(until time.Time) error {
 }
 
 // OwnNetNS is the inode number of the network namespace that the probe was made in.
-func (p *Probe) OwnNetNS() uint32 { return p.cfg.ownNetNS }
+func (p *Probe) OwnNetNS() uint32 { return p.ownNetNS }
 
 // Hooks tells how each hook that was asked for does.
 func (p *Probe) Hooks() []HookState {

@@ -108,18 +108,28 @@ type kernel struct {
 // testConfig selects the socket vantage point alone; change edits it.
 func testConfig(change ...func(*Config)) Config {
 	cfg := Config{
-		TCMode:           TCOff,
-		OpenRecords:      true,
-		FailedRecords:    true,
-		FailedPerSecond:  1000,
-		Retransmits:      true,
-		Handshakes:       true,
-		Process:          true,
-		AcceptTracepoint: true,
-		HandshakeTimeout: time.Second,
-		MaxConnections:   4096,
-		RingBytes:        1 << 20,
-		ExcludeHooks:     testbed.ExcludedHooks(),
+		Sockets: Sockets{
+			OpenRecords: true,
+			Retransmits: true,
+			Handshakes:  true,
+		},
+		Failures: Failures{
+			FailedRecords:    true,
+			FailedPerSecond:  1000,
+			HandshakeTimeout: time.Second,
+		},
+		Attribution: Attribution{
+			Process:          true,
+			AcceptTracepoint: true,
+		},
+		Packets: Packets{
+			TCMode: TCOff,
+		},
+		Limits: Limits{
+			MaxConnections: 4096,
+			RingBytes:      1 << 20,
+		},
+		ExcludeHooks: testbed.ExcludedHooks(),
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -129,7 +139,7 @@ func testConfig(change ...func(*Config)) Config {
 
 // onlyPort keeps what else happens on the host out of the books.
 func onlyPort(port uint16) func(*Config) {
-	return func(c *Config) { c.IncludePorts = []PortRange{{port, port}} }
+	return func(c *Config) { c.IncludePorts = []PortRange{{First: port, Last: port}} }
 }
 
 // startProbe starts a probe for a test that needs features beside those that its

@@ -211,7 +211,7 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 // playTracepoint attaches to a syscall tracepoint and reports the error.
 func playTracepoint(_ *json.Decoder, reports *json.Encoder) error {
 	cfg := testConfig()
-	o, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
+	o, err := newObjects(&cfg, 1, hook.NewHost(cfg.ExcludeHooks, nil))
 	if err != nil {
 		return err
 	}

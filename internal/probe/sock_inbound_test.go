@@ -59,7 +59,7 @@ func dialShared(local, remote net.Addr) (*net.TCPConn, error) {
 func onlyPorts(ports ...uint16) func(*Config) {
 	return func(c *Config) {
 		for _, port := range ports {
-			c.IncludePorts = append(c.IncludePorts, PortRange{port, port})
+			c.IncludePorts = append(c.IncludePorts, PortRange{First: port, Last: port})
 		}
 	}
 }

@@ -35,6 +35,8 @@ type tcOptions struct {
 	// listener.
 	netns uint32
 	ports *ebpf.Map
+	// ownNetNS is the namespace that the probe was made in.
+	ownNetNS uint32
 	// shares are those that network namespaces have of the shared maps.
 	shares *shared.Shares
 	// refusedAtEgress reports refused attempts by the resets that leave, but for those of
@@ -283,7 +285,7 @@ func (v *tcVantage) hooks() []HookState {
 	defer v.mu.Unlock()
 	states := make([]HookState, 0, tcDirections)
 	for d := range tcDirections {
-		state := HookState{Feature: hook.FeaturePacket, Name: v.mode.hookName(d), Gives: tcGives, Err: v.loadErr}
+		state := HookState{Feature: hook.FeaturePacket, Name: tcHookName(v.mode, d), Gives: tcGives, Err: v.loadErr}
 		for _, i := range v.interfaces {
 			state.Attached = state.Attached || i.hooks[d] != nil
 		}

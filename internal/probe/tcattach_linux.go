@@ -33,8 +33,8 @@ func (d tcDirection) String() string {
 	return "ingress"
 }
 
-// hookName is the kernel's name of the hook, as far as the mode is decided.
-func (m TCMode) hookName(d tcDirection) string {
+// tcHookName is the kernel's name of the hook, as far as the mode is decided.
+func tcHookName(m TCMode, d tcDirection) string {
 	if m != TCX && m != TCClsact {
 		m = "tc"
 	}
@@ -112,7 +112,7 @@ type tcxHook struct {
 }
 
 func (a *tcAttacher) attachTCX(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
-	if err := a.excluded.Refuse(TCX.hookName(d)); err != nil {
+	if err := a.excluded.Refuse(tcHookName(TCX, d)); err != nil {
 		return nil, err
 	}
 	options := link.TCXOptions{Interface: index, Program: prog, Attach: tcxAttach(d), Anchor: link.Tail()}

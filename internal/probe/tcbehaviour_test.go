@@ -277,7 +277,7 @@ func TestTCFilters(t *testing.T) {
 		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.Data])
 	})
 	t.Run("ports", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.IncludePorts = []PortRange{{8000, 8079}, {8081, 9000}} }))
+		b := newTCBench(t, tcConfig(func(c *Config) { c.IncludePorts = []PortRange{{First: 8000, Last: 8079}, {First: 8081, Last: 9000}} }))
 		b.listen(8081, true)
 		b.run("tc_ingress_eth", ordinary(t))
 		assert.Nil(t, b.packet())

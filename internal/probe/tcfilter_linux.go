@@ -36,7 +36,7 @@ type tcFilter struct {
 }
 
 func (a *tcAttacher) attachFilter(index int, d tcDirection, prog *ebpf.Program) (tcHook, error) {
-	if err := a.excluded.Refuse(TCClsact.hookName(d)); err != nil {
+	if err := a.excluded.Refuse(tcHookName(TCClsact, d)); err != nil {
 		return nil, err
 	}
 	if a.instance == nil {

@@ -39,7 +39,7 @@ type tcSweeper struct {
 	produced int64
 }
 
-func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shared.Shares) *tcSweeper {
+func newTCSweeper(cfg *Config, ownNetNS uint32, maps map[string]*ebpf.Map, shares *shared.Shares) *tcSweeper {
 	return &tcSweeper{
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
@@ -48,7 +48,7 @@ func newTCSweeper(cfg *Config, maps map[string]*ebpf.Map, shares *shared.Shares)
 		records:    cfg.FailedRecords,
 		perSecond:  cfg.FailedPerSecond,
 		shares:     shares,
-		ownNetNS:   cfg.ownNetNS,
+		ownNetNS:   ownNetNS,
 		last:       time.Now(),
 	}
 }

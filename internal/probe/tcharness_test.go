@@ -21,6 +21,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
@@ -53,15 +54,21 @@ type tcBench struct {
 // tcConfig selects every packet; change edits it.
 func tcConfig(change ...func(*Config)) Config {
 	cfg := Config{
-		TCMode:           TCAuto,
-		HandshakeTimeout: time.Second,
-		FailedRecords:    true,
-		FailedPerSecond:  1000,
-		PacketSampleRate: 1,
-		PacketsPerSecond: 1 << 30,
-		MaxConnections:   16,
-		RingBytes:        1 << 20,
-		ExcludeHooks:     testbed.ExcludedHooks(),
+		Failures: Failures{
+			HandshakeTimeout: time.Second,
+			FailedRecords:    true,
+			FailedPerSecond:  1000,
+		},
+		Packets: Packets{
+			TCMode:           TCAuto,
+			PacketSampleRate: 1,
+			PacketsPerSecond: 1 << 30,
+		},
+		Limits: Limits{
+			MaxConnections: 16,
+			RingBytes:      1 << 20,
+		},
+		ExcludeHooks: testbed.ExcludedHooks(),
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -71,20 +78,18 @@ func tcConfig(change ...func(*Config)) Config {
 
 func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench {
 	t.Helper()
-	cfg.ownNetNS = tcTestNetNS
-	objects, err := newObjects(&cfg, hook.NewHost(cfg.ExcludeHooks, nil))
+	objects, err := newObjects(&cfg, tcTestNetNS, hook.NewHost(cfg.ExcludeHooks, nil))
 	require.NoError(t, err)
 	t.Cleanup(objects.close)
-	var selected *[shared.PortTableSize]uint8
-	if len(cfg.IncludePorts)+len(cfg.ExcludePorts) > 0 {
-		all := selectedPorts(&cfg)
-		selected = &all
+	var selected *[settings.Ports]uint8
+	if cfg.ByPort() {
+		selected = cfg.SelectedPorts()
 	}
 	ports := newListeners(objects.maps.Maps, selected)
 	t.Cleanup(func() { require.NoError(t, ports.close()) })
 	table, err := ports.enter(tcTestNetNS)
 	require.NoError(t, err)
-	o := tcOptions{maps: objects.maps.Maps, shares: shared.NewShares(objects.maps.Maps, roomCapacities(&cfg), cfg.ownNetNS), netns: tcTestNetNS, ports: table}
+	o := tcOptions{maps: objects.maps.Maps, shares: shared.NewShares(objects.maps.Maps, shared.CapacitiesOf(&cfg), tcTestNetNS), netns: tcTestNetNS, ownNetNS: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}

@@ -7,7 +7,6 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -18,19 +17,11 @@ import (
 
 const (
 	marksInSet = len(shared.HalfOpenMarks{}.Marks)
-	// marksPerEntry is how many attempts leave a mark for each that is tracked.
-	marksPerEntry = 2
 )
 
 // markCounts are marks by why the attempt had no room: shared.CauseMapFull or
 // shared.CauseMapShare.
 type markCounts [len(shared.Ledger{}.Marked)]int64
-
-// halfOpenSets is the size of half_open_marks, a power of two.
-func halfOpenSets(cfg *Config) uint32 {
-	marks := roomCapacities(cfg)[shared.RoomHalfOpen] * marksPerEntry
-	return 1 << bits.Len32((marks-1)/uint32(marksInSet))
-}
 
 // tcMarks finds, of the attempts that half_open_handshakes had no room for, those that
 // did not end in time. The kernel counts the marks it makes and clears; one that is

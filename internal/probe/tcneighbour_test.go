@@ -250,7 +250,7 @@ func (b *tcStreetBench) attach(m TCMode, position string, directions []tcDirecti
 	b.t.Helper()
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	require.NoError(b.t, err)
-	a := newTestAttacher(&Config{TCMode: m, TCFirst: position == "first"}, handle)
+	a := newTestAttacher(&Config{Packets: Packets{TCMode: m, TCFirst: position == "first"}}, handle)
 	var hooks []tcHook
 	for d := range tcDirections {
 		prog, err := b.program(d, headersEthernet)

@@ -98,7 +98,7 @@ func runInstance(config []string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a := newTestAttacher(&Config{TCMode: TCClsact}, handle)
+	a := newTestAttacher(&Config{Packets: Packets{TCMode: TCClsact}}, handle)
 	for _, name := range config[1:] {
 		device, err := handle.LinkByName(name)
 		if err != nil {
@@ -145,7 +145,7 @@ func (l *lockedBuffer) String() string {
 
 func startCollector(t *testing.T, m TCMode, position, device string) *collector {
 	t.Helper()
-	needing(t, needsOf(&Config{TCMode: m})...)
+	needing(t, needsOf(&Config{Packets: Packets{TCMode: m}})...)
 	return startProcess(t, string(m), position, device)
 }
 

@@ -116,7 +116,7 @@ func (n *neighbour) instance() (detach func()) {
 	n.t.Helper()
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	require.NoError(n.t, err)
-	a := newTestAttacher(&Config{TCMode: TCClsact}, handle)
+	a := newTestAttacher(&Config{Packets: Packets{TCMode: TCClsact}}, handle)
 	var hooks []tcHook
 	for d := range tcDirections {
 		hook, err := a.attach(n.device.Attrs().Index, d, n.program[d])
@@ -259,7 +259,7 @@ func TestTCInstancesComeAndGoTogether(t *testing.T) {
 					return err
 				}
 				defer handle.Close()
-				a := newTestAttacher(&Config{TCMode: TCClsact}, handle)
+				a := newTestAttacher(&Config{Packets: Packets{TCMode: TCClsact}}, handle)
 				defer a.close()
 				for range rounds {
 					hook, err := a.attach(n.device.Attrs().Index, tcIngress, n.program[tcIngress])

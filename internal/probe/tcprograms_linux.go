@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
 // load creates the maps that are not shared, and the programs that nearly every
@@ -27,7 +28,7 @@ func (v *tcVantage) load() error {
 	v.objects = objects
 	v.counts = newTCCounters(v.objects.Maps)
 	v.addresses = newTCAddressTable(v.objects)
-	v.sweeper = newTCSweeper(v.cfg, v.options.maps, v.options.shares)
+	v.sweeper = newTCSweeper(v.cfg, v.options.ownNetNS, v.options.maps, v.options.shares)
 	return v.setLookFurther(false)
 }
 
@@ -51,7 +52,7 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the packet programs' object: %w", err)
 	}
-	if err := setConstants(spec, v.cfg, v.constants()); err != nil {
+	if err := shared.SetConstants(spec, v.cfg, v.options.ownNetNS, v.constants()); err != nil {
 		return nil, err
 	}
 	if v.options.interfaces > 0 {
@@ -60,9 +61,9 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
 		return name != tcProgram(tcIngress, begin) && name != tcProgram(tcEgress, begin)
 	})
-	replacements := sharedMaps(spec, v.options.maps)
+	replacements := shared.MapsOf(spec, v.options.maps)
 	if v.objects != nil {
-		replacements = sharedMaps(spec, v.objects.Maps)
+		replacements = shared.MapsOf(spec, v.objects.Maps)
 		for _, name := range []string{".bss", tcInterfaces, tcAddresses} {
 			replacements[name] = v.objects.Maps[name]
 		}
@@ -153,6 +154,6 @@ func (v *tcVantage) constants() map[string]any {
 
 		"tracepoint_tells_refused": v.options.tracepointTellsRefused,
 		"handshake_timeout_ms":     uint32(v.cfg.HandshakeTimeout.Milliseconds()),
-		"half_open_marks_mask":     halfOpenSets(v.cfg) - 1,
+		"half_open_marks_mask":     shared.HalfOpenSets(v.cfg) - 1,
 	}
 }

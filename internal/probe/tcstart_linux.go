@@ -17,6 +17,7 @@ func (p *Probe) startTC(netns uint32) error {
 		shares:                 p.shares,
 		maps:                   p.objects.maps.Maps,
 		netns:                  netns,
+		ownNetNS:               p.ownNetNS,
 		ports:                  ports,
 		refusedAtEgress:        true,
 		tracepointTellsRefused: p.tracepointTellsRefused(),
