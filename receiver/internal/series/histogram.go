@@ -11,8 +11,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// bounds of explicit histograms in seconds, each the upper and inclusive end of a
-// bucket.
+// bounds returns the bounds of an explicit histogram in seconds. Each is the inclusive upper end
+// of a bucket.
 func bounds(m declared.Metric) []float64 {
 	switch m {
 	case declared.MetricRTT, declared.MetricHandshakeDuration:
@@ -82,7 +82,7 @@ func (d *distribution) fillExponential(point pmetric.ExponentialHistogramDataPoi
 const (
 	// maxScale is the finest resolution, a factor of 2^(2^-20) per bucket.
 	maxScale = 20
-	// maxBuckets bounds the memory; what does not fit makes all buckets coarser.
+	// maxBuckets bounds the memory. Values that do not fit make all buckets coarser.
 	maxBuckets = 160
 )
 
@@ -145,8 +145,8 @@ func (e *exponential) cover(low, high int) {
 	}
 }
 
-// bucketIndex is the bucket of a positive value. Powers of two, which are bounds at
-// every scale, are taken exactly: they belong to the bucket below.
+// bucketIndex returns the bucket of a positive value. Powers of two are bounds at every scale.
+// They are compared exactly, and belong to the bucket below.
 func bucketIndex(value float64, scale int) int {
 	fraction, exponent := math.Frexp(value)
 	if fraction == 0.5 {

@@ -17,35 +17,35 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
 
-// Options configure Metrics beyond what the user's toggles can.
+// Options configure Metrics beyond the user's toggles.
 type Options struct {
 	HostName string
 	// OwnNetNS is the network namespace that is the host's: see resource.Origin.
 	OwnNetNS uint32
 	// Version is the scope's version, the collector's build.
 	Version string
-	// SeriesLimit is how many series each metric may have. What is over it goes into
-	// one more, which has no attribute but otel.metric.overflow.
+	// SeriesLimit is how many series each metric may have. Further observations go into one
+	// more, whose only attribute is otel.metric.overflow.
 	SeriesLimit int
 	// Exponential makes histograms exponential instead of explicit.
 	Exponential bool
-	// Expiry is how long a series without news is still sent; 0 means for ever.
+	// Expiry is how long an unchanged series is sent; 0 means forever.
 	Expiry time.Duration
 	// Now replaces the clock in tests; nil means time.Now.
 	Now func() time.Time
 }
 
-// Key is what the metrics of connections are about.
+// Key identifies the series of connections and listeners.
 type Key struct {
 	// NetNS is the network namespace.
 	NetNS uint32
-	// Port is the local port; 0 where no listener exists.
+	// Port is the local port; 0 if no listener exists.
 	Port uint16
 	IPv4 bool
-	// Listener is for what belongs to listening sockets, which may take both IP
-	// versions: the series have no network.type, and IPv4 is not set.
+	// Listener is set for series of listening sockets. They may accept both IP versions, so the
+	// series have no network.type, and IPv4 is not set.
 	Listener bool
-	// Workload is nil when unknown.
+	// Workload is nil if unknown.
 	Workload *owner.Workload
 }
 
@@ -60,12 +60,11 @@ type Metrics struct {
 	store   store
 	// seen are the totals of each interface as last reported.
 	seen map[seenKey]*seen
-	// reported tells whether any interface was, since the last snapshot.
+	// reported is set if any interface was reported since the last snapshot.
 	reported bool
 }
 
-// New makes a Metrics without series. The filters of the resource attributes
-// have to be valid.
+// New makes a Metrics without series. The filters of the resource attributes must be valid.
 func New(config metadata.MetricsBuilderConfig, options Options) *Metrics {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -84,8 +83,8 @@ func New(config metadata.MetricsBuilderConfig, options Options) *Metrics {
 	return m
 }
 
-// SeriesCount is the number of series of the metric that has most of them, the one
-// for what is over the limit not counted.
+// SeriesCount is the number of series of the metric that has the most, without the overflow
+// series.
 func (m *Metrics) SeriesCount() int {
 	most := 0
 	for _, n := range m.store.counts {
@@ -94,51 +93,49 @@ func (m *Metrics) SeriesCount() int {
 	return most
 }
 
-// Refused is how many observations went into the overflow since the start, because
-// Options.SeriesLimit allowed no series for them.
+// Refused is how many observations went into the overflow series since the start.
 func (m *Metrics) Refused() uint64 { return m.store.refused }
 
-// BeginOpened begins the series of connections that are established, at 0, so that a rate
-// sees the first. AddCount counts them.
+// BeginOpened begins the series of opened connections at 0, so that a rate includes the first
+// one. AddCount counts them.
 func (m *Metrics) BeginOpened(s Key) {
 	if m.enabled[declared.MetricConnectionOpened] {
-		m.grown(m.store.bundle(s), dims{metric: declared.MetricConnectionOpened}, 0)
+		m.grown(m.store.set(s), dims{metric: declared.MetricConnectionOpened}, 0)
 	}
 }
 
-// IO counts payload bytes, of a direction whose counter the kernel gives.
+// IO counts payload bytes of each direction whose counter the kernel provides.
 func (m *Metrics) IO(s Key, absent connection.Absent, received, transmitted uint64) {
-	b := m.store.bundle(s)
+	set := m.store.set(s)
 	if !absent.Has(connection.AbsentReceivedBytes) {
-		m.add(b, dims{metric: declared.MetricIO, direction: declared.DirectionReceive}, received)
+		m.add(set, dims{metric: declared.MetricIO, direction: declared.DirectionReceive}, received)
 	}
 	if !absent.Has(connection.AbsentTransmittedBytes) {
-		m.add(b, dims{metric: declared.MetricIO, direction: declared.DirectionTransmit}, transmitted)
+		m.add(set, dims{metric: declared.MetricIO, direction: declared.DirectionTransmit}, transmitted)
 	}
 }
 
-// Closed records the durations of a connection that ended, those that were measured.
-// Its bytes are IO's.
+// Closed records the measured durations of a connection that ended. IO counts its bytes.
 func (m *Metrics) Closed(s Key, c *connection.Closed) {
-	b := m.store.bundle(s)
-	m.record(b, declared.MetricConnectionDuration, seconds(c.Duration()))
+	set := m.store.set(s)
+	m.record(set, declared.MetricConnectionDuration, seconds(c.Duration()))
 	if c.SmoothedRTT > 0 {
-		m.record(b, declared.MetricRTT, float64(c.SmoothedRTT)/1e6)
+		m.record(set, declared.MetricRTT, float64(c.SmoothedRTT)/1e6)
 	}
 	if c.Handshake > 0 {
-		m.record(b, declared.MetricHandshakeDuration, float64(c.Handshake)/1e6)
+		m.record(set, declared.MetricHandshakeDuration, float64(c.Handshake)/1e6)
 	}
 	if c.Accept > 0 {
-		m.record(b, declared.MetricAcceptDuration, seconds(c.Accept))
+		m.record(set, declared.MetricAcceptDuration, seconds(c.Accept))
 	}
 }
 
-// BeginActive sets the number of open connections to 0 everywhere; AddActive follows.
+// BeginActive sets the number of open connections to 0 in every series. AddActive follows.
 func (m *Metrics) BeginActive() {
-	for b := range m.store.all() {
-		if c := b.find(dims{metric: declared.MetricConnectionActive}); c != nil && c.value > 0 {
+	for set := range m.store.all() {
+		if c := set.find(dims{metric: declared.MetricConnectionActive}); c != nil && c.value > 0 {
 			c.value = 0
-			b.touched = true
+			set.touched = true
 		}
 	}
 }
@@ -146,18 +143,18 @@ func (m *Metrics) BeginActive() {
 // AddActive adds n open connections.
 func (m *Metrics) AddActive(s Key, n int64) {
 	if n > 0 {
-		m.add(m.store.bundle(s), dims{metric: declared.MetricConnectionActive}, uint64(n))
+		m.add(m.store.set(s), dims{metric: declared.MetricConnectionActive}, uint64(n))
 	}
 }
 
-// AddCount adds what a counter per port has grown by. The detail is the reason of a
-// drop or the type of a failure.
+// AddCount adds the increment of a counter per port. The detail is the reason of a drop or the
+// type of a failure.
 func (m *Metrics) AddCount(s Key, what connection.PortCount, detail string, delta uint64) {
 	if delta == 0 {
 		return
 	}
 	if d, ok := portDims(what, detail); ok {
-		m.add(m.store.bundle(s), d, delta)
+		m.add(m.store.set(s), d, delta)
 	}
 }
 
@@ -182,7 +179,7 @@ func portDims(what connection.PortCount, detail string) (dims, bool) {
 	}
 }
 
-// seenKey tells interfaces apart, also those that share a name.
+// seenKey identifies an interface and direction. Interfaces can share a name.
 type seenKey struct {
 	name              string
 	netns, generation uint32
@@ -191,13 +188,12 @@ type seenKey struct {
 
 type seen struct {
 	totals packet.Interface
-	// current is set when it was reported since the last snapshot.
+	// current is set if it was reported since the last snapshot.
 	current bool
 }
 
-// SetInterface reports the running totals of one interface and direction. Totals that
-// are less than before, or that come back after a snapshot without them, have begun
-// again from 0.
+// SetInterface reports the running totals of one interface and direction. Totals restart from 0
+// if they shrink, or if they return after a snapshot without them.
 func (m *Metrics) SetInterface(i packet.Interface) {
 	key := seenKey{name: i.Name, netns: i.NetNS, generation: i.Generation, egress: i.Egress}
 	known := m.seen[key]
@@ -209,22 +205,22 @@ func (m *Metrics) SetInterface(i packet.Interface) {
 	known.totals, known.current = i, true
 	m.reported = true
 
-	b, direction := m.store.iface(iface{clean.String(i.Name), i.NetNS}), declared.IODirection(i.Egress)
+	set, direction := m.store.iface(iface{clean.String(i.Name), i.NetNS}), declared.IODirection(i.Egress)
 	for class := range packet.Classes {
 		name := class.String()
-		m.grow(b, dims{declared.MetricPackets, direction, name}, last.Packets[class], i.Packets[class])
-		m.grow(b, dims{declared.MetricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
+		m.grow(set, dims{declared.MetricPackets, direction, name}, last.Packets[class], i.Packets[class])
+		m.grow(set, dims{declared.MetricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
 	}
 	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
 		d := dims{metric: declared.MetricMalformed, detail: malformed.String()}
-		m.grow(b, d, last.Malformed[malformed], i.Malformed[malformed])
+		m.grow(set, d, last.Malformed[malformed], i.Malformed[malformed])
 	}
-	m.grow(b, dims{metric: declared.MetricFragments}, last.Fragments, i.Fragments)
-	m.grow(b, dims{metric: declared.MetricForwardedPackets, direction: direction}, last.Forwarded, i.Forwarded)
+	m.grow(set, dims{metric: declared.MetricFragments}, last.Fragments, i.Fragments)
+	m.grow(set, dims{metric: declared.MetricForwardedPackets, direction: direction}, last.Forwarded, i.Forwarded)
 }
 
-// forgetInterfaces drops those that were not reported since the last snapshot; when
-// none was, the report itself is missing and says nothing.
+// forgetInterfaces drops interfaces that were not reported since the last snapshot. If none was
+// reported, the report itself is missing, and all stay.
 func (m *Metrics) forgetInterfaces() {
 	if !m.reported {
 		return
@@ -238,22 +234,22 @@ func (m *Metrics) forgetInterfaces() {
 	}
 }
 
-func (m *Metrics) grow(b *bundle, d dims, last, now uint64) {
+func (m *Metrics) grow(set *attributeSet, d dims, last, now uint64) {
 	if now < last {
 		last = 0
 	}
-	m.add(b, d, now-last)
+	m.add(set, d, now-last)
 }
 
-func (m *Metrics) add(b *bundle, d dims, n uint64) {
+func (m *Metrics) add(set *attributeSet, d dims, n uint64) {
 	if n != 0 && m.enabled[d.metric] {
-		m.grown(b, d, n)
+		m.grown(set, d, n)
 	}
 }
 
-// grown adds to a cell, which begins with it if it has to, at 0 too.
-func (m *Metrics) grown(b *bundle, d dims, n uint64) *cell {
-	c := m.store.cell(b, d)
+// grown adds to a series. It makes the series if necessary, also for 0.
+func (m *Metrics) grown(set *attributeSet, d dims, n uint64) *series {
+	c := m.store.series(set, d)
 	if c.start == 0 {
 		c.start = m.options.Now().UnixNano()
 	}
@@ -261,11 +257,11 @@ func (m *Metrics) grown(b *bundle, d dims, n uint64) *cell {
 	return c
 }
 
-func (m *Metrics) record(b *bundle, id declared.Metric, value float64) {
+func (m *Metrics) record(set *attributeSet, id declared.Metric, value float64) {
 	if !m.enabled[id] {
 		return
 	}
-	c := m.store.cell(b, dims{metric: id})
+	c := m.store.series(set, dims{metric: id})
 	if c.distribution == nil {
 		c.start = m.options.Now().UnixNano()
 		c.distribution = newDistribution(m.bounds[id], m.options.Exponential)

@@ -294,7 +294,7 @@ func TestMetricsMemoryIsBounded(t *testing.T) {
 		r.AddCount(Key{Port: uint16(i)}, connection.Opens, "", 1)
 	}
 	require.LessOrEqual(t, len(r.store.aliases), 2*families*10)
-	require.LessOrEqual(t, len(r.store.bundles), families*10)
+	require.LessOrEqual(t, len(r.store.sets), families*10)
 	var total int64
 	for _, p := range sums(r.pass(time.Second), "tcp.server.connection.opened") {
 		total += p.value

@@ -12,19 +12,18 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// entry is a cell with the bundle whose attributes it shares.
+// entry is a series with the rest of its attributes.
 type entry struct {
-	*bundle
-	*cell
+	*attributeSet
+	*series
 }
 
-// maxPoints are the data points of one message at most: a point takes up to 500 bytes
-// and gRPC servers refuse messages of more than 4 MiB by default.
+// maxPoints bounds the data points of one message. A point takes up to 500 bytes, and gRPC
+// servers refuse messages of more than 4 MiB by default.
 const maxPoints = 4000
 
-// Snapshot makes a data point of each series as it is now, and forgets series without
-// news. There are as many messages as it takes for each to have 4,000 points at most.
-// Metrics keeps nothing of what it returns.
+// Snapshot makes a data point of each series, and drops series that did not change for too long.
+// It returns as many messages as maxPoints requires. Metrics keeps nothing of them.
 func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
 	m.forgetInterfaces()
 	m.store.expire(now.UnixNano(), m.options.Expiry)
@@ -38,18 +37,18 @@ func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
 	return s.messages
 }
 
-// snapshot is one in the making.
+// snapshot is a snapshot that is being made.
 type snapshot struct {
 	version  string
 	messages []pmetric.Metrics
-	// group, scope and points are of the last message: whose metrics come last, where
-	// they are, and how many points it has.
+	// group is the last one in the last message, scope its metrics, and points the number of
+	// points in the message.
 	group  *group
 	scope  pmetric.ScopeMetrics
 	points int
 }
 
-// metric begins one of a group, in a message with room for at least one point.
+// metric begins a metric of a group, in a message with room for at least one point.
 func (s *snapshot) metric(g *group) pmetric.Metric {
 	if s.points == maxPoints || len(s.messages) == 0 {
 		s.messages = append(s.messages, pmetric.NewMetrics())
@@ -67,15 +66,15 @@ func (s *snapshot) metric(g *group) pmetric.Metric {
 
 func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 	var entries [declared.Metrics][]entry
-	for _, b := range g.bundles {
-		for _, c := range b.cells {
-			// The wall clock was set back. A point that is its series' start says that
-			// what it counts may have begun before.
+	for _, set := range g.sets {
+		for _, c := range set.series {
+			// If the wall clock was set back, the series starts at the point. That means that
+			// counting may have begun before.
 			c.start = min(c.start, int64(now))
 			if entries[c.metric] == nil {
-				entries[c.metric] = make([]entry, 0, len(g.bundles))
+				entries[c.metric] = make([]entry, 0, len(g.sets))
 			}
-			entries[c.metric] = append(entries[c.metric], entry{b, c})
+			entries[c.metric] = append(entries[c.metric], entry{set, c})
 		}
 	}
 	for id, of := range entries {
@@ -182,7 +181,7 @@ func detailOf(m declared.Metric) string {
 	return ""
 }
 
-// isDetail tells whether an attribute is neither of the bundle nor the direction.
+// isDetail reports whether an attribute is neither of the attributeSet nor the direction.
 func isDetail(a declared.Attribute) bool {
 	switch a {
 	case declared.AttrServerPort, declared.AttrNetworkType, declared.AttrProcessExecutableName,

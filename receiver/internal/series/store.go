@@ -15,43 +15,45 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
 
-// dims are what tells a cell from the others of its bundle: the metric, the direction
-// where it has one, and the detail, the value of its own attribute, where it has one.
+// dims tell a series from the others with the same attributeSet: the metric, its direction, and
+// its detail, the value of its own attribute. Direction and detail can be "".
 type dims struct {
 	metric            declared.Metric
 	direction, detail string
 }
 
-// cell is one series of one metric.
-type cell struct {
+// series is one series of one metric.
+type series struct {
 	dims
-	// current is set when a pass over the listeners fed it; see BeginQueues.
+	// current is set if a pass over the listeners updated it; see BeginQueues.
 	current bool
-	// start is when it was first observed, Unix nanoseconds.
+	// start is when it was first observed, in Unix nanoseconds.
 	start        int64
 	value        int64
 	distribution *distribution
 }
 
-// bundle is the cells that have their other attributes in common, so that one look-up
-// serves all the metrics that a connection feeds.
-type bundle struct {
-	// identity is set for connections, iface for interfaces, overflow for neither.
+// attributeSet is the series that share all attributes but dims, so that one look-up serves all
+// metrics of a connection.
+type attributeSet struct {
+	// identity is set for connections and listeners, iface for interfaces. The overflow has
+	// neither.
 	identity identity
 	iface    iface
 	overflow bool
-	// netns is the namespace that its series are charged to.
+	// netns is the network namespace that its series count against.
 	netns uint32
 
-	cells []*cell
-	// touched tells of news since the last snapshot, last when there were any.
+	series []*series
+	// touched is set if a series changed since the last snapshot. last is the time of the last
+	// snapshot with a change.
 	touched bool
 	last    int64
 }
 
-func (b *bundle) find(d dims) *cell {
-	for _, c := range b.cells {
-		// The number first: most cells are another metric's.
+func (a *attributeSet) find(d dims) *series {
+	for _, c := range a.series {
+		// Compare the number first: most series belong to other metrics.
 		if c.metric == d.metric && c.dims == d {
 			return c
 		}
@@ -59,12 +61,12 @@ func (b *bundle) find(d dims) *cell {
 	return nil
 }
 
-func (b *bundle) active() bool {
-	c := b.find(dims{metric: declared.MetricConnectionActive})
+func (a *attributeSet) active() bool {
+	c := a.find(dims{metric: declared.MetricConnectionActive})
 	return c != nil && c.value > 0
 }
 
-// iface is an interface as its attributes show it; netns is 0 in the own namespace.
+// iface is an interface as its attributes show it; netns is 0 in the collector's namespace.
 type iface struct {
 	name  string
 	netns uint32
@@ -79,17 +81,17 @@ type identity struct {
 	origin     resource.Origin
 }
 
-// group is the bundles of one resource.
+// group is the attribute sets of one resource.
 type group struct {
 	origin   resource.Origin
 	resource pcommon.Resource
 	allowed  bool
-	bundles  []*bundle
+	sets     []*attributeSet
 }
 
-// families is how many bundles there may be for each series of a metric: the counters
-// of a port can know less of the workload than the connections of that port do, and
-// listeners have bundles of their own.
+// families is how many attribute sets there may be for each series of a metric. The counters of
+// a port can know less about the workload than its connections, and listeners have attribute
+// sets of their own.
 const families = 3
 
 // store finds and bounds the series.
@@ -97,22 +99,22 @@ type store struct {
 	limit     int
 	resources *resource.Builder
 
-	// aliases are a short way to a bundle of bundles: several keys can look alike.
-	aliases map[Key]*bundle
-	// last spares the look-up: a connection feeds several metrics, and often so does the
-	// next one. BenchmarkPath/metrics took a tenth more without.
+	// aliases are a shorter way to sets. Several keys can have one set.
+	aliases map[Key]*attributeSet
+	// last saves the look-up: a connection feeds several metrics, and often the next connection
+	// feeds the same series. BenchmarkPath/metrics took a tenth more without it.
 	last struct {
-		series Key
-		*bundle
+		key Key
+		set *attributeSet
 	}
-	bundles  map[identity]*bundle
-	ifaces   map[iface]*bundle
-	overflow *bundle
-	// groups begin with the host's, which the overflow belongs to.
+	sets     map[identity]*attributeSet
+	ifaces   map[iface]*attributeSet
+	overflow *attributeSet
+	// groups begin with the host's. The overflow belongs to it.
 	groups []*group
 	counts [declared.Metrics]int
 	shares shares
-	// refused counts what went into the overflow for want of a series of its own.
+	// refused counts observations that went into the overflow.
 	refused uint64
 }
 
@@ -120,59 +122,59 @@ func newStore(r *resource.Builder, limit int) store {
 	s := store{
 		limit:     limit,
 		resources: r,
-		aliases:   map[Key]*bundle{},
-		bundles:   map[identity]*bundle{},
-		ifaces:    map[iface]*bundle{},
-		overflow:  &bundle{overflow: true},
+		aliases:   map[Key]*attributeSet{},
+		sets:      map[identity]*attributeSet{},
+		ifaces:    map[iface]*attributeSet{},
+		overflow:  &attributeSet{overflow: true},
 		shares:    shares{ownNetNS: r.OwnNetNS(), of: map[uint32]*share{}},
 	}
 	host := s.group(resource.Origin{})
-	host.bundles = append(host.bundles, s.overflow)
+	host.sets = append(host.sets, s.overflow)
 	return s
 }
 
-func (s *store) bundle(series Key) *bundle {
-	if s.last.bundle != nil && s.last.series == series {
-		return s.last.bundle
+func (s *store) set(key Key) *attributeSet {
+	if s.last.set != nil && s.last.key == key {
+		return s.last.set
 	}
-	b := s.find(series)
-	if b != s.overflow {
-		s.last.series, s.last.bundle = series, b
+	set := s.find(key)
+	if set != s.overflow {
+		s.last.key, s.last.set = key, set
 	}
-	return b
+	return set
 }
 
-func (s *store) find(series Key) *bundle {
-	if b, ok := s.aliases[series]; ok {
-		return b
+func (s *store) find(key Key) *attributeSet {
+	if set, ok := s.aliases[key]; ok {
+		return set
 	}
-	id := identity{port: series.Port, ipv4: series.IPv4, listener: series.Listener}
+	id := identity{port: key.Port, ipv4: key.IPv4, listener: key.Listener}
 	var container owner.Container
-	if w := series.Workload; w != nil {
+	if w := key.Workload; w != nil {
 		id.executable, container = clean.String(w.Executable), w.Container
 	}
-	id.origin = s.resources.Visible(s.resources.Origin(container, series.NetNS))
-	b, ok := s.bundles[id]
+	id.origin = s.resources.Visible(s.resources.Origin(container, key.NetNS))
+	set, ok := s.sets[id]
 	if !ok {
-		if s.shares.used(series.NetNS, families*s.limit, len(s.bundles), s.shares.held(series.NetNS).bundles) {
+		if s.shares.used(key.NetNS, families*s.limit, len(s.sets), s.shares.held(key.NetNS).sets) {
 			return s.overflow
 		}
-		s.shares.get(series.NetNS).bundles++
-		b = &bundle{identity: id, netns: series.NetNS, touched: true}
-		s.bundles[id] = b
+		s.shares.get(key.NetNS).sets++
+		set = &attributeSet{identity: id, netns: key.NetNS, touched: true}
+		s.sets[id] = set
 		g := s.group(id.origin)
-		g.bundles = append(g.bundles, b)
+		g.sets = append(g.sets, set)
 	}
 	if len(s.aliases) >= 2*families*s.limit {
-		// Containers may come and go behind one bundle; it has to be found anew then.
+		// Old keys stay in aliases when containers come and go.
 		clear(s.aliases)
 	}
-	s.aliases[series] = b
-	return b
+	s.aliases[key] = set
+	return set
 }
 
-func (s *store) iface(id iface) *bundle {
-	b, ok := s.ifaces[id]
+func (s *store) iface(id iface) *attributeSet {
+	set, ok := s.ifaces[id]
 	if !ok {
 		netns := id.netns
 		if netns == 0 {
@@ -182,12 +184,12 @@ func (s *store) iface(id iface) *bundle {
 			return s.overflow
 		}
 		s.shares.get(netns).ifaces++
-		b = &bundle{iface: id, netns: netns, touched: true}
-		s.ifaces[id] = b
+		set = &attributeSet{iface: id, netns: netns, touched: true}
+		s.ifaces[id] = set
 		g := s.group(s.resources.Visible(resource.Origin{NetNS: id.netns}))
-		g.bundles = append(g.bundles, b)
+		g.sets = append(g.sets, set)
 	}
-	return b
+	return set
 }
 
 func (s *store) group(from resource.Origin) *group {
@@ -202,31 +204,31 @@ func (s *store) group(from resource.Origin) *group {
 	return g
 }
 
-// cell finds or makes a cell of the bundle; over the limit, it is the overflow's.
-func (s *store) cell(b *bundle, d dims) *cell {
-	b.touched = true
-	if c := b.find(d); c != nil && !b.overflow {
+// series finds or makes a series of the set. Over the limit, it returns the overflow's.
+func (s *store) series(set *attributeSet, d dims) *series {
+	set.touched = true
+	if c := set.find(d); c != nil && !set.overflow {
 		return c
 	}
-	if b.overflow || s.shares.used(b.netns, s.limit, s.counts[d.metric], s.shares.held(b.netns).counts[d.metric]) {
+	if set.overflow || s.shares.used(set.netns, s.limit, s.counts[d.metric], s.shares.held(set.netns).counts[d.metric]) {
 		s.refused++
-		b, d = s.overflow, dims{metric: d.metric}
-		if c := b.find(d); c != nil {
+		set, d = s.overflow, dims{metric: d.metric}
+		if c := set.find(d); c != nil {
 			return c
 		}
 	} else {
-		s.count(b, d.metric, 1)
+		s.count(set, d.metric, 1)
 	}
-	c := &cell{dims: d}
-	b.cells = append(b.cells, c)
+	c := &series{dims: d}
+	set.series = append(set.series, c)
 	return c
 }
 
-func (s *store) all() iter.Seq[*bundle] {
-	return func(yield func(*bundle) bool) {
+func (s *store) all() iter.Seq[*attributeSet] {
+	return func(yield func(*attributeSet) bool) {
 		for _, g := range s.groups {
-			for _, b := range g.bundles {
-				if !yield(b) {
+			for _, set := range g.sets {
+				if !yield(set) {
 					return
 				}
 			}
@@ -234,21 +236,21 @@ func (s *store) all() iter.Seq[*bundle] {
 	}
 }
 
-// expire notes which bundles had news and drops those that had none for too long,
-// open connections and the overflow excepted.
+// expire drops attribute sets that did not change for too long, except those with open
+// connections and the overflow.
 func (s *store) expire(now int64, after time.Duration) {
 	expired := 0
 	for _, g := range s.groups {
-		g.bundles = slices.DeleteFunc(g.bundles, func(b *bundle) bool {
-			if b.touched {
-				b.touched, b.last = false, now
+		g.sets = slices.DeleteFunc(g.sets, func(set *attributeSet) bool {
+			if set.touched {
+				set.touched, set.last = false, now
 			}
-			// The wall clock was set back.
-			b.last = min(b.last, now)
-			if after <= 0 || now-b.last < int64(after) || b.overflow || b.active() {
+			// The wall clock may have been set back.
+			set.last = min(set.last, now)
+			if after <= 0 || now-set.last < int64(after) || set.overflow || set.active() {
 				return false
 			}
-			s.drop(b)
+			s.drop(set)
 			expired++
 			return true
 		})
@@ -257,30 +259,30 @@ func (s *store) expire(now int64, after time.Duration) {
 		return
 	}
 	clear(s.aliases)
-	s.last.bundle = nil
+	s.last.set = nil
 	s.shares.tidy()
 	host := s.groups[0]
 	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool {
-		return g != host && len(g.bundles) == 0
+		return g != host && len(g.sets) == 0
 	})
 }
 
-func (s *store) drop(b *bundle) {
-	held := s.shares.get(b.netns)
-	if b.iface != (iface{}) {
-		delete(s.ifaces, b.iface)
+func (s *store) drop(set *attributeSet) {
+	held := s.shares.get(set.netns)
+	if set.iface != (iface{}) {
+		delete(s.ifaces, set.iface)
 		held.ifaces--
 	} else {
-		delete(s.bundles, b.identity)
-		held.bundles--
+		delete(s.sets, set.identity)
+		held.sets--
 	}
-	for _, c := range b.cells {
-		s.count(b, c.metric, -1)
+	for _, c := range set.series {
+		s.count(set, c.metric, -1)
 	}
 }
 
 // count adds n to the series of a metric.
-func (s *store) count(b *bundle, m declared.Metric, n int) {
+func (s *store) count(set *attributeSet, m declared.Metric, n int) {
 	s.counts[m] += n
-	s.shares.get(b.netns).counts[m] += n
+	s.shares.get(set.netns).counts[m] += n
 }
