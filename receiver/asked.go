@@ -55,8 +55,8 @@ type toggle struct {
 	enabled, explicit bool
 }
 
-// toggles reads a section of mdatagen's switches, which keep to themselves whether the user
-// set them.
+// toggles reads a section of mdatagen's switches by reflection, because they do not export
+// whether the user set them.
 func toggles(section any) map[string]toggle {
 	value := reflect.ValueOf(section)
 	all := make(map[string]toggle, value.NumField())
@@ -70,9 +70,9 @@ func toggles(section any) map[string]toggle {
 	return all
 }
 
-// asks tells what the toggle insists on. Connections are what the receiver is for. Everything
-// else is enabled by default on kernels that can't provide it as well, so it counts as asked
-// for only if it is enabled by name.
+// asks returns what the toggle insists on. Connections are what the receiver is for. Everything
+// else is enabled by default even if the kernel can't provide it. So it counts as asked for
+// only if the user enables it by name.
 func (t toggle) asks(name string, need needs.Need) needs.Asked {
 	switch {
 	case !t.enabled:

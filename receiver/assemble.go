@@ -16,14 +16,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
-// parts are what a started receiver consists of, beside the kernel side.
+// parts make up a started receiver, with the kernel side.
 type parts struct {
 	observer  *observe.Observer
 	pipeline  *pipeline.Pipeline
 	telemetry *metadata.TelemetryBuilder
 }
 
-// assemble makes the parts, each with what the configuration says about it.
+// assemble makes the parts, each with its part of the configuration.
 func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 	report, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
 		ReceiverID:             r.set.ID,

@@ -25,18 +25,18 @@ const (
 	positionLast  = "last"
 )
 
-// Config is the receiver's configuration. Its defaults, config.schema.yaml and the
-// README are held to each other by a test.
+// Config is the receiver's configuration. A test compares its defaults with
+// config.schema.yaml and docs/configuration.md.
 type Config struct {
 	// CollectionInterval is the time between two metric snapshots.
 	CollectionInterval time.Duration `mapstructure:"collection_interval"`
-	// MetricExpiration is how long a series without news is still sent.
+	// MetricExpiration is how long an unchanged series is sent.
 	MetricExpiration time.Duration `mapstructure:"metric_expiration"`
 	// Histograms is "explicit" or "exponential".
 	Histograms string `mapstructure:"histograms"`
-	// OnMissing says what becomes of events and metrics that are asked for and that the
-	// kernel can't give: "report" makes them a permanent error of the component's status,
-	// "fail" a failure of Start.
+	// OnMissing says what happens if the kernel can't provide events or metrics that were
+	// asked for. "report" sets the component's status to a permanent error, "fail" makes Start
+	// fail.
 	OnMissing string `mapstructure:"on_missing"`
 
 	Ports       PortsConfig       `mapstructure:"ports"`
@@ -79,13 +79,13 @@ type ClientsConfig struct {
 	_ struct{}
 }
 
-// InterfacesConfig selects the interfaces whose packets are looked at, by name or
-// pattern (syntax of path.Match).
+// InterfacesConfig selects interfaces for packet programs, by name or pattern (syntax of
+// path.Match).
 type InterfacesConfig struct {
 	Include []string `mapstructure:"include"`
 	Exclude []string `mapstructure:"exclude"`
-	// NetworkNamespaces are paths or patterns of files, such as /run/netns/*, of
-	// further network namespaces whose packets are looked at. Sockets are seen in all.
+	// NetworkNamespaces are paths or patterns of files, such as /run/netns/*. Packet programs
+	// attach in these network namespaces, too. Sockets are observed in all.
 	NetworkNamespaces []string `mapstructure:"network_namespaces"`
 
 	_ struct{}
@@ -103,7 +103,7 @@ type TCConfig struct {
 
 // ConnectionsConfig is about connections and attempts.
 type ConnectionsConfig struct {
-	// Scope is in which network namespaces connections are seen: "all", "host" or
+	// Scope selects the network namespaces whose connections are observed: "all", "host" or
 	// "initial_user_namespace".
 	Scope string `mapstructure:"scope"`
 	// HalfOpen tracks handshakes that never complete.
@@ -126,14 +126,13 @@ type PacketsConfig struct {
 	_ struct{}
 }
 
-// AttributionConfig says what is found out about the server process.
+// AttributionConfig selects what is found out about the server process.
 type AttributionConfig struct {
 	Process   bool `mapstructure:"process"`
 	Container bool `mapstructure:"container"`
-	// AcceptTracepoint watches, where fentry and kprobes are missing, the exits of
-	// accept(2), which tell which process of a forking server took the connection and
-	// how long it waited for that. It slows every system call of the host: see
-	// docs/performance.md for how much.
+	// AcceptTracepoint observes the exits of accept(2) if fentry and kprobes are missing. They
+	// tell which process of a forking server accepted a connection, and how long it waited.
+	// This slows every system call of the host: docs/performance.md says how much.
 	AcceptTracepoint bool `mapstructure:"accept_tracepoint"`
 
 	_ struct{}
@@ -141,16 +140,16 @@ type AttributionConfig struct {
 
 // HooksConfig is about the kernel's hooks.
 type HooksConfig struct {
-	// Exclude are names or patterns (syntax of path.Match) of hooks that are never used,
-	// as though the kernel refused them. The names are those that the doctor prints.
+	// Exclude lists names or patterns (syntax of path.Match) of hooks. They are not used, as if
+	// the kernel refused them. The doctor prints the names.
 	Exclude []string `mapstructure:"exclude"`
 
 	_ struct{}
 }
 
-// BatchConfig says when a batch of log records is closed: at whichever comes first.
+// BatchConfig says when a batch of log records is closed: at the first limit that it reaches.
 type BatchConfig struct {
-	// MaxRecords above some 4,000 exceed what gRPC servers take in one message.
+	// MaxRecords above about 4,000 exceed what gRPC servers accept in one message.
 	MaxRecords int           `mapstructure:"max_records"`
 	MaxAge     time.Duration `mapstructure:"max_age"`
 
@@ -180,10 +179,10 @@ type LimitsConfig struct {
 	PortCounters int `mapstructure:"port_counters"`
 	// NetworkNamespaces of interfaces::network_namespaces that are followed at one time.
 	NetworkNamespaces int `mapstructure:"network_namespaces"`
-	// Series per metric; what comes later is summed up in one overflow series.
+	// Series per metric. Further observations go into one overflow series.
 	Series int `mapstructure:"series"`
-	// FailedPerSecond bounds tcp.server.connection.failed records; the metrics of
-	// the same name are exact whatever it is.
+	// FailedPerSecond bounds the records of tcp.server.connection.failed. The metric of the
+	// same name stays exact.
 	FailedPerSecond int `mapstructure:"failed_per_second"`
 
 	_ struct{}
@@ -222,8 +221,8 @@ func createDefaultConfig() *Config {
 	}
 }
 
-// Unmarshal refuses what the decoder would silently change, such as a fraction where a
-// whole number is meant. It implements confmap.Unmarshaler.
+// Unmarshal refuses values that the decoder would silently change, such as a fraction for a
+// whole number. It implements confmap.Unmarshaler.
 func (c *Config) Unmarshal(conf *confmap.Conf) error { return strict.Unmarshal(conf, c) }
 
 func (c *Config) logsConfig() metadata.LogsBuilderConfig {

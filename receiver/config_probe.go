@@ -7,8 +7,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
-// probeConfig translates what concerns the kernel side. Faults go to f; values that
-// only Validate looks at are trusted.
+// probeConfig translates what concerns the kernel side, and adds faults to f. It trusts values
+// that only Validate checks.
 func (c *Config) probeConfig(f *check.Faults) probe.Config {
 	cfg := probe.Config{
 		Scope: probe.Scope(c.Connections.Scope),
@@ -63,13 +63,13 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 	return cfg
 }
 
-// withoutLogs leaves out the records that only become logs.
+// withoutLogs switches off what only log records need.
 func withoutLogs(cfg *probe.Config) {
 	cfg.OpenRecords, cfg.FailedRecords = false, false
 	withoutPackets(cfg)
 }
 
-// withoutMetrics leaves out the counters that only become metrics.
+// withoutMetrics switches off what only metrics need.
 func withoutMetrics(cfg *probe.Config) { cfg.Drops, cfg.Retransmits = false, false }
 
 func withoutPackets(cfg *probe.Config) {

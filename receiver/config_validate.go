@@ -33,8 +33,8 @@ const (
 	minMultiplier, maxMultiplier       = 1.0, 10.0
 )
 
-// Validate reports every fault at once, each beginning with the path of its key.
-// The Collector also calls the own Validate of retry_on_failure's type.
+// Validate reports every fault at once. Each begins with the path of its key. The Collector
+// also calls Validate of the type of retry_on_failure.
 func (c *Config) Validate() error {
 	var f check.Faults
 	c.probeConfig(&f)
@@ -81,7 +81,7 @@ func (c *Config) validateScope(f *check.Faults) {
 	}
 }
 
-// validateNeeds refuses what would silently do nothing.
+// validateNeeds refuses settings that would silently have no effect.
 func (c *Config) validateNeeds(f *check.Faults) {
 	if c.TC.Mode != string(probe.TCOff) {
 		return

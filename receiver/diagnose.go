@@ -10,10 +10,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
-// Diagnose tries what a receiver with this configuration would use on this host, and
-// every other way to the same facts. Nothing stays attached. In pipelines of both signals,
-// what is asked for and can't be given is the diagnosis' Error. It fails for a
-// configuration that is not valid and where not even the maps can be made.
+// Diagnose tries the hooks that a receiver with this configuration would use on this host, and
+// every other way to the same facts. Nothing stays attached. The Error of the diagnosis lists
+// what pipelines of both signals ask for and this host can't provide. Diagnose fails if the
+// configuration is not valid or the maps can't be created.
 func Diagnose(cfg *Config) (*probe.Diagnosis, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("the configuration is not valid: %w", err)

@@ -7,6 +7,6 @@
 //go:generate go run -C ../internal/tools ./declare ../../receiver
 //go:generate go run -C ../internal/tools ./configdoc ../../receiver/config.schema.yaml ../../docs/configuration.md ebpf_tcp
 
-// Package receiver is the ebpf_tcp receiver of the OpenTelemetry Collector. It
-// reports the inbound TCP connections of a Linux host as logs and metrics.
+// Package receiver is the ebpf_tcp receiver of the OpenTelemetry Collector. It reports the
+// inbound TCP connections of a Linux host as logs and metrics.
 package receiver

@@ -14,9 +14,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sharedcomponent"
 )
 
-// NewFactory creates the factory of the ebpf_tcp receiver. The receivers that it
-// makes of one configuration, for logs and for metrics, share one kernel side. It
-// works on every system; on others than Linux it is Start that fails, and says why.
+// NewFactory creates the factory of the ebpf_tcp receiver. Receivers of one configuration, for
+// logs and for metrics, share one kernel side. The factory works on every system; on others
+// than Linux, Start fails and says why.
 func NewFactory() rcvr.Factory { return newFactory(hostEnvironment()) }
 
 func newFactory(env environment) rcvr.Factory {
@@ -29,7 +29,7 @@ func newFactory(env environment) rcvr.Factory {
 	)
 }
 
-// factory remembers the receivers that were made and not shut down.
+// factory keeps the receivers that are not shut down yet.
 type factory struct {
 	env    environment
 	shared *sharedcomponent.Map[*Config, *tcpReceiver]

@@ -15,23 +15,23 @@ import (
 )
 
 const (
-	// Memory for each connection and for each byte of the ring buffer. A
-	// machine of 8 GiB has the greatest sizes, and one with more has no greater ones, so
-	// that the defaults never take more than docs/limits.md says.
+	// Memory of the machine for each connection and for each byte of the ring buffer. The sizes
+	// reach their maximum at 8 GiB, so that the defaults never take more than docs/limits.md
+	// says.
 	memoryPerConnection               = 64 << 10
 	leastConnections, mostConnections = 4 << 10, 128 << 10
 	memoryPerRingByte                 = 512
 	leastRingBytes, mostRingBytes     = 1 << 20, 16 << 20
 )
 
-// sized is the limits with those decided that go by the memory of the machine, or of the
-// cgroup where that has a lower limit.
+// sized replaces limits of 0 by sizes that depend on the memory of the machine, or of the
+// cgroup if that has a lower limit.
 func (l LimitsConfig) sized(root fs.FS) LimitsConfig {
 	memory, err := totalMemory(root)
 	if err != nil {
 		memory = math.MaxUint64 // the greatest sizes
 	}
-	// A cgroup's limit is on the kernel's maps as well.
+	// The kernel's maps are charged to the cgroup.
 	if _, limit := capability.MemoryLimit(root); limit != 0 {
 		memory = min(memory, limit)
 	}
@@ -44,7 +44,7 @@ func (l LimitsConfig) sized(root fs.FS) LimitsConfig {
 	return l
 }
 
-// share is the greatest power of two that memory has room for, between two others.
+// share returns the greatest power of two that memory has room for, between least and most.
 func share(memory, each uint64, least, most int) int {
 	n := memory / each
 	switch {
@@ -57,25 +57,25 @@ func share(memory, each uint64, least, most int) int {
 	}
 }
 
-// totalMemory is the machine's memory in bytes.
+// totalMemory returns the machine's memory in bytes.
 func totalMemory(root fs.FS) (uint64, error) {
 	file, err := root.Open("proc/meminfo")
 	if err != nil {
-		return 0, fmt.Errorf("look how much memory there is: %w", err)
+		return 0, fmt.Errorf("open the size of the memory: %w", err)
 	}
 	defer file.Close()
 	var kibibytes uint64
 	if _, err := fmt.Fscanf(file, "MemTotal: %d kB", &kibibytes); err != nil {
-		return 0, fmt.Errorf("read how much memory there is: %w", err)
+		return 0, fmt.Errorf("read the size of the memory: %w", err)
 	}
 	return kibibytes << 10, nil
 }
 
-// log tells the limits in effect and what the kernel's maps take with them.
+// log logs the limits in effect and the size of the kernel's maps.
 func (l *LimitsConfig) log(logger *zap.Logger, k pipeline.Kernel) {
 	bytes, err := k.MapBytes()
 	if err != nil {
-		logger.Warn("what the kernel's maps take is not known", zap.Error(err))
+		logger.Warn("the size of the kernel's maps is unknown", zap.Error(err))
 	}
 	logger.Info("limits in effect",
 		zap.Int("connections", l.Connections),

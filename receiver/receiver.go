@@ -23,14 +23,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
-// defaultFlushTime is how long a shutdown waits for consumers once all programs are
-// off the kernel, which can take seconds for hundreds of interfaces.
+// defaultFlushTime is how long a shutdown waits for consumers after all programs are detached.
+// Detaching takes seconds for hundreds of interfaces.
 const defaultFlushTime = 5 * time.Second
 
-// environment is what the receiver takes from outside; tests replace it.
+// environment is what the receiver gets from outside. Tests replace it.
 type environment struct {
 	newKernel func(probe.Config, *zap.Logger) (pipeline.Kernel, error)
-	// root is the file system that owners are looked for in.
+	// root is the file system that owners are looked up in.
 	root      fs.FS
 	flushTime time.Duration
 }
@@ -49,15 +49,14 @@ func hostEnvironment() environment {
 	}
 }
 
-// tcpReceiver is one kernel side and the pipelines that it feeds: logs, metrics or
-// both.
+// tcpReceiver is one kernel side and the pipelines that it feeds: logs, metrics or both.
 type tcpReceiver struct {
-	// cfg has every limit decided.
+	// cfg has no limit that still depends on the machine.
 	cfg *Config
 	set rcvr.Settings
 	env environment
 
-	// The factory sets these before Start; at least one is not nil.
+	// The factory sets these before Start. At least one is not nil.
 	logs    consumer.Logs
 	metrics consumer.Metrics
 
@@ -74,10 +73,10 @@ func newReceiver(cfg *Config, set rcvr.Settings, env environment) *tcpReceiver {
 	return &tcpReceiver{cfg: &sized, set: set, env: env}
 }
 
-// Start loads and attaches the kernel side. Where something that is asked for is missing
-// it fails if the operator can do something about that, or wants it to fail; else the
-// status is a permanent error. What else is missing is said in one line each. The context
-// is not kept. After Shutdown it may be called again.
+// Start loads and attaches the kernel side. If something that was asked for is missing, Start
+// fails if the operator can mend it, or if on_missing is fail. Otherwise the status becomes a
+// permanent error. Whatever else is missing costs one log line for each cause. The context is
+// not kept. After Shutdown, Start may be called again.
 func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	var f check.Faults
 	cfg := r.cfg.probeConfig(&f)
@@ -125,11 +124,11 @@ func (r *tcpReceiver) Start(_ context.Context, host component.Host) error {
 	return nil
 }
 
-// reportLacking reports the status, and says in the log as well when it is bad.
+// reportLacking reports the status, and logs it if it is an error.
 func (r *tcpReceiver) reportLacking(s *status, hooks []probe.HookState) {
 	s.Attached(hooks)
 	if s.lacking != nil {
-		r.set.Logger.Warn("this kernel can't give what is asked for", zap.Error(s.lacking))
+		r.set.Logger.Warn("this kernel can't provide what the configuration asks for", zap.Error(s.lacking))
 	}
 }
 
@@ -145,8 +144,8 @@ func (r *tcpReceiver) warnUnused() {
 	}
 }
 
-// Shutdown takes everything off the kernel, hands over what is left for as long as
-// the flush may take, counts the rest as lost and waits for its goroutines.
+// Shutdown detaches everything, hands over what is left within the flush time, counts the rest
+// as lost and waits for the goroutines.
 func (r *tcpReceiver) Shutdown(ctx context.Context) error {
 	if r.running == nil {
 		return nil

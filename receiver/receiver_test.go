@@ -140,7 +140,7 @@ func TestStartStopStart(t *testing.T) {
 		assert.True(t, env.last().IsClosed())
 		assert.EqualValues(t, run, points(lastOf(t, metricsSink), "tcp.server.connection.opened", "server.port")["80"])
 		want := ledger.Balance{Produced: int64(run), Delivered: int64(run)}
-		assert.Equal(t, want, shared.ledger.Balance(ledger.Connection), "the books begin anew")
+		assert.Equal(t, want, shared.ledger.Balance(ledger.Connection), "each start has its own ledger")
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
-// status is the component's, as it reports it.
+// status reports the component's status.
 type status struct {
 	host component.Host
-	// lacking is why something that is asked for will never be given; nil when all is.
+	// lacking is why something that was asked for will never be provided; nil if all is.
 	lacking error
 }
 
@@ -38,7 +38,7 @@ func (s *status) Attached(hooks []probe.HookState) {
 	attributes.EnsureCapacity(len(hooks))
 	for i := range hooks {
 		name := "hook." + hooks[i].Name
-		// Several programs can share a hook: one that is missing counts.
+		// Several programs can share a hook. A missing one decides.
 		if hooks[i].Attached {
 			if _, known := attributes.Get(name); known {
 				continue
@@ -66,8 +66,7 @@ func hookState(h *probe.HookState) string {
 	}
 }
 
-// logHooks says in one line for each cause what this host can't give; then how many
-// hooks are in use.
+// logHooks logs one line for each cause of missing hooks, then the number of attached ones.
 func logHooks(logger *zap.Logger, hooks []probe.HookState) {
 	type loss struct {
 		names, gives []string
@@ -105,7 +104,7 @@ func logHooks(logger *zap.Logger, hooks []probe.HookState) {
 	logger.Info("watching inbound TCP", zap.Int("hooks", attached))
 }
 
-// add appends what is not there yet.
+// add appends one if it is not there yet.
 func add(all []string, one string) []string {
 	if slices.Contains(all, one) {
 		return all

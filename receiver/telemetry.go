@@ -29,8 +29,7 @@ type telemetry struct {
 	seriesLimit int
 }
 
-// register sets the callbacks of the internal metrics. The builder's Shutdown takes
-// them back.
+// register sets the callbacks of the internal metrics. The builder's Shutdown removes them.
 func (t *telemetry) register(set component.TelemetrySettings) (*metadata.TelemetryBuilder, error) {
 	b, err := metadata.NewTelemetryBuilder(set)
 	if err != nil {
@@ -102,7 +101,7 @@ func (t *telemetry) queue(value func() int) metric.Int64Callback {
 	}
 }
 
-// balances observes one term of the ledger for every event that is accounted for.
+// balances observes one term of the ledger for every accounted event.
 func (t *telemetry) balances(term func(*ledger.Balance) int64) metric.Int64Callback {
 	var sets [ledger.Events]metric.MeasurementOption
 	for e := range ledger.AccountedEvents() {
@@ -168,7 +167,7 @@ func (t *telemetry) namespaces(_ context.Context, o metric.Int64Observer) error 
 	return nil
 }
 
-// hookTotal sums up the programs that share a hook.
+// hookTotal is the sum of the programs that share a hook.
 type hookTotal struct {
 	name                      string
 	attached                  bool
@@ -208,8 +207,8 @@ func (t *telemetry) hooks(value func(*hookTotal) uint64) metric.Int64Callback {
 	}
 }
 
-// gathered tells whether the kernel keeps statistics of programs, some of which run all
-// the time.
+// gathered reports whether the kernel keeps statistics of programs. Some programs run all the
+// time.
 func (t *telemetry) gathered() bool {
 	return slices.ContainsFunc(t.hookTotals(), func(h hookTotal) bool { return h.runs > 0 })
 }
@@ -244,7 +243,7 @@ func (t *telemetry) durations(_ context.Context, o metric.Float64Observer) error
 	return nil
 }
 
-// attributes are those given, and which receiver observes them.
+// attributes adds the receiver's id.
 func (t *telemetry) attributes(kv ...attribute.KeyValue) metric.MeasurementOption {
 	kv = append(kv, attribute.String("receiver", t.receiver.String()))
 	return metric.WithAttributeSet(attribute.NewSet(kv...))

@@ -81,7 +81,7 @@ func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 		r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		defer func() { require.NoError(t, r.Shutdown(t.Context())) }()
-		waitFor(t, "the books are read", func() bool { return r.ledger.Balance(ledger.Connection).Produced == int64(i+1) })
+		waitFor(t, "the ledger is read", func() bool { return r.ledger.Balance(ledger.Connection).Produced == int64(i+1) })
 	}
 	declared, err := os.ReadFile("metadata.yaml")
 	require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestInternalMetrics(t *testing.T) {
 	k := env.last()
 	k.Requests(4)
 	k.Open()
-	waitFor(t, "the books are read", func() bool {
+	waitFor(t, "the ledger is read", func() bool {
 		return sink.LogRecordCount() == 4 && r.ledger.Balance(ledger.Connection).Produced == 5
 	})
 

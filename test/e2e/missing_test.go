@@ -100,7 +100,7 @@ func TestMissingCore(t *testing.T) {
 			assert.Equal(t, http.StatusInternalServerError, status)
 			assert.Contains(t, body["error"], "can't give tcp.server.connection.close")
 			assert.Contains(t, body["error"], test.cause)
-			assert.Contains(t, agent.said(), "this kernel can't give what is asked for")
+			assert.Contains(t, agent.said(), "this kernel can't provide what the configuration asks for")
 			assert.NotContains(t, agent.said(), "goroutine")
 			agent.stop()
 

@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Declaration is what these tests need of metadata.yaml.
+// Declaration is the part of metadata.yaml that tests compare with.
 type Declaration struct {
 	ScopeName          string               `yaml:"scope_name"`
 	ResourceAttributes map[string]Attribute `yaml:"resource_attributes"`
@@ -60,7 +60,7 @@ func Declared(t *testing.T) *Declaration {
 	return &d
 }
 
-// Names are the attributes' names as they are Emitted.
+// Names returns attributes by their name as emitted.
 func (d *Declaration) Names(keys []string) map[string]Attribute {
 	all := map[string]Attribute{}
 	for _, key := range keys {
@@ -73,7 +73,7 @@ func (d *Declaration) Names(keys []string) map[string]Attribute {
 	return all
 }
 
-// Emitted gathers the attributes of what has one name.
+// Emitted gathers the attributes of records, or of data points, by their event or metric.
 type Emitted map[string]map[string]struct{}
 
 // Add checks the attributes of one record or data point.
@@ -105,5 +105,5 @@ func typeName(t pcommon.ValueType) string {
 	}[t]
 }
 
-// Keys are sorted.
+// Keys returns the sorted keys of a map.
 func Keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

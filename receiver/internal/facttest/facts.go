@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package facttest holds facts for the tests of what is made of them, and what those tests
-// check in common.
+// Package facttest has facts for tests, and checks that tests of log records and of series share.
 package facttest
 
 import (
@@ -49,7 +48,7 @@ func Flow6() flow.Flow {
 	}
 }
 
-// Connection has everything that one can have.
+// Connection has every optional member.
 func Connection() connection.Connection {
 	return connection.Connection{
 		ID: 7<<19 | 1023<<3, Flow: Flow(), NetNS: OwnNetNS, Interface: "eth0",
@@ -57,12 +56,12 @@ func Connection() connection.Connection {
 	}
 }
 
-// Opened is one of Connection.
+// Opened is the opening of Connection.
 func Opened() *connection.Opened {
 	return &connection.Opened{Connection: Connection()}
 }
 
-// Closed is one of Connection, reset by its client.
+// Closed is the end of Connection, a reset by its client.
 func Closed() *connection.Closed {
 	return &connection.Closed{
 		Connection: Connection(),

@@ -14,10 +14,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 )
 
-// Hostile is what a name of an interface, process or file can be, and worse.
+// Hostile is a name that an interface, process or file can have, and worse.
 const Hostile = "e\xff\nFORGED \x1b[2J\a\x00\u009b\u202e\u2028"
 
-// Poison sets every string of a fact, so that one that is added later is tested, too.
+// Poison sets every string of a fact to Hostile, also strings that are added later.
 func Poison[T any](fact *T) *T {
 	poisonValue(reflect.ValueOf(fact).Elem())
 	return fact
@@ -40,8 +40,8 @@ func poisonValue(v reflect.Value) {
 	}
 }
 
-// RequireHarmless fails where a receiver would refuse the message, which is one that
-// checks UTF-8 as proto3 demands, or where a string could do something to its reader.
+// RequireHarmless fails if a receiver that checks UTF-8, as proto3 demands, would refuse the
+// message, or if a string could harm its reader.
 func RequireHarmless(t *testing.T, raw []byte, message proto.Message) {
 	t.Helper()
 	require.NoError(t, proto.Unmarshal(raw, message))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kerneltest has a kernel side for tests: they make connections on it, and it counts
+// Package kerneltest has a kernel side for tests. Tests make connections on it, and it counts
 // them as the kernel does.
 package kerneltest
 
@@ -23,12 +23,11 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 )
 
-// Kernel stands in for the kernel side. Tests make connections on it. Drain hands the facts
-// over, and the ledger is kept as the kernel keeps it. Its lock is for the exported fields,
-// once it has started.
+// Kernel replaces the kernel side in tests. Drain hands over the facts that tests produce. Lock
+// it to use the exported fields once it has started.
 type Kernel struct {
 	t testing.TB
-	// Config is the one that the kernel side was asked for.
+	// Config is the configuration that the receiver asked for.
 	Config probe.Config
 
 	busy atomic.Bool
@@ -110,7 +109,7 @@ func (k *Kernel) Drain(until time.Time) error {
 			fact(k.handler)
 		}
 		if err != nil || len(pending) > 0 {
-			return err // as when the ring buffer is filling
+			return err // as if the ring buffer were filling
 		}
 		select {
 		case <-k.wake:
@@ -274,7 +273,7 @@ func (k *Kernel) Requests(n int) {
 	}
 }
 
-// Fail makes n attempts that fail; without FailedRecords nothing is told of them.
+// Fail makes n attempts that fail, if records of them are wanted.
 func (k *Kernel) Fail(n int) {
 	if !k.Config.FailedRecords {
 		return
@@ -307,7 +306,7 @@ func (k *Kernel) Packets(n int) {
 	}
 }
 
-// Look sets what the next snapshots tell of listeners' queues.
+// Look sets the queues of the next snapshots.
 func (k *Kernel) Look(queues ...connection.Queues) {
 	k.Lock()
 	defer k.Unlock()

@@ -11,10 +11,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// endpoints are where the two addresses are within a body.
+// endpoints are the positions of the two addresses in a body.
 type endpoints struct{ client, server span }
 
-// begin writes what all bodies begin with.
+// begin writes the beginning that all bodies share.
 func (l *Logs) begin(event declared.Event, f *flow.Flow) ([]byte, endpoints) {
 	var at endpoints
 	line := append(append(l.line[:0], event.String()...), ' ')
@@ -55,7 +55,7 @@ func (l *Logs) putOwner(row *row, p *owner.Process, source owner.Source) {
 	if p == nil {
 		return
 	}
-	// Without attribution::process only the container is known.
+	// With attribution::process: false, only the container is known.
 	if p.PID != 0 {
 		row.int(declared.AttrProcessPID, int64(p.PID))
 	}
@@ -74,8 +74,8 @@ func container(p *owner.Process) owner.Container {
 	return p.Container
 }
 
-// executable is its clean name. Most records are of the same few workloads, which are
-// one pointer each.
+// executable returns the clean name. Most records belong to the same few workloads, and each
+// workload is one pointer.
 func (l *Logs) executable(p *owner.Process) string {
 	switch p.Workload {
 	case nil:

@@ -101,14 +101,14 @@ func putCounters(row *row, c *connection.Counters, absent connection.Absent) {
 	putMicroseconds(row, declared.AttrRTTMin, c.MinRTT)
 }
 
-// putMicroseconds writes seconds, and nothing for 0, which means not measured.
+// putMicroseconds writes seconds. 0 means not measured, and writes nothing.
 func putMicroseconds(row *row, a declared.Attribute, microseconds uint32) {
 	if microseconds > 0 {
 		row.double(a, float64(microseconds)/1e6)
 	}
 }
 
-// closeError is error.type of a connection that did not end with FINs, else "".
+// closeError returns error.type of a connection; "" if it ended with FINs.
 func closeError(reason connection.CloseReason) string {
 	switch {
 	case reason.Orderly():

@@ -7,7 +7,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// accounts are the ledger's events that records are accounted as.
+// accounts are the events of the ledger that records are accounted as.
 var accounts = [declared.Events]ledger.Event{
 	declared.EventConnectionClose:  ledger.Connection,
 	declared.EventConnectionFailed: ledger.Failed,
@@ -15,7 +15,8 @@ var accounts = [declared.Events]ledger.Event{
 	declared.EventPacket:           ledger.Packet,
 }
 
-// Account is what records of a name are accounted as; false if no event has that name.
+// Account returns the event that records of a name are accounted as; false if no event has that
+// name.
 func Account(name string) (ledger.Event, bool) {
 	event, ok := declared.EventOf(name)
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// Failed appends a record of an attempt that came to nothing and reports whether it did.
+// Failed appends a record of a failed attempt and reports whether it did.
 func (l *Logs) Failed(f *connection.Failed) bool {
 	if !l.enabled[declared.EventConnectionFailed] {
 		return false

@@ -17,7 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
 
-// Options configure Logs beyond what the user can.
+// Options configure Logs beyond the user's configuration.
 type Options struct {
 	HostName string
 	// OwnNetNS is the network namespace that is the host's: see resource.Origin.
@@ -37,12 +37,12 @@ type Logs struct {
 	options   Options
 
 	batch plog.Logs
-	// places are the batch's records by origin; refused ones have no slice.
+	// places are the batch's records by origin. Those of refused origins have no slice.
 	places map[resource.Origin]*place
-	// lastOrigin and lastPlace spare most records the look-up.
+	// lastOrigin and lastPlace save most look-ups.
 	lastOrigin resource.Origin
 	lastPlace  *place
-	// lastWorkload and lastExecutable spare most records the cleaning of a name.
+	// lastWorkload and lastExecutable save most cleanings of a name.
 	lastWorkload   *owner.Workload
 	lastExecutable string
 
@@ -52,10 +52,10 @@ type Logs struct {
 	observed int64
 
 	columns [declared.Events]*columns
-	// row is of the record that is being made.
+	// row gathers the attributes of the current record.
 	row  row
 	text text
-	// line is where a body is written before it is cut out of text.
+	// line is a buffer for the body, before it goes into text.
 	line []byte
 }
 
@@ -64,16 +64,16 @@ type place struct {
 	allowed bool
 }
 
-// Batch is records that Logs has handed over for good.
+// Batch is the records that Logs has handed over. Logs never touches them again.
 type Batch struct {
 	Logs plog.Logs
-	// Bytes is about what Logs occupies in memory.
+	// Bytes is the approximate size of Logs in memory.
 	Bytes int
-	// Counts are the records by what they are accounted as.
+	// Counts are the records by the event that they are accounted as.
 	Counts [ledger.Events]int
 }
 
-// New makes an empty batch. The filters of the resource attributes have to be valid.
+// New makes a Logs with an empty batch. The filters of the resource attributes must be valid.
 func New(config metadata.LogsBuilderConfig, options Options) *Logs {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -94,7 +94,7 @@ func New(config metadata.LogsBuilderConfig, options Options) *Logs {
 // Len is the number of records in the batch.
 func (l *Logs) Len() int { return l.length }
 
-// Bytes is about what the batch occupies in memory.
+// Bytes is the approximate size of the batch in memory.
 func (l *Logs) Bytes() int { return l.bytes }
 
 // Take hands the batch over and begins a new one. Logs keeps nothing of it.
@@ -113,8 +113,8 @@ func (l *Logs) reset() {
 	l.text = text{}
 }
 
-// About what a record and its parts occupy, the allocator's rounding included; a
-// test measures it.
+// Approximate sizes of a record and its parts, with the allocator's rounding. A test measures
+// them.
 const (
 	recordBytes    = 232
 	attributeBytes = 48
@@ -131,7 +131,7 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 	if !p.allowed {
 		return plog.LogRecord{}, false
 	}
-	// One look at the clock serves all records that happened before it.
+	// One reading of the clock serves all records that happened before it.
 	if head.time > l.observed {
 		l.observed = max(l.options.Now().UnixNano(), head.time)
 	}
@@ -153,7 +153,7 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 	return record, true
 }
 
-// header is what add needs to know of a record.
+// header is what add needs to know about a record.
 type header struct {
 	event declared.Event
 	time  int64
@@ -181,14 +181,14 @@ func (l *Logs) place(from resource.Origin) *place {
 	return p
 }
 
-// finish gives the record its attributes, which it returns.
+// finish writes the record's attributes and returns them.
 func (l *Logs) finish(record plog.LogRecord) pcommon.Map {
 	l.bytes += attributeBytes * l.row.len()
 	l.row.write(record.Attributes())
 	return record.Attributes()
 }
 
-// body sets the record's body to the line, and returns it for the strings within.
+// body sets the record's body to the line. It returns the body, which contains the addresses.
 func (l *Logs) body(record plog.LogRecord, line []byte) string {
 	l.line = line[:0]
 	body := l.text.add(line)

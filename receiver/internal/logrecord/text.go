@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// textChunk is how much text shares one allocation. A consumer that keeps a single
-// string keeps its chunk, so it is not large.
+// textChunk is how much text shares one allocation. It is small, because a consumer that keeps
+// one string keeps the whole chunk.
 const textChunk = 16 << 10
 
-// text cuts strings out of shared chunks: a body, and the addresses within it, would
-// otherwise be the only allocations that a record has beyond what pdata itself needs.
+// text cuts strings out of shared chunks. Without it, bodies would be the only allocations of a
+// record that pdata itself does not need.
 type text struct {
 	chunk *strings.Builder
 }
 
 func (t *text) add(b []byte) string {
 	if t.chunk == nil || t.chunk.Cap()-t.chunk.Len() < len(b) {
-		// A full chunk is left to the strings that were cut from it.
+		// The strings that were cut from a full chunk keep it.
 		t.chunk = new(strings.Builder)
 		t.chunk.Grow(max(textChunk, len(b)))
 	}
@@ -30,7 +30,7 @@ func (t *text) add(b []byte) string {
 	return t.chunk.String()[begin:]
 }
 
-// span is where an address is within a body.
+// span is the position of an address in a body.
 type span struct{ begin, end int }
 
 func (s span) of(body string) string { return body[s.begin:s.end] }

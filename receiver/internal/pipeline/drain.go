@@ -40,7 +40,7 @@ var _ Kernel = (*probe.Probe)(nil)
 type Status interface {
 	// Failed reports an error that may pass.
 	Failed(err error)
-	// Attached reports that the hooks are read again, and the state of each.
+	// Attached reports the state of each hook once reading from the kernel works again.
 	Attached(hooks []probe.HookState)
 }
 
@@ -121,8 +121,8 @@ func (d *drain) snapshot() {
 	d.last.Store(snapshot)
 	now := time.Now()
 	defer d.losses.check(now)
-	// A ledger in part would not balance, and connections in part are not all that are
-	// active: the next snapshot supersedes this one.
+	// The ledger of a partial snapshot would not balance, and some active connections would be
+	// missing. The next snapshot supersedes this one.
 	if err != nil {
 		return
 	}

@@ -36,7 +36,7 @@ type LogSender struct {
 	ledger *ledger.Ledger
 	queue  *queue[logrecord.Batch]
 	warn   *limitedWarning
-	// stopping is closed when the receiver shuts down: waiting retries try at once.
+	// stopping is closed when the receiver shuts down. Retries then stop waiting.
 	stopping chan struct{}
 	// finished is closed when run returns.
 	finished chan struct{}
@@ -76,7 +76,7 @@ func NewLogSender(options LogOptions) *LogSender {
 // queue would be lost whenever another one is being sent.
 const batchesInQueue = 4
 
-// MaxBatchBytes is the greatest size of a batch that the queue takes well.
+// MaxBatchBytes is the size at which a batch has to be closed.
 func (s *LogSender) MaxBatchBytes() int { return s.queue.Capacity() / batchesInQueue }
 
 // QueueBytes is the size of the batches that wait.
@@ -221,7 +221,7 @@ func (s *LogSender) newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// begin takes charge of a batch; false when it was counted as lost already.
+// begin takes over a batch. It returns false if the batch was counted as lost already.
 func (s *LogSender) begin(c counts) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -276,7 +276,7 @@ func (s *LogSender) lose(c counts, cause ledger.Cause) {
 	}
 }
 
-// countEvents counts records by the event they are about.
+// countEvents counts records by their event.
 func countEvents(logs plog.Logs) counts {
 	var c counts
 	for _, resource := range logs.ResourceLogs().All() {

@@ -57,7 +57,7 @@ func NewMetricSender(options MetricOptions) *MetricSender {
 // snapshot.
 func (s *MetricSender) SeriesCount() int64 { return s.count.Load() }
 
-// publish makes a snapshot of the series the next to be sent.
+// publish takes a snapshot of the series, which is sent next.
 func (s *MetricSender) publish(now time.Time) {
 	s.refused.check(s.series.Refused())
 	s.latest.Put(s.series.Snapshot(now))

@@ -54,8 +54,7 @@ type Pipeline struct {
 	cancel context.CancelFunc
 }
 
-// New makes a Pipeline. The kernel side has to have started with the observer before the
-// Pipeline does.
+// New makes a Pipeline. Start the kernel side with the observer before the Pipeline.
 func New(options Options) *Pipeline {
 	p := &Pipeline{
 		logs:      options.Logs,
@@ -115,7 +114,7 @@ func (p *Pipeline) Shutdown(ctx context.Context) error {
 		grace := time.NewTimer(abandonTime)
 		defer grace.Stop()
 		if !wait(grace.C, finished) {
-			p.logger.Warn("a consumer does not return, though its context is cancelled; it is left behind")
+			p.logger.Warn("a consumer does not return after its context was cancelled; no longer waiting for it")
 		}
 	}
 	if p.logs != nil {
@@ -126,8 +125,8 @@ func (p *Pipeline) Shutdown(ctx context.Context) error {
 	return p.drain.err
 }
 
-// closeSenders lets the senders end after what they have, and returns the channels that tell
-// when.
+// closeSenders lets the senders finish what they have, and returns the channels that are
+// closed then.
 func (p *Pipeline) closeSenders() []<-chan struct{} {
 	var finished []<-chan struct{}
 	if p.logs != nil {

@@ -89,18 +89,18 @@ func newUnderTest(t *testing.T, logs consumer.Logs, metrics consumer.Metrics, ch
 	require.NoError(t, err)
 	k := kerneltest.New(t)
 	k.Config.OpenRecords, k.Config.FailedRecords = s.events.Events.TCPServerConnectionOpen.Enabled, true
-	books := &ledger.Ledger{}
+	l := &ledger.Ledger{}
 	observed := observe.Options{
-		Ledger: books, Attribution: observe.Attribution{Process: true}, Root: fstest.MapFS{},
+		Ledger: l, Attribution: observe.Attribution{Process: true}, Root: fstest.MapFS{},
 		Listeners: 100, PortCounters: 100, MaxRecords: s.batchRecords,
 	}
 	options := Options{
-		Kernel: k, Ledger: books, Logger: s.logger, Interval: 20 * time.Millisecond,
+		Kernel: k, Ledger: l, Logger: s.logger, Interval: 20 * time.Millisecond,
 		MaxAge: time.Millisecond, FlushTime: s.flushTime,
 	}
 	if logs != nil {
 		options.Logs = NewLogSender(LogOptions{
-			Next: logs, Report: report, Ledger: books, Retry: s.retry, QueueBytes: s.queueBytes, Logger: s.logger,
+			Next: logs, Report: report, Ledger: l, Retry: s.retry, QueueBytes: s.queueBytes, Logger: s.logger,
 		})
 		observed.Logs = logrecord.New(s.events, logrecord.Options{})
 		observed.Push, observed.MaxBytes = options.Logs.Push, options.Logs.MaxBatchBytes()
@@ -144,7 +144,7 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 	require.Eventually(t, condition, 10*time.Second, time.Millisecond, what)
 }
 
-func TestBooksAllDelivered(t *testing.T) {
+func TestLedgerAllDelivered(t *testing.T) {
 	sink := &consumertest.LogsSink{}
 	r := newUnderTest(t, sink, &consumertest.MetricsSink{}, withAllEvents)
 	k := r.start(t)
@@ -161,7 +161,7 @@ func TestBooksAllDelivered(t *testing.T) {
 	assert.NotZero(t, still.ID)
 }
 
-func TestBooksWithoutLogs(t *testing.T) {
+func TestLedgerWithoutLogs(t *testing.T) {
 	r := newUnderTest(t, nil, &consumertest.MetricsSink{})
 	k := r.start(t)
 	k.Requests(20)
@@ -171,7 +171,7 @@ func TestBooksWithoutLogs(t *testing.T) {
 	assert.Zero(t, r.ledger.Balance(ledger.Failed))
 }
 
-func TestBooksDisabledEvents(t *testing.T) {
+func TestLedgerDisabledEvents(t *testing.T) {
 	sink := &consumertest.LogsSink{}
 	r := newUnderTest(t, sink, nil, func(s *settings) { s.events.Events.TCPServerConnectionClose.Enabled = false })
 	k := r.start(t)
@@ -183,7 +183,7 @@ func TestBooksDisabledEvents(t *testing.T) {
 	assert.EqualValues(t, 20, r.ledger.Balance(ledger.Connection).Delivered)
 }
 
-func TestBooksPermanentRefusal(t *testing.T) {
+func TestLedgerPermanentRefusal(t *testing.T) {
 	var calls atomic.Int64
 	next := logsFunc{consume: func(context.Context, plog.Logs) error {
 		calls.Add(1)
@@ -197,7 +197,7 @@ func TestBooksPermanentRefusal(t *testing.T) {
 	assert.GreaterOrEqual(t, calls.Load(), int64(3))
 }
 
-func TestBooksRefusalWithoutRetry(t *testing.T) {
+func TestLedgerRefusalWithoutRetry(t *testing.T) {
 	r := newUnderTest(t, consumertest.NewErr(errors.New("busy")), nil, func(s *settings) { s.retry.Enabled = false })
 	r.start(t).Requests(30)
 	require.NoError(t, r.Shutdown(t.Context()))
@@ -205,7 +205,7 @@ func TestBooksRefusalWithoutRetry(t *testing.T) {
 	assert.EqualValues(t, 30, r.ledger.Lost(ledger.Connection, ledger.Refused))
 }
 
-func TestBooksRetryExhausted(t *testing.T) {
+func TestLedgerRetryExhausted(t *testing.T) {
 	r := newUnderTest(t, consumertest.NewErr(errors.New("busy")), nil,
 		func(s *settings) { s.retry.MaxElapsedTime = 15 * time.Millisecond })
 	k := r.start(t)
@@ -218,7 +218,7 @@ func TestBooksRetryExhausted(t *testing.T) {
 	assert.EqualValues(t, 30, r.ledger.Balance(ledger.Connection).Lost)
 }
 
-func TestBooksRetrySucceeds(t *testing.T) {
+func TestLedgerRetrySucceeds(t *testing.T) {
 	var calls atomic.Int64
 	sink := &consumertest.LogsSink{}
 	next := logsFunc{consume: func(ctx context.Context, logs plog.Logs) error {
@@ -235,7 +235,7 @@ func TestBooksRetrySucceeds(t *testing.T) {
 	assert.EqualValues(t, 30, r.ledger.Balance(ledger.Connection).Delivered)
 }
 
-func TestBooksPartialRetry(t *testing.T) {
+func TestLedgerPartialRetry(t *testing.T) {
 	var first sync.Once
 	sink := &consumertest.LogsSink{}
 	next := logsFunc{consume: func(ctx context.Context, logs plog.Logs) error {
@@ -264,7 +264,7 @@ func TestBooksPartialRetry(t *testing.T) {
 }
 
 // TestBooksPermanentPartialRefusal: what was accepted is delivered, the rest refused.
-func TestBooksPermanentPartialRefusal(t *testing.T) {
+func TestLedgerPermanentPartialRefusal(t *testing.T) {
 	var records, refusals atomic.Int64
 	next := logsFunc{consume: func(_ context.Context, logs plog.Logs) error {
 		records.Add(int64(logs.LogRecordCount()))
@@ -337,7 +337,7 @@ func (b *blocker) block(ctx context.Context) error {
 	}
 }
 
-func TestBooksTinyQueueAndBlockingConsumer(t *testing.T) {
+func TestLedgerTinyQueueAndBlockingConsumer(t *testing.T) {
 	const queueBytes = 4 << 10 // the least that the configuration allows
 	b := newBlocker(true)
 	r := newUnderTest(t, logsFunc{consume: func(ctx context.Context, _ plog.Logs) error { return b.block(ctx) }}, nil,
@@ -355,7 +355,7 @@ func TestBooksTinyQueueAndBlockingConsumer(t *testing.T) {
 	assert.True(t, k.IsClosed())
 }
 
-func TestBooksRefusingThroughShutdown(t *testing.T) {
+func TestLedgerRefusingThroughShutdown(t *testing.T) {
 	r := newUnderTest(t, consumertest.NewErr(errors.New("busy")), nil, withFlushTime(50*time.Millisecond))
 	r.start(t).Requests(50)
 	require.NoError(t, r.Shutdown(t.Context()))

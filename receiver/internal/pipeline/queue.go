@@ -28,7 +28,7 @@ func newQueue[T any](capacity int) *queue[T] {
 	return q
 }
 
-// Push appends a value, or returns false when it does not fit or the queue is closed.
+// Push appends a value. It returns false if the value does not fit or the queue is closed.
 func (q *queue[T]) Push(value T, bytes int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -41,8 +41,8 @@ func (q *queue[T]) Push(value T, bytes int) bool {
 	return true
 }
 
-// Pop takes the oldest value, waiting for one. The room it takes is kept until
-// done is called. ok is false when the queue is closed and empty.
+// Pop waits for a value and takes the oldest. Its room stays taken until done is called. ok is
+// false if the queue is closed and empty.
 func (q *queue[T]) Pop() (value T, done func(), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -53,7 +53,7 @@ func (q *queue[T]) Pop() (value T, done func(), ok bool) {
 		q.ready.Wait()
 	}
 	item := q.items[0]
-	q.items[0] = sized[T]{} // let go of it
+	q.items[0] = sized[T]{} // so that it can be collected
 	q.items = q.items[1:]
 	return item.value, func() { q.free(item.bytes) }, true
 }
@@ -64,7 +64,7 @@ func (q *queue[T]) free(bytes int) {
 	q.bytes -= bytes
 }
 
-// Close lets Pop return what is left, then nothing. Closing again is allowed.
+// Close lets Pop return what is left, then nothing. It may be called again.
 func (q *queue[T]) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -72,7 +72,7 @@ func (q *queue[T]) Close() {
 	q.ready.Broadcast()
 }
 
-// Abandon closes the queue and takes what waits in it.
+// Abandon closes the queue and takes everything that waits.
 func (q *queue[T]) Abandon() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -87,12 +87,12 @@ func (q *queue[T]) Abandon() []T {
 	return left
 }
 
-// Bytes is the size of what waits or is being worked on.
+// Bytes is the size of what waits, and of what was popped and is not done.
 func (q *queue[T]) Bytes() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
 }
 
-// Capacity is the bound that New was given.
+// Capacity is the bound of Bytes.
 func (q *queue[T]) Capacity() int { return q.capacity }

@@ -4,8 +4,7 @@ package pipeline
 
 import "sync"
 
-// slot holds one value at most: a newer one takes the place of one that nobody
-// has fetched.
+// slot holds one value at most. A newer value replaces one that was not taken.
 type slot[T any] struct {
 	mu     sync.Mutex
 	ready  sync.Cond
@@ -31,8 +30,7 @@ func (s *slot[T]) Put(value T) (replaced bool) {
 	return replaced
 }
 
-// Take fetches the value, waiting for one. ok is false when the slot is closed and
-// empty.
+// Take waits for a value and takes it. ok is false if the slot is closed and empty.
 func (s *slot[T]) Take() (value T, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +46,7 @@ func (s *slot[T]) Take() (value T, ok bool) {
 	return value, true
 }
 
-// Close lets Take return what is there, then nothing. Closing again is allowed.
+// Close lets Take return the value that is left, then nothing. It may be called again.
 func (s *slot[T]) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

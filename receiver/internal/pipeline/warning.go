@@ -12,7 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 )
 
-// warningInterval is the least time between two warnings of one kind.
+// warningInterval is the minimum time between two warnings of one kind.
 const warningInterval = 30 * time.Second
 
 // limitedWarning logs at most one warning per warningInterval.
@@ -40,7 +40,7 @@ func (w *limitedWarning) log(message string, fields ...zap.Field) {
 	w.logger.Warn(message, fields...)
 }
 
-// lossWatch warns when losses grow, naming where and why.
+// lossWatch warns if losses grow, with place and reason.
 type lossWatch struct {
 	logger *zap.Logger
 	ledger *ledger.Ledger
@@ -48,7 +48,7 @@ type lossWatch struct {
 	next   time.Time
 }
 
-// check compares the ledger with the last warning, unless that was just now.
+// check compares the ledger with the last warning, at most once per warningInterval.
 func (w *lossWatch) check(now time.Time) {
 	if now.Before(w.next) {
 		return
@@ -70,17 +70,17 @@ func (w *lossWatch) check(now time.Time) {
 	w.logger.Warn("events were lost since the last such warning", zap.Strings("lost", grown))
 }
 
-// seriesWatch warns when observations go into the overflow series.
+// seriesWatch warns if observations go into the overflow series.
 type seriesWatch struct {
 	warn  *limitedWarning
 	limit int
 	known uint64
 }
 
-// check compares the number of refused observations with the last one.
+// check compares the number of refused observations with the previous one.
 func (w *seriesWatch) check(refused uint64) {
 	if refused > w.known {
-		w.warn.log("metrics have no room for further series: what exceeds it is in the series with otel.metric.overflow, raise limits::series",
+		w.warn.log("the limit of series is reached: further observations go into the series with otel.metric.overflow; raise limits::series",
 			zap.Uint64("observations", refused-w.known), zap.Int("series", w.limit))
 	}
 	w.known = refused
@@ -95,7 +95,7 @@ func describeLoss(n int64, e ledger.Event, c ledger.Cause) string {
 	return text
 }
 
-// last checks at any time.
+// last checks without waiting for the interval.
 func (w *lossWatch) last() {
 	w.next = time.Time{}
 	w.check(time.Now())

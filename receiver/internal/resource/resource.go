@@ -17,13 +17,12 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// Origin is where a fact is from, which its resource shows: a container; where none is
-// known a network namespace, unless that is the host's; else the host. Whoever may make
-// a user namespace may listen at any port and address in a network namespace of his own,
-// so what happens there is never the host's.
+// Origin is where a fact is from: a container, or else a network namespace, or else the host.
+// Anyone who may create a user namespace can listen at any port and address in a network
+// namespace of their own. So facts from other namespaces never belong to the host.
 type Origin struct {
 	owner.Container
-	// NetNS is the inode number; 0 with a container, and on the host.
+	// NetNS is the inode number; 0 with a container and on the host.
 	NetNS uint32
 }
 
@@ -48,7 +47,7 @@ func MetricFilters(c metadata.ResourceAttributeConfig) (include, exclude []filte
 	return c.MetricsInclude, c.MetricsExclude
 }
 
-// NewBuilder makes a Builder. The filters have to be valid.
+// NewBuilder makes a Builder. The filters must be valid.
 func NewBuilder(config metadata.ResourceAttributesConfig, hostName string, ownNetNS uint32, of Filters) *Builder {
 	b := &Builder{
 		config:   config,
@@ -72,7 +71,8 @@ func NewBuilder(config metadata.ResourceAttributesConfig, hostName string, ownNe
 // OwnNetNS is the network namespace that is the host's.
 func (b *Builder) OwnNetNS() uint32 { return b.ownNetNS }
 
-// Origin is the origin of a fact about a container, if one is known, and a network namespace.
+// Origin returns the origin of a fact about a container, if one is known, and a network
+// namespace.
 func (b *Builder) Origin(c owner.Container, netns uint32) Origin {
 	if c.ID != "" || netns == b.ownNetNS {
 		netns = 0
@@ -80,7 +80,7 @@ func (b *Builder) Origin(c owner.Container, netns uint32) Origin {
 	return Origin{Container: c, NetNS: netns}
 }
 
-// Build makes the resource, and reports whether the filters let it through.
+// Build makes the resource, and reports whether the filters accept it.
 func (b *Builder) Build(from Origin) (pcommon.Resource, bool) {
 	from = b.Visible(from)
 	c := from.Container
@@ -106,7 +106,7 @@ func (b *Builder) Build(from Origin) (pcommon.Resource, bool) {
 	return resource, b.allows(resource)
 }
 
-// instance is service.instance.id where no container is known.
+// instance returns service.instance.id if no container is known.
 func (b *Builder) instance(netns uint32) string {
 	if netns == 0 {
 		return b.hostName
@@ -128,8 +128,8 @@ func (b *Builder) allows(resource pcommon.Resource) bool {
 	return true
 }
 
-// Visible leaves of an origin what its resource shows: origins that differ in nothing
-// else have to share their series.
+// Visible reduces an origin to what its resource shows. Origins with equal resources share
+// series.
 func (b *Builder) Visible(from Origin) Origin {
 	c := &from.Container
 	if !b.config.ContainerID.Enabled && !b.config.ServiceInstanceID.Enabled {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sharedcomponent lets the receivers of several signals be one instance,
-// found by its configuration. The Collector's own is internal to it.
+// Package sharedcomponent lets the receivers of several signals share one instance, which is
+// found by its configuration. The Collector's own package for this is internal.
 package sharedcomponent
 
 import (
@@ -23,7 +23,7 @@ func NewMap[K comparable, V component.Component]() *Map[K, V] {
 	return &Map[K, V]{instances: make(map[K]*Component[V])}
 }
 
-// LoadOrCreate returns the instance of key, creating it when there is none.
+// LoadOrCreate returns the instance of key. It creates one if there is none.
 func (m *Map[K, V]) LoadOrCreate(key K, create func() (V, error)) (*Component[V], error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -41,7 +41,7 @@ func (m *Map[K, V]) LoadOrCreate(key K, create func() (V, error)) (*Component[V]
 	return c, nil
 }
 
-// put leaves another instance where it is.
+// put does not replace another instance.
 func (m *Map[K, V]) put(key K, c *Component[V]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -58,17 +58,17 @@ func (m *Map[K, V]) remove(key K, c *Component[V]) {
 	}
 }
 
-// Component starts its inner component once, whoever asks, stops it once, and may
-// then be started again. It reports the inner component's status to every host it
+// Component starts its inner component at the first Start and stops it at the first Shutdown.
+// Then it may be started again. It reports the inner component's status to every host that it
 // was started with.
 type Component[V component.Component] struct {
 	inner V
-	// remember and forget are about the map's instances.
+	// remember and forget add the instance to the map and remove it.
 	remember, forget func()
 	hosts            hosts
 
 	mu sync.Mutex
-	// started is set from Start, also one that failed, to Shutdown.
+	// started is set from Start to Shutdown, even if Start failed.
 	started  bool
 	startErr error
 	stopErr  error
@@ -77,8 +77,8 @@ type Component[V component.Component] struct {
 // Unwrap returns the inner component.
 func (c *Component[V]) Unwrap() V { return c.inner }
 
-// Start starts the inner component at the first call; each call until Shutdown gets
-// its result.
+// Start starts the inner component at the first call. Every call until Shutdown returns that
+// result.
 func (c *Component[V]) Start(ctx context.Context, host component.Host) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,8 +91,8 @@ func (c *Component[V]) Start(ctx context.Context, host component.Host) error {
 	return c.startErr
 }
 
-// Shutdown stops the inner component at the first call after Start; each call until
-// the next Start gets its result. Without Start there is nothing to stop.
+// Shutdown stops the inner component at the first call after Start. Every call until the next
+// Start returns that result. Without Start there is nothing to stop.
 func (c *Component[V]) Shutdown(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +105,7 @@ func (c *Component[V]) Shutdown(ctx context.Context) error {
 	return c.stopErr
 }
 
-// hosts hands a status to every reporter, and the last one to those that come later.
+// hosts reports a status to every host, and the latest one to hosts that are added later.
 type hosts struct {
 	mu        sync.Mutex
 	reporters []componentstatus.Reporter

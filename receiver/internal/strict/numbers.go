@@ -20,7 +20,7 @@ func isNumber(raw any) bool {
 	return false
 }
 
-// integer takes a number with a fraction of zero, and no other that would be changed.
+// integer accepts whole numbers, also those written with a fraction of zero.
 func (c *checker) integer(at place, t reflect.Type, raw any) {
 	tooLarge := false
 	switch v := raw.(type) {
@@ -35,7 +35,7 @@ func (c *checker) integer(at place, t reflect.Type, raw any) {
 			c.fault(at, "%s is not a whole number", show(raw))
 			return
 		}
-		// The nearest to the greatest integer is one more than it.
+		// The nearest float64 to the greatest integer is greater by one.
 		tooLarge = math.Abs(v) >= math.MaxInt64 || t.OverflowInt(int64(v))
 	case string:
 		c.fault(at, "%s is not a whole number%s", show(raw), inBytes(v))
@@ -49,7 +49,7 @@ func (c *checker) integer(at place, t reflect.Type, raw any) {
 	}
 }
 
-// inBytes says which number a size such as 16MiB is.
+// inBytes suggests the number for a size such as 16MiB.
 func inBytes(text string) string {
 	digits := strings.TrimRight(text, " kKMGTiBb")
 	n, err := strconv.ParseFloat(digits, 64)
@@ -86,7 +86,7 @@ func (c *checker) duration(at place, raw any) {
 	c.fault(at, "%s is not a duration such as 200ms, 10s or 5m", show(raw))
 }
 
-// show writes a value as a configuration has it.
+// show writes a value as it stands in a configuration.
 func show(raw any) string {
 	const most = 60
 	switch v := raw.(type) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package strict decodes a configuration and refuses values that the Collector's decoder
-// would cut, split or explain in its own words. What to expect of a key is read from the
-// Go type that it is decoded into.
+// Package strict decodes a configuration and refuses values that the Collector's decoder would
+// truncate, split or report without naming the key. The Go type of a field says which values
+// its key takes.
 package strict
 
 import (
@@ -16,9 +16,8 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 )
 
-// Unmarshal fills into, a pointer to a struct with defaults. Every fault is reported at
-// once, each with the path of its key. A key without a value, or with null, keeps its
-// default.
+// Unmarshal fills into, a pointer to a struct with defaults. It reports every fault at once,
+// each with the path of its key. A key without a value, or with null, keeps its default.
 func Unmarshal(conf *confmap.Conf, into any) error {
 	value := reflect.ValueOf(into).Elem()
 	c := checker{conf: conf}
@@ -37,7 +36,7 @@ func Unmarshal(conf *confmap.Conf, into any) error {
 	return nil
 }
 
-// checker holds a configuration's values to the types that they are decoded into.
+// checker compares a configuration's values with the types that they are decoded into.
 type checker struct {
 	conf   *confmap.Conf
 	faults []error
@@ -109,7 +108,7 @@ func (c *checker) kind(at place, t reflect.Type, raw any) {
 	}
 }
 
-// mapping leaves unknown keys to the decoder, which names them.
+// mapping skips unknown keys: the decoder reports them.
 func (c *checker) mapping(at place, t reflect.Type, raw any) {
 	values, ok := raw.(map[string]any)
 	if !ok {
@@ -127,7 +126,7 @@ func (c *checker) mapping(at place, t reflect.Type, raw any) {
 	}
 }
 
-// knownKeys names the keys of a mapping that has few.
+// knownKeys lists the keys of a mapping if there are few.
 func knownKeys(t reflect.Type) string {
 	const few = 10
 	var keys []string
@@ -161,8 +160,8 @@ func (c *checker) list(at place, t reflect.Type, raw any) {
 	}
 }
 
-// text lets everything pass that the decoder takes: a number may come from ${env:NAME},
-// whose characters are decoded.
+// text accepts everything that the decoder accepts. A number may come from ${env:NAME}, and
+// then its characters are decoded.
 func (c *checker) text(at place, t reflect.Type, raw any) {
 	if _, ok := raw.(string); ok || c.decodes(at, t) {
 		return
@@ -170,8 +169,8 @@ func (c *checker) text(at place, t reflect.Type, raw any) {
 	c.fault(at, "%s is not a string; put it in quotes", show(raw))
 }
 
-// decodes tells whether the decoder takes a value, or all of the list that it is in. What
-// is deeper within a list is left to it.
+// decodes reports whether the decoder accepts a value, or the whole list that it is in. Deeper
+// levels of a list are not checked.
 func (c *checker) decodes(at place, t reflect.Type) bool {
 	sub := c.conf
 	last := len(at.keys) - 1
