@@ -19,9 +19,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 struct headers {
 	__u8 ethernet[ETHERNET_HEADER_LEN];
-	struct ipv4_start ipv4;
-	__be32 source;
-	__be32 destination;
+	struct ipv4_header ipv4;
 	struct tcp_start tcp;
 } __attribute__((packed));
 
@@ -72,7 +70,8 @@ static __always_inline const struct headers *parse(struct __sk_buff *skb)
 
 	if ((void *)(headers + 1) > (void *)(long)skb->data_end ||
 	    *(__be16 *)(headers->ethernet + 12) != bpf_htons(ETHERTYPE_IPV4) ||
-	    headers->ipv4.version_length != 0x45 || headers->ipv4.protocol != IPPROTO_TCP)
+	    headers->ipv4.start.version_length != 0x45 ||
+	    headers->ipv4.start.protocol != IPPROTO_TCP)
 		return NULL;
 	return headers;
 }
@@ -103,7 +102,7 @@ static __always_inline const struct headers *update_source(struct __sk_buff *skb
 
 	if (!headers || !(headers->tcp.flags & TCP_SYN))
 		return NULL;
-	client = headers->source;
+	client = headers->ipv4.source;
 	fresh.last = bpf_ktime_get_boot_ns();
 	source = bpf_map_lookup_elem(&sources, &client);
 	if (source) {
@@ -133,8 +132,8 @@ int track_syn(struct __sk_buff *skb)
 
 	if (!headers)
 		return NEXT;
-	*(__be32 *)&key.flow.local[12] = headers->destination;
-	*(__be32 *)&key.flow.remote[12] = headers->source;
+	*(__be32 *)&key.flow.local[12] = headers->ipv4.destination;
+	*(__be32 *)&key.flow.remote[12] = headers->ipv4.source;
 	key.flow.local_port = headers->tcp.destination;
 	key.flow.remote_port = headers->tcp.source;
 	bpf_map_update_elem(&attempts, &key, &value, BPF_NOEXIST);
@@ -151,7 +150,7 @@ int vary(struct __sk_buff *skb)
 
 	if ((void *)(headers + 1) > (void *)(long)skb->data_end)
 		return NEXT;
-	headers->source = clients++;
+	headers->ipv4.source = clients++;
 	bpf_tail_call(skb, &measured, 0);
 	return NEXT;
 }

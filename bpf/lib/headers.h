@@ -47,6 +47,13 @@ struct ipv4_start {
 	__be16 checksum;
 };
 
+struct ipv4_header {
+	struct ipv4_start start;
+	__be32 source;
+	__be32 destination;
+	/* options follow */
+};
+
 struct ipv6_start {
 	__u8 version_class;
 	__u8 class_label;
@@ -54,6 +61,12 @@ struct ipv6_start {
 	__be16 payload_length;
 	__u8 next_header;
 	__u8 hop_limit;
+};
+
+struct ipv6_header {
+	struct ipv6_start start;
+	__be32 source[4];
+	__be32 destination[4];
 };
 
 struct extension_header {
@@ -72,16 +85,19 @@ struct tcp_start {
 	__be16 window;
 };
 
-#define IPV4_HEADER_LEN 20
-#define IPV4_LENGTH 2
-#define IPV4_FRAGMENT 6
-#define IPV4_SOURCE 12
-#define IPV4_DESTINATION 16
-#define IPV6_HEADER_LEN 40
-#define IPV6_LENGTH 4
-#define IPV6_NEXT_HEADER 6
-#define IPV6_SOURCE 8
-#define IPV6_DESTINATION 24
+/* As int, so that sums with them stay 32 bits wide. */
+#define HEADER_OFFSET(type, member) ((int)__builtin_offsetof(type, member))
+
+#define IPV4_HEADER_LEN ((int)sizeof(struct ipv4_header))
+#define IPV4_LENGTH HEADER_OFFSET(struct ipv4_start, total_length)
+#define IPV4_FRAGMENT HEADER_OFFSET(struct ipv4_start, fragment)
+#define IPV4_SOURCE HEADER_OFFSET(struct ipv4_header, source)
+#define IPV4_DESTINATION HEADER_OFFSET(struct ipv4_header, destination)
+#define IPV6_HEADER_LEN ((int)sizeof(struct ipv6_header))
+#define IPV6_LENGTH HEADER_OFFSET(struct ipv6_start, payload_length)
+#define IPV6_NEXT_HEADER HEADER_OFFSET(struct ipv6_start, next_header)
+#define IPV6_SOURCE HEADER_OFFSET(struct ipv6_header, source)
+#define IPV6_DESTINATION HEADER_OFFSET(struct ipv6_header, destination)
 
 /* What a parser leaves. */
 enum parse_result {
