@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What the packet programs are measured against: the least that a program does that
- * parses a TCP packet and keeps something. Only BenchmarkTC loads them. They take an
- * Ethernet frame with an IPv4 header without options, and count no super-packets, tags,
- * malformed headers, interfaces or directions.
+ * References for the packet programs: the minimum of a program that parses a TCP packet and
+ * keeps something. Only BenchmarkTC loads them. They take an Ethernet frame with an IPv4
+ * header without options. They count no super-packets, tags, malformed headers,
+ * interfaces or directions.
  */
 #include "kernel.h"
 
@@ -48,7 +48,7 @@ struct {
 	__type(value, struct source);
 } sources SEC(".maps");
 
-/* An entry per attempt, like half_open_handshakes; the benchmark empties it. */
+/* An entry per attempt, like half_open_handshakes. The benchmark empties it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -56,7 +56,7 @@ struct {
 	__type(value, struct half_open);
 } attempts SEC(".maps");
 
-/* Where vary goes on: the program that is measured. */
+/* The measured program, which vary calls. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 1);
@@ -114,7 +114,7 @@ static __always_inline const struct headers *update_source(struct __sk_buff *skb
 	return headers;
 }
 
-/* A clock read and one update of an LRU map. */
+/* A clock read and an update of an LRU map. */
 SEC("tc")
 int count_syn(struct __sk_buff *skb)
 {
@@ -122,7 +122,7 @@ int count_syn(struct __sk_buff *skb)
 	return NEXT;
 }
 
-/* The same and one insert. */
+/* The same and an insert. */
 SEC("tc")
 int track_syn(struct __sk_buff *skb)
 {
@@ -142,7 +142,7 @@ int track_syn(struct __sk_buff *skb)
 
 __u32 clients;
 
-/* Gives each packet another client, then goes on with the program that is measured. */
+/* Gives each packet another client, then calls the measured program. */
 SEC("tc")
 int vary(struct __sk_buff *skb)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* How records reach the ring, and how what does not reach it is counted. */
+/* Submitting records to the ring, and counting losses in the ledger. */
 #ifndef EBPF_TCP_EMIT_H
 #define EBPF_TCP_EMIT_H
 
@@ -31,13 +31,13 @@ static __always_inline void count_lost(enum event event, enum cause cause, __u64
 	LEDGER_ADD(lost[event][cause], n);
 }
 
-/* Wide enough for the records that CPUs reserve at the same time. */
+/* Wide enough for the records that all CPUs reserve at the same time. */
 #define RING_WAKEUP_BAND 16384
 
 /*
- * A wake-up costs far more than a submit, and the drain looks on its own timer:
- * wake it only when the ring fills faster than that, and only while the level
- * passes the mark, or every record would when the drain is slowest.
+ * A wake-up costs far more than a submit, and the drain also reads on a timer. Wake it only
+ * if the ring fills faster than that, and only while the level passes the mark. Otherwise
+ * every record would wake the drain when it is slowest.
  */
 static __always_inline void submit(void *record)
 {
@@ -51,7 +51,7 @@ static __always_inline void submit(void *record)
 
 #define SECOND 1000000000ULL
 
-/* Counts one in a window of a second, which it begins if it has to. */
+/* Counts one in a window of a second; begins a new window after the last. */
 static __always_inline void count_in_window(struct rate *rate, __u64 now)
 {
 	if (now - rate->window >= SECOND) {
@@ -62,8 +62,9 @@ static __always_inline void count_in_window(struct rate *rate, __u64 now)
 }
 
 /*
- * One window per second for all CPUs. Check and add are apart (an atomic fetch
- * needs 5.12), so CPUs that race may pass the limit by one each.
+ * Counts one, unless the limit of this second is reached. One window for all CPUs. Check
+ * and add are two steps (an atomic fetch needs 5.12), so CPUs that race may exceed the
+ * limit by one each.
  */
 static __always_inline bool count_within_rate(__u32 which, __u32 limit, __u64 now)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Attempts that never became a connection: always counted, reported when asked for. */
+/* Failed attempts: always counted, and reported as records if the configuration asks. */
 #ifndef EBPF_TCP_FAILED_H
 #define EBPF_TCP_FAILED_H
 
@@ -11,8 +11,8 @@ const volatile bool emit_failed;
 const volatile __u32 failed_per_second = 1000;
 
 /*
- * Whether a namespace may have one more record in this second: the records of a second
- * are shared as the entries of a map are.
+ * Counts one more record of a namespace, unless its share of this second is used. The
+ * records of a second are shared like the entries of a map, see shares.h.
  */
 static __always_inline bool take_share_of_failed(__u32 netns, __u64 now)
 {
@@ -34,7 +34,7 @@ static __always_inline bool take_share_of_failed(__u32 netns, __u64 now)
 	return true;
 }
 
-/* port is 0 where nobody listens, so that a port scan can't fill the counters. */
+/* port is 0 if it has no listener, so that a port scan can't fill the counters. */
 static __always_inline void report_failed_attempt(const struct flow *flow, __u32 netns, __u16 port,
 						  __u32 ifindex, enum failure failure)
 {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What the configuration selects: local ports and client addresses. */
+/* Selection by the configuration: local ports and client addresses. */
 #ifndef EBPF_TCP_FILTER_H
 #define EBPF_TCP_FILTER_H
 
 #include "maps.h"
 
-/* Off unless configured: the loads below are then dead code for the verifier. */
+/* Off unless configured; the verifier then removes the lookups below. */
 const volatile bool filter_ports;
 const volatile bool filter_clients;
 const volatile bool clients_included_by_default = true;
-/* 1 = selected. Set before load when filter_ports is. */
+/* 1 = selected. Set at load together with filter_ports. */
 const volatile __u8 selected_ports[65536];
 
 static __always_inline bool is_port_selected(__u16 port)
@@ -17,8 +17,8 @@ static __always_inline bool is_port_selected(__u16 port)
 	__u32 index = port;
 
 	/*
-	 * Older verifiers (6.1's is one) take what a byte swap leaves for a number of
-	 * any size, and clang, which knows better, drops a mask written in C.
+	 * Older verifiers (6.1, for example) assume that a byte swap yields a number of any
+	 * size. Clang knows better and removes a mask written in C.
 	 */
 	asm volatile("%0 &= 0xffff" : "+r"(index));
 	return !filter_ports || selected_ports[index];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A hash that both vantage points compute of a flow. */
+/* A hash of a flow, the same in both vantage points. */
 #ifndef EBPF_TCP_FLOWHASH_H
 #define EBPF_TCP_FLOWHASH_H
 
@@ -7,7 +7,7 @@
 
 #include "records.h"
 
-/* A key whose 64-bit words can be read. */
+/* A key that can be read in 64-bit words. */
 #define FLOW_KEY struct half_open_key __attribute__((aligned(8)))
 
 static __always_inline __u64 flow_hash(const struct half_open_key *key)

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Handshakes in progress, by the packets that pass.
+ * Handshakes in progress, followed by their packets.
  *
- * An attempt ends with what ends it in the kernel, see tcp_check_req(): an acknowledgment
- * of the SYN-ACK with a sequence number in the window, or a reset with the next one.
- * Other resets and acknowledgments leave the kernel its request socket, and us the attempt.
- * So 6.1.0-57 of Debian, 6.12, 6.18 and 7.2. 5.10 takes a reset from anywhere in the window
- * instead, unless it acknowledges another number: what no client sends is told wrongly there.
+ * An attempt ends when it ends in the kernel, see tcp_check_req(): by an acknowledgment
+ * of the SYN-ACK with a sequence number in the window, or by a reset with the next sequence
+ * number. The kernel keeps its request socket for any other packet, and the attempt stays.
+ * This holds for Debian's 6.1.0-57, 6.12, 6.18 and 7.2. 5.10 accepts a reset from anywhere
+ * in the window, unless it acknowledges another number. No client sends such a reset; if
+ * one did, its attempt would be reported as a timeout there.
  *
- * An attempt that finds no room in half_open_handshakes leaves a mark, from which it can
- * only be told whether it ended within the timeout. Those that did not are lost.
+ * An attempt that finds no room in half_open_handshakes leaves a mark. The mark only shows
+ * whether the attempt ended within the timeout. Attempts that did not are counted as lost.
  */
 #ifndef EBPF_TCP_HALFOPEN_H
 #define EBPF_TCP_HALFOPEN_H
@@ -28,7 +29,7 @@ static __always_inline __u32 boot_ms(void)
 	return bpf_ktime_get_boot_ns() / 1000000;
 }
 
-/* A jiffy is a millisecond or more. */
+/* Whether a mark may still be young. A jiffy is a millisecond or longer. */
 static __always_inline bool has_recent_mark(void)
 {
 	__u32 first = 0;
@@ -59,7 +60,7 @@ static __always_inline __u32 fingerprint_of(__u64 hash)
 	return (hash >> 32 & ~MARK_OF_SHARE) | MARK_TAKEN;
 }
 
-/* The mark of an attempt that may still end in time, or NULL. */
+/* The mark of an attempt that may still end within the timeout, or NULL. */
 static __noinline struct half_open_mark *find_mark(const struct half_open_key *key)
 {
 	__u64 hash = flow_hash(key);
@@ -136,7 +137,7 @@ static __always_inline void enter_half_open(const struct half_open_key *key,
 		count_room(key->netns, ROOM_HALF_OPEN, 1);
 }
 
-/* The attempt has an end of its own. */
+/* The attempt ended otherwise, and another place reports it. */
 static __noinline int forget_half_open(const struct half_open_key *key)
 {
 	struct half_open_mark *mark;

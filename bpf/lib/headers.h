@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * From an IP header to a TCP header: one parser for both vantage points.
+ * From an IP header to a TCP header: one parser with two readers. packet.h reads the
+ * context of a TC program, segment.h reads a kernel buffer.
  *
- * It reads through what the file that includes it has defined before:
+ * The file that includes this one first defines its reader:
  *
- *   packet_t                              what it is handed; the verifier of 5.10 lets
- *                                         a global function take a context or a number
- *   header_at(packet, offset, buffer)     a pointer to a header, maybe to the copy in
+ *   packet_t                              a context or a number: 5.10's verifier allows
+ *                                         nothing else as an argument of global functions
+ *   header_at(packet, offset, buffer)     a pointer to a header, or to its copy in
  *                                         *buffer; NULL if it can't be read
  *   read_header(packet, offset, to)       copies a header; false if it can't be read
  *   packet_length(packet)                 no header goes beyond this offset
- *   is_length_in_buffer(packet, field)    an IP length field says nothing (BIG TCP)
- *
- * packet.h reads a TC program's context, segment.h a buffer of the kernel.
+ *   is_length_in_buffer(packet, field)    true if an IP length field is no length (BIG TCP)
  */
 #ifndef EBPF_TCP_HEADERS_H
 #define EBPF_TCP_HEADERS_H
@@ -22,7 +21,7 @@
 #define NEXT_FRAGMENT 44
 #define NEXT_AUTHENTICATION 51
 #define NEXT_DESTINATION 60
-/* More than any sender that means well has use for. */
+/* More than any well-meaning sender uses. */
 #define EXTENSION_HEADERS 8
 
 #define IP_MORE_FRAGMENTS 0x2000
@@ -99,18 +98,18 @@ struct tcp_start {
 #define IPV6_SOURCE HEADER_OFFSET(struct ipv6_header, source)
 #define IPV6_DESTINATION HEADER_OFFSET(struct ipv6_header, destination)
 
-/* What a parser leaves. */
+/* The outcome of parsing. */
 enum parse_result {
 	PARSE_SEGMENT = 0, /* ports, flags and class are set */
 	PARSE_OTHER, /* not TCP */
-	PARSE_FRAGMENT, /* TCP, but not the fragment with the ports */
+	PARSE_FRAGMENT, /* TCP, but a fragment without the ports */
 	PARSE_MALFORMED, /* no port could be read; malformed says why */
 };
 
 struct parsed {
 	__u32 network; /* offset of the IP header */
 	__u32 transport; /* offset of the TCP header */
-	__u32 end; /* offset of the datagram's end: link padding is behind it */
+	__u32 end; /* offset of the end of the datagram; link padding may follow */
 	__u32 payload; /* TCP payload of all segments */
 	__u32 segments; /* more than one in a super-packet */
 	__u32 wire; /* bytes on the wire of all segments, link headers included */
@@ -122,7 +121,7 @@ struct parsed {
 	__u8 malformed; /* enum malformed */
 	__u8 options_len;
 	__u8 reserved;
-	__u8 first_fragment; /* more follow: headers may go on in the next */
+	__u8 first_fragment; /* more fragments follow, and headers may continue there */
 	__u8 pad;
 };
 
@@ -168,16 +167,16 @@ static __always_inline bool is_extension(__u8 next)
 	       next == NEXT_FRAGMENT || next == NEXT_AUTHENTICATION;
 }
 
-/* What an extension chain ends in when it is not TCP: a negative number. */
+/* What skip_extensions returns if the chain does not end in TCP: a negative number. */
 static __always_inline int no_segment(enum parse_result result, enum malformed kind)
 {
 	return -(int)(result | kind << 8);
 }
 
-/* Goes with the offset that skip_extensions returns. */
+/* A bit beside the offset that skip_extensions returns. */
 #define FIRST_FRAGMENT (1 << 24)
 
-/* From the first extension header, of type next, to the offset of TCP. */
+/* Walks from the first extension header, of type next; returns the offset of TCP. */
 __noinline int skip_extensions(packet_t packet, __u32 offset, __u32 next, __u32 end)
 {
 	struct extension_header header;
@@ -215,7 +214,7 @@ __noinline int skip_extensions(packet_t packet, __u32 offset, __u32 next, __u32 
 	}
 	if (next == IPPROTO_TCP)
 		return (offset & (FIRST_FRAGMENT - 1)) | first_fragment;
-	/* Still in the chain after as many headers as we follow. */
+	/* The chain is longer than EXTENSION_HEADERS. */
 	if (is_extension(next))
 		return no_segment(PARSE_MALFORMED, MALFORMED_IP_HEADER);
 	return no_segment(PARSE_OTHER, MALFORMED_NONE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The kernel's types, trimmed by hand to the members in use. CO-RE relocates each
- * access to the running kernel's layout, so order and gaps mean nothing here. A
+ * access to the layout of the running kernel, so order and gaps have no meaning here. A
  * type whose layout changed has a flavour (name___what) beside it, with the commit
  * that changed it.
  */
@@ -109,9 +109,9 @@ struct sock {
 	struct {
 		int owned; /* a process is in a system call with it */
 	} sk_lock;
-	struct socket *sk_socket; /* a process's; none before accept and after close */
+	struct socket *sk_socket; /* of a process; NULL before accept and after close */
 	atomic_t sk_drops;
-	__u32 sk_ack_backlog; /* a listener's connections that wait for accept */
+	__u32 sk_ack_backlog; /* connections of a listener that wait for accept */
 	__u32 sk_max_ack_backlog;
 	int sk_err;
 	int sk_err_soft;
@@ -131,7 +131,7 @@ struct inet_sock {
 };
 
 struct request_sock_queue {
-	__u8 rskq_defer_accept; /* TCP_DEFER_ACCEPT: how many SYN-ACKs it may take */
+	__u8 rskq_defer_accept; /* TCP_DEFER_ACCEPT: how many SYN-ACKs may be sent */
 	atomic_t qlen; /* since 4.4, commit aac065c50aba */
 };
 
@@ -151,7 +151,7 @@ struct minmax {
 
 struct tcp_options_received {
 	__u32 ts_recent; /* the timestamp to echo */
-	__u32 rcv_tsval; /* the last segment's, if saw_tstamp */
+	__u32 rcv_tsval; /* of the last segment, if saw_tstamp */
 	__u16 saw_tstamp : 1;
 };
 
@@ -161,7 +161,7 @@ struct tcp_sock {
 	__u64 bytes_acked;
 	__u64 tcp_mstamp; /* the last packet, microseconds of the monotonic clock */
 	__u32 segs_in;
-	__u32 data_segs_in; /* counted on arrival, before the segment is looked into */
+	__u32 data_segs_in; /* counted on arrival, before the segment is processed */
 	__u32 segs_out;
 	__u32 snd_una;
 	__u32 write_seq;
@@ -269,7 +269,7 @@ enum skb_drop_reason {
 	SKB_DROP_REASON_NOT_SPECIFIED = 2,
 };
 
-/* In a buffer's cb, while it is TCP's. */
+/* In the cb of a buffer, while TCP owns it. */
 struct tcp_skb_cb {
 	__u16 tcp_gso_segs;
 };

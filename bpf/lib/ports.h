@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Local ports: which ones listen, and what is counted at each. */
+/* Local ports: which have listeners, and the counters of each. */
 #ifndef EBPF_TCP_PORTS_H
 #define EBPF_TCP_PORTS_H
 
@@ -28,7 +28,7 @@ static __always_inline void count_port(const struct port_counter_key *key, __u64
 		count_lost(EVENT_PORT_COUNT, CAUSE_MAP_SHARE, n);
 		return;
 	}
-	/* Another CPU may insert between the two; its entry is then ours to add to. */
+	/* If another CPU inserts between the two, add to its entry. */
 	if (!bpf_map_update_elem(&port_counters, key, &n, BPF_NOEXIST)) {
 		count_room(key->netns, ROOM_PORT_COUNTERS, 1);
 		return;
@@ -60,7 +60,7 @@ static __always_inline bool is_listening_port(__u32 netns, __u16 port)
 	return bpf_map_lookup_elem(&listening_ports, &key) != NULL;
 }
 
-/* Where a port is in a table. */
+/* The index of a port in a port table. */
 static __always_inline __u32 port_index(__u16 port)
 {
 	__u32 place = bpf_htons(port);

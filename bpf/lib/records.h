@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Records: the only ABI between the kernel side and Go. bpf2go generates the Go
- * types from these definitions, so a field is declared once, here.
+ * Records and values of maps: the only ABI between the kernel side and Go. The Go types in
+ * internal/probe/shared are generated from these definitions.
  *
  * All integers are in the machine's byte order, ports included. Addresses are 16
  * bytes in network order; IPv4 is stored v4-mapped (::ffff:a.b.c.d). Times are
  * nanoseconds of the boot clock (CLOCK_BOOTTIME). No struct is packed: members are
- * ordered so that the compiler adds no padding, and what is left is named.
+ * ordered so that the compiler adds no padding, and any padding left has a name.
  */
 #ifndef EBPF_TCP_RECORDS_H
 #define EBPF_TCP_RECORDS_H
 
 #include <linux/types.h>
 
-/* What a ring record is. First member of each record's head. */
+/* The kind of a ring record, in its head. */
 enum record_kind {
 	RECORD_NONE = 0,
 	RECORD_OPEN, /* struct open_record */
@@ -26,7 +26,7 @@ enum record_kind {
 	RECORD_KINDS,
 };
 
-/* Why a connection ended; decided in the kernel, see close_reason(). */
+/* Why a connection ended; see close_reason(). */
 enum close_reason {
 	CLOSE_UNKNOWN = 0,
 	CLOSE_CLIENT_FIN, /* the client's FIN came first */
@@ -37,7 +37,7 @@ enum close_reason {
 	CLOSE_TIMEOUT, /* ETIMEDOUT, or a soft ICMP error without a reset */
 };
 
-/* Why a connection never came to be. */
+/* Why an attempt failed. */
 enum failure {
 	FAILURE_OTHER = 0,
 	FAILURE_REFUSED, /* no listener: the host answered with a RST */
@@ -46,17 +46,17 @@ enum failure {
 	FAILURE_ACCEPT_QUEUE_OVERFLOW,
 };
 
-/* How the owning process of a connection was learnt; greater is better known. */
+/* How the owning process of a connection is known; a greater value is more certain. */
 enum owner_source {
 	OWNER_NONE = 0,
-	OWNER_LISTENER, /* it owns the listening socket; ambiguous for prefork */
+	OWNER_LISTENER, /* it owns the listening socket; ambiguous for prefork servers */
 	OWNER_HOLDER, /* found holding the descriptor by a scan of open files */
 	OWNER_CLOSER, /* it closed the socket */
 	OWNER_ACCEPTOR, /* it accepted the connection */
 };
 
 enum connection_flag {
-	CONNECTION_ADOPTED = 1 << 0, /* its beginning was not seen */
+	CONNECTION_ADOPTED = 1 << 0, /* its beginning was missed */
 	CONNECTION_MPTCP = 1 << 1, /* an MPTCP subflow */
 	CONNECTION_CLIENT_FIN = 1 << 2, /* the client's FIN came first */
 	CONNECTION_SERVER_FIN = 1 << 3, /* the server's FIN went first */
@@ -74,7 +74,7 @@ struct flow {
 	__u16 remote_port;
 };
 
-/* A process as the kernel knows it. The start time tells a reused pid apart. */
+/* A process as the kernel knows it. The start time distinguishes reused pids. */
 struct process_key {
 	__u64 start; /* task start, boot clock ns */
 	__u32 pid; /* tgid in the initial pid namespace */
@@ -87,7 +87,7 @@ struct owner {
 	__u32 pad;
 };
 
-/* tcp_sock's own counters; payload bytes, each once; times in microseconds. */
+/* The counters of tcp_sock. Each payload byte counts once; times are in microseconds. */
 struct counters {
 	__u64 rx_bytes;
 	__u64 tx_bytes;
@@ -107,20 +107,20 @@ struct record_head {
 };
 
 /*
- * What is known of a connection while it lives: the value of the connections map,
- * and part of every record about one.
+ * What is known about a connection while it lives: the value of the connections map, and
+ * part of every record about a connection.
  */
 struct connection {
 	__u64 id; /* unique while the programs are loaded, see take_id */
 	__u64 opened; /* when it was established; adoption time when adopted */
-	__u64 accepted; /* when accept() returned it; 0 = not seen */
+	__u64 accepted; /* when accept() returned it; 0 = not known */
 	struct owner owner;
 	struct flow flow;
 	__u32 netns;
 	__u32 ifindex; /* interface of the last handshake segment; 0 = unknown */
 	__u32 flags; /* enum connection_flag */
-	__u32 handshake_us; /* first SYN-ACK to the ACK; 0 = not measured, see handshake.h */
-	__u32 data_segments; /* come until the server closed; see is_late_data_reset */
+	__u32 handshake_us; /* first SYN-ACK to ACK; 0 = not measured, see handshake.h */
+	__u32 data_segments; /* received until the server closed; see is_late_data_reset */
 };
 
 /* Filled by the state hook at ESTABLISHED, read by probe. */
@@ -135,28 +135,28 @@ struct close_record {
 	struct connection connection;
 	struct counters counters;
 	__u32 reason; /* enum close_reason */
-	__u32 error; /* sk_err, an errno, for people who debug */
+	__u32 error; /* sk_err, an errno, for debugging */
 };
 
-/* What became of a look at the socket of an entry of connections or listeners. */
+/* The outcome of a look at the socket of an entry of connections or listeners. */
 enum look_outcome {
-	LOOK_UNREAD = 0, /* nobody read it */
+	LOOK_UNREAD = 0, /* the socket was not read */
 	LOOK_READ,
-	LOOK_GONE, /* the socket is another's now */
-	LOOK_ENDED, /* the entry is gone, or another's: its end is told elsewhere */
+	LOOK_GONE, /* the socket is a different one now */
+	LOOK_ENDED, /* the entry is gone or replaced: another record reports its end */
 };
 
-/* The bytes of a live connection; never in the ring. */
+/* The byte counts of a live connection; never in the ring. */
 struct connection_look {
 	__u64 sk; /* the entry's key */
-	__u64 id; /* of the connection that is meant */
+	__u64 id; /* of the connection */
 	__u64 rx_bytes; /* as in struct counters */
 	__u64 tx_bytes;
 	__u32 outcome; /* enum look_outcome */
 	__u32 pad;
 };
 
-/* One live connection; written to the snapshot iterator's stream, not to the ring. */
+/* One live connection; written to the stream of the snapshot iterator, not to the ring. */
 struct live_record {
 	struct connection_look look;
 	struct connection connection;
@@ -173,27 +173,27 @@ struct failed_record {
 
 #define EXECUTABLE_LEN 64
 
-/* A process seen for the first time; precedes the first record that names it. */
+/* A process that is new to user space; precedes the first record that names it. */
 struct process_record {
 	struct record_head head;
 	struct process_key key;
 	__u64 cgroup; /* id (inode) of its cgroup: v2, else a v1 controller's */
-	char executable[EXECUTABLE_LEN]; /* basename of the executable; "" = comm only */
+	char executable[EXECUTABLE_LEN]; /* basename of the executable; "" = only comm is known */
 	char comm[16];
 };
 
-/* Whether the listeners map has a listener. */
+/* Whether the listeners map has an entry for a listener. */
 enum followed {
-	FOLLOWED_NOT = 0, /* it is full */
+	FOLLOWED_NOT = 0, /* the map is full */
 	FOLLOWED_YES,
-	FOLLOWED_NOT_SHARE, /* the listener's namespace holds its share of it */
+	FOLLOWED_NOT_SHARE, /* the namespace of the listener holds its share of the map */
 };
 
 /* Whether listen() asked for a backlog of 0; see inbound.h. */
 enum backlogless {
 	BACKLOGLESS_NOT = 0,
 	BACKLOGLESS_YES,
-	BACKLOGLESS_BOTH, /* it did, and takes IPv4 and IPv6 */
+	BACKLOGLESS_BOTH, /* and it accepts IPv4 and IPv6 */
 };
 
 /* Key of backlogless_listeners. */
@@ -204,12 +204,12 @@ struct backlogless_key {
 };
 
 /*
- * A listening socket, from the state hook or from the start-up scan. At its end
- * (RECORD_UNLISTEN) the owner is not set, and overflows are the last.
+ * A listening socket, from the state hook or from the start-up scan. A record of its end
+ * (RECORD_UNLISTEN) has no owner and the final count of overflows.
  */
 struct listen_record {
 	struct record_head head;
-	__u64 sk; /* kernel address: an identity, never dereferenced */
+	__u64 sk; /* kernel address: only an identity */
 	struct owner owner;
 	__u8 address[16];
 	__u64 overflows; /* as in struct listener */
@@ -220,16 +220,16 @@ struct listen_record {
 };
 
 /*
- * What is known of a listening socket while it lives: the value of the listeners
+ * What is known about a listening socket while it lives: the value of the listeners
  * map. The state hook and the start-up scan fill it.
  */
 struct listener {
-	__u64 since; /* when it was entered; tells a reused socket address apart */
+	__u64 since; /* when the entry was made; distinguishes reused socket addresses */
 	__u64 overflows; /* times the accept queue was full, where a hook counts them */
 	__u8 address[16];
 	__u32 netns;
 	__u16 port; /* 0: not chosen yet, see open_listener */
-	__u8 ended; /* it ended and the ring had no room to say so */
+	__u8 ended; /* it ended, and the ring had no room for the record */
 	__u8 pad;
 };
 
@@ -237,15 +237,15 @@ struct listener {
 struct listener_look {
 	__u64 sk; /* the entry's key */
 	struct listener listener;
-	__u32 accept_queue; /* sk_ack_backlog: connections that wait for accept() */
+	__u32 accept_queue; /* sk_ack_backlog: connections waiting for accept() */
 	__u32 accept_limit; /* sk_max_ack_backlog: min(listen()'s backlog, somaxconn) */
 	__u32 syn_queue; /* icsk_accept_queue.qlen: handshakes in progress */
-	__u32 drops; /* sk_drops: overflows of the accept queue and much else */
+	__u32 drops; /* sk_drops: overflows of the accept queue, and other drops */
 	__u32 outcome; /* enum look_outcome */
 	__u32 pad;
 };
 
-/* What the scan of open files writes to its stream for each listener. */
+/* What the scan of open files writes to its stream for each listener it finds. */
 struct scan_record {
 	struct listen_record listener;
 	struct process_record process;
@@ -273,7 +273,7 @@ struct packet_record {
 	__u32 pad2;
 };
 
-/* Flag classes of a segment, the first that fits. */
+/* Classes of segments; the first that fits counts. */
 enum packet_class {
 	PACKET_SYN = 0,
 	PACKET_SYN_ACK,
@@ -281,7 +281,7 @@ enum packet_class {
 	PACKET_FIN,
 	PACKET_DATA, /* carries payload */
 	PACKET_ACK, /* pure acknowledgment */
-	PACKET_ABNORMAL, /* no flag at all, SYN with FIN or RST, FIN without ACK ... */
+	PACKET_ABNORMAL, /* no flags, SYN with FIN or RST, FIN without ACK ... */
 	PACKET_CLASSES,
 };
 
@@ -299,13 +299,13 @@ enum malformed {
 	MALFORMED_KINDS,
 };
 
-/* Per interface, direction and CPU; user space sums and reads them each interval. */
+/* Per interface, direction and CPU; user space reads and adds them each interval. */
 struct interface_counters {
 	__u64 packets[PACKET_CLASSES]; /* server-side, super-packets counted as segments */
 	__u64 bytes[PACKET_CLASSES]; /* bytes on the wire as the interface sees them */
 	__u64 malformed[MALFORMED_KINDS];
-	__u64 fragments; /* non-first fragments: no ports, so of no class */
-	__u64 forwarded; /* to or from a listening port, but not of this host */
+	__u64 fragments; /* non-first fragments: no ports, hence no class */
+	__u64 forwarded; /* to or from a listening port, but not an address of this host */
 };
 
 /* Where an interface's counters are; a value of the table interfaces. */
@@ -322,7 +322,7 @@ enum port_count {
 	PORT_RESET_RECEIVED, /* tcp_receive_reset */
 	PORT_DROP, /* kfree_skb, detail = the kernel's drop reason */
 	PORT_FAILED, /* detail = enum failure */
-	PORT_OPENED, /* passive opens, whether there was room for the connection or not */
+	PORT_OPENED, /* passive opens, also if the connections map had no room */
 };
 
 /* Key of the port_counters map. */
@@ -346,23 +346,23 @@ struct half_open_key {
 	__u32 netns;
 };
 
-/* Sequence numbers that the two ends of a handshake wait for. */
+/* The sequence numbers that both ends of a handshake expect next. */
 struct half_open_numbers {
 	__u32 client_next; /* the client's, after its SYN */
-	__u32 server_next; /* the server's, after its SYN-ACK; 0 = no SYN-ACK was seen */
+	__u32 server_next; /* the server's, after its SYN-ACK; 0 = no SYN-ACK yet */
 };
 
 struct half_open {
 	__u64 first; /* boot clock ns of the first SYN */
 	__u32 ifindex;
 	struct half_open_numbers numbers;
-	__u32 window; /* that the SYN-ACK offered, not scaled */
+	__u32 window; /* offered in the SYN-ACK, not scaled */
 };
 
 /* The bits of a mark's fingerprint that are not the flow's. */
 enum mark_bit {
 	MARK_TAKEN = 1,
-	MARK_OF_SHARE = 2, /* no room in the share of its namespace */
+	MARK_OF_SHARE = 2, /* the namespace held its share of half_open_handshakes */
 };
 
 /* An attempt that half_open_handshakes had no room for. */
@@ -405,7 +405,7 @@ struct room_counts {
 	__u32 entries[ROOMS];
 };
 
-/* Of all namespaces: taken is the programs' to write, returned is user space's. */
+/* Of all namespaces. Programs write taken, user space writes returned. */
 struct room_totals {
 	struct room_counts taken;
 	struct room_counts returned;
@@ -421,8 +421,8 @@ struct rate {
 /* What one network namespace has taken. */
 struct namespace_share {
 	struct room_counts taken;
-	struct rate failed; /* its records of failed attempts */
-	__u64 refused; /* when a connection of it last got no entry; as connections_full */
+	struct rate failed; /* records of failed attempts */
+	__u64 refused; /* when a connection last got no entry for want of a share */
 };
 
 /*

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * One refusal, one record, where two hooks see it.
+ * Makes one record of a refusal that two hooks see.
  *
- * Since 6.10 tcp_send_reset tells of the resets that the kernel sends for want of a
- * listener. A firewall's (nftables' "reject with tcp reset") are built elsewhere, look the
- * same, and only TC sees them leave; it sees the kernel's as well. So the tracepoint, which
- * comes first, leaves a note for TC.
+ * Since 6.10 tcp_send_reset reports the resets that the kernel sends if there is no
+ * listener. A firewall builds its resets elsewhere (nftables: "reject with tcp reset"). They
+ * look the same, and only TC sees them leave. TC sees the kernel's resets as well, so the
+ * tracepoint, which runs first, leaves a note for TC.
  *
- * The note is of the client and of what the reset acknowledges. Neither the local address
- * nor the namespace is in it, for the packet may be of a container, behind DNAT.
+ * The note holds the client and the number that the reset acknowledges. It holds neither
+ * the local address nor the namespace, because DNAT may change them on the way to a
+ * container.
  */
 #ifndef EBPF_TCP_REFUSALS_H
 #define EBPF_TCP_REFUSALS_H

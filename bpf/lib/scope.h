@@ -2,9 +2,9 @@
 /*
  * connections.scope: the network namespaces whose sockets are reported.
  *
- * Whoever may make a user namespace is root in it and in the network namespaces that
- * belong to it, and can take any address and port there. A namespace that root of the
- * host made belongs to the initial user namespace, whoever runs in it.
+ * A user who creates a user namespace is root in it and in its network namespaces, and can
+ * use any address and port there. A namespace that the host's root created belongs to the
+ * initial user namespace, whoever runs in it.
  */
 #ifndef EBPF_TCP_SCOPE_H
 #define EBPF_TCP_SCOPE_H
@@ -15,7 +15,7 @@
 
 #include <bpf/bpf_core_read.h>
 
-/* Unless configured, the loads below are dead code for the verifier. */
+/* Unless configured, the verifier removes the loads below. */
 const volatile __u8 scope; /* enum scope */
 
 /* Direct loads: net must be a pointer that the verifier knows by BTF. */
@@ -28,7 +28,7 @@ static __always_inline bool is_in_scope(const struct net *net)
 	return !net->user_ns->level;
 }
 
-/* The same for a pointer that came as a number, where there is a scope. */
+/* The same for a pointer that came as a number, if there is a scope. */
 static __always_inline bool is_in_scope_checked(const struct net *net)
 {
 	if (scope == SCOPE_OWN_NETNS)
@@ -36,7 +36,7 @@ static __always_inline bool is_in_scope_checked(const struct net *net)
 	return !BPF_CORE_READ(net, user_ns, level);
 }
 
-/* A socket's, when the socket came as a number. */
+/* Of a socket that came as a number. */
 static __always_inline bool is_socket_in_scope(const struct sock *sk)
 {
 	return !scope || is_in_scope_checked(BPF_CORE_READ(sk, __sk_common.skc_net.net));

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Fair shares: no network namespace takes a map from the others.
+ * Fair shares: no network namespace can fill a map at the expense of the others.
  *
- * While a map is less than three quarters full, whoever comes first is served. From
- * there on a namespace other than the collector's own may hold a quarter of its
- * entries, and gets no further one above that. The kernel counts what it enters and
- * deletes, per map and per namespace; what user space deletes it reports in counters of
- * its own, so that nobody overwrites the other's. Counters wrap; only differences count.
+ * While a map is less than three quarters full, every namespace gets entries. After that,
+ * a namespace may hold a quarter of the entries, and gets no further ones. The collector's
+ * own namespace has no such limit. Programs count what they insert and delete, per map
+ * and per namespace. User space counts what it deletes in maps of its own, so that neither
+ * side overwrites the counts of the other. Counts wrap; only differences matter.
  */
 #ifndef EBPF_TCP_SHARES_H
 #define EBPF_TCP_SHARES_H
 
 #include "maps.h"
 
-/* The collector's network namespace, which has no share but all that is free. */
+/* The collector's network namespace, which may take any free entry. */
 const volatile __u32 own_netns;
-/* Entries that each map has room for; 0 = no shares, as where the kernel is replayed. */
+/* Entries that each map has room for; 0 = no shares. */
 const volatile __u32 room_capacity[ROOMS];
 
 static __always_inline __u32 quarter(__u32 of)
@@ -28,7 +28,7 @@ static __always_inline __u32 three_quarters(__u32 of)
 	return of - of / 4;
 }
 
-/* The counts of a namespace, with its first entry made; NULL if there is no room. */
+/* Inserts the counts of a namespace; NULL if there is no room. */
 static __noinline struct namespace_share *enter_namespace(__u32 netns)
 {
 	struct namespace_share none = {};
@@ -59,7 +59,7 @@ static __noinline bool is_share_used(__u32 netns, __u32 room)
 	return held >= (__s32)quarter(room_capacity[room]);
 }
 
-/* Whether a namespace may have one more entry of a map. */
+/* Whether a namespace may insert one more entry into a map. */
 static __always_inline bool has_room(__u32 netns, enum room room)
 {
 	const struct room_totals *totals;
@@ -77,7 +77,7 @@ static __always_inline bool has_room(__u32 netns, enum room room)
 	return !is_share_used(netns, room);
 }
 
-/* n = 1: an entry of a map was made for a namespace; -1: it was deleted. */
+/* n = 1: an entry of a map was inserted for a namespace; -1: it was deleted. */
 static __always_inline void count_room(__u32 netns, enum room room, __s32 n)
 {
 	struct namespace_share *rooms;

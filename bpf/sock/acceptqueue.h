@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The accept queue: who takes connections from it, and what it turns away. */
+/* The accept queue: who accepts connections from it, and its overflows. */
 #ifndef EBPF_TCP_ACCEPTQUEUE_H
 #define EBPF_TCP_ACCEPTQUEUE_H
 
@@ -10,7 +10,7 @@
 #include "scope.h"
 #include "segment.h"
 
-/* The current process took this socket from the queue. */
+/* The current process accepted this socket. */
 static __always_inline void accept_connection(const struct sock *sk)
 {
 	struct connection *connection;
@@ -20,7 +20,7 @@ static __always_inline void accept_connection(const struct sock *sk)
 		return;
 	connection = bpf_map_lookup_elem(&connections, &key);
 	if (connection && !has_remote_port(connection, sk)) {
-		/* The socket's address was another connection's, and its CLOSE was missed. */
+		/* The address is of an earlier connection, whose CLOSE was missed. */
 		forget_stale(key);
 		connection = NULL;
 	}
@@ -46,7 +46,7 @@ static __always_inline struct file **current_files(void)
 	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt, fd);
 }
 
-/* accept() returned a descriptor of the current process. */
+/* accept() returned a descriptor to the current process. */
 static __always_inline void accept_descriptor(long fd)
 {
 	struct file **files, *file = NULL;
@@ -58,7 +58,7 @@ static __always_inline void accept_descriptor(long fd)
 	accept_connection(file_socket(file));
 }
 
-/* sk_acceptq_is_full(): a queue may hold one more than its limit. */
+/* As sk_acceptq_is_full(): a queue may hold one more than its limit. */
 static __always_inline bool is_accept_queue_full(const struct sock *listener)
 {
 	return BPF_CORE_READ(listener, sk_ack_backlog) >
@@ -75,7 +75,7 @@ static __always_inline void report_overflow(const struct sock *listener, const s
 			      flow->local_port, buffer_ifindex(skb), FAILURE_ACCEPT_QUEUE_OVERFLOW);
 }
 
-/* A SYN arrived, in tcp_conn_request(). */
+/* In tcp_conn_request(): a SYN arrived. */
 static __always_inline void check_syn(const struct sock *listener, const struct sk_buff *skb)
 {
 	struct segment segment;
@@ -84,7 +84,7 @@ static __always_inline void check_syn(const struct sock *listener, const struct 
 		report_overflow(listener, skb, &segment.flow);
 }
 
-/* The ACK of a handshake is about to make a socket, in tcp_v4/6_syn_recv_sock(). */
+/* In tcp_v4/6_syn_recv_sock(): the ACK of a handshake is about to create a socket. */
 static __always_inline void check_ack(const struct sock *listener, const struct sk_buff *skb,
 				      const struct request_sock *request, __u16 family)
 {
@@ -92,7 +92,7 @@ static __always_inline void check_ack(const struct sock *listener, const struct 
 
 	if (!is_accept_queue_full(listener))
 		return;
-	/* IPv6's function hands IPv4 on an IPv6 socket to IPv4's, which sees it too. */
+	/* For IPv4 on an IPv6 socket, the function for IPv6 calls that for IPv4. */
 	if (BPF_CORE_READ(request, __req_common.skc_family) != family)
 		return;
 	read_socket_flow_checked((const void *)request, &flow);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The end of a connection: who began it, why, and what the socket had counted. */
+/* The end of a connection: who closed it, why, and the final counters of the socket. */
 #ifndef EBPF_TCP_CLOSING_H
 #define EBPF_TCP_CLOSING_H
 
@@ -11,9 +11,9 @@
 #include "socket.h"
 
 /*
- * Data that meet close() itself are counted at once, and looked into when the process lets
- * go of the socket, which is where it closes, too. They have left their timestamp as the
- * most recent, and a reset does not, or has none.
+ * Whether data arrived during close() itself. The kernel counts them at once, and
+ * processes them when the process releases the socket, which is also when it closes. Data
+ * leave their timestamp as the most recent one. A reset does not, or has no timestamp.
  */
 static __always_inline bool has_data_at_close(const struct tcp_sock *tp)
 {
@@ -25,10 +25,11 @@ static __always_inline bool has_data_at_close(const struct tcp_sock *tp)
 }
 
 /*
- * The kernel calls its own tcp_reset() when data arrive that nobody will read any more
- * (TCPABORTONDATA, in tcp_rcv_state_process()), and the tracepoint has no segment. Such
- * data end a connection with the first segment after close(): if none came, or if the
- * process only said that it sends no more, a client's reset did.
+ * Whether the host resets because data arrived after close(), which nobody will read
+ * (TCPABORTONDATA, in tcp_rcv_state_process()). The kernel then calls tcp_reset() as for a
+ * reset by the client, and the tracepoint has no segment. Late data end a connection with
+ * their first segment. So if none arrived, or the process only shut down sending, the
+ * client reset the connection.
  */
 static __always_inline bool is_late_data_reset(const struct connection *connection,
 					       const struct sock *sk, int state)
@@ -43,13 +44,13 @@ static __always_inline bool is_late_data_reset(const struct connection *connecti
 /* The state before CLOSE when that transition was missed. */
 #define STATE_UNKNOWN 0
 
-/* The server has sent no FIN yet; SYN_RECV is a Fast Open child's. */
+/* Whether the server has sent no FIN yet. In SYN_RECV it is a Fast Open child. */
 static __always_inline bool is_unfinished(int state)
 {
 	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_RECV;
 }
 
-/* What was seen to happen comes before what is inferred. */
+/* Observed facts come before inferred ones. */
 static __always_inline __u32 close_reason(const struct connection *connection,
 					  const struct sock *sk, int oldstate)
 {
@@ -59,10 +60,10 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 		return CLOSE_CLIENT_RESET;
 	if (error == ECONNABORTED)
 		return CLOSE_ABORTED;
-	/* tcp_write_err() prefers the soft error that ICMP left to ETIMEDOUT. */
+	/* tcp_write_err() prefers a soft error, left by ICMP, to ETIMEDOUT. */
 	if (error == ETIMEDOUT || (error && error == DECORATION(sk, sk_err_soft)))
 		return CLOSE_TIMEOUT;
-	/* What tcp_reset() sets, for kernels where its tracepoint is out of reach. */
+	/* What tcp_reset() sets, for kernels where its tracepoint is not available. */
 	if (!is_late_data_reset(connection, sk, oldstate) &&
 	    (error == ECONNRESET || (error == EPIPE && oldstate == TCP_CLOSE_WAIT)))
 		return CLOSE_CLIENT_RESET;
@@ -75,7 +76,7 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 	return CLOSE_UNKNOWN;
 }
 
-/* A close that resets sets the state first, and sends its reset when we know it no more. */
+/* A close by reset sets the state first. When it sends the reset, the entry is gone. */
 static __noinline void count_late_reset(const struct connection *connection)
 {
 	if (!(connection->flags & CONNECTION_RESET_SENT))
@@ -98,10 +99,10 @@ static __always_inline void close_connection(struct sock *sk, int oldstate)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
-	/* Only a process that closes by reset is current here; a packet's victim is not. */
+	/* Without an error, a process closes by reset, and it is the current one. */
 	if (is_unfinished(oldstate) && !sk->sk_err)
 		set_current_owner(&connection->owner, OWNER_CLOSER);
-	/* The server's FIN tells enough of a state that was missed: what comes now comes late. */
+	/* After the server's FIN the missed state is known well enough: all data are late. */
 	if (oldstate == STATE_UNKNOWN && connection->flags & CONNECTION_SERVER_FIN)
 		oldstate = TCP_FIN_WAIT2;
 	reason = close_reason(connection, sk, oldstate);
@@ -121,7 +122,7 @@ static __always_inline void close_connection(struct sock *sk, int oldstate)
 	record->reason = reason;
 	record->error = sk->sk_err;
 	read_socket_counters(tp, connection->flags & CONNECTION_FIN_SENT, &record->counters);
-	/* Whoever deletes the entry accounts for it: user space may have counted it as stale. */
+	/* Whoever deletes the entry accounts for it; user space may have counted it as stale. */
 	if (delete_connection(key, record->head.netns))
 		submit(record);
 	else
@@ -129,8 +130,8 @@ static __always_inline void close_connection(struct sock *sk, int oldstate)
 }
 
 /*
- * The state says whose FIN it is; LAST_ACK also proves that the client's came first. A
- * process that closes what it had shut down before enters its state once more.
+ * The new state shows whose FIN it is; LAST_ACK also proves that the client's came first. A
+ * process that closes after shutdown() enters the same state again.
  */
 static __always_inline void follow_fin(struct sock *sk, int newstate)
 {
@@ -156,8 +157,8 @@ static __always_inline void follow_fin(struct sock *sk, int newstate)
 		connection->data_segments = data_segments(sk);
 	connection->flags |= CONNECTION_FIN_SENT;
 	/*
-	 * Since 6.10 (commit 94062790aedb) a Fast Open child that is shut down before its
-	 * handshake is complete sends its FIN in the interrupt of the ACK.
+	 * Since 6.10 (commit 94062790aedb) a Fast Open child that was shut down during its
+	 * handshake sends its FIN in the interrupt of the ACK.
 	 */
 	if (!bpf_core_field_exists(sk->sk_lock.owned) || sk->sk_lock.owned)
 		set_current_owner(&connection->owner, OWNER_CLOSER);

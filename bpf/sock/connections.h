@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The connections that are followed, and how they are told apart. */
+/* The connections that are followed, and their ids. */
 #ifndef EBPF_TCP_CONNECTIONS_H
 #define EBPF_TCP_CONNECTIONS_H
 
@@ -8,8 +8,8 @@
 #include "shares.h"
 
 /*
- * Enters a connection. -EEXIST: its key is there; -EDQUOT: its namespace holds its share;
- * anything else: the map is full.
+ * Enters a connection. -EEXIST: the key exists; -EDQUOT: the namespace holds its share;
+ * any other error: the map is full.
  */
 static __always_inline long enter_connection(__u64 key, const struct connection *connection)
 {
@@ -32,10 +32,10 @@ static __always_inline bool delete_connection(__u64 key, __u32 netns)
 	return true;
 }
 
-/* Longer than nearly any connection waits to be accepted, in nanoseconds. */
+/* Nearly every connection is accepted within this time, in nanoseconds. */
 #define FULL_MATTERS 60000000000ULL
 
-/* When a connection of a namespace last got no entry; 0 = never. */
+/* When a connection of a namespace last found no room; 0 = never. */
 static __always_inline __u64 last_full(__u32 netns)
 {
 	const struct namespace_share *share = bpf_map_lookup_elem(&namespace_rooms, &netns);
@@ -53,7 +53,7 @@ static __always_inline bool is_full_lately(__u32 netns, __u64 now)
 	return last && now - last < FULL_MATTERS;
 }
 
-/* A connection was counted, but there is no entry for it, because of error. */
+/* A connection is counted, but has no entry because of an error of enter_connection. */
 static __noinline __attribute__((unused)) void count_not_followed(long error, __u32 netns,
 								  __u64 now)
 {
@@ -69,15 +69,15 @@ static __noinline __attribute__((unused)) void count_not_followed(long error, __
 		*last = now;
 }
 
-/* An id is a count, then the CPU, then the space, so that small counts make small numbers. */
+/* An id is a count, then the CPU, then the space: small counts make small numbers. */
 #define ID_SPACE_BITS 3
 #define ID_CPU_BITS 16
 _Static_assert(ID_SPACES <= 1 << ID_SPACE_BITS, "id spaces need more bits");
 
 /*
- * CPU and a count per CPU: unique without an atomic fetch, which needs 5.12. Before 6.1
- * a program can interrupt itself, and two connections that open in the same instant on
- * one CPU could get one id.
+ * CPU and a count per CPU are unique without an atomic fetch, which needs 5.12. Before 6.1
+ * a program can interrupt itself: two connections that open in the same instant on one
+ * CPU could get the same id.
  */
 static __always_inline __u64 take_id(enum id_space space)
 {

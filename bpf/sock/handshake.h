@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * How long a handshake took: from the first SYN-ACK, which leaves in the interrupt
- * that the SYN came in, to the ACK.
+ * The duration of a handshake: from the first SYN-ACK, which leaves in the interrupt of the
+ * SYN, to the ACK.
  *
- * The kernel measures this itself and leaves it in the child's srtt_us. When the SYN-ACK
- * went out more than once, the ACK may be an answer to any of them (RFC 6298, section 3,
- * Karn's algorithm), and what srtt_us then holds by way of timestamps can be off by as
- * much as the retransmission timeout. The duration is certain even so. Only such
- * handshakes take an entry here, so that the others cost nothing. A handshake by SYN
- * cookie leaves no trace of its beginning.
+ * The kernel measures this itself and leaves it in srtt_us of the child. If the SYN-ACK
+ * was sent more than once, the ACK may answer any of them (RFC 6298, section 3,
+ * Karn's algorithm). srtt_us then comes from timestamps and can be off by as much as the
+ * retransmission timeout. For such handshakes, repeated_handshakes keeps when the first
+ * SYN-ACK was sent; the others need no entry. A handshake by SYN cookie leaves no trace
+ * of its beginning.
  */
 #ifndef EBPF_TCP_HANDSHAKE_H
 #define EBPF_TCP_HANDSHAKE_H
@@ -22,8 +22,8 @@
 const volatile bool track_repeated_handshakes;
 
 /*
- * TCP_DEFER_ACCEPT sends the SYN-ACK again when the client has said nothing for so long;
- * what then completes the handshake is the second ACK.
+ * TCP_DEFER_ACCEPT sends the SYN-ACK again after the client was silent for some time. The
+ * second ACK then completes the handshake.
  */
 static __always_inline bool has_deferred_accept(const struct sock *listener)
 {
@@ -65,26 +65,26 @@ static __always_inline __u32 take_repeated_handshake(const struct flow *flow, __
 	return duration;
 }
 
-/* What tells a handshake's own measure from another. */
+/* Members that show whether srtt_us is still that of the handshake. */
 #define HANDSHAKE_MEASURABLE                                                                       \
 	(bpf_core_field_exists(struct tcp_sock, total_retrans) &&                                  \
 	 bpf_core_field_exists(struct tcp_sock, data_segs_in))
 
-/* The kernel's own measure, from the first SYN-ACK to the ACK; 0 = it has none. */
+/* What the kernel measured from the first SYN-ACK to the ACK; 0 = nothing. */
 static __always_inline __u32 handshake_rtt(__u32 srtt_us)
 {
-	/* Eighths of a microsecond, and from timestamps whole milliseconds. */
+	/* Eighths of a microsecond. Whole milliseconds come from timestamps. */
 	return srtt_us % (8 * 1000) ? srtt_us >> 3 : 0;
 }
 
-/* Of a connection that becomes established now, in the state hook. */
+/* In the state hook, for a connection that becomes established. */
 static __always_inline void measure_handshake(const struct tcp_sock *tp,
 					      struct connection *connection)
 {
-	/* Nor could it be told whether the SYN-ACK was sent again. */
+	/* Without them it is not known whether the SYN-ACK was sent again. */
 	if (!HANDSHAKE_MEASURABLE)
 		return;
-	/* Until now only the SYN-ACK can have been sent again. */
+	/* So far only the SYN-ACK can have been sent again. */
 	if (tp->total_retrans) {
 		connection->flags |= CONNECTION_SYNACK_REPEATED;
 		if (track_repeated_handshakes)
@@ -92,12 +92,12 @@ static __always_inline void measure_handshake(const struct tcp_sock *tp,
 				&connection->flow, connection->netns, connection->opened);
 		return;
 	}
-	/* Bytes received are those of a Fast Open SYN; a segment's own come later. */
+	/* Received bytes are those of a Fast Open SYN; those of a segment count later. */
 	if (DECORATION(tp, bytes_received) || !tp->data_segs_in)
 		connection->handshake_us = handshake_rtt(DECORATION(tp, srtt_us));
 }
 
-/* Of one that waits for accept: the server has sent nothing but its SYN-ACK yet. */
+/* For a connection that waits for accept: the server has sent only its SYN-ACK. */
 static __always_inline void measure_late_handshake(const struct tcp_sock *tp,
 						   struct connection *connection)
 {

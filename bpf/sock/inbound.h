@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Whether a socket was opened passively. Every place that begins to follow a connection
- * asks here; only accept() needs no answer, for what it returns always was.
+ * Whether a socket was opened passively. Every place that begins to follow a connection asks
+ * here, except accept(), which only returns such sockets.
  *
- * The kernel does not write it down. What tells:
- *   - sk_clone() copies the listener's sk_max_ack_backlog, and a socket that never
+ * The kernel does not record it. These facts show it:
+ *   - sk_clone() copies sk_max_ack_backlog of the listener, and a socket that never
  *     listened has 0;
- *   - where the listener asked for a backlog of 0, a child has no process's socket until
- *     accept() gives it one, and a client's socket has one until it is closed. Closed is
- *     SOCK_DEAD, and neither ESTABLISHED nor CLOSE_WAIT;
- *   - data before the handshake is complete are those of a Fast Open SYN, which only a
- *     listener takes;
- *   - of an accepted one that leaves the listeners at its address.
+ *   - if the listener asked for a backlog of 0: a child has no sk_socket until accept(),
+ *     while a client's socket has one until it is closed. A closed socket has SOCK_DEAD, and
+ *     is neither ESTABLISHED nor CLOSE_WAIT;
+ *   - data before the end of the handshake are those of a Fast Open SYN, which only a
+ *     listener accepts;
+ *   - for an accepted socket of such a listener: its address is in backlogless_listeners.
  *
- * The way of states does not tell: SYN_SENT, SYN_RECV, ESTABLISHED is a client's socket
- * that connects to itself, meets the other's SYN, or is answered with a bare SYN.
+ * The sequence of states does not show it. SYN_SENT, SYN_RECV, ESTABLISHED is a client's
+ * socket that connects to itself, that meets the SYN of the other side, or that is answered
+ * with a bare SYN.
  */
 #ifndef EBPF_TCP_INBOUND_H
 #define EBPF_TCP_INBOUND_H
@@ -34,7 +35,7 @@ static __always_inline bool has_backlogless_listeners(void)
 	return is_backlogless_count_set(BACKLOGLESS_LISTENERS);
 }
 
-/* Called with each socket that is going to be followed. */
+/* Called for each socket before it is followed. */
 static __always_inline void note_backlog(const struct sock *sk)
 {
 	__u32 which = BACKLOGLESS_FOLLOWED, yes = 1;
@@ -45,15 +46,15 @@ static __always_inline void note_backlog(const struct sock *sk)
 }
 
 /*
- * Whether connections can have the socket: a connection keeps the backlog that it got from
- * its listener. Direct loads.
+ * Whether the connections map may have the socket: a connection keeps the backlog that it
+ * got from its listener. Direct loads.
  */
 static __always_inline bool is_followable(const struct sock *sk)
 {
 	return DECORATION(sk, sk_max_ack_backlog) || is_backlogless_count_set(BACKLOGLESS_FOLLOWED);
 }
 
-/* What a listener asked for, for its record. */
+/* The backlog that a listener asked for, for its record. */
 static __always_inline enum backlogless backlog_of(const struct sock *listener)
 {
 	if (!bpf_core_field_exists(listener->sk_max_ack_backlog) ||
@@ -66,7 +67,7 @@ static __always_inline enum backlogless backlog_of(const struct sock *listener)
 	return BACKLOGLESS_YES;
 }
 
-/* Of a socket that leaves SYN_RECV, in the state hook. */
+/* In the state hook, for a socket that leaves SYN_RECV. */
 static __always_inline bool is_opening_inbound(const struct sock *sk, const struct tcp_sock *tp)
 {
 	return DECORATION(sk, sk_max_ack_backlog) || DECORATION(tp, bytes_received) ||
@@ -96,7 +97,7 @@ static __noinline bool is_accepted_without_backlog(const struct flow *flow, __u3
 	return is_backlogless(&key);
 }
 
-/* Of a socket that is found in any later state: every load is checked. */
+/* For a socket found in any later state: every load is checked. */
 static __always_inline bool is_inbound(const struct sock *sk, const struct flow *flow, __u32 netns)
 {
 	__u8 state = READ_AS(struct sock, sk, __sk_common.skc_state);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The listening sockets that are followed, and what their queues turned away. */
+/* The listening sockets that are followed, and their overflows. */
 #ifndef EBPF_TCP_LISTENERS_H
 #define EBPF_TCP_LISTENERS_H
 
@@ -22,8 +22,8 @@ static __always_inline void count_overflow(const struct sock *sk)
 }
 
 /*
- * Enters a listener; enum followed. One that is there already stays: a scan meets a
- * socket once per descriptor.
+ * Enters a listener; returns enum followed. An existing entry stays: a scan meets a socket
+ * once per descriptor.
  */
 static __always_inline __u8 follow_listener(__u64 key, const struct listener *listener)
 {

@@ -26,8 +26,8 @@ static __always_inline void describe_listen(struct listen_record *record, __u32 
 }
 
 /*
- * inet_csk_listen_start() announces LISTEN before get_port() has run: the port of a
- * socket that bind() gave none is 0 here. look_at_listener() finds it later.
+ * inet_csk_listen_start() sets LISTEN before get_port() runs: the port of a socket without
+ * bind() is still 0 here. look_at_listener() finds it later.
  */
 static __noinline void open_listener(struct sock *sk)
 {
@@ -39,7 +39,7 @@ static __noinline void open_listener(struct sock *sk)
 	const struct listener *stale;
 	__u8 followed;
 
-	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
+	/* MPTCP parents fire this tracepoint too, but are no tcp_sock. */
 	if (!bpf_skc_to_tcp_sock(sk) || !is_in_scope(common->skc_net.net))
 		return;
 	listener.since = bpf_ktime_get_boot_ns();
@@ -81,7 +81,7 @@ static __noinline void close_listener(struct sock *sk)
 		return;
 	listener = bpf_map_lookup_elem(&listeners, &key);
 	if (listener) {
-		/* skc_num is 0 by now when the port was not bound; inet_sport stays. */
+		/* skc_num of a port that was not bound is 0 by now; inet_sport stays. */
 		if (!listener->port)
 			listener->port = bpf_ntohs(DECORATION(tp, inet_conn.icsk_inet.inet_sport));
 		last = *listener;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The socket vantage point's live figures, for kernels that refuse the iterators of maps
- * (snapshot and look_at_listeners of scan.bpf.c). User space reads the entries in batches,
- * and learns from these programs what their sockets say:
+ * Live figures of the socket vantage point, for kernels that refuse the iterators of maps
+ * (snapshot and snapshot_listeners of scan.bpf.c). User space reads the entries in batches,
+ * and these programs read their sockets:
  *
  *   look_at_connections  one batch of connections  -> bytes, in the batch
  *   look_at_listeners    one batch of listeners    -> queues, in the batch
  *   visit_connections    TCP sockets               -> bytes, written to the stream
  *   visit_listeners      TCP sockets               -> queues, written to the stream
  *
- * The first two are of BPF_PROG_TYPE_SYSCALL (5.14, commit 79a7f8bdb159), which user space
- * runs by BPF_PROG_RUN. A batch is a map that user space has in its memory, and not the
- * program's context: verifiers before 7.1 let no program read that at a variable offset.
- * The others see one network namespace, that of the thread which opens the iterator.
+ * The first two are of BPF_PROG_TYPE_SYSCALL (5.14, commit 79a7f8bdb159), and user space
+ * runs them by BPF_PROG_RUN. A batch is a map that is mapped into user space, and not
+ * the context of the program: verifiers before 7.1 allow no variable offset there.
+ * The other two see one network namespace: that of the thread that opens the iterator.
  */
 #include "kernel.h"
 
@@ -25,8 +25,8 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
- * A batch of connections. User space writes keys and ids, look_at_connections the rest. A
- * batch that is not full ends with the key 0.
+ * A batch of connections. User space writes keys and ids, look_at_connections the rest. The
+ * key 0 ends a batch that is not full.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -3,9 +3,9 @@
  * Looks at the sockets of the connections and listeners maps, for the programs that user
  * space runs for live figures.
  *
- * Nothing holds a socket still meanwhile, and its entry can be reused. So each look reads
- * first and checks afterwards: that the socket still is what the entry says, and that the
- * entry still is the one that was asked for.
+ * The socket may change meanwhile, and its entry may be reused. So each look reads
+ * first and checks afterwards that the socket still matches the entry, and that the entry is
+ * still the one that user space asked for.
  */
 #ifndef EBPF_TCP_LOOK_H
 #define EBPF_TCP_LOOK_H
@@ -44,10 +44,10 @@ static __always_inline void look_at_connection(__u64 key, const struct connectio
 }
 
 /*
- * Fills in the queues of the listener whose copy the look holds, and the outcome. The
- * accept queue's length is what ss shows as Recv-Q of a listening socket, and its limit
- * as Send-Q; handshakes in progress are in neither. A listener without a port gets the one
- * that the kernel has chosen meanwhile.
+ * Fills in the queues of the listener whose copy the look holds, and the outcome. For a
+ * listening socket, ss shows the length of the accept queue as Recv-Q and its limit as
+ * Send-Q. Handshakes in progress are in neither. A listener without a port gets the one that
+ * the kernel has chosen meanwhile.
  */
 static __always_inline void look_at_listener(__u64 key, struct listener *listener,
 					     struct listener_look *look)

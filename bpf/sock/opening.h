@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The beginning of a connection: entered when established, or late, at accept or a FIN. */
+/* The beginning of a connection: at ESTABLISHED, or late, at accept or at a FIN. */
 #ifndef EBPF_TCP_OPENING_H
 #define EBPF_TCP_OPENING_H
 
@@ -55,14 +55,14 @@ static __noinline bool forget_stale(__u64 key)
 	return true;
 }
 
-/* Once per connection, in the books and at its port. */
+/* Counts a connection once, in the ledger and at its port. */
 static __noinline void count_open(const struct connection *connection)
 {
 	LEDGER_ADD(opened, 1);
 	count_connection(connection, PORT_OPENED, 1);
 }
 
-/* Enters a connection into the books and the map; the id is the caller's. */
+/* Counts and enters a connection. The caller has set the id. */
 static __always_inline void follow_connection(__u64 key, const struct connection *connection)
 {
 	long error;
@@ -89,16 +89,17 @@ static __always_inline bool has_remote_port(const struct connection *connection,
 }
 
 /*
- * Leaves SYN_RECV. Where it goes straight to CLOSE there was a connection if data came with
- * a Fast Open SYN, or a process accepted it; else it is an attempt, or no attempt of a
- * client's at all, for the kernel gives up a child that it can't hash or route just so.
+ * A socket leaves SYN_RECV. If it goes straight to CLOSE, it was a connection only if data
+ * came with a Fast Open SYN, or if a process accepted it. Otherwise it is a failed attempt, or
+ * not an attempt of a client: the kernel discards a child that it can't hash or route in
+ * this way.
  */
 static __always_inline void open_connection(struct sock *sk, int newstate)
 {
 	struct connection connection = {};
 	struct tcp_sock *tp;
 
-	/* MPTCP parents fire this tracepoint too, and are no tcp_sock. */
+	/* MPTCP parents fire this tracepoint too, but are no tcp_sock. */
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp || !is_family_readable(sk->__sk_common.skc_family) || !is_opening_inbound(sk, tp))
 		return;
@@ -123,11 +124,11 @@ static __always_inline void open_connection(struct sock *sk, int newstate)
 }
 
 /*
- * The state hook runs before the state is stored: a socket that is ESTABLISHED and not in the
- * map was missed, unless the map has been full, or was there before us: its last packet
- * came before we did, and a network namespace that we may not enter hid it from the
- * scans. Since when it waited to be accepted is not known; at a FIN neither since when it
- * was open, and so it is adopted.
+ * The state hook runs before the state is stored. So a socket that is ESTABLISHED but not in
+ * the map was missed, with two exceptions. The map may have been full. Or the socket is older
+ * than the programs: its last packet came before they were loaded, and its network
+ * namespace was closed to the scans. When it became ready for accept is not known. At a FIN
+ * it is not known either when it opened, so it is adopted.
  */
 static __always_inline void open_late_connection(const struct sock *sk, enum id_space where)
 {
@@ -151,7 +152,7 @@ static __always_inline void open_late_connection(const struct sock *sk, enum id_
 		measure_late_handshake(tp, &connection);
 	if (state == TCP_CLOSE_WAIT)
 		connection.flags |= CONNECTION_CLIENT_FIN;
-	/* 0 where this kernel does not tell: adopted, for that it was missed is not certain. */
+	/* 0 if the kernel has no such member: adopted, because it may be older. */
 	if (where == ID_UNSEEN || DECORATION_AS(struct tcp_sock, tp, tcp_mstamp) < loaded_us)
 		connection.flags |= CONNECTION_ADOPTED;
 	if (bpf_core_field_exists(struct tcp_sock, is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
@@ -170,9 +171,9 @@ static __always_inline void open_late_connection(const struct sock *sk, enum id_
 }
 
 /*
- * A connection that nobody knows and whose server closes it now: where accept has no
- * hook, this is where a beginning that was missed is found. Once the map was full,
- * that a connection is not there proves nothing, however old it is.
+ * A connection that is not in the map, and that its server closes now. If accept has no hook,
+ * this is where a missed beginning is found. After the map was full once, a missing entry
+ * proves nothing, however old the connection is.
  */
 static __noinline void open_unseen_connection(struct sock *sk)
 {
@@ -186,7 +187,7 @@ static __noinline void open_unseen_connection(struct sock *sk)
 		open_late_connection(sk, ID_UNSEEN);
 }
 
-/* Most sockets that are not known are clients', which have no backlog. */
+/* Most unknown sockets are those of clients, which have no backlog. */
 static __always_inline bool is_possibly_unseen(const struct sock *sk)
 {
 	return DECORATION(sk, sk_max_ack_backlog) || has_backlogless_listeners();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Who a task is: a key of pid and start time in the records, the name and cgroup
- * once per process in a record of its own.
+ * Processes. Other records hold a key of pid and start time; a record per process holds the
+ * names and the cgroup.
  */
 #ifndef EBPF_TCP_PROCESS_H
 #define EBPF_TCP_PROCESS_H
@@ -12,7 +12,7 @@
 
 const volatile bool attribute_process = true;
 
-/* Without them nothing tells the cgroup: one without CONFIG_CGROUPS has none. */
+/* The members that lead to the cgroup; a kernel without CONFIG_CGROUPS has none. */
 #define HAS_CGROUPS                                                                                \
 	(bpf_core_field_exists(struct task_struct, cgroups) &&                                     \
 	 bpf_core_field_exists(struct css_set, dfl_cgrp) &&                                        \
@@ -22,7 +22,7 @@ const volatile bool attribute_process = true;
 	 bpf_core_field_exists(struct cgroup, kn) &&                                               \
 	 bpf_core_field_exists(struct kernfs_node, id))
 
-/* The cgroup that names the container: v2's, else a v1 controller's; 0 = unknown. */
+/* The cgroup that names the container: v2, else of a v1 controller; 0 = unknown. */
 static __always_inline __u64 task_cgroup(struct task_struct *task)
 {
 	struct cgroup_subsys_state *css = NULL;
@@ -35,7 +35,7 @@ static __always_inline __u64 task_cgroup(struct task_struct *task)
 	set = BPF_CORE_READ(task, cgroups);
 	v2 = BPF_CORE_READ(set, dfl_cgrp);
 	base = (__u64)set + bpf_core_field_offset(struct css_set, subsys);
-	/* In v2's root: either no container, or the host still uses v1 for them. */
+	/* In the root of v2 there is no container, or the host still uses v1 for them. */
 	if (BPF_CORE_READ(v2, level) > 0)
 		return BPF_CORE_READ(v2, kn, id);
 	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
@@ -54,7 +54,7 @@ static __always_inline __u64 task_cgroup(struct task_struct *task)
 	return BPF_CORE_READ(v2, kn, id);
 }
 
-/* Without them nobody can be named. */
+/* The members that a key needs. */
 #define HAS_PROCESS                                                                                \
 	(bpf_core_field_exists(struct task_struct, flags) &&                                       \
 	 bpf_core_field_exists(struct task_struct, tgid) &&                                        \
@@ -88,7 +88,7 @@ static __always_inline void describe_process(struct task_struct *task,
 	record->head.time = bpf_ktime_get_boot_ns();
 	record->key = *key;
 	record->cgroup = task_cgroup(task);
-	/* A task that exits has given up its mm before it closes its sockets. */
+	/* A task that exits has released its mm before it closes its sockets. */
 	if (bpf_probe_read_kernel_str(record->executable, sizeof(record->executable), name) < 0)
 		record->executable[0] = 0;
 	record->comm[0] = 0;
@@ -103,7 +103,7 @@ static __always_inline void note_announced(const struct process_key *key)
 	bpf_map_update_elem(&processes, key, &announced, BPF_ANY);
 }
 
-/* Describes a process to user space. Rare, so out of the hooks' line of code. */
+/* Describes a process to user space. Rare, hence not inline. */
 static __noinline void announce_process(struct task_struct *task, const struct process_key *key)
 {
 	struct process_record *record;
@@ -111,7 +111,7 @@ static __noinline void announce_process(struct task_struct *task, const struct p
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
 		count_lost(EVENT_PROCESS, CAUSE_RING_FULL, 1);
-		/* What user space knows may be old: the next sight announces it. */
+		/* What user space knows may be outdated: announce it next time. */
 		bpf_map_delete_elem(&processes, key);
 		return;
 	}
@@ -120,7 +120,7 @@ static __noinline void announce_process(struct task_struct *task, const struct p
 	note_announced(key);
 }
 
-/* A process executes another program, or was moved to another cgroup. */
+/* A process executes another program, or moved to another cgroup. */
 static __always_inline void update_process(struct task_struct *task)
 {
 	struct process_key key;
@@ -131,9 +131,9 @@ static __always_inline void update_process(struct task_struct *task)
 }
 
 /*
- * The key of the current process; false for a kernel thread. Direct loads where the
- * kernel gives the task with its type (5.11, commit 3ca1032ab7ab), each of which is
- * one instruction instead of a call.
+ * The key of the current process; false for a kernel thread. If the kernel gives the task
+ * with its type (5.11, commit 3ca1032ab7ab), loads are direct: one instruction each instead
+ * of a call.
  */
 static __always_inline bool read_current_key(struct process_key *key)
 {
@@ -157,7 +157,7 @@ static __always_inline bool read_current_key(struct process_key *key)
 	return true;
 }
 
-/* Makes the current process the owner, unless a better source named one already. */
+/* Makes the current process the owner, unless a better source has set one. */
 static __always_inline void set_current_owner(struct owner *owner, __u32 source)
 {
 	if (!attribute_process || owner->source >= source || !read_current_key(&owner->process))

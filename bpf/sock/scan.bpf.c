@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The socket vantage point's iterators, which user space runs when it wants to know.
+ * The iterators of the socket vantage point. User space runs them when it needs them.
  *
  *   scan_listeners      open files   -> listeners, written to the stream; port tables
- *   scan_connections    open files   -> connections that were open before us
+ *   scan_connections    open files   -> connections older than the programs
  *   scan_orphans        TCP sockets  -> those that no process holds
  *   snapshot            connections  -> live figures, written to the stream
  *   snapshot_listeners  listeners    -> lengths of their queues, written to the stream
  *
- * Open files first: they are of all network namespaces, need no setns, and tell who
- * holds the socket. What does not fit into a stream's buffer is not lost as in a ring:
- * the kernel runs the program again for the same element.
+ * Open files come first: they cover all network namespaces, need no setns, and show which
+ * process holds the socket. Nothing is lost if the buffer of a stream is full: the kernel
+ * runs the program again for the same element.
  */
 #include "kernel.h"
 
@@ -34,8 +34,8 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
- * As in adopt_connection(): the hook at the end runs before the state is stored. If it ran
- * before the insert, it shows now, and the entry would stay for ever.
+ * As in adopt_connection(): the hook of the end runs before the state is stored. If it ran
+ * before the insert, the state shows it now, and the entry would never be deleted.
  */
 static __always_inline __u8 follow_found(const struct sock *sk, const struct listener *listener)
 {
@@ -116,7 +116,7 @@ static __always_inline __u32 adopted_flags(const struct sock *sk)
 	}
 }
 
-/* Describes a connection that was open before us; false if it is none, or known. */
+/* Describes a connection older than the programs; false if it is none, or known. */
 static __always_inline bool describe_adoptable(const struct sock *sk, struct connection *connection)
 {
 	__u64 key = (__u64)sk;
@@ -145,12 +145,13 @@ static __always_inline void adopt_connection(const struct sock *sk, struct conne
 	connection->id = take_id(ID_ADOPTED);
 	note_backlog(sk);
 	error = enter_connection(key, connection);
-	/* The state hook was faster: it is counted there. */
+	/* The state hook was faster, and has counted it. */
 	if (error == -EEXIST)
 		return;
 	/*
-	 * The hook at CLOSE runs before the state is stored and found nothing to delete.
-	 * If it runs from here on, it finds this entry; if it ran before, it shows now.
+	 * The hook at CLOSE runs before the state is stored. If it runs after the insert, it
+	 * finds this entry. If it ran before, it found nothing to delete, and the state shows
+	 * it now.
 	 */
 	if (!error && !adopted_flags(sk) && delete_connection(key, connection->netns))
 		return;
@@ -179,7 +180,7 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 		connection.owner.source = OWNER_HOLDER;
 		describe_process(task, &connection.owner.process, &process);
 		note_announced(&connection.owner.process);
-		/* A full stream drops the record and runs us again for the same file. */
+		/* If the stream is full, the kernel runs this again for the same file. */
 		if (bpf_seq_write(seq, &process, sizeof(process)))
 			return 0;
 	}
@@ -189,7 +190,7 @@ int scan_connections(struct bpf_iter__task_file *ctx)
 
 /*
  * Sockets that no process holds: connections not accepted yet, orphans, further
- * subflows, and the kernel's own listeners.
+ * subflows, and listeners of the kernel.
  */
 SEC("iter/tcp")
 int scan_orphans(struct bpf_iter__tcp *ctx)
@@ -211,7 +212,7 @@ int scan_orphans(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* One look at every connection, whatever its namespace. */
+/* One look at every connection, in all namespaces. */
 SEC("iter/bpf_map_elem")
 int snapshot(struct bpf_iter__bpf_map_elem *ctx)
 {
@@ -231,7 +232,7 @@ int snapshot(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
-/* One look at every listener, whatever its namespace. */
+/* One look at every listener, in all namespaces. */
 SEC("iter/bpf_map_elem")
 int snapshot_listeners(struct bpf_iter__bpf_map_elem *ctx)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The headers of a kernel buffer, for tracepoints that have nothing else. */
+/* The headers of a kernel buffer, for tracepoints that have only the buffer. */
 #ifndef EBPF_TCP_SEGMENT_H
 #define EBPF_TCP_SEGMENT_H
 
@@ -7,23 +7,23 @@
 
 /* -- the reader that headers.h asks for ---------------------------------------- */
 
-/* The address of the network header, a number: offsets count from there. */
+/* The address of the network header, as a number; offsets start there. */
 typedef __u64 packet_t;
 
 #define read_header(network, offset, to)                                                           \
 	(!bpf_probe_read_kernel(to, sizeof(*(to)), (const void *)((network) + (offset))))
 #define header_at(network, offset, buffer) (read_header(network, offset, buffer) ? (buffer) : NULL)
 
-/* read_segment knows where the buffer's headers end, and looks afterwards. */
+/* read_segment checks the end of the headers afterwards. */
 #define packet_length(network) 0x7fffffU
 #define is_length_in_buffer(network, field) (!(field))
 
 #include "headers.h"
 
-/* What a drop or a socketless reset needs of a segment's headers. */
+/* What a drop, or a reset without a socket, needs from the headers of a segment. */
 struct segment {
 	struct flow flow; /* local = destination: the segment is inbound */
-	__u32 answer; /* what a reset that answers it acknowledges */
+	__u32 answer; /* what a reset in answer to it acknowledges */
 	__u8 flags;
 };
 
@@ -41,13 +41,13 @@ static __always_inline void read_flow(packet_t network, bool ipv4, struct flow *
 	}
 }
 
-/* The interface that a buffer came in by; 0 = unknown. */
+/* The interface on which a buffer arrived; 0 = unknown. */
 static __always_inline __u32 buffer_ifindex(const struct sk_buff *skb)
 {
 	return bpf_core_field_exists(struct sk_buff, skb_iif) ? BPF_CORE_READ(skb, skb_iif) : 0;
 }
 
-/* Headers of a buffer that may be at any stage of its way; false if not TCP. */
+/* Reads the headers of a buffer at any stage of its path; false if it is not TCP. */
 static __always_inline bool read_segment(const struct sk_buff *skb, struct segment *segment)
 {
 	__u32 offset = BPF_CORE_READ(skb, network_header);
@@ -64,7 +64,7 @@ static __always_inline bool read_segment(const struct sk_buff *skb, struct segme
 	result = version == 4 ? parse_ipv4(network, &parsed) : parse_ipv6(network, &parsed);
 	if (result != PARSE_SEGMENT)
 		return false;
-	/* Behind the tail is what another buffer left there. */
+	/* Behind the tail are leftovers of another buffer. */
 	if (offset + parsed.transport + sizeof(tcp) > BPF_CORE_READ(skb, tail))
 		return false;
 	if (!read_header(network, parsed.transport, &tcp))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The socket vantage point: what the kernel's sockets tell of inbound connections.
+ * The socket vantage point: inbound connections, as the kernel's sockets show them.
  *
  *   inet_sock_set_state  -> state
  *   tcp_destroy_sock     -> destroy
@@ -8,19 +8,20 @@
  *   tcp_retransmit_synack, kfree_skb   -> counters per port, failed attempts
  *   security_sock_graft, or sys_exit_accept{,4}    -> who accepted, and when
  *   tcp_conn_request, tcp_v4/6_syn_recv_sock       -> overflows of the accept queue
- *   sched_process_exec, cgroup_attach_task         -> owners that are others now
+ *   sched_process_exec, cgroup_attach_task         -> owners that changed
  *
  * Why destroy: since 6.1 (commit 05b24ff9b2cf) the kernel does not run a program inside
- * itself on one CPU, it skips the inner run (recursion_misses), and a softirq may interrupt a
- * process in the middle of the state hook. Of the programs only that one is skipped then: an end
- * is found when the socket goes, a beginning at accept or when the server closes. What a process
- * does with its own socket is never the inner run, so no listener and no FIN of ours is missed. A
- * connection whose beginning was missed and that is reset before anybody accepts it, or before
- * the server closes where accept has no hook, stays unknown, and is not counted.
+ * itself on one CPU, but skips the inner run (recursion_misses). A softirq may interrupt a
+ * process in the middle of the state hook, and then only the state hook is skipped. A missed
+ * end is found when the socket is destroyed, a missed beginning at accept or when the server
+ * closes. What a process does with its own socket is never the inner run, so no listener
+ * and no FIN of the server is missed. One case stays unknown and is not counted: the
+ * beginning was missed, and the connection is reset before a process accepts it. If
+ * accept has no hook, the same holds until the server closes.
  *
- * One kernel, a 6.18 without kprobes and fentry, was seen to run no program of this object while
- * process 1 is current, not even in a softirq on top of it. An end that falls there is counted as
- * lost, stale.
+ * One kernel, a 6.18 without kprobes and fentry, ran no program of this object while
+ * process 1 was current, not even in a softirq on top of it. A CLOSE missed there is
+ * counted as lost, stale.
  *
  * Why skc_num is never read at CLOSE: tcp_set_state() unhashes the socket before
  * the tracepoint, so the tuple is the one kept from ESTABLISHED.
@@ -59,7 +60,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
-	/* A TCP Fast Open child may leave it by a FIN of ours, or end there. */
+	/* A TCP Fast Open child may leave it by a FIN of the server, or close. */
 	if (oldstate == TCP_SYN_RECV)
 		open_connection(sk, newstate);
 	switch (newstate) {
@@ -85,7 +86,7 @@ int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 	return 0;
 }
 
-/* Once per socket, after its CLOSE: of a connection that is still there that was missed. */
+/* Once per socket, after CLOSE. If the connection still has an entry, CLOSE was missed. */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(destroy, struct sock *sk)
 {
@@ -106,7 +107,7 @@ int retransmit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!connection)
 		return 0;
-	/* A super-packet is as many segments, and the kernel counts them so. */
+	/* A super-packet counts as its segments, as the kernel counts them. */
 	tcp = (const void *)skb + bpf_core_field_offset(struct sk_buff, cb);
 	count_connection(connection, PORT_RETRANSMIT, BPF_CORE_READ(tcp, tcp_gso_segs));
 	return 0;
@@ -120,7 +121,7 @@ int retransmit_synack(struct bpf_raw_tracepoint_args *ctx)
 	struct flow flow;
 
 	read_socket_flow_checked((void *)request, &flow);
-	/* A request's own skc_num is the listener's port. */
+	/* skc_num of a request is the port of the listener. */
 	key.netns = BPF_CORE_READ(request, __req_common.skc_net.net, ns.inum);
 	key.port = flow.local_port;
 	key.family = flow_family(&flow);
@@ -148,10 +149,9 @@ int receive_reset(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
- * Since 6.10 (commit 19822a980e19) the tracepoint also fires without a socket: the
- * answer to a segment that nobody waits for. A raw tracepoint, because there the
- * socket is a number: as a BTF pointer some verifiers hold it to be never NULL and
- * drop the test.
+ * Since 6.10 (commit 19822a980e19) the tracepoint also fires without a socket: for the
+ * answer to a segment that no socket expects. A raw tracepoint, because there the socket is
+ * a number. Some verifiers assume that a BTF pointer is never NULL, and remove the test.
  */
 SEC("raw_tp/tcp_send_reset")
 int send_reset(struct bpf_raw_tracepoint_args *ctx)
@@ -183,14 +183,14 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	if (!is_device_in_scope(dev))
 		return 0;
 	netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
-	/* TC tracks what goes to a port that listens, though it be at another address. */
+	/* TC tracks attempts to a listening port, even at another address. */
 	if (track_half_open)
 		forget_attempt(&segment.flow, netns);
 	report_failed_attempt(&segment.flow, netns, 0, buffer_ifindex(skb), FAILURE_REFUSED);
 	return 0;
 }
 
-/* The buffer's socket is its sender: the segment was on its way out. */
+/* Whether the socket of the buffer is its sender: the segment was outbound. */
 static __always_inline bool is_sender(const struct sock *sk, const struct flow *inbound)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_num) == inbound->remote_port &&
@@ -210,12 +210,12 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 
 	if (reason < 256 && ordinary_reasons[reason])
 		return 0;
-	/* Most inbound SYNs have no socket yet; in a socket's queue there is no device. */
+	/* Most inbound SYNs have no socket yet; buffers in the queue of a socket no device. */
 	sk = READ_AS(struct sk_buff, skb, sk);
 	dev = NULL;
 	if (!sk) {
 		dev = READ_AS(struct sk_buff, skb, dev);
-		/* Of neither: a socket took it in, as the last segment of most connections. */
+		/* Neither: a socket took it in, like the last segment of most connections. */
 		if (!dev)
 			return 0;
 	}
@@ -241,13 +241,12 @@ int drop(struct bpf_raw_tracepoint_args *ctx)
 /* -- the accept queue ----------------------------------------------------------- */
 
 /*
- * Each of these facts has several ways to it, of which user space attaches the best
- * that the kernel and the privileges allow: fentry, kprobe.multi, kprobe, and for
- * accept the system calls' exits. kprobe.multi is the kprobe program with another
- * attach type.
+ * Each of these facts has several hooks. User space attaches the best one that the kernel and
+ * the privileges allow: fentry, kprobe.multi, kprobe, and for accept the exits of the system
+ * calls. kprobe.multi is the kprobe program with another attach type.
  */
 
-/* sock_graft(), which every accept() ends with. */
+/* Every accept() ends with sock_graft(). */
 SEC("fentry/security_sock_graft")
 int BPF_PROG(graft_fentry, struct sock *sk)
 {
@@ -321,9 +320,9 @@ int ack6_kprobe(struct pt_regs *ctx)
 	return 0;
 }
 
-/* -- owners that change ---------------------------------------------------------- */
+/* -- owners that changed --------------------------------------------------------- */
 
-/* Rare beside what execve(2) and a write to cgroup.procs cost. */
+/* Cheap beside execve(2) and a write to cgroup.procs. */
 
 SEC("raw_tp/sched_process_exec")
 int exec(struct bpf_raw_tracepoint_args *ctx)
@@ -332,7 +331,7 @@ int exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Whoever moves a process is current, not the process. */
+/* The current process is the one that moves another. */
 SEC("raw_tp/cgroup_attach_task")
 int cgroup_move(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What a socket says of itself: the flow, its namespace, tcp_sock's counters. */
+/* What a socket holds: the flow, the interface, the counters of tcp_sock. */
 #ifndef EBPF_TCP_SOCKET_H
 #define EBPF_TCP_SOCKET_H
 
@@ -14,9 +14,9 @@
 extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
 
 /*
- * A member of what a number points to. Where the kernel takes our word for the type
- * (6.2, commit a35b9af4ec2c) this is one load, which gives 0 where nothing is mapped;
- * before, a call.
+ * A member of a struct that a number points to. If the kernel accepts a cast to the type
+ * (6.2, commit a35b9af4ec2c), this is one load, which yields 0 if nothing is mapped. On
+ * older kernels it is a call.
  */
 #define READ_AS(type, pointer, member)                                                             \
 	(bpf_rdonly_cast                                                                           \
@@ -24,9 +24,9 @@ extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
 		 : BPF_CORE_READ((type *)(pointer), member))
 
 /*
- * A member that only decorates a record, by a direct load: 0 on a kernel that lacks it, where
- * user space leaves out what it feeds (decorations_linux.go). A member read without a guard
- * costs the whole program on such a kernel.
+ * A member that only decorates a record, by a direct load: 0 on a kernel that lacks it. User
+ * space then omits what it feeds (decorations_linux.go). Such a kernel refuses a program
+ * that reads a missing member without this guard.
  */
 #define DECORATION(pointer, member)                                                                \
 	(bpf_core_field_exists((pointer)->member) ? (pointer)->member : 0)
@@ -35,12 +35,12 @@ extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
 #define DECORATION_AS(type, pointer, member)                                                       \
 	(bpf_core_field_exists(((type *)0)->member) ? READ_AS(type, pointer, member) : 0)
 
-/* Without CONFIG_IPV6 sockets have no such addresses. */
+/* Without CONFIG_IPV6, sockets have no IPv6 addresses. */
 #define HAS_IPV6                                                                                   \
 	(bpf_core_field_exists(struct sock_common, skc_v6_rcv_saddr) &&                            \
 	 bpf_core_field_exists(struct sock_common, skc_v6_daddr))
 
-/* Whether the addresses of a family can be read here. */
+/* Whether this kernel's sockets have addresses of a family. */
 static __always_inline bool is_family_readable(__u16 family)
 {
 	return HAS_IPV6 || family == AF_INET;
@@ -66,7 +66,7 @@ static __always_inline void copy_ipv6(__u8 to[16], const __u32 from[4])
 	words[3] = from[3];
 }
 
-/* Of a family that is not readable: a verifier wants them set all the same. */
+/* For a family that is not readable: the verifier requires that they are set. */
 static __always_inline void clear_addresses(struct flow *flow)
 {
 	__builtin_memset(flow->local, 0, sizeof(flow->local));
@@ -107,7 +107,7 @@ static __always_inline void read_socket_flow_checked(const struct sock *sk, stru
 	flow->remote_port = bpf_ntohs(READ_AS(struct sock, sk, __sk_common.skc_dport));
 }
 
-/* The interface that the last segment of the handshake came in by; 0 = unknown. */
+/* The interface on which the last segment of the handshake arrived; 0 = unknown. */
 static __always_inline __u32 socket_ifindex_checked(const struct sock *sk)
 {
 	/* struct sock has it since 5.16; before, struct inet_sock. */
@@ -128,8 +128,8 @@ static __always_inline __u32 socket_ifindex(const struct sock *sk)
 
 /*
  * A FIN takes one sequence number, and the byte counters are differences of
- * sequence numbers. rx: SOCK_DONE says that a FIN was taken in. tx: everything
- * sent is acknowledged, the FIN with it.
+ * sequence numbers. rx: SOCK_DONE shows that a FIN was received. tx: everything
+ * that was sent is acknowledged, including the FIN.
  */
 static __always_inline void discount_fins(__u64 *rx_bytes, __u64 *tx_bytes, unsigned long sk_flags,
 					  bool fin_acknowledged)
@@ -152,7 +152,7 @@ static __always_inline void read_socket_counters(const struct tcp_sock *tp, bool
 	to->out_of_order = DECORATION(tp, rcv_ooopack);
 	to->srtt_us = DECORATION(tp, srtt_us) >> 3;
 	to->min_rtt_us = DECORATION(tp, rtt_min.s[0].v);
-	/* ~0 is the kernel's "no sample yet". */
+	/* ~0 means "no sample yet". */
 	if (to->min_rtt_us == ~0U)
 		to->min_rtt_us = 0;
 	discount_fins(&to->rx_bytes, &to->tx_bytes,
@@ -161,8 +161,9 @@ static __always_inline void read_socket_counters(const struct tcp_sock *tp, bool
 }
 
 /*
- * For sockets that are not held still while we look: every load is checked, and each of
- * another cache line. So only what grows is read, and what FINs add only after one.
+ * For sockets that may change meanwhile: every load is checked, and each touches another
+ * cache line. So only the growing counters are read, and the members that concern FINs
+ * only after one.
  */
 static __always_inline void read_socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
 						      __u64 *rx_bytes, __u64 *tx_bytes)
@@ -178,13 +179,13 @@ static __always_inline void read_socket_bytes_checked(const struct tcp_sock *tp,
 					      DECORATION_AS(struct tcp_sock, tp, write_seq));
 }
 
-/* Segments with data that the socket was given, looked into or not. */
+/* Segments with data that the socket received, processed or not. */
 static __always_inline __u32 data_segments(const struct sock *sk)
 {
 	return DECORATION_AS(struct tcp_sock, sk, data_segs_in);
 }
 
-/* Whether the socket still has the flow's ports, which are one load. */
+/* Whether the socket still has the ports of the flow; they are one load. */
 static __always_inline bool has_ports(const struct sock *sk, const struct flow *flow)
 {
 	__u32 pair = READ_AS(struct sock, sk, __sk_common.skc_portpair);
@@ -194,12 +195,12 @@ static __always_inline bool has_ports(const struct sock *sk, const struct flow *
 	return bpf_ntohs(ports[0]) == flow->remote_port && ports[1] == flow->local_port;
 }
 
-/* The TCP socket that a process's socket stands for; NULL for anything else. */
+/* The TCP socket behind a socket of a process; NULL for anything else. */
 static __always_inline struct sock *tcp_socket(struct sock *sk)
 {
 	__u16 protocol = READ_AS(struct sock, sk, sk_protocol);
 
-	/* The counters are the first subflow's, which an MPTCP parent points to. */
+	/* The counters are those of the first subflow, to which an MPTCP parent points. */
 	if (protocol == IPPROTO_MPTCP && bpf_core_field_exists(struct mptcp_sock, first)) {
 		sk = READ_AS(struct mptcp_sock, sk, first);
 		protocol = READ_AS(struct sock, sk, sk_protocol);

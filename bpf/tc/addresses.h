@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Which addresses are this host's: what the kernel routes as local in the network
- * namespace that the programs are attached in.
+ * This host's addresses: those that the kernel routes as local in the network
+ * namespace of the programs.
  *
  *   addresses of interfaces and routes to a single address  -> local_addresses
- *   routes to prefixes, and what finds no room there        -> local_prefixes
+ *   routes to prefixes, and addresses that do not fit       -> local_prefixes
  *
- * Nearly every packet finds its address in the first; nearly no host has the second.
+ * Nearly all packets have their address in the first. Few hosts have entries in the second.
  */
 #ifndef EBPF_TCP_ADDRESSES_H
 #define EBPF_TCP_ADDRESSES_H
@@ -26,15 +26,15 @@ struct address {
 };
 
 /*
- * Local addresses, v4-mapped, open-addressed; zero = free. User space enters and
- * removes them as they come and go. One that does not fit goes to local_prefixes.
+ * Local addresses, v4-mapped, open-addressed; zero = free. User space inserts and
+ * deletes them as they change. Full: an address goes to local_prefixes.
  */
 struct address local_addresses[LOCAL_ADDRESSES] __attribute__((section(".data.addresses"), used));
 
 /*
  * Prefixes of local routes; IPv4 is v4-mapped, so a /24 is a /120 here. User space
- * inserts and deletes them as they come and go. When one does not fit, user space turns
- * LOOK_AT_ADDRESS off, for a wrong "forwarded" hides traffic.
+ * inserts and deletes them as they change. Full: user space turns LOOK_AT_ADDRESS off,
+ * because packets wrongly counted as forwarded would hide traffic.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -44,7 +44,7 @@ struct {
 	__uint(value_size, sizeof(__u8));
 } local_prefixes SEC(".maps");
 
-/* User space sets it while there are any: without, no packet pays for the lookup. */
+/* Whether there are any. User space sets it, so that other hosts save the lookup. */
 volatile bool any_local_prefixes;
 
 /* Both architectures are little-endian. */

@@ -49,10 +49,10 @@ static __always_inline bool count_ordinary_tcp(struct __sk_buff *skb, const void
 	} else if (form != bpf_htons(0x5000 | TCP_ACK)) {
 		return false;
 	}
-	/* Its protocol may outlive a tag, but is never 0 where there is one. */
+	/* vlan_proto may outlive a tag, but is never 0 while there is one. */
 	if (!(egress ? tcp->destination : tcp->source) || skb->vlan_proto)
 		return false;
-	/* The datagram's end, from the packet's beginning. */
+	/* The offset of the end of the datagram. */
 	end = link + (ipv4 ? bpf_ntohs(*(__be16 *)(ip + IPV4_LENGTH))
 			   : bpf_ntohs(*(__be16 *)(ip + IPV6_LENGTH)) + IPV6_HEADER_LEN);
 	wire = skb->len;
@@ -77,7 +77,7 @@ static __always_inline bool count_ordinary_tcp(struct __sk_buff *skb, const void
 		count_class(index, PACKET_DATA, segments, wire);
 		return true;
 	}
-	/* A handshake may end with it. */
+	/* It may be the end of a handshake. */
 	if (end < headers || (track_half_open && !egress))
 		return false;
 	count_class(index, PACKET_ACK, segments, wire);
@@ -95,15 +95,15 @@ static __always_inline bool count_ordinary(struct __sk_buff *skb, bool ethernet,
 	const void *ip = data + link;
 	__be32 start;
 
-	/* Here, or the compiler does it where it is used. */
+	/* Computed here; otherwise the compiler does it at its use. */
 	asm volatile("" : "+r"(index));
 	if (interface->ifindex != ifindex || ip + IPV4_HEADER_LEN + TCP_HEADER_LEN > data_end)
 		return false;
-	/* The protocol, and what its header begins with. */
+	/* The protocol, and the first bytes of its header. */
 	start = ethernet ? *(__be32 *)(ip - sizeof(__be16))
 			 : (__u16)skb->protocol | (__u32) * (__be16 *)ip << 16;
 	if ((start & bpf_htonl(0xffffff00)) == bpf_htonl(ETHERTYPE_IPV4 << 16 | 0x4500)) {
-		/* Fragment offset and flags but for "don't", time to live, protocol. */
+		/* Fragment offset and flags except "don't fragment", time to live, protocol. */
 		if ((*(__be32 *)(ip + IPV4_FRAGMENT) & bpf_htonl(0xbfff00ff)) !=
 		    bpf_htonl(IPPROTO_TCP))
 			return false;

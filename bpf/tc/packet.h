@@ -2,18 +2,18 @@
 /*
  * From a frame to the fields of a TCP segment.
  *
- * Fast path first: headers that lie in the buffer's linear area are copied from
- * there; only what lies outside is fetched with bpf_skb_load_bytes. What skb->len
- * does not cover is truncated, whatever the headers say.
+ * Headers in the linear area of the buffer are copied from there. Only headers outside it
+ * are fetched with bpf_skb_load_bytes. A packet ends at skb->len, whatever its headers say.
  *
- * A tag that the kernel (or the card) moved to the buffer's metadata is no longer in
- * the data, so the Ethernet header shows the inner protocol; in-band tags are walked.
+ * If the kernel or the card moved a VLAN tag to the metadata of the buffer, the Ethernet
+ * header shows the inner protocol. Tags in the data are skipped.
  *
- * Written for verifiers of the 5.10 class: they forget the bounds of a number that
- * was on the stack as 32 bits, so every offset is masked where it meets a pointer,
- * and they refuse variable offsets into the stack, so options are never indexed there.
- * Loops are in global functions, which the verifier looks at once and not once per
- * way that leads there; those take and return nothing but numbers.
+ * Verifiers of the 5.10 class need some care:
+ *   - they forget the bounds of a 32-bit number on the stack, so every offset is masked
+ *     where it is added to a pointer;
+ *   - they refuse variable offsets into the stack, so options are never indexed there;
+ *   - loops are in global functions, which they verify once and not once per path. Those
+ *     take a context or numbers, and return a number.
  */
 #ifndef EBPF_TCP_PACKET_H
 #define EBPF_TCP_PACKET_H
@@ -29,13 +29,13 @@
 
 typedef struct __sk_buff *packet_t;
 
-/* Far above any header that is parsed, far below the verifier's own limit. */
+/* Far above any header offset, far below the limit of the verifier. */
 #define OFFSET_MASK 0x7fff
 
 /*
- * Points to a header where it is, or to the copy in *buffer if it is outside the
- * linear area; NULL if the frame ends before. A macro for the sake of the type. The
- * mask is in assembly, or the compiler drops what it can prove and the verifier cannot.
+ * Points to a header in place, or to the copy in *buffer if it is outside the linear area;
+ * NULL if the frame ends before. A macro, because the type varies. The mask is in assembly:
+ * the compiler would remove it, because it can prove what the verifier cannot.
  */
 #define header_at(skb, offset, buffer)                                                             \
 	({                                                                                         \
@@ -54,8 +54,8 @@ typedef struct __sk_buff *packet_t;
 	})
 
 /*
- * Copies *to from offset; false if the frame ends before. Not by header_at: to the
- * verifier its two pointers might be equal, and *to then uninitialised.
+ * Copies *to from offset; false if the frame ends before. Without header_at: the verifier
+ * would assume that its two pointers may be equal, and *to uninitialised.
  */
 #define read_header(skb, offset, to)                                                               \
 	({                                                                                         \
@@ -75,7 +75,7 @@ typedef struct __sk_buff *packet_t;
 
 #define packet_length(skb) ((skb)->len)
 
-/* BIG TCP: above 64 KiB the length field is 0 and only the buffer knows. */
+/* BIG TCP: above 64 KiB the length field is 0, and only the buffer has the length. */
 static __always_inline bool is_length_in_buffer(struct __sk_buff *skb, __be16 field)
 {
 	return !field && (skb->gso_segs > 1 || skb->gso_size);
@@ -112,7 +112,7 @@ static __always_inline bool is_tag(__be16 type)
 	       type == bpf_htons(ETHERTYPE_QINQ_OLD);
 }
 
-/* Behind in-band tags: offset << 8 | family, or 0 if there is no IP. */
+/* Skips the tags in the data; returns offset << 8 | family, or 0 if there is no IP. */
 __noinline int skip_tags(struct __sk_buff *skb)
 {
 	__u32 offset = ETHERNET_HEADER_LEN;
@@ -129,7 +129,7 @@ __noinline int skip_tags(struct __sk_buff *skb)
 	return ip_family(type) ? offset << 8 | ip_family(type) : 0;
 }
 
-/* Walks the options between two offsets; not 0 if one's length cannot be. */
+/* Walks the options between two offsets; not 0 if the length of one is impossible. */
 __noinline int check_options(struct __sk_buff *skb, __u32 offset, __u32 end)
 {
 	__u8 kind, length;
@@ -168,7 +168,7 @@ static __always_inline bool has_malformed_options(struct __sk_buff *skb,
 	return check_options(skb, offset, offset + parsed->options_len) != 0;
 }
 
-/* The first class that fits, but what no sane stack sends is of none of them. */
+/* The class of a segment; PACKET_ABNORMAL for combinations that no stack sends. */
 static __always_inline enum packet_class classify(__u8 flags, __u32 payload)
 {
 	if ((flags & (TCP_SYN | TCP_RST | TCP_FIN | TCP_ACK)) == TCP_ACK)
@@ -194,17 +194,17 @@ static __always_inline bool has_malformed_flags(__u8 flags)
 	       (flags & (TCP_SYN | TCP_RST)) == (TCP_SYN | TCP_RST);
 }
 
-/* Segments of a super-packet, and the bytes they are on the wire. */
+/* Counts the segments of a super-packet, and their bytes on the wire. */
 static __always_inline void count_segments(struct __sk_buff *skb, struct parsed *parsed,
 					   __u32 header_end)
 {
 	__u32 size = skb->gso_size, segments = size ? skb->gso_segs : 1;
 
-	/* Devices and senders that are not trusted leave the count to whoever segments. */
+	/* Untrusted devices and senders leave gso_segs to the code that segments. */
 	if (!segments)
 		segments = (parsed->payload + size - 1) / size;
 	parsed->segments = segments ? segments : 1;
-	/* A tag in the metadata is on the wire, but not in the length. */
+	/* A tag in the metadata is on the wire, but not in skb->len. */
 	if (skb->vlan_present)
 		header_end += VLAN_TAG_LEN;
 	parsed->wire = skb->len + (parsed->segments - 1) * header_end;
@@ -226,7 +226,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct parsed *parse
 	parsed->reserved = tcp->offset & 15;
 	header = (tcp->offset >> 4) * 4;
 	if (header > available && parsed->first_fragment) {
-		/* The rest of the options is in the next fragment. */
+		/* The other options are in the next fragment. */
 		header = available;
 		parsed->options_len = header - TCP_HEADER_LEN;
 	} else if (header < TCP_HEADER_LEN || header > available) {
