@@ -308,6 +308,25 @@ struct interface_counters {
 	__u64 forwarded; /* to or from a listening port, but not an address of this host */
 };
 
+/* What all packets are examined for; the bits of look_further. */
+enum look_further {
+	LOOK_AT_ADDRESS = 1, /* packets of other hosts pass; changes at run time */
+	LOOK_AT_ALL = 2, /* any packet may be selected, or its client excluded; set at load */
+};
+
+/* As in a packet, IPv4 mapped. */
+struct address {
+	__u64 halves[2];
+};
+
+/* The table of local addresses, and the constants of its hash; see address_hash. */
+enum local_address {
+	LOCAL_ADDRESSES = 1024,
+	LOCAL_ADDRESS_PROBES = 8,
+	LOCAL_ADDRESS_FACTOR = 0x9e3779b1,
+	LOCAL_ADDRESS_MIXER = 0x85ebca6b,
+};
+
 /* Where an interface's counters are; a value of the table interfaces. */
 struct interface_slot {
 	__u32 ifindex;

@@ -30,6 +30,8 @@ const union exported_types {
 	enum followed followed;
 	enum scope scope;
 	enum mark_bit mark_bit;
+	enum look_further look_further;
+	enum local_address local_address;
 	struct open_record open;
 	struct close_record close;
 	struct failed_record failed;
@@ -41,4 +43,5 @@ const union exported_types {
 	struct packet_record packet;
 	struct interface_counters interface_counters;
 	struct interface_slot interface_slot;
+	struct address address;
 } *exported_types SEC(".types");

@@ -25,7 +25,7 @@ extern void *bpf_rdonly_cast(const void *pointer, __u32 type) __ksym __weak;
 
 /*
  * A member that only decorates a record, by a direct load: 0 on a kernel that lacks it. User
- * space then omits what it feeds (decorations_linux.go). Such a kernel refuses a program
+ * space then omits what it feeds (internal/probe/hook). Such a kernel refuses a program
  * that reads a missing member without this guard.
  */
 #define DECORATION(pointer, member)                                                                \

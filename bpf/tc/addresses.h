@@ -16,14 +16,9 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define LOCAL_ADDRESSES 1024
-#define LOCAL_ADDRESS_PROBES 8
-#define LOCAL_PREFIXES 512
+#include "records.h"
 
-/* As in a packet, IPv4 mapped. */
-struct address {
-	__u64 halves[2];
-};
+#define LOCAL_PREFIXES 512
 
 /*
  * Local addresses, v4-mapped, open-addressed; zero = free. User space inserts and
@@ -53,15 +48,15 @@ static __always_inline struct address mapped(__be32 ipv4)
 	return (struct address){ { 0, (__u64)ipv4 << 32 | bpf_htonl(0xffff) } };
 }
 
-/* Go computes the same: tcAddressHash in tcaddresses_linux.go. */
+/* User space computes the same, when it enters an address. */
 static __always_inline __u32 address_hash(__u64 first, __u64 second)
 {
 	__u32 hash = first;
 
-	hash = hash * 0x9e3779b1 + (first >> 32);
-	hash = hash * 0x9e3779b1 + (__u32)second;
-	hash = hash * 0x9e3779b1 + (second >> 32);
-	hash = (hash ^ hash >> 15) * 0x85ebca6b;
+	hash = hash * LOCAL_ADDRESS_FACTOR + (first >> 32);
+	hash = hash * LOCAL_ADDRESS_FACTOR + (__u32)second;
+	hash = hash * LOCAL_ADDRESS_FACTOR + (second >> 32);
+	hash = (hash ^ hash >> 15) * LOCAL_ADDRESS_MIXER;
 	return hash ^ hash >> 13;
 }
 

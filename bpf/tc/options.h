@@ -10,9 +10,7 @@
 const volatile __u32 netns; /* inode of the namespace that the programs are attached in */
 const volatile bool track_half_open;
 
-/* One variable for both, because nearly always there is neither. */
-#define LOOK_AT_ADDRESS 1 /* packets of other hosts come by; user space flips it at run time */
-#define LOOK_AT_ALL 2 /* any packet may be selected, or its client excluded; set at load */
+/* enum look_further: one variable for both bits, because it is nearly always 0. */
 volatile __u32 look_further;
 
 /* local_addresses holds all that are this host's; user space flips it at run time. */

@@ -12,6 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -48,6 +49,32 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 		shared.OwnerSourceHolder:   owner.ByHolder,
 		shared.OwnerSourceCloser:   owner.ByCloser,
 		shared.OwnerSourceAcceptor: owner.ByAcceptor,
+	} {
+		check(uint32(c), int(d))
+	}
+	for c, d := range map[shared.PacketClass]packet.Class{
+		shared.PacketClassSyn:      packet.SYN,
+		shared.PacketClassSynAck:   packet.SYNACK,
+		shared.PacketClassRst:      packet.RST,
+		shared.PacketClassFin:      packet.FIN,
+		shared.PacketClassData:     packet.Data,
+		shared.PacketClassAck:      packet.ACK,
+		shared.PacketClassAbnormal: packet.Abnormal,
+		shared.PacketClasses:       packet.Classes,
+	} {
+		check(uint32(c), int(d))
+	}
+	for c, d := range map[shared.Malformed]packet.Malformed{
+		shared.MalformedNone:         packet.WellFormed,
+		shared.MalformedIpTruncated:  packet.IPTruncated,
+		shared.MalformedIpHeader:     packet.IPHeader,
+		shared.MalformedIpLength:     packet.IPLength,
+		shared.MalformedTcpTruncated: packet.TCPTruncated,
+		shared.MalformedTcpOffset:    packet.TCPOffset,
+		shared.MalformedTcpOptions:   packet.TCPOptions,
+		shared.MalformedTcpFlags:     packet.TCPFlags,
+		shared.MalformedTcpPort:      packet.TCPPort,
+		shared.MalformedKinds:        packet.MalformedKinds,
 	} {
 		check(uint32(c), int(d))
 	}

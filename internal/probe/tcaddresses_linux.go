@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -16,14 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// Size and reach of the kernel's table, as in bpf/tc/addresses.h.
-const (
-	tcAddressProbes = 8
-	tcAddressFactor = 0x9e3779b1
-	tcAddressMixer  = 0x85ebca6b
-)
-
-const tcAddressSize = 16
+const tcAddressSize = unsafe.Sizeof(shared.Address{})
 
 // tcAddressTable mirrors what the kernel's programs know as local: single addresses, and
 // prefixes.
@@ -41,7 +35,7 @@ func newTCAddressTable(objects *ebpf.Collection) *tcAddressTable {
 	table := objects.Maps[tcAddresses]
 	return &tcAddressTable{
 		table:      table,
-		places:     make([]netip.Addr, table.ValueSize()/tcAddressSize),
+		places:     make([]netip.Addr, table.ValueSize()/uint32(tcAddressSize)),
 		prefixes:   objects.Maps["local_prefixes"],
 		entered:    make(map[netip.Prefix]bool),
 		anyEntered: objects.Variables["any_local_prefixes"],
@@ -133,7 +127,7 @@ func prefixKey(prefix netip.Prefix) []byte {
 func (t *tcAddressTable) enter(address netip.Addr) (bool, error) {
 	free := -1
 	hash := int(tcAddressHash(address))
-	for probe := range tcAddressProbes {
+	for probe := range int(shared.LocalAddressProbes) {
 		place := (hash + probe) % len(t.places)
 		if t.places[place] == address {
 			return true, nil
@@ -153,7 +147,7 @@ func (t *tcAddressTable) write(place int, address netip.Addr) error {
 	if address.IsValid() {
 		raw = address.As16()
 	}
-	if err := shared.WriteAt(t.table, int64(place)*tcAddressSize, raw[:]); err != nil {
+	if err := shared.WriteAt(t.table, int64(place)*int64(tcAddressSize), raw[:]); err != nil {
 		return fmt.Errorf("write the table of local addresses: %w", err)
 	}
 	t.places[place] = address
@@ -165,8 +159,8 @@ func tcAddressHash(address netip.Addr) uint32 {
 	raw := address.As16()
 	hash := binary.NativeEndian.Uint32(raw[0:])
 	for at := 4; at < len(raw); at += 4 {
-		hash = hash*tcAddressFactor + binary.NativeEndian.Uint32(raw[at:])
+		hash = hash*uint32(shared.LocalAddressFactor) + binary.NativeEndian.Uint32(raw[at:])
 	}
-	hash = (hash ^ hash>>15) * tcAddressMixer
+	hash = (hash ^ hash>>15) * uint32(shared.LocalAddressMixer)
 	return hash ^ hash>>13
 }

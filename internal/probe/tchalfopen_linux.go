@@ -20,9 +20,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// tcPortFailed is PORT_FAILED of bpf/lib/records.h.
-const tcPortFailed = uint8(connection.Failures)
-
 // tcSweeper finds handshakes that took too long. The kernel has no event for that.
 type tcSweeper struct {
 	handshakes, counters *ebpf.Map
@@ -156,7 +153,7 @@ func (s *tcSweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
 		Detail: uint32(connection.FailureHandshakeTimeout),
 		Port:   key.Flow.LocalPort,
 		Family: 6,
-		Count:  tcPortFailed,
+		Count:  uint8(shared.PortCountFailed),
 	}
 	if netip.AddrFrom16(key.Flow.Local).Is4In6() {
 		counter.Family = 4

@@ -117,7 +117,7 @@ func (b *tcBench) looksAtAddresses() bool {
 	b.t.Helper()
 	var further uint32
 	require.NoError(b.t, b.objects.Variables["look_further"].Get(&further))
-	return further&tcLookAtAddress != 0
+	return further&uint32(shared.LookFurtherAtAddress) != 0
 }
 
 // run puts one frame through a program.
@@ -184,7 +184,7 @@ func (b *tcBench) ledger() shared.Ledger {
 
 func (b *tcBench) portCount(port uint16, family uint8, failure connection.Failure) (n uint64) {
 	b.t.Helper()
-	key := shared.PortCounterKey{Netns: tcTestNetNS, Detail: uint32(failure), Port: port, Family: family, Count: tcPortFailed}
+	key := shared.PortCounterKey{Netns: tcTestNetNS, Detail: uint32(failure), Port: port, Family: family, Count: uint8(shared.PortCountFailed)}
 	var perCPU []uint64
 	err := b.maps["port_counters"].Lookup(&key, &perCPU)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -39,12 +39,6 @@ const (
 	tcAddresses  = ".data.addresses"
 )
 
-// What look_further of bpf/tc/options.h asks for.
-const (
-	tcLookAtAddress uint32 = 1 << iota
-	tcLookAtAll
-)
-
 // collection has the programs for one kind of interface; the verifier takes its time
 // for each, in each namespace. Further ones use the maps of the first.
 func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
@@ -111,14 +105,14 @@ func (v *tcVantage) looksAtAll() bool {
 
 // setLookFurther tells the programs what else to look at than ports and flags.
 func (v *tcVantage) setLookFurther(atAddress bool) error {
-	further := uint32(0)
+	var further shared.LookFurther
 	if atAddress {
-		further |= tcLookAtAddress
+		further |= shared.LookFurtherAtAddress
 	}
 	if v.looksAtAll() {
-		further |= tcLookAtAll
+		further |= shared.LookFurtherAtAll
 	}
-	if err := v.objects.Variables["look_further"].Set(further); err != nil {
+	if err := v.objects.Variables["look_further"].Set(uint32(further)); err != nil {
 		return fmt.Errorf("tell the packet programs what to look at: %w", err)
 	}
 	return nil

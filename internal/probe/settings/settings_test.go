@@ -22,7 +22,9 @@ func TestSelectedPorts(t *testing.T) {
 		"but some": {Filter{ExcludePorts: []PortRange{{22, 22}}}, []uint16{21, 23}, []uint16{22}, true, Ports - 1},
 		"an exclusion wins": {
 			Filter{IncludePorts: []PortRange{{80, 90}}, ExcludePorts: []PortRange{{85, 85}}},
-			[]uint16{84, 86}, []uint16{85}, true, 10,
+			[]uint16{84, 86},
+			[]uint16{85},
+			true, 10,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

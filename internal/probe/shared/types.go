@@ -4,6 +4,11 @@ package shared
 
 import "structs"
 
+type Address struct {
+	_      structs.HostLayout
+	Halves [2]uint64
+}
+
 type Backlogless uint32
 
 const (
@@ -258,6 +263,22 @@ type LiveRecord struct {
 	Look       ConnectionLook
 	Connection Connection
 }
+
+type LocalAddress uint32
+
+const (
+	LocalAddresses     LocalAddress = 1024
+	LocalAddressProbes LocalAddress = 8
+	LocalAddressFactor LocalAddress = 2654435761
+	LocalAddressMixer  LocalAddress = 2246822507
+)
+
+type LookFurther uint32
+
+const (
+	LookFurtherAtAddress LookFurther = 1
+	LookFurtherAtAll     LookFurther = 2
+)
 
 type LookOutcome uint32
 
