@@ -20,6 +20,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 // Diagnose tries every way to every feature, those that the configuration leaves out
@@ -101,7 +102,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		}
 		cfg := p.cfg
 		cfg.TCMode = mode
-		v := newTCVantage(&cfg, tcOptions{maps: known, netns: netns, ownNetNS: netns, ports: ports, shares: p.shares, trial: true}, zap.NewNop())
+		v := newTCVantage(&cfg, tcOptions{managers: tc.NewTrial(), maps: known, netns: netns, ownNetNS: netns, ports: ports, shares: p.shares}, zap.NewNop())
 		way := v.diagnose()
 		packets.Ways = append(packets.Ways, way)
 		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {

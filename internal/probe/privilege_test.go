@@ -25,6 +25,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 // scarceMemlock is the limit that processes had by default before 5.16.
@@ -200,7 +201,7 @@ func TestPrivilegeWithoutNetAdmin(t *testing.T) {
 			assert.Truef(t, o.has(hook), "%s: %s", hook.Name, o.whyNot(hook))
 		}
 	}
-	assert.Equal(t, int(tcDirections), packets)
+	assert.Equal(t, int(tc.Directions), packets)
 	assert.Empty(t, o.Warnings, "the hooks tell")
 	o.checkConnections(t, least)
 }

@@ -6,29 +6,33 @@ package probe
 
 import (
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 const tcGives = "tcp.server.packets, malformed headers, selected packets, half-open attempts"
 
+// The program that observes, among those of this process on an interface. Programs that
+// block run before it, so that what they drop is not counted.
+const (
+	tcProgramName  = "observe"
+	tcProgramOrder = 200
+)
+
 // tcOptions is what the packet vantage point gets from the probe.
 type tcOptions struct {
+	// managers attach the programs.
+	managers *tc.Registry
 	// maps are shared with the socket vantage point, by name.
 	maps map[string]*ebpf.Map
 	// netns is the inode of our network namespace, ports its table of those with a
@@ -39,96 +43,77 @@ type tcOptions struct {
 	ownNetNS uint32
 	// shares are those that network namespaces have of the shared maps.
 	shares *shared.Shares
-	// refusedAtEgress reports refused attempts by the resets that leave, but for those of
-	// the kernel itself where a tracepoint tells of them.
+	// refusedAtEgress reports refused attempts by the resets that leave, except those of
+	// the kernel itself where a tracepoint reports them.
 	refusedAtEgress, tracepointTellsRefused bool
 	// interfaces that have counters of their own; 0 = as bpf/tc/counters.h has it.
 	interfaces uint32
-	// trial is for a moment: one interface that is selected will do, nothing is
-	// followed, and what dead instances left stays.
-	trial bool
 }
 
-// tcVantage is the packet vantage point in one network namespace: TC programs on its
-// interfaces. A goroutine follows interfaces as they come, go and change their names,
-// from start to detach.
+// tcVantage is the packet vantage point in one network namespace: the programs that
+// observe, which a tc.Manager attaches, and what they count.
 type tcVantage struct {
 	cfg     *Config
 	options tcOptions
 	logger  *zap.Logger
-	// stopBy is set to detach: nothing is attached any more, and other instances are
-	// waited for until then.
-	stopBy atomic.Pointer[time.Time]
 
-	// changing serialises what attaches and detaches. It is held while the kernel and
-	// other instances are waited for, which takes seconds where many interfaces come at
-	// once, and guards what only changes need. It is taken before mu.
-	changing  sync.Mutex
-	selection tcSelection
-	// namespace and the netlink sockets keep it alive: they are for as long as it is
-	// followed.
-	namespace *netns.Namespace
-	netlink   *netlink.Handle
-	watch     *tcWatch
-	done      chan struct{}
-	attacher  *tcAttacher
+	// manager is there from open to detach, attached from begin on.
+	manager  *tc.Manager
+	attached *tc.Attached
+	// The manager's calls use these.
 	addresses *tcAddressTable
 	// overflowing: the kernel's table does not hold all local addresses.
 	overflowing bool
-	removed     tcRemovals
-	// tryAgain is when interfaces that could not be attached to are tried without a change.
-	tryAgain time.Time
-	sweeper  *tcSweeper
+
+	sweeper *tcSweeper
 
 	// mu guards what counters and hooks read, which the goroutine that drains the ring
-	// calls: nothing waits while it is held. A change writes with both held, so it reads
-	// with either.
+	// calls: nothing waits while it is held.
 	mu      sync.Mutex
 	objects *ebpf.Collection
 	// loadErr is why there are no programs.
-	loadErr    error
-	mode       TCMode
-	counts     *tcCounters
+	loadErr error
+	counts  *tcCounters
+	// interfaces have counters of their own, by index.
 	interfaces map[int]*tcInterface
-	// failures are interfaces that could not be attached to, by index.
-	failures map[int]error
+}
 
-	// names of all its interfaces by index; read while a change is under way.
-	names atomic.Pointer[map[uint32]string]
+// tcInterface is an interface that packets are counted of.
+type tcInterface struct {
+	name string
+	slot uint32
+	// before is what was counted under an earlier name.
+	before tcTotals
 }
 
 // newTCVantage does not touch the kernel yet.
 func newTCVantage(cfg *Config, options tcOptions, logger *zap.Logger) *tcVantage {
-	v := &tcVantage{
-		cfg:        cfg,
-		options:    options,
-		logger:     logger,
-		selection:  tcSelection{include: cfg.IncludeInterfaces, exclude: cfg.ExcludeInterfaces},
-		mode:       cfg.TCMode,
-		interfaces: make(map[int]*tcInterface),
-		failures:   make(map[int]error),
-	}
-	if len(v.selection.include) == 0 {
-		v.selection.include = []string{"*"}
-	}
-	return v
+	return &tcVantage{cfg: cfg, options: options, logger: logger, interfaces: make(map[int]*tcInterface)}
+}
+
+func (v *tcVantage) selection() tc.Selection {
+	return tc.Selection{Include: v.cfg.IncludeInterfaces, Exclude: v.cfg.ExcludeInterfaces}
 }
 
 // start attaches to what is there in the caller's namespace and follows what comes.
-// It fails only for what the configuration names and the host does not have; then
-// nothing is attached. What the kernel refuses is in hooks.
+// It fails only for interfaces that the configuration names and the host lacks; then
+// nothing is attached. hooks tells what the kernel refuses.
 func (v *tcVantage) start() error {
 	namespace, err := netns.OpenThread()
 	if err != nil {
 		return v.disable(err)
 	}
-	links, err := v.open(namespace)
-	if err != nil {
+	if v.manager, err = v.options.managers.Open(namespace); err != nil {
 		return v.disable(err)
 	}
-	idle, err := v.selection.checkNames(links)
-	if err != nil {
+	selection := v.selection()
+	idle, err := v.manager.Check(&selection)
+	var missing tc.NoInterfaceError
+	switch {
+	case errors.As(err, &missing):
 		return errors.Join(err, v.close())
+	case err != nil:
+		return v.disable(err)
 	}
 	for _, pattern := range idle {
 		v.logger.Warn("no interface matches yet", zap.String("interfaces::include", pattern))
@@ -139,11 +124,10 @@ func (v *tcVantage) start() error {
 	return nil
 }
 
-// startIn does the same in a namespace that need not have the interfaces that are
-// named. The namespace is closed with the vantage point, or when it fails.
-func (v *tcVantage) startIn(namespace *netns.Namespace) error {
-	_, err := v.open(namespace)
-	if err == nil {
+// startIn does the same in a namespace that may lack the interfaces that are named. The
+// namespace is closed with the vantage point, or when it fails.
+func (v *tcVantage) startIn(namespace *netns.Namespace) (err error) {
+	if v.manager, err = v.options.managers.Open(namespace); err == nil {
 		err = v.begin()
 	}
 	if err != nil {
@@ -152,68 +136,81 @@ func (v *tcVantage) startIn(namespace *netns.Namespace) error {
 	return nil
 }
 
-// open makes the sockets, which stay in the namespace, and takes a first look.
-func (v *tcVantage) open(namespace *netns.Namespace) (links map[int]netlink.Link, err error) {
-	v.namespace = namespace
-	err = namespace.Run(func() error {
-		if v.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-			return fmt.Errorf("open a netlink socket: %w", err)
-		}
-		// Before the first look, so that no change falls between the two.
-		if v.watch, err = newTCWatch(); err != nil {
-			return err
-		}
-		links, err = v.links()
-		return err
-	})
-	return links, err
-}
-
 func (v *tcVantage) begin() error {
-	v.attacher = newTCAttacher(v.cfg, v.netlink, &v.stopBy, v.logger)
-	v.attacher.leaveDead = v.options.trial
 	if err := v.load(); err != nil {
 		return err
 	}
-	err := v.namespace.Run(func() error {
-		v.reconcile()
-		if !v.options.trial {
-			v.removeDead()
-		}
-		return nil
+	attached, err := v.manager.Add(&tc.Program{
+		Name:       tcProgramName,
+		Order:      tcProgramOrder,
+		Mode:       tc.Mode(v.cfg.TCMode),
+		First:      v.cfg.TCFirst,
+		Refuse:     hook.Patterns(v.cfg.ExcludeHooks).Refuse,
+		Interfaces: v.selection(),
+		Load:       v.program,
+		Follower:   v,
+		Logger:     v.logger,
 	})
-	if err != nil || v.options.trial {
+	if err != nil {
 		return err
 	}
-	v.done = make(chan struct{})
-	go v.follow(v.watch, v.done)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.attached = attached
 	return nil
 }
 
-func (v *tcVantage) follow(watch *tcWatch, done chan<- struct{}) {
-	defer close(done)
-	changed := func() {
-		if err := v.reconcileThere(); err != nil {
-			v.logger.Warn("a change of interfaces is not followed", zap.Error(err))
-		}
+// Enter gives an interface counters of its own.
+func (v *tcVantage) Enter(i tc.Interface) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	slot, err := v.counts.assign(i.Index)
+	if err == nil {
+		v.interfaces[i.Index] = &tcInterface{name: i.Name, slot: slot}
 	}
-	err := watch.run(changed, func() {
-		if v.lacksHooks() {
-			changed()
-		}
-	})
-	if err != nil {
-		v.logger.Error("no longer watching for new interfaces", zap.Error(err))
+	return err
+}
+
+// Rename books what was counted so far under the old name.
+func (v *tcVantage) Rename(i tc.Interface) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if known := v.interfaces[i.Index]; known != nil {
+		v.retire(known)
+		known.name = i.Name
 	}
 }
 
-// reconcileThere reconciles inside, for TCX attaches by an interface index that is
-// the thread's namespace's, and /proc/sys/net is, too.
-func (v *tcVantage) reconcileThere() error {
-	return v.namespace.Run(func() error {
-		v.reconcile()
-		return nil
-	})
+// Leave gives the counters back.
+func (v *tcVantage) Leave(i tc.Interface) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := v.interfaces[i.Index]
+	if known == nil {
+		return
+	}
+	v.retire(known)
+	if err := v.counts.release(i.Index, known.slot); err != nil {
+		v.logger.Warn("leaving an interface", zap.String("interface", i.Name), zap.Error(err))
+	}
+	delete(v.interfaces, i.Index)
+}
+
+// retire books what was counted so far under the interface's name. It is for callers
+// that hold mu.
+func (v *tcVantage) retire(i *tcInterface) {
+	if i.slot == 0 {
+		return
+	}
+	total, err := v.counts.read(i.slot)
+	if err != nil {
+		v.logger.Warn("packet counters are lost", zap.String("interface", i.name), zap.Error(err))
+		return
+	}
+	counted := *total
+	counted.subtract(&i.before)
+	v.counts.keep(i.name, &counted)
+	i.before = *total
 }
 
 // disable leaves a vantage point whose hooks only say why it is of no use.
@@ -270,101 +267,69 @@ func (v *tcVantage) lostHalfOpen() (full, share int64) {
 
 // interfaceName is "" for an interface that is gone.
 func (v *tcVantage) interfaceName(index uint32) string {
-	if names := v.names.Load(); names != nil {
-		return (*names)[index]
+	if v.manager == nil {
+		return ""
 	}
-	return ""
+	return v.manager.InterfaceName(index)
 }
-
-// maxHookErrors bounds the interfaces that a hook's error names.
-const maxHookErrors = 3
 
 // hooks has one state per direction, over all interfaces.
 func (v *tcVantage) hooks() []HookState {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	states := make([]HookState, 0, tcDirections)
-	for d := range tcDirections {
-		state := HookState{Feature: hook.FeaturePacket, Name: tcHookName(v.mode, d), Gives: tcGives, Err: v.loadErr}
-		for _, i := range v.interfaces {
-			state.Attached = state.Attached || i.hooks[d] != nil
-		}
-		if err := v.attachErrors(); err != nil {
-			state.Err = errors.Join(state.Err, err)
+	var attached []tc.State
+	if v.attached != nil {
+		attached = v.attached.States()
+	}
+	states := make([]HookState, 0, tc.Directions)
+	for d := range tc.Directions {
+		state := HookState{Feature: hook.FeaturePacket, Name: tc.Mode(v.cfg.TCMode).Hook(d), Gives: tcGives, Err: v.loadErr}
+		if attached != nil {
+			state.Name, state.Attached = attached[d].Hook, attached[d].Attached
+			if err := attached[d].Err; err != nil {
+				state.Err = errors.Join(state.Err, err)
+			}
 		}
 		if v.objects != nil {
-			state.AddStatistics(v.objects.Programs[tcProgram(d, headersEthernet)])
-			state.AddStatistics(v.objects.Programs[tcProgram(d, headersNone)])
+			state.AddStatistics(v.objects.Programs[tcProgram(d, tc.HeadersEthernet)])
+			state.AddStatistics(v.objects.Programs[tcProgram(d, tc.HeadersNone)])
 		}
 		states = append(states, state)
 	}
 	return states
 }
 
-func (v *tcVantage) attachErrors() error {
-	var indexes []int
-	for index := range v.failures {
-		indexes = append(indexes, index)
-	}
-	slices.Sort(indexes)
-	var err error
-	for _, index := range indexes[:min(len(indexes), maxHookErrors)] {
-		err = errors.Join(err, v.failures[index])
-	}
-	if more := len(indexes) - maxHookErrors; more > 0 {
-		err = errors.Join(err, fmt.Errorf("and %d more interfaces", more))
-	}
-	return err
-}
-
-// detach takes the programs off all interfaces, stops following them and lets the
-// namespace go. Counters can still be read.
+// detach takes the programs off all interfaces and lets the namespace go. Counters can
+// still be read.
 func (v *tcVantage) detach() error {
-	v.stop(time.Now().Add(tcLockWait))
-	err := v.unfollow()
-	v.changing.Lock()
-	defer v.changing.Unlock()
-	err = errors.Join(err, v.detachFrom(slices.Collect(maps.Values(v.interfaces))))
-	v.release()
+	v.stop(time.Now().Add(tc.LockWait))
+	var err error
+	if v.attached != nil {
+		err = v.attached.Remove()
+	}
+	if v.manager != nil {
+		err = errors.Join(err, v.manager.Close())
+		v.manager = nil
+	}
 	return err
 }
 
 // stop comes before detach, for several vantage points to have one limit.
-func (v *tcVantage) stop(limit time.Time) { v.stopBy.CompareAndSwap(nil, &limit) }
-
-func (v *tcVantage) unfollow() error {
-	var err error
-	if v.watch != nil {
-		err = v.watch.close()
-		v.watch = nil
+func (v *tcVantage) stop(limit time.Time) {
+	if v.attached != nil {
+		v.attached.Stop(limit)
 	}
-	if v.done != nil {
-		<-v.done
-		v.done = nil
-	}
-	return err
 }
 
-// release closes what keeps the namespace alive, sockets in it included.
-func (v *tcVantage) release() {
-	if v.attacher != nil {
-		v.attacher.close()
-	}
-	if v.netlink != nil {
-		v.netlink.Close()
-		v.netlink = nil
-	}
-	if v.namespace != nil {
-		v.namespace.Close()
-		v.namespace = nil
-	}
+// letGo releases the namespace before the programs are detached, where that is possible.
+func (v *tcVantage) letGo() error {
+	v.stop(time.Now().Add(tc.LockWait))
+	return v.manager.LetGo()
 }
 
 // close gives up everything. It may be called twice.
 func (v *tcVantage) close() error {
 	err := v.detach()
-	v.changing.Lock()
-	defer v.changing.Unlock()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.counts, v.addresses, v.sweeper = nil, nil, nil

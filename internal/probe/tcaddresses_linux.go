@@ -76,6 +76,9 @@ func (t *tcAddressTable) set(local map[netip.Prefix]bool) (left int, err error) 
 	return left, nil
 }
 
+// mappedBits is how many bits an IPv4-mapped prefix is longer than that of IPv4.
+const mappedBits = 96
+
 // isLoopback4 is true within 127.0.0.0/8.
 func isLoopback4(prefix netip.Prefix) bool {
 	return prefix.Bits() >= mappedBits+8 && prefix.Addr().Unmap().Is4() && prefix.Addr().Unmap().IsLoopback()

@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 func includeTestClients(c *Config) {
@@ -42,12 +43,12 @@ func TestTCServerSideOnly(t *testing.T) {
 		run()
 		assert.Nil(t, b.packet(), name)
 	}
-	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcIngress))
-	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcEgress))
+	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tc.Ingress))
+	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tc.Egress))
 
 	b.run("tc_egress_eth", egressOf(ordinary(t)))
 	require.NotNil(t, b.packet())
-	assert.EqualValues(t, 1, b.totals(tcEgress).Packets[packet.Data])
+	assert.EqualValues(t, 1, b.totals(tc.Egress).Packets[packet.Data])
 
 	b.listen(tcServerPort, false)
 	b.run("tc_ingress_eth", ordinary(t))
@@ -70,8 +71,8 @@ func TestTCForwardedCountsApart(t *testing.T) {
 	b.run("tc_ingress_eth", frame6)
 	b.run("tc_egress_eth", egressOf(ordinary(t)), gsoContext(3, 40))
 	assert.Nil(t, b.packet())
-	assert.EqualValues(t, 2, b.totals(tcIngress).Forwarded)
-	assert.EqualValues(t, 3, b.totals(tcEgress).Forwarded)
+	assert.EqualValues(t, 2, b.totals(tc.Ingress).Forwarded)
+	assert.EqualValues(t, 3, b.totals(tc.Egress).Forwarded)
 
 	set(tcServer4, tcServer6)
 	b.run("tc_ingress_eth", ordinary(t))
@@ -95,7 +96,7 @@ func TestTCForwardedCountsApart(t *testing.T) {
 func singles(addresses ...netip.Addr) map[netip.Prefix]bool {
 	all := make(map[netip.Prefix]bool)
 	for _, address := range addresses {
-		address = mappedAddr(address)
+		address = mapped(address)
 		all[netip.PrefixFrom(address, address.BitLen())] = true
 	}
 	return all
@@ -108,7 +109,7 @@ func mappedPrefix(text string) netip.Prefix {
 	if prefix.Addr().Is4() {
 		bits += mappedBits
 	}
-	return netip.PrefixFrom(mappedAddr(prefix.Addr()), bits)
+	return netip.PrefixFrom(mapped(prefix.Addr()), bits)
 }
 
 func TestTCLocalPrefixes(t *testing.T) {
@@ -128,12 +129,12 @@ func TestTCLocalPrefixes(t *testing.T) {
 	// The fast path, look_closely and egress.
 	ours := func(frame []byte) bool {
 		t.Helper()
-		before := [...]shared.InterfaceCounters{b.totals(tcIngress), b.totals(tcEgress)}
+		before := [...]shared.InterfaceCounters{b.totals(tc.Ingress), b.totals(tc.Egress)}
 		b.run("tc_ingress_eth", frame)
 		b.run("tc_egress_eth", egressOf(frame))
-		forwarded := b.totals(tcIngress).Forwarded - before[0].Forwarded + b.totals(tcEgress).Forwarded - before[1].Forwarded
-		counted := b.totals(tcIngress).Packets[packet.Data] - before[0].Packets[packet.Data] +
-			b.totals(tcEgress).Packets[packet.Data] - before[1].Packets[packet.Data]
+		forwarded := b.totals(tc.Ingress).Forwarded - before[0].Forwarded + b.totals(tc.Egress).Forwarded - before[1].Forwarded
+		counted := b.totals(tc.Ingress).Packets[packet.Data] - before[0].Packets[packet.Data] +
+			b.totals(tc.Egress).Packets[packet.Data] - before[1].Packets[packet.Data]
 		require.EqualValues(t, 2, forwarded+counted)
 		require.NotEqualValues(t, 1, counted, "both directions are the same")
 		return counted == 2
@@ -230,7 +231,7 @@ func TestTCSelection(t *testing.T) {
 		b.run("tc_ingress_eth", syn)
 		assert.Nil(t, b.packet())
 		assert.Zero(t, b.ledger().Produced[shared.EventPacket])
-		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.SYN])
+		assert.EqualValues(t, 1, b.totals(tc.Ingress).Packets[packet.SYN])
 	})
 }
 
@@ -274,7 +275,7 @@ func TestTCFilters(t *testing.T) {
 		require.NotNil(t, b.packet())
 		b.run("tc_ingress_eth", stranger)
 		assert.Nil(t, b.packet())
-		assert.EqualValues(t, 1, b.totals(tcIngress).Packets[packet.Data])
+		assert.EqualValues(t, 1, b.totals(tc.Ingress).Packets[packet.Data])
 	})
 	t.Run("ports", func(t *testing.T) {
 		b := newTCBench(t, tcConfig(func(c *Config) { c.IncludePorts = []PortRange{{First: 8000, Last: 8079}, {First: 8081, Last: 9000}} }))
@@ -355,7 +356,7 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	assert.EqualValues(t, shared.FailureRefused, failed.Failure)
 	assert.EqualValues(t, 1, b.portCount(0, 4, connection.FailureRefused))
 	assert.EqualValues(t, 1, b.ledger().Produced[shared.EventFailed])
-	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcEgress))
+	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tc.Egress))
 
 	for name, frame := range map[string][]byte{
 		"a sequence number": answer(func(tcp *layers.TCP) { tcp.Seq = 1 }),

@@ -24,6 +24,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 // holdings are what a leak would make grow.
@@ -65,7 +66,7 @@ func (k *kernel) holdings() holdings {
 			id, _ := info.ID()
 			ours[uint32(id)] = true
 		}
-		h.slots += int(v.counts.values.MaxEntries())/int(tcDirections) - len(v.counts.free)
+		h.slots += int(v.counts.values.MaxEntries())/int(tc.Directions) - len(v.counts.free)
 		entries := make([]shared.InterfaceSlot, len(v.counts.places))
 		require.NoError(k.t, v.counts.table.Lookup(uint32(0), entries))
 		for _, entry := range entries {

@@ -13,10 +13,11 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 // tcTotals are both directions of one interface.
-type tcTotals [tcDirections]shared.InterfaceCounters
+type tcTotals [tc.Directions]shared.InterfaceCounters
 
 func (t *tcTotals) add(other *tcTotals) { t.each(other, func(to *uint64, n uint64) { *to += n }) }
 
@@ -63,7 +64,7 @@ type tcCounters struct {
 func newTCCounters(maps map[string]*ebpf.Map) *tcCounters {
 	c := &tcCounters{table: maps[tcInterfaces], values: maps["packet_counters"], gone: make(map[string]*tcTotals)}
 	c.places = make([]int, c.table.ValueSize()/tcInterfaceSize)
-	for slot := c.values.MaxEntries()/uint32(tcDirections) - 1; slot > 0; slot-- {
+	for slot := c.values.MaxEntries()/uint32(tc.Directions) - 1; slot > 0; slot-- {
 		c.free = append(c.free, slot)
 	}
 	return c
@@ -77,12 +78,12 @@ func (c *tcCounters) assign(index int) (uint32, error) {
 	}
 	slot := c.free[len(c.free)-1]
 	zero := make([]shared.InterfaceCounters, ebpf.MustPossibleCPU())
-	for d := range tcDirections {
+	for d := range tc.Directions {
 		if err := c.values.Put(slotKey(slot, d), zero); err != nil {
 			return 0, fmt.Errorf("zero an interface's counters: %w", err)
 		}
 	}
-	if err := c.enter(index, shared.InterfaceSlot{Ifindex: uint32(index), Counters: slotKey(slot, tcIngress)}); err != nil {
+	if err := c.enter(index, shared.InterfaceSlot{Ifindex: uint32(index), Counters: slotKey(slot, tc.Ingress)}); err != nil {
 		return 0, err
 	}
 	c.places[index%len(c.places)] = index
@@ -140,9 +141,9 @@ func (v *tcVantage) keepOther(interfaces []packet.Interface) {
 	}
 	for i := range interfaces {
 		one := &interfaces[i]
-		d := tcIngress
+		d := tc.Ingress
 		if one.Egress {
-			d = tcEgress
+			d = tc.Egress
 		}
 		var counted tcTotals
 		counted[d] = shared.InterfaceCounters{
@@ -156,13 +157,13 @@ func (v *tcVantage) keepOther(interfaces []packet.Interface) {
 	}
 }
 
-func slotKey(slot uint32, d tcDirection) uint32 { return slot*uint32(tcDirections) + uint32(d) }
+func slotKey(slot uint32, d tc.Direction) uint32 { return slot*uint32(tc.Directions) + uint32(d) }
 
 // read sums a slot over CPUs.
 func (c *tcCounters) read(slot uint32) (*tcTotals, error) {
 	totals := new(tcTotals)
 	perCPU := make([]shared.InterfaceCounters, ebpf.MustPossibleCPU())
-	for d := range tcDirections {
+	for d := range tc.Directions {
 		if err := c.values.Lookup(slotKey(slot, d), &perCPU); err != nil {
 			return nil, fmt.Errorf("read the packet counters: %w", err)
 		}
@@ -206,10 +207,10 @@ func (c *tcCounters) all(live map[int]*tcInterface) ([]packet.Interface, error) 
 	}
 	interfaces := make([]packet.Interface, 0, 2*len(totals))
 	for name, both := range totals {
-		for d := range tcDirections {
+		for d := range tc.Directions {
 			interfaces = append(interfaces, packet.Interface{
 				Name:      name,
-				Egress:    d == tcEgress,
+				Egress:    d == tc.Egress,
 				Packets:   both[d].Packets,
 				Bytes:     both[d].Bytes,
 				Malformed: both[d].Malformed,

@@ -23,6 +23,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -89,13 +90,13 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	t.Cleanup(func() { require.NoError(t, ports.close()) })
 	table, err := ports.enter(tcTestNetNS)
 	require.NoError(t, err)
-	o := tcOptions{maps: objects.maps.Maps, shares: shared.NewShares(objects.maps.Maps, shared.CapacitiesOf(&cfg), tcTestNetNS), netns: tcTestNetNS, ownNetNS: tcTestNetNS, ports: table}
+	o := tcOptions{managers: tc.NewRegistry(), maps: objects.maps.Maps, shares: shared.NewShares(objects.maps.Maps, shared.CapacitiesOf(&cfg), tcTestNetNS), netns: tcTestNetNS, ownNetNS: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}
 	b := &tcBench{tcVantage: newTCVantage(&cfg, o, zaptest.NewLogger(t)), t: t, maps: o.maps, ports: ports}
 	require.NoError(t, b.load())
-	_, err = b.program(tcIngress, headersNone)
+	_, err = b.program(tc.Ingress, tc.HeadersNone)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.close()) })
 	b.reader, err = ringbuf.NewReader(b.maps["records"])
@@ -103,7 +104,7 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 	t.Cleanup(func() { require.NoError(t, b.reader.Close()) })
 	slot, err := b.counts.assign(loopbackIndex)
 	require.NoError(t, err)
-	b.interfaces[loopbackIndex] = &tcInterface{index: loopbackIndex, name: "test", slot: slot}
+	b.interfaces[loopbackIndex] = &tcInterface{name: "test", slot: slot}
 	b.listen(tcServerPort, true)
 	return b
 }
@@ -168,7 +169,7 @@ func (b *tcBench) failed() *shared.FailedRecord {
 }
 
 // totals are those of the test's interface.
-func (b *tcBench) totals(d tcDirection) shared.InterfaceCounters {
+func (b *tcBench) totals(d tc.Direction) shared.InterfaceCounters {
 	b.t.Helper()
 	totals, err := b.counts.read(b.interfaces[loopbackIndex].slot)
 	require.NoError(b.t, err)
@@ -282,3 +283,6 @@ func flow6() shared.Flow {
 		LocalPort: tcServerPort, RemotePort: tcClientPort,
 	}
 }
+
+// mapped is the IPv4-mapped form of an address.
+func mapped(address netip.Addr) netip.Addr { return netip.AddrFrom16(address.As16()) }

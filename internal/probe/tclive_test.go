@@ -134,16 +134,7 @@ func mode(m TCMode) func(*Config) { return func(c *Config) { c.TCMode = m } }
 
 // attachedTo lists the names of the interfaces with both programs.
 func (b *tcBench) attachedTo() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var names []string
-	for _, i := range b.interfaces {
-		if i.hooks[tcIngress] != nil && i.hooks[tcEgress] != nil {
-			names = append(names, i.name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return b.attached.Interfaces()
 }
 
 func (b *tcBench) eventuallyAttachedTo(names ...string) {
@@ -192,6 +183,13 @@ func clsactOf(t *testing.T, device netlink.Link) (n int) {
 		}
 	}
 	return n
+}
+
+// clsact is what an agent makes that attaches filters.
+func clsact(index int) *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}
 }
 
 func filtersOf(t *testing.T, device netlink.Link) (names []string) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -119,14 +120,16 @@ func (v *tcVirtual) syn(t *testing.T) []byte {
 
 // knows tells whether the programs have the prefix.
 func (b *tcBench) knows(prefix string) bool {
-	b.changing.Lock()
-	defer b.changing.Unlock()
+	b.t.Helper()
 	wanted := mappedPrefix(prefix)
-	if b.addresses.entered[wanted] {
+	var found uint8
+	if b.objects.Maps["local_prefixes"].Lookup(prefixKey(wanted), &found) == nil {
 		return true
 	}
-	for _, address := range b.addresses.places {
-		if address.IsValid() && wanted.IsSingleIP() && address == wanted.Addr() {
+	var table []byte
+	require.NoError(b.t, b.objects.Maps[tcAddresses].Lookup(uint32(0), &table))
+	for place := range slices.Chunk(table, int(tcAddressSize)) {
+		if address, _ := netip.AddrFromSlice(place); wanted.IsSingleIP() && address == wanted.Addr() {
 			return true
 		}
 	}
@@ -238,50 +241,4 @@ func TestTCLocalRouteIsReplaced(t *testing.T) {
 	route.Type, route.Scope = unix.RTN_UNICAST, netlink.SCOPE_LINK
 	require.NoError(t, netlink.RouteReplace(route))
 	within(t, soon, func() bool { return !b.knows(v.prefix) }, "the route was replaced")
-}
-
-// A router learns and forgets routes all the time: messages of those that are not local
-// don't even reach us.
-func TestTCWatchIsQuietAboutOtherRoutes(t *testing.T) {
-	tcRouter(t)
-	watch, err := newTCWatch()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, watch.close()) }()
-	settle := func() {
-		for {
-			came, err := watch.wait(time.Now().Add(tcBurstMax))
-			require.NoError(t, err)
-			if !came {
-				return
-			}
-		}
-	}
-	settle()
-	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	require.NoError(t, err)
-	defer routes.Close()
-	server, err := netlink.LinkByName("server")
-	require.NoError(t, err)
-	for _, prefix := range []string{"203.0.113.0/24", "2001:db8:77::/48"} {
-		_, to, err := net.ParseCIDR(prefix)
-		require.NoError(t, err)
-		route := &netlink.Route{Dst: to, LinkIndex: server.Attrs().Index, Table: 77}
-		require.NoError(t, routes.RouteAdd(route))
-		require.NoError(t, routes.RouteReplace(route))
-		require.NoError(t, routes.RouteDel(route))
-	}
-	came, err := watch.wait(time.Now().Add(tcBurstMax))
-	require.NoError(t, err)
-	assert.False(t, came, "of no interest")
-
-	v := tcVirtuals[4]
-	require.NoError(t, routes.RouteAdd(v.route(t)))
-	came, err = watch.wait(time.Now().Add(5 * time.Second))
-	require.NoError(t, err)
-	assert.True(t, came, "a local route came")
-	settle()
-	require.NoError(t, routes.RouteDel(v.route(t)))
-	came, err = watch.wait(time.Now().Add(5 * time.Second))
-	require.NoError(t, err)
-	assert.True(t, came, "a local route went")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 const (
@@ -62,7 +63,7 @@ type tcNamespaces struct {
 	// ended are the counts of interfaces whose namespace is gone, not read yet.
 	ended []packet.Interface
 	// endedHooks are the statistics of their programs.
-	endedHooks [tcDirections]HookState
+	endedHooks [tc.Directions]HookState
 }
 
 // tcOther is the vantage point in a namespace of the configuration.
@@ -144,7 +145,9 @@ func (m *tcNamespaces) reconcile(stop <-chan struct{}) {
 	for inode, other := range m.others {
 		if _, ok := found[inode]; !ok {
 			gone = append(gone, other)
-			other.letGo()
+			if err := other.letGo(); err != nil {
+				m.logger.Warn("leaving a network namespace", zap.String("path", other.path), zap.Error(err))
+			}
 		}
 	}
 	sideBySide(gone, m.leave)
@@ -234,19 +237,6 @@ func (m *tcNamespaces) open(other *tcOther) error {
 		return errors.Join(err, m.ports.leave(other.inode))
 	}
 	return nil
-}
-
-// letGo releases the namespace before the programs are detached, where this can be
-// done without netlink: each TCX link waits for the kernel's grace periods, and a
-// namespace that many leave at once would live on as long.
-func (o *tcOther) letGo() {
-	o.stop(time.Now().Add(tcLockWait))
-	if err := o.unfollow(); err != nil {
-		o.logger.Warn("leaving a network namespace", zap.Error(err))
-	}
-	if o.attacher.mode == TCX {
-		o.release()
-	}
 }
 
 // leave keeps the last counts for the next snapshot.
@@ -377,7 +367,7 @@ func (m *tcNamespaces) detach() error {
 	for _, other := range m.others {
 		all = append(all, other.tcVantage)
 	}
-	limit := time.Now().Add(tcLockWait)
+	limit := time.Now().Add(tc.LockWait)
 	for _, v := range all {
 		v.stop(limit)
 	}

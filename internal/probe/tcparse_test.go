@@ -16,6 +16,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 // raw is a layer of bytes as they are.
@@ -122,7 +123,7 @@ func TestTCParsesWellFormed(t *testing.T) {
 	for _, test := range wellFormed(t) {
 		t.Run(test.name, func(t *testing.T) {
 			b.t = t
-			before := b.totals(tcIngress)
+			before := b.totals(tc.Ingress)
 			b.run("tc_ingress_eth", test.frame)
 			record := b.packet()
 			require.NotNil(t, record)
@@ -144,7 +145,7 @@ func TestTCParsesWellFormed(t *testing.T) {
 			}
 			before.Packets[class]++
 			before.Bytes[class] += uint64(len(test.frame))
-			assert.Equal(t, before, b.totals(tcIngress))
+			assert.Equal(t, before, b.totals(tc.Ingress))
 			assert.Nil(t, b.packet())
 		})
 	}
@@ -221,9 +222,9 @@ func TestTCCountsMalformed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.t = t
-			before := b.totals(tcIngress)
+			before := b.totals(tc.Ingress)
 			b.run("tc_ingress_eth", test.frame)
-			after := b.totals(tcIngress)
+			after := b.totals(tc.Ingress)
 			before.Malformed[test.kind]++
 			assert.Equal(t, before.Malformed, after.Malformed)
 			record := b.packet()
@@ -256,7 +257,7 @@ func TestTCIgnoresWhatIsNotTCP(t *testing.T) {
 			b.t = t
 			b.run("tc_ingress_eth", frame)
 			assert.Nil(t, b.packet())
-			assert.Equal(t, shared.InterfaceCounters{}, b.totals(tcIngress))
+			assert.Equal(t, shared.InterfaceCounters{}, b.totals(tc.Ingress))
 		})
 	}
 }
@@ -269,8 +270,8 @@ func TestTCCountsFragments(t *testing.T) {
 		fragmentHeader(layers.IPProtocolTCP, 3, true), payload(96)))
 	b.run("tc_egress_eth", build(t, ethernet(layers.EthernetTypeIPv4), later, payload(100)))
 	assert.Nil(t, b.packet())
-	assert.Equal(t, shared.InterfaceCounters{Fragments: 2}, b.totals(tcIngress))
-	assert.Equal(t, shared.InterfaceCounters{Fragments: 1}, b.totals(tcEgress))
+	assert.Equal(t, shared.InterfaceCounters{Fragments: 2}, b.totals(tc.Ingress))
+	assert.Equal(t, shared.InterfaceCounters{Fragments: 1}, b.totals(tc.Egress))
 }
 
 func TestTCFlagClasses(t *testing.T) {
@@ -292,13 +293,13 @@ func TestTCFlagClasses(t *testing.T) {
 		}
 		frame := ordinary(t)
 		frame[34+13] = byte(flags)
-		before := b.totals(tcIngress)
+		before := b.totals(tc.Ingress)
 		b.run("tc_ingress_eth", frame)
 		record := b.packet()
 		require.NotNil(t, record)
 		require.EqualValues(t, flags, record.Flags)
 		before.Packets[want]++
-		require.Equal(t, before.Packets, b.totals(tcIngress).Packets, "flags %#x", flags)
+		require.Equal(t, before.Packets, b.totals(tc.Ingress).Packets, "flags %#x", flags)
 	}
 }
 
@@ -318,7 +319,7 @@ func TestTCCountsSegmentsOfSuperPackets(t *testing.T) {
 			b := newTCBench(t, tcConfig())
 			frame := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(), payload(1000))
 			b.run("tc_egress_eth", egressOf(frame), test.context)
-			counted := b.totals(tcEgress)
+			counted := b.totals(tc.Egress)
 			wire := uint64(len(frame)) + (test.segments-1)*header
 			assert.Equal(t, test.segments, counted.Packets[packet.Data])
 			assert.Equal(t, wire, counted.Bytes[packet.Data])
@@ -382,7 +383,7 @@ func TestTCFastPathCountsTheSame(t *testing.T) {
 		}
 		for thorough.packet() != nil { //nolint:revive // empties the ring
 		}
-		for d := range tcDirections {
+		for d := range tc.Directions {
 			require.NotZero(t, thorough.totals(d))
 			assert.Equal(t, thorough.totals(d), fast.totals(d), "%s, check %t", d, check)
 		}

@@ -14,12 +14,13 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
 // load creates the maps that are not shared, and the programs that nearly every
 // interface needs.
 func (v *tcVantage) load() error {
-	objects, err := v.collection(headersEthernet)
+	objects, err := v.collection(tc.HeadersEthernet)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ const (
 
 // collection has the programs for one kind of interface; the verifier takes its time
 // for each, in each namespace. Further ones use the maps of the first.
-func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
+func (v *tcVantage) collection(begin tc.Headers) (*ebpf.Collection, error) {
 	spec, err := loadTc()
 	if err != nil {
 		return nil, fmt.Errorf("read the packet programs' object: %w", err)
@@ -50,10 +51,10 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 		return nil, err
 	}
 	if v.options.interfaces > 0 {
-		spec.Maps["packet_counters"].MaxEntries = (1 + v.options.interfaces) * uint32(tcDirections)
+		spec.Maps["packet_counters"].MaxEntries = (1 + v.options.interfaces) * uint32(tc.Directions)
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
-		return name != tcProgram(tcIngress, begin) && name != tcProgram(tcEgress, begin)
+		return name != tcProgram(tc.Ingress, begin) && name != tcProgram(tc.Egress, begin)
 	})
 	replacements := shared.MapsOf(spec, v.options.maps)
 	if v.objects != nil {
@@ -71,8 +72,8 @@ func (v *tcVantage) collection(begin headers) (*ebpf.Collection, error) {
 }
 
 // tcProgram is a program's name in bpf/tc/tc.bpf.c.
-func tcProgram(d tcDirection, begin headers) string {
-	if begin == headersNone {
+func tcProgram(d tc.Direction, begin tc.Headers) string {
+	if begin == tc.HeadersNone {
 		return "tc_" + d.String() + "_l3"
 	}
 	return "tc_" + d.String() + "_eth"
@@ -80,7 +81,7 @@ func tcProgram(d tcDirection, begin headers) string {
 
 // program loads those for interfaces without link headers when the first one needs
 // them.
-func (v *tcVantage) program(d tcDirection, begin headers) (*ebpf.Program, error) {
+func (v *tcVantage) program(d tc.Direction, begin tc.Headers) (*ebpf.Program, error) {
 	name := tcProgram(d, begin)
 	if v.objects.Programs[name] == nil {
 		more, err := v.collection(begin)

@@ -4,7 +4,10 @@
 
 package probe
 
-import "github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
+)
 
 // startTC starts the packet vantage point in our network namespace, and in those of
 // the configuration. It fails for interfaces that are named but do not exist.
@@ -14,6 +17,7 @@ func (p *Probe) startTC(netns uint32) error {
 		return err
 	}
 	p.tc = newTCNamespaces(&p.cfg, tcOptions{
+		managers:               tc.ForProcess(),
 		shares:                 p.shares,
 		maps:                   p.objects.maps.Maps,
 		netns:                  netns,

@@ -2,7 +2,7 @@
 
 //go:build linux && (amd64 || arm64)
 
-package probe
+package tc
 
 import (
 	"testing"
@@ -14,20 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcLinkMessage has what the kernel tells about a device in RTM_NEWLINK, for devices that
-// no test can make.
-type tcLinkMessage struct {
+// linkMessage is what the kernel reports about a device in RTM_NEWLINK, for devices that no
+// test can make.
+type linkMessage struct {
 	index  int
 	name   string
 	kind   string // "" is a device without a kind: a NIC
 	master int
-	// peerNetNS is the id of the other end's namespace; a pair's ends know each other's.
+	// peerNetNS is the id of the namespace of the pair's other end.
 	peerNetNS *int32
-	// primary is only told by netkit.
+	// primary is reported for netkit devices only.
 	primary *uint8
 }
 
-func (m tcLinkMessage) link(t *testing.T) netlink.Link {
+func (m linkMessage) link(t *testing.T) netlink.Link {
 	t.Helper()
 	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	head.Index, head.Type = int32(m.index), unix.ARPHRD_ETHER
@@ -57,45 +57,45 @@ func (m tcLinkMessage) link(t *testing.T) netlink.Link {
 }
 
 // tcSelected lists the interfaces that "*" selects, by name.
-func tcSelected(t *testing.T, addressed map[int]bool, messages ...tcLinkMessage) []string {
+func selected(t *testing.T, addressed map[int]bool, messages ...linkMessage) []string {
 	t.Helper()
-	links := make(map[int]netlink.Link, len(messages))
+	view := &View{Links: make(map[int]netlink.Link, len(messages)), addressed: addressed}
 	for _, m := range messages {
-		links[m.index] = m.link(t)
+		view.Links[m.index] = m.link(t)
 	}
-	s := tcSelection{include: []string{"*"}, addressed: addressed}
+	var s Selection
 	var names []string
 	for _, m := range messages {
-		if s.selects(links[m.index], links) {
+		if s.selects(view.Links[m.index], view) {
 			names = append(names, m.name)
 		}
 	}
 	return names
 }
 
-func TestTCSelectsTheMasterOfAnyKind(t *testing.T) {
+func TestSelectsTheMasterOfAnyKind(t *testing.T) {
 	for _, kind := range []string{"", "bridge", "bond", "team", "openvswitch", "batadv", "failover", "new in 2030"} {
-		assert.Equal(t, []string{"eth0"}, tcSelected(t, nil,
-			tcLinkMessage{index: 2, name: "eth0", kind: kind},
-			tcLinkMessage{index: 3, name: "enP1s1", master: 2},
+		assert.Equal(t, []string{"eth0"}, selected(t, nil,
+			linkMessage{index: 2, name: "eth0", kind: kind},
+			linkMessage{index: 3, name: "enP1s1", master: 2},
 		), "a VF below a master of kind %q", kind)
 	}
-	assert.Equal(t, []string{"red", "eth1"}, tcSelected(t, nil,
-		tcLinkMessage{index: 2, name: "red", kind: "vrf"},
-		tcLinkMessage{index: 3, name: "eth1", master: 2},
+	assert.Equal(t, []string{"red", "eth1"}, selected(t, nil,
+		linkMessage{index: 2, name: "red", kind: "vrf"},
+		linkMessage{index: 3, name: "eth1", master: 2},
 	), "members of a VRF are interfaces in their own right")
-	assert.Empty(t, tcSelected(t, nil, tcLinkMessage{index: 3, name: "eth1", master: 9}), "the master is in another namespace")
+	assert.Empty(t, selected(t, nil, linkMessage{index: 3, name: "eth1", master: 9}), "the master is in another namespace")
 }
 
-func TestTCSelectsOneEndOfAPair(t *testing.T) {
+func TestSelectsOneEndOfAPair(t *testing.T) {
 	other, yes, no := int32(0), uint8(1), uint8(0)
 	addressed := map[int]bool{7: true}
-	assert.Equal(t, []string{"addressed", "eth0", "here", "also-here"}, tcSelected(t, addressed,
-		tcLinkMessage{index: 5, name: "host-veth", kind: "veth", peerNetNS: &other},
-		tcLinkMessage{index: 6, name: "host-netkit", kind: "netkit", peerNetNS: &other, primary: &yes},
-		tcLinkMessage{index: 7, name: "addressed", kind: "netkit", peerNetNS: &other, primary: &yes},
-		tcLinkMessage{index: 8, name: "eth0", kind: "netkit", peerNetNS: &other, primary: &no},
-		tcLinkMessage{index: 9, name: "here", kind: "netkit", primary: &yes},
-		tcLinkMessage{index: 10, name: "also-here", kind: "netkit", primary: &no},
+	assert.Equal(t, []string{"addressed", "eth0", "here", "also-here"}, selected(t, addressed,
+		linkMessage{index: 5, name: "host-veth", kind: "veth", peerNetNS: &other},
+		linkMessage{index: 6, name: "host-netkit", kind: "netkit", peerNetNS: &other, primary: &yes},
+		linkMessage{index: 7, name: "addressed", kind: "netkit", peerNetNS: &other, primary: &yes},
+		linkMessage{index: 8, name: "eth0", kind: "netkit", peerNetNS: &other, primary: &no},
+		linkMessage{index: 9, name: "here", kind: "netkit", primary: &yes},
+		linkMessage{index: 10, name: "also-here", kind: "netkit", primary: &no},
 	))
 }

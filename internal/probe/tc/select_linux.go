@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package tc
 
 import (
 	"fmt"
@@ -12,38 +12,53 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// tcSelection decides which interfaces the packet vantage point attaches to.
-type tcSelection struct {
-	include, exclude []string
-	// addressed are the indexes of interfaces with an address of more than link scope.
-	addressed map[int]bool
+// Selection decides which interfaces a program attaches to. Names and globs are as in
+// path.Match; an empty Include is "*".
+type Selection struct {
+	Include, Exclude []string
 }
 
-// headers says what a device's packets begin with.
-type headers uint8
+// patterns are those to include.
+func (s *Selection) patterns() []string {
+	if len(s.Include) == 0 {
+		return []string{"*"}
+	}
+	return s.Include
+}
+
+// Headers says what a device's packets begin with.
+type Headers uint8
 
 const (
-	headersUnknown headers = iota
-	headersEthernet
-	headersNone // the packet begins with the IP header
+	headersUnknown Headers = iota
+	HeadersEthernet
+	HeadersNone // the packet begins with the IP header
 )
 
 // linkHeaders decides by the device's hardware type (ARPHRD).
-func linkHeaders(link netlink.Link) headers {
+func linkHeaders(link netlink.Link) Headers {
 	switch link.Attrs().EncapType {
 	case "ether", "loopback":
-		return headersEthernet
+		return HeadersEthernet
 	case "none", "ppp", "ipip", "tunnel6", "sit", "gre":
-		return headersNone
+		return HeadersNone
 	default:
 		return headersUnknown
 	}
 }
 
+// NoInterfaceError is the name of an interface that is selected and that the namespace
+// lacks.
+type NoInterfaceError string
+
+func (e NoInterfaceError) Error() string {
+	return fmt.Sprintf("interfaces::include: there is no interface %q", string(e))
+}
+
 // checkNames returns an error for exact names that no interface has, and the globs
 // that match none.
-func (s *tcSelection) checkNames(links map[int]netlink.Link) (idle []string, err error) {
-	for _, pattern := range s.include {
+func (s *Selection) checkNames(links map[int]netlink.Link) (idle []string, err error) {
+	for _, pattern := range s.patterns() {
 		found := false
 		for _, link := range links {
 			found = found || matches(pattern, link.Attrs().Name)
@@ -53,24 +68,23 @@ func (s *tcSelection) checkNames(links map[int]netlink.Link) (idle []string, err
 		case isGlob(pattern):
 			idle = append(idle, pattern)
 		default:
-			return nil, fmt.Errorf("interfaces::include: there is no interface %q", pattern)
+			return nil, NoInterfaceError(pattern)
 		}
 	}
 	return idle, nil
 }
 
-// selects tells whether an interface is wanted. By default devices whose packets
-// pass on another one, too, are left out, so that nothing counts twice; a pattern
-// other than "*" asks for them all the same.
-func (s *tcSelection) selects(link netlink.Link, links map[int]netlink.Link) bool {
+// selects reports whether an interface is wanted. "*" leaves out devices whose packets pass
+// on another one, too, so that nothing counts twice. Other patterns include them.
+func (s *Selection) selects(link netlink.Link, view *View) bool {
 	name := link.Attrs().Name
-	for _, pattern := range s.exclude {
+	for _, pattern := range s.Exclude {
 		if matches(pattern, name) {
 			return false
 		}
 	}
 	matched := false
-	for _, pattern := range s.include {
+	for _, pattern := range s.patterns() {
 		if !matches(pattern, name) {
 			continue
 		}
@@ -79,18 +93,18 @@ func (s *tcSelection) selects(link netlink.Link, links map[int]netlink.Link) boo
 		}
 		matched = true
 	}
-	return matched && !isMember(link, links) && !s.isHostSide(link) && !isStacked(link, links, s)
+	return matched && !isMember(link, view) && !isHostSide(link, view) && !s.isStacked(link, view)
 }
 
 // isMember: a master shows its members' packets itself, whatever its kind is. Drivers
 // that put a virtual device above a physical one, as hv_netvsc does, give theirs none.
 // A VRF's members are interfaces in their own right.
-func isMember(link netlink.Link, links map[int]netlink.Link) bool {
+func isMember(link netlink.Link, view *View) bool {
 	index := link.Attrs().MasterIndex
 	if index == 0 {
 		return false
 	}
-	master, ok := links[index]
+	master, ok := view.Links[index]
 	return !ok || master.Type() != "vrf"
 }
 
@@ -98,8 +112,8 @@ func isMember(link netlink.Link, links map[int]netlink.Link) bool {
 // and has no address here. What passes is another host's traffic, which we forward. The
 // other end, which is the container's own interface, has an address. The kernel says
 // which end of a netkit pair is the container's, so that one needs none.
-func (s *tcSelection) isHostSide(link netlink.Link) bool {
-	if link.Attrs().NetNsID < 0 || s.addressed[link.Attrs().Index] {
+func isHostSide(link netlink.Link, view *View) bool {
+	if link.Attrs().NetNsID < 0 || view.addressed[link.Attrs().Index] {
 		return false
 	}
 	switch link := link.(type) {
@@ -113,28 +127,17 @@ func (s *tcSelection) isHostSide(link netlink.Link) bool {
 }
 
 // isStacked: a device of ours lies below, where the same packets are seen first.
-func isStacked(link netlink.Link, links map[int]netlink.Link, s *tcSelection) bool {
+func (s *Selection) isStacked(link netlink.Link, view *View) bool {
 	switch link.Type() {
 	case "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap":
 	default:
 		return false
 	}
-	lower, ok := links[link.Attrs().ParentIndex]
+	lower, ok := view.Links[link.Attrs().ParentIndex]
 	if !ok || link.Attrs().NetNsID >= 0 || lower.Attrs().Index == link.Attrs().Index {
 		return false
 	}
-	return linkHeaders(lower) == headersEthernet && s.selects(lower, links)
-}
-
-// seesForeignPackets: on such a host, packets pass that are not for its addresses,
-// even when it does not forward.
-func seesForeignPackets(link netlink.Link) bool {
-	switch link.Type() {
-	case "macvlan", "macvtap", "ipvlan", "ipvtap":
-		return true
-	default:
-		return link.Attrs().Promisc > 0
-	}
+	return linkHeaders(lower) == HeadersEthernet && s.selects(lower, view)
 }
 
 func isGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }

@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package tc
 
 import (
 	"errors"
@@ -19,9 +19,9 @@ const (
 	qdiscIngress = "ingress" // without a place for egress
 )
 
-// tcQdisc is the qdisc of an interface that holds filters. What decides about it is
-// done under tcLock; nothing of the kernel's keeps others out in the meantime.
-type tcQdisc struct {
+// qdisc is the qdisc of an interface that holds filters. What decides about it is
+// done under the lock: the kernel keeps nobody out in the meantime.
+type qdisc struct {
 	netlink *netlink.Handle
 	index   int
 	kind    string
@@ -29,10 +29,10 @@ type tcQdisc struct {
 	ours bool
 }
 
-// ensureTCQdisc makes a clsact qdisc unless there is one that will do. A crash before
+// ensureQdisc makes a clsact qdisc unless there is one that will do. A crash before
 // the first filter is in it leaves it empty, and nobody knows whose it was.
-func ensureTCQdisc(handle *netlink.Handle, index int) (*tcQdisc, error) {
-	q := &tcQdisc{netlink: handle, index: index, kind: qdiscClsact}
+func ensureQdisc(handle *netlink.Handle, index int) (*qdisc, error) {
+	q := &qdisc{netlink: handle, index: index, kind: qdiscClsact}
 	err := handle.QdiscAdd(clsact(index))
 	if err == nil {
 		q.ours = true
@@ -41,7 +41,7 @@ func ensureTCQdisc(handle *netlink.Handle, index int) (*tcQdisc, error) {
 	if !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("add clsact qdisc: %w", err)
 	}
-	there, err := tcQdiscs(handle, linkOf(index))
+	there, err := qdiscs(handle, linkOf(index))
 	if err != nil {
 		return nil, err
 	}
@@ -51,18 +51,18 @@ func ensureTCQdisc(handle *netlink.Handle, index int) (*tcQdisc, error) {
 	return there[0], nil
 }
 
-// tcQdiscs lists the qdiscs that hold filters, of one interface or, for nil, all of
+// qdiscs lists the qdiscs that hold filters, of one interface or, for nil, all of
 // the network namespace.
-func tcQdiscs(handle *netlink.Handle, device netlink.Link) ([]*tcQdisc, error) {
+func qdiscs(handle *netlink.Handle, device netlink.Link) ([]*qdisc, error) {
 	all, err := dump(func() ([]netlink.Qdisc, error) { return handle.QdiscList(device) })
 	if err != nil {
 		return nil, fmt.Errorf("list qdiscs: %w", err)
 	}
-	var list []*tcQdisc
-	for _, qdisc := range all {
-		kind := qdisc.Type()
-		if qdisc.Attrs().Parent == netlink.HANDLE_CLSACT && (kind == qdiscClsact || kind == qdiscIngress) {
-			list = append(list, &tcQdisc{netlink: handle, index: qdisc.Attrs().LinkIndex, kind: kind})
+	var list []*qdisc
+	for _, q := range all {
+		kind := q.Type()
+		if q.Attrs().Parent == netlink.HANDLE_CLSACT && (kind == qdiscClsact || kind == qdiscIngress) {
+			list = append(list, &qdisc{netlink: handle, index: q.Attrs().LinkIndex, kind: kind})
 		}
 	}
 	return list, nil
@@ -81,8 +81,8 @@ func linkOf(index int) netlink.Link {
 	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
 }
 
-func tcParent(d tcDirection) uint32 {
-	if d == tcEgress {
+func parentOf(d Direction) uint32 {
+	if d == Egress {
 		return netlink.HANDLE_MIN_EGRESS
 	}
 	return netlink.HANDLE_MIN_INGRESS
@@ -90,11 +90,11 @@ func tcParent(d tcDirection) uint32 {
 
 // filters lists those of one direction, in the order in which they run. There are
 // none where the interface or the qdisc is gone.
-func (q *tcQdisc) filters(d tcDirection) ([]netlink.Filter, error) {
-	if q.kind == qdiscIngress && d == tcEgress {
+func (q *qdisc) filters(d Direction) ([]netlink.Filter, error) {
+	if q.kind == qdiscIngress && d == Egress {
 		return nil, nil // the kernel would list those of ingress
 	}
-	list, err := dump(func() ([]netlink.Filter, error) { return q.netlink.FilterList(linkOf(q.index), tcParent(d)) })
+	list, err := dump(func() ([]netlink.Filter, error) { return q.netlink.FilterList(linkOf(q.index), parentOf(d)) })
 	if isGone(err) {
 		return nil, nil
 	}
@@ -104,9 +104,9 @@ func (q *tcQdisc) filters(d tcDirection) ([]netlink.Filter, error) {
 	return list, nil
 }
 
-func (q *tcQdisc) allFilters() ([]netlink.Filter, error) {
+func (q *qdisc) allFilters() ([]netlink.Filter, error) {
 	var all []netlink.Filter
-	for d := range tcDirections {
+	for d := range Directions {
 		list, err := q.filters(d)
 		if err != nil {
 			return nil, err
@@ -116,20 +116,20 @@ func (q *tcQdisc) allFilters() ([]netlink.Filter, error) {
 	return all, nil
 }
 
-// ourTCFilter is false for the filters of others.
-func ourTCFilter(filter netlink.Filter) (tcFilterName, bool) {
+// ourFilter is false for the filters of others.
+func ourFilter(filter netlink.Filter) (filterName, bool) {
 	bpf, ok := filter.(*netlink.BpfFilter)
 	if !ok {
-		return tcFilterName{}, false
+		return filterName{}, false
 	}
-	name, ok := parseTCFilterName(bpf.Name)
-	return name, ok && bpf.Handle == name.instance
+	name, ok := parseFilterName(bpf.Name)
+	return name, ok && bpf.Handle-name.instance < maxHandles
 }
 
 // removeIfUnused removes a qdisc that is ours and that nobody uses by now. A filter
 // that another agent adds between the look and the removal would go with it: the
 // kernel can't be asked to remove only an empty one.
-func (q *tcQdisc) removeIfUnused() error {
+func (q *qdisc) removeIfUnused() error {
 	if !q.ours || q.kind != qdiscClsact {
 		return nil
 	}

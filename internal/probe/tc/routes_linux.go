@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package tc
 
 import (
 	"encoding/binary"

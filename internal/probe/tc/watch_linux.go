@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package tc
 
 import (
 	"encoding/binary"
@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcWatch tells that something changed about interfaces, addresses, local routes or
+// watch tells that something changed about interfaces, addresses, local routes or
 // forwarding, or that a qdisc or filter was removed or replaced.
 // What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
 // can't be wrong for long.
-type tcWatch struct {
+type watch struct {
 	socket *os.File
 	closed atomic.Bool
 }
 
-func newTCWatch() (*tcWatch, error) {
+func newWatch() (*watch, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
@@ -43,23 +43,23 @@ func newTCWatch() (*tcWatch, error) {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		return nil, errors.Join(fmt.Errorf("subscribe to interface changes: %w", err), unix.Close(fd))
 	}
-	return &tcWatch{socket: os.NewFile(uintptr(fd), "netlink")}, nil
+	return &watch{socket: os.NewFile(uintptr(fd), "netlink")}, nil
 }
 
-// tcLookPause is how often we look for what the kernel sends no message of.
-const tcLookPause = 500 * time.Millisecond
+// lookPause is how often we look for what the kernel sends no message of.
+const lookPause = 500 * time.Millisecond
 
 // Changes that come in a burst are waited for, but not for ever.
 const (
-	tcBurstPause = 10 * time.Millisecond
-	tcBurstMax   = 100 * time.Millisecond
+	burstPause = 10 * time.Millisecond
+	burstMax   = 100 * time.Millisecond
 )
 
 // run calls changed at once for the first of a burst of changes, and again after
 // the last; look when there was none for a while. It returns nil when the watch is closed.
-func (w *tcWatch) run(changed, look func()) error {
+func (w *watch) run(changed, look func()) error {
 	for {
-		came, err := w.wait(time.Now().Add(tcLookPause))
+		came, err := w.wait(time.Now().Add(lookPause))
 		if err != nil {
 			return w.unlessClosed(err)
 		}
@@ -68,10 +68,10 @@ func (w *tcWatch) run(changed, look func()) error {
 			continue
 		}
 		changed()
-		end := time.Now().Add(tcBurstMax)
+		end := time.Now().Add(burstMax)
 		more := false
 		for time.Now().Before(end) {
-			came, err := w.wait(time.Now().Add(tcBurstPause))
+			came, err := w.wait(time.Now().Add(burstPause))
 			if err != nil {
 				return w.unlessClosed(err)
 			}
@@ -87,7 +87,7 @@ func (w *tcWatch) run(changed, look func()) error {
 }
 
 // wait is true when a change came before the deadline.
-func (w *tcWatch) wait(deadline time.Time) (bool, error) {
+func (w *watch) wait(deadline time.Time) (bool, error) {
 	var message [8192]byte
 	if err := w.socket.SetReadDeadline(deadline); err != nil {
 		return false, fmt.Errorf("wait for interface changes: %w", err)
@@ -125,14 +125,14 @@ func addsToTC(message []byte) bool {
 }
 
 // unlessClosed does not go by the error: that of a deadline is no os.ErrClosed.
-func (w *tcWatch) unlessClosed(err error) error {
+func (w *watch) unlessClosed(err error) error {
 	if w.closed.Load() {
 		return nil
 	}
 	return err
 }
 
-func (w *tcWatch) close() error {
+func (w *watch) close() error {
 	w.closed.Store(true)
 	return w.socket.Close()
 }

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package tc
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+)
+
+// Attached is a program in a manager, from Add to Remove.
+type Attached struct {
+	Program
+	manager *Manager
+	// stopBy is set to remove the program: it is attached no more, and other instances are
+	// waited for until then.
+	stopBy atomic.Pointer[time.Time]
+
+	// The rest is guarded as the manager says.
+
+	// mode is decided with the first interface.
+	mode       Mode
+	interfaces map[int]*place
+	// failures are interfaces that could not be attached to, by index.
+	failures map[int]error
+	// misplaced: a warning was given that the order does not hold.
+	misplaced bool
+}
+
+// place is an interface that a program is attached to.
+type place struct {
+	Interface
+	hooks [Directions]hook
+}
+
+// detach takes the last attached off first: the first one's qdisc is then empty.
+func (i *place) detach() error {
+	var err error
+	for d := Directions - 1; d >= 0; d-- {
+		if i.hooks[d] == nil {
+			continue
+		}
+		if detachErr := i.hooks[d].detach(); detachErr != nil {
+			err = errors.Join(err, fmt.Errorf("detach tc %s from %s: %w", d, i.Name, detachErr))
+		}
+	}
+	return err
+}
+
+// present is false when a hook that we attached is no longer there.
+func (i *place) present() bool {
+	for _, hook := range i.hooks {
+		if hook == nil {
+			continue
+		}
+		if present, err := hook.present(); err == nil && !present {
+			return false
+		}
+	}
+	return true
+}
+
+// Interfaces lists the names of those that the program is attached to in both directions.
+func (a *Attached) Interfaces() []string {
+	a.manager.mu.Lock()
+	defer a.manager.mu.Unlock()
+	var names []string
+	for _, i := range a.interfaces {
+		if i.hooks[Ingress] != nil && i.hooks[Egress] != nil {
+			names = append(names, i.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// maxErrors bounds the interfaces that a state's error names.
+const maxErrors = 3
+
+// States has one state per direction, over all interfaces.
+func (a *Attached) States() []State {
+	a.manager.mu.Lock()
+	defer a.manager.mu.Unlock()
+	states := make([]State, 0, Directions)
+	for d := range Directions {
+		state := State{Program: a.Name, Hook: a.mode.Hook(d), Err: a.attachErrors()}
+		for _, i := range a.interfaces {
+			state.Attached = state.Attached || i.hooks[d] != nil
+		}
+		states = append(states, state)
+	}
+	return states
+}
+
+func (a *Attached) attachErrors() error {
+	indexes := slices.Sorted(maps.Keys(a.failures))
+	var err error
+	for _, index := range indexes[:min(len(indexes), maxErrors)] {
+		err = errors.Join(err, a.failures[index])
+	}
+	if more := len(indexes) - maxErrors; more > 0 {
+		err = errors.Join(err, fmt.Errorf("and %d more interfaces", more))
+	}
+	return err
+}
+
+// Stop comes before Remove where several programs are to have one limit. It returns at once.
+func (a *Attached) Stop(limit time.Time) { a.stopBy.CompareAndSwap(nil, &limit) }
+
+// Remove takes the program off all interfaces. It leaves the manager's other programs
+// attached.
+func (a *Attached) Remove() error {
+	a.Stop(time.Now().Add(LockWait))
+	m := a.manager
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	defer m.delist(a)
+	defer m.attacher.lock.release()
+	return a.detachFrom(slices.Collect(maps.Values(a.interfaces)))
+}
+
+// leave takes the program off interfaces that are gone, that are no longer selected, or
+// that somebody else removed it from.
+func (a *Attached) leave(view *View) {
+	var left []*place
+	for index, i := range a.interfaces {
+		if link, ok := view.Links[index]; !ok || !a.keeps(i, link, view) || !a.inPlace(i) {
+			left = append(left, i)
+		}
+	}
+	if err := a.drop(left); err != nil {
+		a.Logger.Warn("leaving interfaces", zap.Error(err))
+	}
+	a.forgetFailures(view)
+}
+
+// keeps follows a change of name, after which the interface may no longer be selected.
+func (a *Attached) keeps(i *place, link netlink.Link, view *View) bool {
+	if name := link.Attrs().Name; name != i.Name {
+		a.manager.mu.Lock()
+		i.Name = name
+		a.manager.mu.Unlock()
+		if a.Follower != nil {
+			a.Follower.Rename(i.Interface)
+		}
+	}
+	return a.Program.Interfaces.selects(link, view)
+}
+
+// inPlace is false when somebody removed a program of ours, as with a qdisc that was
+// theirs to remove.
+func (a *Attached) inPlace(i *place) bool {
+	if i.present() {
+		return true
+	}
+	if !a.manager.vanished(i.Index) {
+		a.manager.removals.report(a.Logger, a.Name, i.Name)
+	}
+	return false
+}
+
+func (a *Attached) drop(left []*place) error {
+	err := a.detachFrom(left)
+	for _, i := range left {
+		a.manager.mu.Lock()
+		delete(a.interfaces, i.Index)
+		a.manager.mu.Unlock()
+		if a.Follower != nil {
+			a.Follower.Leave(i.Interface)
+		}
+	}
+	return err
+}
+
+// detachFrom leaves the interfaces in their place, without hooks.
+func (a *Attached) detachFrom(interfaces []*place) error {
+	var all error
+	for _, i := range interfaces {
+		all = errors.Join(all, i.detach())
+		a.manager.mu.Lock()
+		i.hooks = [Directions]hook{}
+		a.manager.mu.Unlock()
+	}
+	return all
+}
+
+func (a *Attached) forgetFailures(view *View) {
+	a.manager.mu.Lock()
+	defer a.manager.mu.Unlock()
+	for index := range a.failures {
+		if link, ok := view.Links[index]; !ok || !a.Program.Interfaces.selects(link, view) {
+			delete(a.failures, index)
+		}
+	}
+}
+
+// attachMissing attaches to the interfaces that are selected and new, oldest first.
+//
+// It does so one after the other: on TCX the kernel waits for an RCU grace period per
+// program, with its rtnl lock held (tcx_entry_sync). Side by side would take as long, and
+// would keep others from that lock for longer.
+func (a *Attached) attachMissing(view *View) {
+	for _, index := range slices.Sorted(maps.Keys(view.Links)) {
+		link := view.Links[index]
+		if a.interfaces[index] != nil || !a.Program.Interfaces.selects(link, view) {
+			continue
+		}
+		if a.stopBy.Load() != nil || (a.manager.registry.trial && len(a.interfaces) > 0) {
+			return
+		}
+		a.enter(link)
+	}
+}
+
+func (a *Attached) enter(link netlink.Link) {
+	i := &place{Interface: Interface{Index: link.Attrs().Index, Name: link.Attrs().Name}}
+	begin := linkHeaders(link)
+	if begin == headersUnknown {
+		a.note(i, false, fmt.Errorf("attach tc to %s: %w", i.Name, errLinkType))
+		return
+	}
+	if a.Follower != nil {
+		if err := a.Follower.Enter(i.Interface); err != nil {
+			a.note(i, false, fmt.Errorf("attach tc to %s: %w", i.Name, err))
+			return
+		}
+	}
+	err := a.attach(i, begin)
+	attached := err == nil || errors.Is(err, errNoEgress)
+	if !attached {
+		err = errors.Join(err, i.detach())
+		if a.Follower != nil {
+			a.Follower.Leave(i.Interface)
+		}
+	}
+	a.note(i, attached, err)
+}
+
+func (a *Attached) attach(i *place, begin Headers) error {
+	for d := range Directions {
+		program, err := a.Load(d, begin)
+		if err != nil {
+			return fmt.Errorf("attach tc %s to %s: %w", d, i.Name, err)
+		}
+		hook, err := a.attachHook(i.Index, d, program)
+		if err != nil {
+			return fmt.Errorf("attach tc %s to %s: %w", d, i.Name, capability.Explain(err, capability.NetAdmin))
+		}
+		i.hooks[d] = hook
+	}
+	return nil
+}
+
+// attachHook decides where an Auto program attaches: on clsact where the kernel has no TCX,
+// or the configuration excludes it.
+func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (hook, error) {
+	m := a.manager
+	at := spot{index: index, direction: d, program: a.Name, first: a.First}
+	at.before, at.after = m.around(a, index, d)
+	if m.modeOf(a) != Clsact {
+		err := a.refuse(TCX.Hook(d))
+		fallBack := err != nil
+		var hook hook
+		if err == nil {
+			hook, err = m.attacher.attachTCX(&at, program)
+			fallBack = errors.Is(err, ebpf.ErrNotSupported)
+		}
+		if err == nil {
+			a.decide(TCX, &at)
+			return hook, nil
+		}
+		if a.mode != Auto || !fallBack {
+			return nil, err
+		}
+	}
+	a.decide(Clsact, &at)
+	if err := a.refuse(Clsact.Hook(d)); err != nil {
+		return nil, err
+	}
+	return m.attacher.attachFilter(&at, program)
+}
+
+// decide settles the mode, and warns where the order can't hold: TCX runs before clsact.
+func (a *Attached) decide(mode Mode, at *spot) {
+	a.manager.mu.Lock()
+	a.mode = mode
+	a.manager.mu.Unlock()
+	misplaced := false
+	if mode == TCX {
+		misplaced = slices.ContainsFunc(at.before, func(h hook) bool { _, on := h.(*filter); return on })
+	} else {
+		misplaced = slices.ContainsFunc(at.after, func(h hook) bool { _, on := h.(*tcxHook); return on })
+	}
+	if misplaced && !a.misplaced {
+		a.misplaced = true
+		a.Logger.Warn("packet programs don't run in their order, because TCX comes before clsact: use one tc::mode for all",
+			zap.String("program", a.Name), zap.String("tc::mode", string(mode)))
+	}
+}
+
+// note shows an interface as attached to, in one direction at least, or as a failure. A
+// failure is reported once; the next change tries again. An interface that vanished
+// meanwhile is no failure.
+func (a *Attached) note(i *place, attached bool, err error) {
+	m := a.manager
+	vanished := !attached && m.vanished(i.Index)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if attached {
+		a.interfaces[i.Index] = i
+	}
+	switch {
+	case vanished:
+		delete(a.failures, i.Index)
+		a.Logger.Debug("an interface vanished before a program was attached", zap.String("interface", i.Name), zap.Error(err))
+		return
+	case err == nil:
+		delete(a.failures, i.Index)
+		if m.registry.trial {
+			clear(a.failures)
+		}
+		a.Logger.Debug("attached a program", zap.String("interface", i.Name), zap.String("hook", string(a.mode)))
+		return
+	}
+	// A missing capability is the same for all interfaces: the states say so once.
+	var refused *capability.Refusal
+	if a.failures[i.Index] == nil && !errors.As(err, &refused) {
+		a.Logger.Warn("a program is not attached to an interface, or in one direction only",
+			zap.String("program", a.Name), zap.String("interface", i.Name), zap.Error(err))
+	}
+	a.failures[i.Index] = err
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tc attaches packet programs to the interfaces of a network namespace.
+//
+// A Manager serves all programs of this process in one namespace. It selects interfaces and
+// follows them as they come, go and change their names. It keeps the programs in their
+// order, beside programs of others. It puts back what somebody else removed, and it
+// removes the filters of our processes that died.
+package tc
+
+// Mode says where on an interface a program attaches.
+type Mode string
+
+const (
+	// Auto is TCX where the kernel has it (6.6), else clsact. A program that comes to
+	// others of its process attaches where they do, so that their order holds.
+	Auto   Mode = "auto"
+	TCX    Mode = "tcx"
+	Clsact Mode = "clsact"
+	Off    Mode = "off"
+)
+
+// Direction is one of the two places on an interface.
+type Direction int
+
+const (
+	Ingress Direction = iota
+	Egress
+	// Directions is their number.
+	Directions
+)
+
+func (d Direction) String() string {
+	if d == Egress {
+		return "egress"
+	}
+	return "ingress"
+}
+
+// Hook is the kernel's name of a hook, such as tcx/ingress. Until Auto is decided, it
+// begins with tc.
+func (m Mode) Hook(d Direction) string {
+	if m != TCX && m != Clsact {
+		m = "tc"
+	}
+	return string(m) + "/" + d.String()
+}
