@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"math/bits"
+	"reflect"
 
 	"go.uber.org/zap"
 
@@ -77,14 +78,16 @@ func (l *LimitsConfig) log(logger *zap.Logger, k pipeline.Kernel) {
 	if err != nil {
 		logger.Warn("the size of the kernel's maps is unknown", zap.Error(err))
 	}
-	logger.Info("limits in effect",
-		zap.Int("connections", l.Connections),
-		zap.Int("ring_bytes", l.RingBytes),
-		zap.Int("listeners", l.Listeners),
-		zap.Int("half_open", l.HalfOpen),
-		zap.Int("port_counters", l.PortCounters),
-		zap.Int("network_namespaces", l.NetworkNamespaces),
-		zap.Int("series", l.Series),
-		zap.Int("failed_per_second", l.FailedPerSecond),
-		zap.Uint64("kernel_map_bytes", bytes))
+	logger.Info("limits in effect", append(l.fields(), zap.Uint64("kernel_map_bytes", bytes))...)
+}
+
+// fields are the limits by their keys.
+func (l *LimitsConfig) fields() []zap.Field {
+	var fields []zap.Field
+	for field, value := range reflect.ValueOf(l).Elem().Fields() {
+		if key := field.Tag.Get("mapstructure"); key != "" {
+			fields = append(fields, zap.Int64(key, value.Int()))
+		}
+	}
+	return fields
 }

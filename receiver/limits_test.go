@@ -8,8 +8,11 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 )
 
 func TestLimitsByMemory(t *testing.T) {
@@ -58,4 +61,17 @@ func TestLossesNameKeys(t *testing.T) {
 			assert.True(t, keys[e.Limit(c)], "%s is no key", e.Limit(c))
 		}
 	}
+}
+
+// TestLimitsAreLogged: every limit is in the log under its key.
+func TestLimitsAreLogged(t *testing.T) {
+	core, messages := observer.New(zap.InfoLevel)
+	limits := createDefaultConfig().Limits
+	limits.log(zap.New(core), kerneltest.New(t))
+	logged := messages.All()[0].ContextMap()
+	for key := range loadSchema(t).Properties["limits"].Properties {
+		assert.Contains(t, logged, key)
+	}
+	assert.EqualValues(t, limits.Series, logged["series"])
+	assert.EqualValues(t, 36<<20, logged["kernel_map_bytes"])
 }
