@@ -85,6 +85,7 @@ type way struct {
 
 func newWay(b *testing.B, logs, metrics bool) *way {
 	cfg := createDefaultConfig()
+	cfg.Limits = cfg.Limits.sized(fstest.MapFS{})
 	root, processes := processesOfContainers(3, 2)
 	set := nopSettings()
 	report, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.uber.org/goleak"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
@@ -24,9 +25,10 @@ import (
 
 // TestListenersWithoutRoom are counted, and the latest owner of a port is known.
 func TestListenersWithoutRoom(t *testing.T) {
-	r := newRig()
+	const listeners = 10
+	r := newRig(func(o *Options) { o.Listeners = listeners })
 	listener := connection.Listener{NetNS: kerneltest.NetNS, Address: kerneltest.Server}
-	for range connection.DefaultMaxListeners + 3 {
+	for range tablesPerMap*listeners + 3 {
 		listener.Socket++
 		r.ListenerOpened(&listener)
 	}
@@ -35,6 +37,8 @@ func TestListenersWithoutRoom(t *testing.T) {
 	r.ListenerOpened(&listener)
 	assert.EqualValues(t, 3, r.ledger.Lost(ledger.Listener, ledger.TableFull))
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is an Observer and the batches that it pushed.
 type rig struct {
@@ -48,8 +52,9 @@ func newRig(change ...func(*Options)) *rig {
 	options := Options{
 		Ledger:       &ledger.Ledger{},
 		Attribution:  Attribution{Process: true, Container: true},
-		Listeners:    16 << 10,
-		PortCounters: 8 << 10,
+		Connections:  1000,
+		Listeners:    100,
+		PortCounters: 100,
 		Root:         fstest.MapFS{},
 		Logs:         logrecord.New(metadata.DefaultLogsBuilderConfig(), logrecord.Options{}),
 		Metrics:      series.New(metadata.NewDefaultMetricsBuilderConfig(), series.Options{SeriesLimit: 10}),

@@ -92,7 +92,7 @@ func newUnderTest(t *testing.T, logs consumer.Logs, metrics consumer.Metrics, ch
 	l := &ledger.Ledger{}
 	observed := observe.Options{
 		Ledger: l, Attribution: observe.Attribution{Process: true}, Root: fstest.MapFS{},
-		Listeners: 100, PortCounters: 100, MaxRecords: s.batchRecords,
+		Connections: 1000, Listeners: 100, PortCounters: 100, MaxRecords: s.batchRecords,
 	}
 	options := Options{
 		Kernel: k, Ledger: l, Logger: s.logger, Interval: 20 * time.Millisecond,
