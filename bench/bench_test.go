@@ -5,11 +5,9 @@
 package main
 
 import (
-	"encoding/binary"
 	"encoding/xml"
 	"errors"
 	"io"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,49 +76,6 @@ func TestCountCloses(t *testing.T) {
 	assert.EqualValues(t, 4, n)
 	_, err = countCloses(request[:len(request)-1], server)
 	assert.Error(t, err)
-}
-
-// TestSYNs: each is of another source or to another port, and none of a scan goes to the
-// port of the server.
-func TestSYNs(t *testing.T) {
-	to := netip.MustParseAddrPort("10.213.0.1:8080")
-	distinct := func(f synFlood, n int, field func(*[40]byte) uint32) map[uint32]bool {
-		seen := map[uint32]bool{}
-		var packet [40]byte
-		for i := range n {
-			f.put(&packet, i)
-			seen[field(&packet)] = true
-		}
-		return seen
-	}
-	source := func(p *[40]byte) uint32 { return binary.BigEndian.Uint32(p[12:]) }
-	port := func(p *[40]byte) uint32 { return uint32(binary.BigEndian.Uint16(p[22:])) }
-	assert.Len(t, distinct(synFlood{to: to}, 100_000, source), 100_000)
-	assert.Equal(t, map[uint32]bool{8080: true}, distinct(synFlood{to: to}, 100, port))
-	ports := distinct(synFlood{to: to, scan: true}, closedPorts, port)
-	assert.Len(t, ports, closedPorts)
-	assert.NotContains(t, ports, uint32(8080))
-	assert.NotContains(t, ports, uint32(0))
-	assert.Len(t, distinct(synFlood{to: to, scan: true}, closedPorts, source), 1)
-}
-
-func TestAccount(t *testing.T) {
-	var before, after account
-	for value, a := range map[float64]*account{1: &before, 3: &after} {
-		a.losses = map[string]float64{}
-		a.add("failed", metric{"otelcol_ebpf_tcp_produced", `event="failed"`, 10 * value})
-		a.add("failed", metric{"otelcol_ebpf_tcp_produced", `event="packet"`, 1000})
-		a.add("failed", metric{"otelcol_ebpf_tcp_delivered", `event="failed"`, 4 * value})
-		a.add("failed", metric{"otelcol_ebpf_tcp_lost", `event="failed",place="ring",reason="full"`, 6 * value})
-		a.add("failed", metric{"otelcol_ebpf_tcp_lost", `event="failed",place="queue",reason="full"`, 0})
-	}
-	assert.Zero(t, after.difference())
-	assert.Equal(t, "12 ring full", after.since(before).lostWhere())
-	assert.Equal(t, 20.0, after.since(before).produced)
-	assert.Equal(t, "nothing", after.since(after).lostWhere())
-	assert.Equal(t, "18 ring full", after.lostWhere(), "not changed")
-	after.add("failed", metric{"otelcol_ebpf_tcp_queued", `event="failed"`, 2})
-	assert.Equal(t, -2.0, after.difference())
 }
 
 func TestVerdict(t *testing.T) {

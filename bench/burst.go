@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // burstConnections are open when their server is killed.
@@ -26,19 +28,19 @@ func (b *bench) burst(ctx context.Context, id string, signals ...string) (err er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
-	sink, err := startSink(ctx, b, n.server)
+	defer func() { err = errors.Join(err, n.Close()) }()
+	sink, err := startSink(ctx, n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sink.close()) }()
-	agent, err := startAgent(ctx, b, n.server, "", signals...)
+	agent, err := startAgent(ctx, b, n.Server, "", signals...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, agent.close()) }()
+	defer func() { err = errors.Join(err, agent.Close()) }()
 	h := &held{network: n}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer h.close()
 	if err := h.grow(ctx, burstConnections); err != nil {
 		return err
 	}
@@ -46,18 +48,16 @@ func (b *bench) burst(ctx context.Context, id string, signals ...string) (err er
 		return err
 	}
 	start := time.Now()
-	if err := h.reset(); err != nil {
-		return err
-	}
+	h.reset()
 	took := time.Since(start)
-	rest, err := agent.atRest(ctx, func(b books) bool {
+	rest, err := agent.atRest(ctx, func(b lab.Books) bool {
 		c := b["connection"]
-		return c.delivered+c.lost >= burstConnections
+		return c.Delivered+c.Lost >= burstConnections
 	})
 	if err != nil {
 		return err
 	}
 	c := rest["connection"]
-	b.found(id, sample{c.lost}, "%s; reset within %s", c.lostWhere(), took.Round(time.Millisecond))
+	b.found(id, sample{c.Lost}, "%s; reset within %s", c.LostWhere(), took.Round(time.Millisecond))
 	return nil
 }

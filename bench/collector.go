@@ -8,10 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
-	"syscall"
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // Ports on loopback in the server's namespace, where nobody else is.
@@ -22,82 +21,22 @@ const (
 	servedMetricsPort  = 9464
 )
 
-// collector is a running collector, or what stands for one.
-type collector struct {
-	*process
-	in        namespace
-	telemetry int
-	folder    string
-}
-
-// startCollector waits until the pipelines run. configuration lacks only the telemetry
-// section, which comes last.
-func startCollector(ctx context.Context, b *bench, in namespace, configuration string, telemetry int) (*collector, error) {
-	folder, err := os.MkdirTemp("", "ebpf-tcp-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("make a folder for a configuration: %w", err)
-	}
-	c := &collector{in: in, telemetry: telemetry, folder: folder}
-	configuration += fmt.Sprintf(`
-  telemetry:
-    metrics:
-      level: normal
-      readers:
-        - pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}
-`, telemetry)
-	path := filepath.Join(folder, "config.yaml")
-	log := filepath.Join(folder, "log")
-	output, err := os.Create(log)
-	if err != nil {
-		return nil, fmt.Errorf("make a log: %w", err)
-	}
-	defer output.Close()
-	if err := os.WriteFile(path, []byte(configuration), 0o600); err != nil {
-		return nil, fmt.Errorf("write a configuration: %w", err)
-	}
-	cmd := in.command(b.collector, "--config", path)
-	cmd.Stdout, cmd.Stderr = output, output
-	if c.process, err = start(cmd); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
-	}
-	err = c.wait(ctx, "ready", func() (bool, error) {
-		text, err := os.ReadFile(log)
-		return strings.Contains(string(text), "Everything is ready"), err
-	})
-	if err != nil {
-		text, _ := os.ReadFile(log)
-		return nil, errors.Join(err, errors.New(string(text)), c.close())
-	}
-	return c, nil
-}
-
-// close stops the collector. It may be called again.
-func (c *collector) close() error {
-	return errors.Join(c.stop(syscall.SIGTERM), os.RemoveAll(c.folder))
-}
-
-// startSink runs what the agent sends to.
-func startSink(ctx context.Context, _ *bench, in namespace) (*collector, error) {
-	a, err := act(ctx, in, "sink")
-	if err != nil {
-		return nil, err
-	}
-	return &collector{process: a.process, in: in, telemetry: sinkTelemetryPort}, nil
-}
+// collector is the one that is measured.
+type collector struct{ *lab.Collector }
 
 // startAgent runs the receiver with all defaults, but for the given lines, which are
 // indented by four, and sends the signals to the sink.
-func startAgent(ctx context.Context, b *bench, in namespace, receiver string, signals ...string) (*collector, error) {
+func startAgent(ctx context.Context, b *bench, in lab.Namespace, receiver string, signals ...string) (*collector, error) {
 	return startAgentTo(ctx, b, in, receiver, "otlp_grpc", signals...)
 }
 
 // startServingAgent runs the receiver likewise, and has its metrics at servedMetricsPort
 // of loopback, too.
-func startServingAgent(ctx context.Context, b *bench, in namespace, receiver string) (*collector, error) {
+func startServingAgent(ctx context.Context, b *bench, in lab.Namespace, receiver string) (*collector, error) {
 	return startAgentTo(ctx, b, in, receiver, "otlp_grpc, prometheus", "logs", "metrics")
 }
 
-func startAgentTo(ctx context.Context, b *bench, in namespace, receiver, exporters string, signals ...string) (*collector, error) {
+func startAgentTo(ctx context.Context, b *bench, in lab.Namespace, receiver, exporters string, signals ...string) (*collector, error) {
 	pipelines := ""
 	for _, signal := range signals {
 		to := exporters
@@ -106,7 +45,9 @@ func startAgentTo(ctx context.Context, b *bench, in namespace, receiver, exporte
 		}
 		pipelines += fmt.Sprintf("    %s: {receivers: [ebpf_tcp], exporters: [%s]}\n", signal, to)
 	}
-	return startCollector(ctx, b, in, fmt.Sprintf(`
+	c, err := lab.StartCollector(ctx, lab.Launch{
+		Program: b.collector, In: in, Telemetry: agentTelemetryPort,
+		Configuration: fmt.Sprintf(`
 receivers:
   ebpf_tcp:
 %s
@@ -119,5 +60,59 @@ exporters:
     sending_queue: {block_on_overflow: true}
 service:
   pipelines:
-%s`, receiver, servedMetricsPort, sinkPort, pipelines), agentTelemetryPort)
+%s`, receiver, servedMetricsPort, sinkPort, pipelines),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &collector{c}, nil
+}
+
+// atRest waits until the books balance with nothing queued, and fit a condition.
+func (c *collector) atRest(ctx context.Context, condition func(lab.Books) bool) (lab.Books, error) {
+	return c.Balance(ctx, func(b lab.Books) bool {
+		for _, a := range b {
+			if a.Queued != 0 {
+				return false
+			}
+		}
+		return condition(b)
+	})
+}
+
+// sees waits until the receiver has found that many connections open.
+func (c *collector) sees(ctx context.Context, connections float64) error {
+	return c.Wait(ctx, "aware of all connections", func() (bool, error) {
+		b, err := c.Books(ctx)
+		return b["connection"].Active >= connections, err
+	})
+}
+
+// memory is what a collector takes at one time, in bytes.
+type memory struct{ resident, maps float64 }
+
+func (c *collector) memory() (m memory, err error) {
+	if m.resident, err = resident(c.PID()); err != nil {
+		return m, err
+	}
+	m.maps, err = mapBytes(c.PID())
+	return m, err
+}
+
+// most watches the memory until the function returns, and tells the greatest.
+func (c *collector) most(do func() error) (most memory, err error) {
+	done := make(chan error)
+	go func() { done <- do() }()
+	for {
+		now, err := c.memory()
+		if err != nil {
+			return most, errors.Join(err, <-done)
+		}
+		most.resident, most.maps = max(most.resident, now.resident), max(most.maps, now.maps)
+		select {
+		case err := <-done:
+			return most, err
+		case <-time.After(2 * lab.Tick):
+		}
+	}
 }

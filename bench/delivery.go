@@ -9,6 +9,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // delivery holds the connections to the web server that the kernel counted while
@@ -32,15 +34,15 @@ func (t tally) since(before tally) tally {
 	return tally{t.opened - before.opened, t.recorded - before.recorded}
 }
 
-func (d *delivery) now() (tally, error) {
-	opened, err1 := d.network.server.opened()
-	recorded, err2 := d.sink.counter(recordedCloses)
+func (d *delivery) now(ctx context.Context) (tally, error) {
+	opened, err1 := opened(ctx, d.network.Server)
+	recorded, err2 := d.sink.recorded(ctx)
 	return tally{opened, recorded}, errors.Join(err1, err2)
 }
 
 // begin is called while there is no load, before a collector starts.
-func (d *delivery) begin() (err error) {
-	d.before, err = d.now()
+func (d *delivery) begin(ctx context.Context) (err error) {
+	d.before, err = d.now(ctx)
 	return err
 }
 
@@ -48,23 +50,23 @@ func (d *delivery) begin() (err error) {
 // of batch::max_age, stops the collector, so that none comes later, and returns what it
 // was that came.
 func (d *delivery) end(ctx context.Context, c *collector) (seen tally, err error) {
-	deadline := time.Now().Add(settle / 2)
-	err = c.wait(ctx, "done with sending", func() (bool, error) {
-		now, err := d.now()
+	deadline := time.Now().Add(lab.Settle / 2)
+	err = c.Wait(ctx, "done with sending", func() (bool, error) {
+		now, err := d.now(ctx)
 		seen = now.since(d.before)
 		return seen.recorded >= seen.opened || time.Now().After(deadline), err
 	})
 	if err != nil {
 		return seen, err
 	}
-	lost, err := c.counter("otelcol_ebpf_tcp_lost", `event="connection"`)
+	lost, err := c.Sum(ctx, "otelcol_ebpf_tcp_lost", "event", "connection")
 	if err != nil {
 		return seen, err
 	}
-	if err := c.close(); err != nil {
+	if err := c.Close(); err != nil {
 		return seen, err
 	}
-	now, err := d.now()
+	now, err := d.now(ctx)
 	seen = now.since(d.before)
 	d.seen.opened += seen.opened
 	d.seen.recorded += seen.recorded

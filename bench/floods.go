@@ -8,10 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 const (
@@ -45,19 +46,19 @@ func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	// Answers go to the client, which forwards nothing.
-	if err := ip(s.network.server.ip("route add " + floodPool + " via " + clientAddress)); err != nil {
+	if err := s.network.RouteToClient(lab.FloodSources()); err != nil {
 		return err
 	}
 	f := floodSite{site: s, tracked: halfOpen}
-	f.agent, err = startServingAgent(ctx, b, s.network.server, fmt.Sprintf(`
+	f.agent, err = startServingAgent(ctx, b, s.network.Server, fmt.Sprintf(`
     collection_interval: %[1]s
     clients: {include: [%[2]s, %[3]s]}
     connections: {half_open: %[4]t, handshake_timeout: %[1]s}
-`, floodInterval, floodPool, clientAddress, halfOpen))
+`, floodInterval, lab.FloodSources(), s.network.Client4, halfOpen))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.agent.close()) }()
+	defer func() { err = errors.Join(err, f.agent.Close()) }()
 	idle, err := f.agent.memory()
 	if err != nil {
 		return err
@@ -81,35 +82,6 @@ func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err err
 	b.found(name+"-maps", sample{(max(full.most.maps, after.maps) - idle.maps) / mib}, "%.1f MiB", after.maps/mib)
 	b.found(name+"-difference", sample{warm.difference + full.difference}, "%s", strings.Join(full.seen, ". "))
 	return nil
-}
-
-// memory is what a collector takes at one time, in bytes.
-type memory struct{ resident, maps float64 }
-
-func (c *collector) memory() (m memory, err error) {
-	if m.resident, err = resident(c.pid()); err != nil {
-		return m, err
-	}
-	m.maps, err = mapBytes(c.pid())
-	return m, err
-}
-
-// most watches the memory until the function returns, and tells the greatest.
-func (c *collector) most(do func() error) (most memory, err error) {
-	done := make(chan error)
-	go func() { done <- do() }()
-	for {
-		now, err := c.memory()
-		if err != nil {
-			return most, errors.Join(err, <-done)
-		}
-		most.resident, most.maps = max(most.resident, now.resident), max(most.maps, now.maps)
-		select {
-		case err := <-done:
-			return most, err
-		case <-time.After(2 * tick):
-		}
-	}
 }
 
 // floodSite is a site under floods.
@@ -152,14 +124,14 @@ func (f *floodSite) bySources(ctx context.Context, r *floodResult, part int) err
 	}
 	f.sources += floodSYNs / part
 	after, err := f.until(ctx, func(now count) bool {
-		return now.syns >= before.syns+sent && (!f.tracked || now.failed.produced >= before.failed.produced+sent)
+		return now.syns >= before.syns+sent && (!f.tracked || now.failed.Produced >= before.failed.Produced+sent)
 	})
 	if err != nil {
 		return err
 	}
 	r.add(sent, after.syns-before.syns, "%.0f SYNs of as many sources at %.0fk/s", sent, rate)
 	if f.tracked {
-		r.account(sent, after.failed.since(before.failed), "As many half-open attempts")
+		r.account(sent, after.failed.Since(before.failed), "As many half-open attempts")
 	}
 	return nil
 }
@@ -174,11 +146,11 @@ func (f *floodSite) byPorts(ctx context.Context, r *floodResult, part int) error
 	if err != nil {
 		return err
 	}
-	after, err := f.until(ctx, func(now count) bool { return now.failed.produced >= before.failed.produced+sent })
+	after, err := f.until(ctx, func(now count) bool { return now.failed.Produced >= before.failed.Produced+sent })
 	if err != nil {
 		return err
 	}
-	r.account(sent, after.failed.since(before.failed), "%.0f SYNs to %d ports at %.0fk/s", sent, closedPorts, rate)
+	r.account(sent, after.failed.Since(before.failed), "%.0f SYNs to %d ports at %.0fk/s", sent, lab.ClosedPorts, rate)
 	return nil
 }
 
@@ -192,13 +164,13 @@ func (f *floodSite) churn(ctx context.Context, r *floodResult) error {
 		return err
 	}
 	after, err := f.until(ctx, func(now count) bool {
-		return now.connections.produced-before.connections.produced >= now.opened-before.opened
+		return now.connections.Produced-before.connections.Produced >= now.opened-before.opened
 	})
 	if err != nil {
 		return err
 	}
 	opened := after.opened - before.opened
-	r.account(opened, after.connections.since(before.connections), "%.0f connections at %.0fk/s",
+	r.account(opened, after.connections.Since(before.connections), "%.0f connections at %.0fk/s",
 		opened, opened/floodChurn.Seconds()/1000)
 	return nil
 }
@@ -213,35 +185,36 @@ func (r *floodResult) add(sent, accounted float64, seen string, args ...any) {
 }
 
 // account compares what was sent with what was produced of it, and tells the losses.
-func (r *floodResult) account(sent float64, a account, seen string, args ...any) {
-	r.add(sent, a.produced, seen+" (lost: %s)", append(args, a.lostWhere())...)
+func (r *floodResult) account(sent float64, a lab.Account, seen string, args ...any) {
+	r.add(sent, a.Produced, seen+" (lost: %s)", append(args, a.LostWhere())...)
 }
 
 // send has another process send SYNs, and returns how many arrived, and thousands sent
 // per second.
 func (f *floodSite) send(ctx context.Context, kind string, first, syns int) (sent, rate float64, err error) {
-	to := netip.AddrPortFrom(netip.MustParseAddr(serverAddress), webPort)
-	a, err := f.network.client.self("flood", to.String(), kind, fmt.Sprint(first), fmt.Sprint(syns))
+	before, err := dropped(ctx, f.network.Client)
 	if err != nil {
 		return 0, 0, err
 	}
-	before, err := f.network.client.dropped()
+	a, err := act(ctx, f.network.Client, "flood", f.network.At(webPort).String(), kind, fmt.Sprint(first), fmt.Sprint(syns), "0s")
 	if err != nil {
 		return 0, 0, err
 	}
-	text, err := run(a)
-	if err != nil {
+	defer a.Kill()
+	var w lab.Work
+	if err := a.Result(&w); err != nil {
 		return 0, 0, err
 	}
-	sent, err1 := numberAfter(text, "sent ")
-	within, err2 := numberAfter(text, "within ")
-	after, err3 := f.network.client.dropped()
-	return sent - (after - before), sent / within / 1000, errors.Join(err1, err2, err3, ctx.Err())
+	if w.Failed > 0 {
+		return 0, 0, fmt.Errorf("%d of %d SYNs could not be sent", w.Failed, syns)
+	}
+	after, err := dropped(ctx, f.network.Client)
+	return float64(w.Done) - (after - before), float64(w.Done) / w.Seconds / 1000, err
 }
 
 // dropped is how many packets the other end of the pair had no room for.
-func (ns namespace) dropped() (float64, error) {
-	text, err := run(ns.command("cat", "/sys/class/net/eth0/statistics/tx_dropped"))
+func dropped(ctx context.Context, in lab.Namespace) (float64, error) {
+	text, err := in.Run(ctx, "cat", "/sys/class/net/eth0/statistics/tx_dropped")
 	if err != nil {
 		return 0, err
 	}
@@ -256,7 +229,7 @@ func (ns namespace) dropped() (float64, error) {
 type count struct {
 	// syns arrived at the server, says the receiver's metric of packets.
 	syns                float64
-	failed, connections account
+	failed, connections lab.Account
 	// opened is how many connections the client made, says the kernel.
 	opened float64
 }
@@ -265,7 +238,7 @@ type count struct {
 func (f *floodSite) counted(ctx context.Context) (count, error) {
 	var last count
 	return f.until(ctx, func(now count) bool {
-		rests := now.failed.produced == last.failed.produced && now.syns == last.syns && now.connections.active == 0
+		rests := now.failed.Produced == last.failed.Produced && now.syns == last.syns && now.connections.Active == 0
 		last = now
 		return rests
 	})
@@ -276,52 +249,32 @@ func (f *floodSite) counted(ctx context.Context) (count, error) {
 func (f *floodSite) until(ctx context.Context, condition func(count) bool) (now count, err error) {
 	deadline := time.Now().Add(floodPatience)
 	var countErr error
-	_, err = f.agent.atRest(ctx, func(b books) bool {
-		now, countErr = f.count(b)
+	_, err = f.agent.atRest(ctx, func(b lab.Books) bool {
+		now, countErr = f.count(ctx, b)
 		return countErr != nil || condition(now) || time.Now().After(deadline)
 	})
 	return now, errors.Join(countErr, err)
 }
 
 // count reads what is beside the books.
-func (f *floodSite) count(b books) (count, error) {
+func (f *floodSite) count(ctx context.Context, b lab.Books) (count, error) {
 	c := count{failed: b["failed"], connections: b["connection"]}
-	served, err := f.agent.in.scrape(servedMetricsPort)
+	served, err := f.agent.In.Scrape(ctx, servedMetricsPort)
 	if err != nil {
 		return c, err
 	}
 	for _, m := range served {
-		if m.name == "tcp_server_packets" && m.label("network_io_direction") == "receive" && m.label("tcp_packet_class") == "syn" {
-			c.syns += m.value
+		if m.Name == "tcp_server_packets" && m.Has("network_io_direction", "receive", "tcp_packet_class", "syn") {
+			c.syns += m.Value
 		}
 	}
-	c.opened, err = f.network.server.opened()
+	c.opened, err = opened(ctx, f.network.Server)
 	return c, err
 }
 
 // opened is how many connections others have opened to a namespace. Those within it, as
 // that to the sink, are opened on both sides there.
-func (ns namespace) opened() (float64, error) {
-	text, err := run(ns.command("cat", "/proc/net/snmp"))
-	if err != nil {
-		return 0, err
-	}
-	var names []string
-	counts := map[string]float64{}
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) == 0 || fields[0] != "Tcp:" {
-			continue
-		}
-		if names == nil {
-			names = fields
-			continue
-		}
-		for i := 1; i < min(len(names), len(fields)); i++ {
-			if counts[names[i]], err = strconv.ParseFloat(fields[i], 64); err != nil {
-				return 0, fmt.Errorf("read the kernel's counters: %w", err)
-			}
-		}
-	}
-	return counts["PassiveOpens"] - counts["ActiveOpens"], nil
+func opened(ctx context.Context, in lab.Namespace) (float64, error) {
+	counters, err := in.Counters(ctx)
+	return counters["PassiveOpens"] - counters["ActiveOpens"], err
 }

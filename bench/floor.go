@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // floor is the least that programs in the receiver's places take: they do nothing.
@@ -22,10 +24,10 @@ type floor struct {
 	links    []link.Link
 }
 
-// pid is this process, which has nothing to do meanwhile.
-func (*floor) pid() int { return os.Getpid() }
+// PID is this process, which has nothing to do meanwhile.
+func (*floor) PID() int { return os.Getpid() }
 
-func (f *floor) close() error {
+func (f *floor) Close() error {
 	var failed []error
 	for _, l := range f.links {
 		failed = append(failed, l.Close())
@@ -40,11 +42,11 @@ func (f *floor) close() error {
 // order comes by: once per change of state, socket that is destroyed, buffer that is
 // thrown away, and packet. The entry of a function (fentry), where accept has a hook on
 // kernels that allow it, is left out.
-func openFloor(in namespace) (_ *floor, err error) {
+func openFloor(in lab.Namespace) (_ *floor, err error) {
 	f := &floor{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, f.close())
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	for _, tracepoint := range []string{"inet_sock_set_state", "tcp_destroy_sock", "kfree_skb"} {
@@ -62,7 +64,7 @@ func openFloor(in namespace) (_ *floor, err error) {
 	if err != nil {
 		return f, err
 	}
-	return f, in.do(func() error { return f.attachTC(prog, "eth0") })
+	return f, in.Do(func() error { return f.attachTC(prog, "eth0") })
 }
 
 // load gives a program its body: it returns at once, which at TC hands the packet on.
@@ -110,7 +112,7 @@ func measureFloor(ctx context.Context, b *bench) (err error) {
 		closing bool
 	}{{"close-floor", true}, {"keep-alive-floor", false}} {
 		c, err := s.compare(ctx, kind.closing, func() (watcher, error) {
-			return openFloor(s.network.server)
+			return openFloor(s.network.Server)
 		}, func(watcher) error { return nil })
 		if errors.Is(err, ebpf.ErrNotSupported) { // TCX needs 6.6
 			b.missing(kind.name, err)

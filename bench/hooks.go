@@ -69,8 +69,8 @@ func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error)
 	if err != nil {
 		return t, err
 	}
-	defer func() { err = errors.Join(err, life.stop(syscall.SIGINT)) }()
-	before, err := runTime(life.pid())
+	defer func() { err = errors.Join(err, life.Stop(syscall.SIGINT)) }()
+	before, err := runTime(life.PID())
 	if err != nil {
 		return t, err
 	}
@@ -78,17 +78,17 @@ func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error)
 	if err != nil {
 		return t, err
 	}
-	after, err := runTime(life.pid())
+	after, err := runTime(life.PID())
 	if err != nil {
 		return t, err
 	}
 	// It writes its last records while it ends.
-	if err := life.stop(syscall.SIGINT); err != nil {
+	if err := life.Stop(syscall.SIGINT); err != nil {
 		return t, err
 	}
-	lines := strings.Count(life.output.String(), "\n") - 1
+	lines := strings.Count(life.Output(), "\n") - 1
 	if lines < hookConnections {
-		return t, fmt.Errorf("tcplife wrote %d records:\n%.500s", lines, life.output.String())
+		return t, fmt.Errorf("tcplife wrote %d records:\n%.500s", lines, life.Output())
 	}
 	t.record = float64(after-before) / float64(lines)
 	kernel, err1 := found.metric("BenchmarkConnection", "kernel-ns/op")

@@ -42,29 +42,30 @@ func withInterfaces(ctx context.Context, b *bench, count int) (seen burden, err 
 	if err != nil {
 		return seen, err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
+	defer func() { err = errors.Join(err, n.Close()) }()
 	for i := 1; i < count; i++ {
-		err := ip(
-			n.server.ip(fmt.Sprintf("link add eth%d type veth peer name eth%d netns %s", i, i, n.client)),
-			n.server.ip(fmt.Sprintf("addr add 10.213.%d.1/24 dev eth%d", i, i)),
-			n.server.ip(fmt.Sprintf("link set eth%d up", i)),
-			n.client.ip(fmt.Sprintf("link set eth%d up", i)),
-		)
+		err := n.Server.IP(
+			fmt.Sprintf("link add eth%d type veth peer name eth%d netns %s", i, i, n.Client),
+			fmt.Sprintf("addr add 10.213.%d.1/24 dev eth%d", i, i),
+			fmt.Sprintf("link set eth%d up", i))
+		if err == nil {
+			err = n.Client.IP(fmt.Sprintf("link set eth%d up", i))
+		}
 		if err != nil {
 			return seen, err
 		}
 	}
-	sink, err := startSink(ctx, b, n.server)
+	sink, err := startSink(ctx, n)
 	if err != nil {
 		return seen, err
 	}
 	defer func() { err = errors.Join(err, sink.close()) }()
-	agent, err := startAgent(ctx, b, n.server, "", "logs", "metrics")
+	agent, err := startAgent(ctx, b, n.Server, "", "logs", "metrics")
 	if err != nil {
 		return seen, err
 	}
-	defer func() { err = errors.Join(err, agent.close()) }()
-	if seen.start, err = cpu(agent.pid()); err != nil {
+	defer func() { err = errors.Join(err, agent.Close()) }()
+	if seen.start, err = cpu(agent.PID()); err != nil {
 		return seen, err
 	}
 	const idle = 10 * time.Second // one default interval
@@ -73,11 +74,11 @@ func withInterfaces(ctx context.Context, b *bench, count int) (seen burden, err 
 		return seen, ctx.Err()
 	case <-time.After(idle):
 	}
-	after, err := cpu(agent.pid())
+	after, err := cpu(agent.PID())
 	if err != nil {
 		return seen, err
 	}
 	seen.minute = (after - seen.start) * (time.Minute / idle)
-	seen.maps, err = mapBytes(agent.pid())
+	seen.maps, err = mapBytes(agent.PID())
 	return seen, err
 }

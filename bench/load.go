@@ -8,25 +8,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
+	"net/netip"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 const webPort = 8080
 
+// newNetwork makes a network whose client answers for all of clientPool.
+func newNetwork() (*lab.Network, error) {
+	n, err := lab.NewNetwork(0)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.GiveClient(netip.MustParsePrefix(clientPool)); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
 // site is what the receiver is measured in: a web server and its client in namespaces
 // of their own, and a sink beside the server.
 type site struct {
-	network *network
+	network *lab.Network
 	web     *webServer
-	sink    *collector
+	sink    *sink
 }
 
 // openSite makes one; close removes all of it.
@@ -43,7 +54,7 @@ func openSite(ctx context.Context, b *bench) (_ *site, err error) {
 	if s.web, err = startNginx(ctx, s.network); err != nil {
 		return nil, err
 	}
-	s.sink, err = startSink(ctx, b, s.network.server)
+	s.sink, err = startSink(ctx, s.network)
 	return s, err
 }
 
@@ -53,10 +64,10 @@ func (s *site) close() error {
 		failed = append(failed, s.sink.close())
 	}
 	if s.web != nil {
-		failed = append(failed, s.web.close())
+		failed = append(failed, s.web.Close())
 	}
 	if s.network != nil {
-		failed = append(failed, s.network.close())
+		failed = append(failed, s.network.Close())
 	}
 	return errors.Join(failed...)
 }
@@ -65,59 +76,34 @@ func (s *site) close() error {
 // Each has one of its own: left to the scheduler they share one in some runs, where a
 // connection takes two thirds of the CPU time.
 type webServer struct {
-	*process
-	in     *network
-	folder string
+	*lab.WebServer
+	network *lab.Network
 	// clientCPU is wrk's.
 	clientCPU string
 }
 
-const nginxConfiguration = `
-daemon off;
-master_process off;
-pid %[1]s/pid;
-error_log stderr;
-events { worker_connections 4096; }
-http {
-	access_log off;
+const (
+	webMain = "master_process off;"
+	webHTTP = `
 	keepalive_requests 1000000000;
-	client_body_temp_path %[1]s;
-	proxy_temp_path %[1]s;
-	fastcgi_temp_path %[1]s;
-	uwsgi_temp_path %[1]s;
-	scgi_temp_path %[1]s;
 	server {
-		listen %[2]s:%[3]d backlog=4096;
+		listen %s backlog=4096;
 		location / { return 200 "ok\n"; }
 	}
-}
 `
+)
 
-func startNginx(ctx context.Context, n *network) (*webServer, error) {
+func startNginx(ctx context.Context, n *lab.Network) (*webServer, error) {
 	serverCPU, clientCPU, err := twoCPUs()
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "ebpf-tcp-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("make a folder for nginx: %w", err)
-	}
-	w := &webServer{in: n, folder: folder, clientCPU: clientCPU}
-	path := filepath.Join(folder, "nginx.conf")
-	text := fmt.Sprintf(nginxConfiguration, folder, serverAddress, webPort)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return nil, fmt.Errorf("configure nginx: %w", err)
-	}
-	if w.process, err = start(n.server.command("taskset", "-c", serverCPU, "nginx", "-p", folder, "-c", path, "-e", "stderr")); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
-	}
-	err = w.wait(ctx, "listening", func() (bool, error) {
-		return exec.Command("ip", "netns", "exec", string(n.client), "curl", "-sf", w.url()).Run() == nil, nil
+	w := &webServer{network: n, clientCPU: clientCPU}
+	w.WebServer, err = lab.StartWebServer(ctx, n.Server, lab.WebConfiguration{
+		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort)), Connections: 4096, Port: webPort,
+		Prefix: []string{"taskset", "-c", serverCPU},
 	})
-	if err != nil {
-		return nil, errors.Join(err, w.close())
-	}
-	return w, nil
+	return w, err
 }
 
 // twoCPUs are the first two that this process may use; the same one twice where there is
@@ -139,13 +125,7 @@ func twoCPUs() (first, second string, err error) {
 	return first, second, nil
 }
 
-func (w *webServer) close() error {
-	return errors.Join(w.stop(syscall.SIGTERM), os.RemoveAll(w.folder))
-}
-
-func (*webServer) url() string {
-	return "http://" + net.JoinHostPort(serverAddress, fmt.Sprint(webPort)) + "/"
-}
+func (w *webServer) url() string { return "http://" + w.network.At(webPort).String() + "/" }
 
 // load is what one run of wrk did.
 type load struct {
@@ -157,21 +137,21 @@ type load struct {
 // loadFor has wrk fetch the page over 32 connections at a time, each for one request
 // only or for as many as go.
 func (w *webServer) loadFor(ctx context.Context, duration time.Duration, closing bool) (load, error) {
-	args := []string{"netns", "exec", string(w.in.client), "taskset", "-c", w.clientCPU}
+	args := []string{"netns", "exec", string(w.network.Client), "taskset", "-c", w.clientCPU}
 	args = append(args, "wrk", "-t1", "-c32", "-d"+duration.String())
 	if closing {
 		args = append(args, "-H", "Connection: close")
 	}
 	cmd := exec.CommandContext(ctx, "ip", append(args, w.url())...)
-	before, err := cpu(w.pid())
+	before, err := cpu(w.PID())
 	if err != nil {
 		return load{}, err
 	}
-	text, err := run(cmd)
+	text, err := lab.Run(cmd)
 	if err != nil {
 		return load{}, err
 	}
-	after, err := cpu(w.pid())
+	after, err := cpu(w.PID())
 	if err != nil {
 		return load{}, err
 	}

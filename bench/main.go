@@ -17,6 +17,8 @@ import (
 	"regexp"
 	"syscall"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 func main() {
@@ -28,11 +30,7 @@ func main() {
 
 // mainError either plays a role for another bench process, or measures, or documents.
 func mainError() error {
-	if len(os.Args) > 1 {
-		if play := roles[os.Args[1]]; play != nil {
-			return play(os.Args[2:])
-		}
-	}
+	lab.Play(roles())
 	var (
 		full     = flag.Bool("full", false, "also measure with real servers and peers, in network namespaces")
 		only     = flag.String("only", "", "of all measurements those that match this `regexp`, whatever -full says")

@@ -25,19 +25,19 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
-	sink, err := startSink(ctx, b, n.server)
+	defer func() { err = errors.Join(err, n.Close()) }()
+	sink, err := startSink(ctx, n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sink.close()) }()
-	agent, err := startAgent(ctx, b, n.server, fmt.Sprintf("    collection_interval: %s\n", passInterval), "logs", "metrics")
+	agent, err := startAgent(ctx, b, n.Server, fmt.Sprintf("    collection_interval: %s\n", passInterval), "logs", "metrics")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, agent.close()) }()
+	defer func() { err = errors.Join(err, agent.Close()) }()
 	h := &held{network: n}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer h.close()
 
 	ours, theirs := line{Name: "the collector, one pass"}, line{Name: "ss -tinO, once"}
 	memory := line{Name: "resident set"}
@@ -52,7 +52,7 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 		if err != nil {
 			return err
 		}
-		size, err := resident(agent.pid())
+		size, err := resident(agent.PID())
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 	}
 	b.plot("pass", ours, theirs)
 	b.plot("resident", memory)
-	kernel, err := mapBytes(agent.pid())
+	kernel, err := mapBytes(agent.PID())
 	if err != nil {
 		return err
 	}
@@ -75,20 +75,11 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// sees waits until the receiver has found that many connections open. Before its first
-// snapshot it does not report how many there are.
-func (c *collector) sees(ctx context.Context, connections float64) error {
-	return c.wait(ctx, "aware of all connections", func() (bool, error) {
-		b, err := c.books()
-		return b["connection"].active >= connections, err
-	})
-}
-
 // passAgainstSS takes CPU seconds in turns: of the collector during one interval, all
 // that it does included, and of ss over the sockets of the server's namespace.
 func (c *collector) passAgainstSS(ctx context.Context) (pass, ss sample, err error) {
 	for range passes {
-		before, err := cpu(c.pid())
+		before, err := cpu(c.PID())
 		if err != nil {
 			return nil, nil, err
 		}
@@ -97,12 +88,12 @@ func (c *collector) passAgainstSS(ctx context.Context) (pass, ss sample, err err
 			return nil, nil, ctx.Err()
 		case <-time.After(passInterval):
 		}
-		after, err := cpu(c.pid())
+		after, err := cpu(c.PID())
 		if err != nil {
 			return nil, nil, err
 		}
 		pass = append(pass, (after - before).Seconds())
-		cmd := c.in.command("ss", "-tinO")
+		cmd := c.In.Command("ss", "-tinO")
 		if err := cmd.Run(); err != nil { // to /dev/null
 			return nil, nil, fmt.Errorf("run ss: %w", err)
 		}

@@ -5,29 +5,41 @@
 package main
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// roles are what this program does as a process of its own beside a measurement. Those
-// that serve or hold something print "ready" when they do, and end with their standard
-// input; flood ends when it has sent what it was asked for.
-var roles = map[string]func([]string) error{
-	"hold-server": holdServer,
-	"hold-client": holdClient,
-	"sink":        runSink,
-	"flood":       runFlood,
+// roles are what this program does as a process of its own beside a measurement.
+func roles() map[string]lab.Role {
+	return map[string]lab.Role{
+		"hold-server": playHoldServer,
+		"hold-client": lab.PlayHolder,
+		"sink":        playSink,
+		"flood":       lab.PlayFlood,
+	}
 }
 
-// holdServer accepts connections at an address and port until its input ends.
-func holdServer(args []string) error {
+// act starts a role in a namespace and waits until it is ready.
+func act(ctx context.Context, in lab.Namespace, role string, args ...string) (*lab.Actor, error) {
+	a, err := in.Act(role, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Ready(ctx); err != nil {
+		a.Kill()
+		return nil, err
+	}
+	return a, nil
+}
+
+// playHoldServer accepts connections at an address and port until its input ends.
+func playHoldServer(args []string) error {
 	if len(args) != 1 {
 		return errors.New("usage: hold-server ADDRESS:PORT")
 	}
@@ -39,7 +51,7 @@ func holdServer(args []string) error {
 	if err != nil {
 		return fmt.Errorf("make a socket: %w", err)
 	}
-	if err := unix.Bind(listener, socketAddress(at)); err != nil {
+	if err := unix.Bind(listener, lab.SocketAddress(at)); err != nil {
 		return fmt.Errorf("bind to %s: %w", at, err)
 	}
 	// Those that it accepts inherit it: they end by a reset, and leave nothing behind.
@@ -58,61 +70,6 @@ func holdServer(args []string) error {
 			}
 		}
 	}()
-	go func() { failed <- untilInputEnds() }()
+	go func() { failed <- lab.UntilInputEnds() }()
 	return <-failed
-}
-
-// holdClient opens connections from as many addresses of the pool as there are, one
-// after the other, beginning with the given one.
-func holdClient(args []string) error {
-	if len(args) != 3 {
-		return errors.New("usage: hold-client ADDRESS:PORT FIRST COUNT")
-	}
-	to, err := netip.ParseAddrPort(args[0])
-	if err != nil {
-		return fmt.Errorf("where to connect: %w", err)
-	}
-	first, err1 := strconv.Atoi(args[1])
-	count, err2 := strconv.Atoi(args[2])
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("which connections: %w", err)
-	}
-	for i := first; i < first+count; i++ {
-		if err := holdOne(to, netip.AddrPortFrom(poolAddress(i), 0)); err != nil {
-			return err
-		}
-	}
-	return untilInputEnds()
-}
-
-// holdOne opens a connection that stays open as long as the process.
-func holdOne(to, from netip.AddrPort) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return fmt.Errorf("make a socket: %w", err)
-	}
-	if err := unix.Bind(fd, socketAddress(from)); err != nil {
-		return fmt.Errorf("bind to %s: %w", from, err)
-	}
-	if err := unix.Connect(fd, socketAddress(to)); err != nil {
-		return fmt.Errorf("connect %s to %s: %w", from, to, err)
-	}
-	return nil
-}
-
-// poolAddress is one of the 65536 addresses of the client's pool.
-func poolAddress(i int) netip.Addr {
-	base := netip.MustParsePrefix(clientPool).Addr().As4()
-	binary.BigEndian.PutUint16(base[2:], uint16(i))
-	return netip.AddrFrom4(base)
-}
-
-func socketAddress(a netip.AddrPort) *unix.SockaddrInet4 {
-	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
-}
-
-func untilInputEnds() error {
-	fmt.Println("ready")
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,70 +14,79 @@ import (
 	"strconv"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // recordedCloses is the sink's only metric.
 const recordedCloses = "sink_recorded_closes"
 
-// sink is a gRPC server that takes whatever is exported to it, and counts the records of
-// the web server's connections that closed: those of others on this host come, too.
-// It decodes no more than that takes: it stands for a gateway on another host, and what
-// it ran would be missing from the server that is measured.
-type sink struct{ closes atomic.Int64 }
+// startSink runs what the agent sends to, beside the server.
+func startSink(ctx context.Context, n *lab.Network) (*sink, error) {
+	a, err := act(ctx, n.Server, "sink", n.Server4.String())
+	if err != nil {
+		return nil, err
+	}
+	return &sink{Actor: a, in: n.Server}, nil
+}
 
-// runSink plays the role until its input ends.
-func runSink([]string) error {
-	s := &sink{}
+// sink takes whatever is exported, in a process of its own, and counts the records of the
+// web server's connections that closed; records of other servers arrive, too. It decodes
+// no more than needed: it stands for a gateway on another host, and its CPU time would be
+// missing from the server that is measured.
+type sink struct {
+	*lab.Actor
+	in lab.Namespace
+}
+
+func (s *sink) close() error {
+	s.End()
+	return nil
+}
+
+// recorded is how many closes have arrived.
+func (s *sink) recorded(ctx context.Context) (float64, error) {
+	all, err := s.in.Scrape(ctx, sinkTelemetryPort)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range all {
+		if m.Name == recordedCloses {
+			return m.Value, nil
+		}
+	}
+	return 0, fmt.Errorf("the sink has no metric %s", recordedCloses)
+}
+
+// playSink is the role; its argument is the web server's address.
+func playSink(args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: sink ADDRESS")
+	}
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(sinkPort)))
 	if err != nil {
 		return fmt.Errorf("listen for exporters: %w", err)
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(undecoded{}), grpc.UnknownServiceHandler(s.export))
-	failed := make(chan error)
-	go func() { failed <- server.Serve(listener) }()
-	go func() {
-		failed <- http.ListenAndServe(net.JoinHostPort("127.0.0.1", strconv.Itoa(sinkTelemetryPort)), s)
-	}()
-	go func() { failed <- untilInputEnds() }()
-	return <-failed
-}
-
-// export serves every method: all requests are taken, and an empty answer says so.
-func (s *sink) export(_ any, stream grpc.ServerStream) error {
-	var request []byte
-	if err := stream.RecvMsg(&request); err != nil {
-		return err
-	}
-	if method, _ := grpc.MethodFromServerStream(stream); method == "/opentelemetry.proto.collector.logs.v1.LogsService/Export" {
-		n, err := countCloses(request, serverAddress)
-		if err != nil {
-			return err
+	var closes atomic.Int64
+	_, failed := lab.ServeExports(listener, func(signal string, request []byte) error {
+		if signal != "logs" {
+			return nil
 		}
-		s.closes.Add(n)
-	}
-	return stream.SendMsg(&[]byte{})
-}
-
-// ServeHTTP tells the count as a collector would.
-func (s *sink) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprintf(w, "%s %d\n", recordedCloses, s.closes.Load())
-}
-
-// undecoded is a codec for messages that stay bytes.
-type undecoded struct{}
-
-func (undecoded) Name() string { return "proto" }
-
-func (undecoded) Marshal(message any) (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.SliceBuffer(*message.(*[]byte))}, nil
-}
-
-func (undecoded) Unmarshal(data mem.BufferSlice, message any) error {
-	*message.(*[]byte) = data.Materialize()
-	return nil
+		n, err := countCloses(request, args[0])
+		closes.Add(n)
+		return err
+	})
+	ended := make(chan error, 2)
+	go func() { ended <- <-failed }()
+	go func() {
+		ended <- http.ListenAndServe(net.JoinHostPort("127.0.0.1", strconv.Itoa(sinkTelemetryPort)),
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, "%s %d\n", recordedCloses, closes.Load())
+			}))
+	}()
+	go func() { ended <- lab.UntilInputEnds() }()
+	return <-ended
 }
 
 // countCloses counts the log records of an ExportLogsServiceRequest that tell of the

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 const (
@@ -24,9 +26,9 @@ const (
 
 // watcher is what may slow a server down: the receiver, or a peer.
 type watcher interface {
-	// pid of the process that is charged with its CPU.
-	pid() int
-	close() error
+	// PID of the process that is charged with its CPU.
+	PID() int
+	Close() error
 }
 
 // comparison is one series of pairs.
@@ -69,18 +71,18 @@ func (s *site) loadWith(ctx context.Context, closing bool, start func() (watcher
 	if err != nil {
 		return load{}, 0, err
 	}
-	defer func() { err = errors.Join(err, w.close()) }()
+	defer func() { err = errors.Join(err, w.Close()) }()
 	if _, err := s.web.loadFor(ctx, warmUp, closing); err != nil {
 		return load{}, 0, err
 	}
-	before, err := cpu(w.pid())
+	before, err := cpu(w.PID())
 	if err != nil {
 		return load{}, 0, err
 	}
 	if l, err = s.web.loadFor(ctx, loadTime, closing); err != nil {
 		return load{}, 0, err
 	}
-	after, err := cpu(w.pid())
+	after, err := cpu(w.PID())
 	if err != nil {
 		return load{}, 0, err
 	}
@@ -128,19 +130,19 @@ func measureLogs(ctx context.Context, b *bench) (err error) {
 	var sinkCPU sample
 	var before time.Duration
 	c, err := s.compare(ctx, true, func() (watcher, error) {
-		if err := d.begin(); err != nil {
+		if err := d.begin(ctx); err != nil {
 			return nil, err
 		}
-		if before, err = cpu(s.sink.pid()); err != nil {
+		if before, err = cpu(s.sink.PID()); err != nil {
 			return nil, err
 		}
-		return startAgent(ctx, b, s.network.server, "", "logs", "metrics")
+		return startAgent(ctx, b, s.network.Server, "", "logs", "metrics")
 	}, func(w watcher) error {
 		seen, err := d.end(ctx, w.(*collector))
 		if err != nil {
 			return err
 		}
-		after, err := cpu(s.sink.pid())
+		after, err := cpu(s.sink.PID())
 		sinkCPU = append(sinkCPU, (after-before).Seconds()/seen.opened*100_000)
 		return err
 	})
@@ -188,7 +190,7 @@ func (b *bench) withMetrics(ctx context.Context, closing bool, name, receiver st
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	c, err := s.compare(ctx, closing, func() (watcher, error) {
-		return startAgent(ctx, b, s.network.server, receiver, append(signals, "metrics")...)
+		return startAgent(ctx, b, s.network.Server, receiver, append(signals, "metrics")...)
 	}, func(watcher) error { return nil })
 	if err != nil {
 		return err
@@ -200,9 +202,9 @@ func (b *bench) withMetrics(ctx context.Context, closing bool, name, receiver st
 }
 
 // peer is a tracing tool that runs beside the server.
-type peer struct{ *process }
+type peer struct{ *lab.Process }
 
-func (p peer) close() error { return p.stop(syscall.SIGINT) }
+func (p peer) Close() error { return p.Stop(syscall.SIGINT) }
 
 // measurePeers runs the same load under tools that also tell of every connection.
 func measurePeers(ctx context.Context, b *bench) (err error) {
