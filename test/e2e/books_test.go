@@ -13,111 +13,16 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
-
-// sample is one line of a Prometheus endpoint.
-type sample struct {
-	name   string
-	labels map[string]string
-	value  float64
-}
-
-// scrape reads a Prometheus endpoint on loopback of the collector's namespace.
-func (ns namespace) scrape(t *testing.T, port int) []sample {
-	t.Helper()
-	text := ns.run(t, "curl", "-sS", "--max-time", "5", fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
-	var samples []sample
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		samples = append(samples, parseSample(t, strings.TrimSpace(line)))
-	}
-	return samples
-}
-
-// parseSample reads `name{label="value",…} number`; values here hold no quotes.
-func parseSample(t *testing.T, line string) sample {
-	t.Helper()
-	space := strings.LastIndexByte(line, ' ')
-	require.Positive(t, space, "line %q", line)
-	value, err := strconv.ParseFloat(line[space+1:], 64)
-	require.NoError(t, err)
-	name, rest, _ := strings.Cut(line[:space], "{")
-	s := sample{name: strings.TrimSuffix(name, "_total"), labels: map[string]string{}, value: value}
-	for pair := range strings.SplitSeq(strings.TrimSuffix(rest, "}"), `",`) {
-		if key, value, found := strings.Cut(pair, `="`); found {
-			s.labels[key] = strings.TrimSuffix(value, `"`)
-		}
-	}
-	return s
-}
-
-// account is one event's line in the collector's own books.
-// counted is false for the receiver's own records, of which only losses are counted.
-type account struct {
-	produced, delivered, active, queued, lost float64
-	counted                                   bool
-}
-
-// balanced is the identity that holds at rest.
-func (a account) balanced() bool {
-	return !a.counted || a.produced == a.delivered+a.active+a.queued+a.lost
-}
-
-// books are the collector's accounts by event, and its losses by event, place and reason.
-type books struct {
-	accounts map[string]account
-	losses   map[[3]string]float64
-}
-
-// books reads the collector's own metrics.
-func (c *collector) books() books {
-	c.t.Helper()
-	b := books{map[string]account{}, map[[3]string]float64{}}
-	for _, s := range c.in.scrape(c.t, c.telemetry) {
-		event := s.labels["event"]
-		a := b.accounts[event]
-		switch s.name {
-		case "otelcol_ebpf_tcp_produced":
-			a.produced += s.value
-			a.counted = true
-		case "otelcol_ebpf_tcp_delivered":
-			a.delivered += s.value
-		case "otelcol_ebpf_tcp_connections_active":
-			event = "connection"
-			a = b.accounts[event]
-			a.active += s.value
-		case "otelcol_ebpf_tcp_queued":
-			a.queued += s.value
-		case "otelcol_ebpf_tcp_lost":
-			a.lost += s.value
-			b.losses[[3]string{event, s.labels["place"], s.labels["reason"]}] += s.value
-		default:
-			continue
-		}
-		b.accounts[event] = a
-	}
-	return b
-}
 
 // balance waits until the traffic that the condition describes is booked and at
 // rest, and every event's account balances.
-func (c *collector) balance(condition func(books) bool) books {
+func (c *collector) balance(condition func(lab.Books) bool) lab.Books {
 	c.t.Helper()
-	var b books
-	ok := assert.Eventually(c.t, func() bool {
-		b = c.books()
-		for _, a := range b.accounts {
-			if !a.balanced() {
-				return false
-			}
-		}
-		return condition(b)
-	}, settle, 5*tick)
-	if !ok {
-		c.t.Fatalf("the books do not balance: %+v", b)
-	}
+	b, err := c.Balance(c.t.Context(), condition)
+	require.NoError(c.t, err)
 	return b
 }
 
@@ -207,30 +112,30 @@ func TestBooks(t *testing.T) {
 			}
 			agent := startAgent(t, endpoint, test.settings)
 			least := map[string]int{"connection": test.connections + test.held}
-			target := targetOf(n, port)
+			target := n.At(port)
 			n.client.run(t, "ab", "-q", "-n", strconv.Itoa(test.connections), "-c", "8",
 				"http://"+target.String()+"/")
 			if test.held > 0 {
 				n.server.startServer(t, port+10)
-				crowd := n.client.act(t, "crowd", targetOf(n, port+10).String(), strconv.Itoa(test.held))
+				crowd := n.client.act(t, "hold", n.At(port+10).String(), strconv.Itoa(test.held))
 				crowd.ready(t)
 			}
 			if test.everyEvent {
-				n.client.act(t, "syn", target.String()).end()
+				n.client.act(t, "syn", target.String()).End()
 				least["failed"] = 1 + refuse(t, n, port+20)
 				least["open"], least["packet"] = test.connections, 2*test.connections
 			}
 
-			b := agent.balance(func(b books) bool {
+			b := agent.balance(func(b lab.Books) bool {
 				for event, n := range least {
-					if b.accounts[event].produced < float64(n) {
+					if b[event].Produced < float64(n) {
 						return false
 					}
 				}
-				return test.lost == [3]string{} || b.losses[test.lost] > 0
+				return test.lost == [3]string{} || losses(b)[test.lost] > 0
 			})
 			if test.lost == [3]string{} {
-				assert.Empty(t, positive(b.losses), "nothing may be lost")
+				assert.Empty(t, losses(b), "nothing may be lost")
 			}
 			agent.stop()
 			agent.checkWarnings(test.lost, test.raise)
@@ -264,20 +169,21 @@ var eventNames = map[string]string{
 
 // checkDelivered compares what the books call delivered with what arrived. The host
 // goes on living between the last look and the end, so only more may have arrived.
-func checkDelivered(t *testing.T, out *sink, b books, port int) {
+func checkDelivered(t *testing.T, out *sink, b lab.Books, port int) {
 	t.Helper()
 	for event, name := range eventNames {
 		arrived := out.records(t, func(r record) bool { return r.event == name })
-		assert.GreaterOrEqual(t, float64(len(arrived)), b.accounts[event].delivered, name)
+		assert.GreaterOrEqual(t, float64(len(arrived)), b[event].Delivered, name)
 	}
 	assert.NotEmpty(t, out.records(t, at("tcp.server.connection.close", port)))
 }
 
-func positive(losses map[[3]string]float64) map[[3]string]float64 {
+// losses are the number of lost events by event, place and reason.
+func losses(b lab.Books) map[[3]string]float64 {
 	found := map[[3]string]float64{}
-	for where, n := range losses {
-		if n > 0 {
-			found[where] = n
+	for event, a := range b {
+		for loss, n := range a.Losses {
+			found[[3]string{event, loss.Place, loss.Reason}] = n
 		}
 	}
 	return found

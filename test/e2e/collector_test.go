@@ -9,113 +9,71 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // stopTimeout is how long a collector may take to stop: the receiver's 5 s to flush
 // and the exporters'.
 const stopTimeout = 20 * time.Second
 
-// collector is a running collector.
+// collector is a running collector whose methods fail the test.
 type collector struct {
-	t *testing.T
-	// in is where it runs.
-	in  namespace
-	cmd *exec.Cmd
-	// config and log are files.
-	config, log string
-	// telemetry is the port of its own metrics on loopback.
-	telemetry int
-	exited    chan error
-	stopped   bool
+	*lab.Collector
+	t       *testing.T
+	stopped bool
 }
-
-// telemetryYAML serves the collector's own metrics.
-const telemetryYAML = `
-  telemetry:
-    metrics:
-      level: detailed
-      readers:
-        - pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}
-`
 
 // startCollector runs the collector under test and waits until its pipelines run.
 // configuration lacks only the telemetry section, which must come last.
 func startCollector(t *testing.T, in namespace, name, configuration string) *collector {
 	t.Helper()
-	dir := t.TempDir()
-	c := &collector{
-		t: t, in: in, config: filepath.Join(dir, name+".yaml"), log: filepath.Join(dir, name+".log"),
-		telemetry: freePort(t), exited: make(chan error, 1),
-	}
-	c.configure(configuration)
-	c.launch(name)
-	return c
+	return launch(t, name, lab.Launch{
+		In: in.Namespace, Configuration: configuration, Telemetry: freePort(t), Level: "detailed",
+	})
 }
 
 // startExample runs it with a configuration that lacks nothing, as `make run` does.
 func startExample(t *testing.T, in namespace, configuration string) *collector {
 	t.Helper()
-	dir := t.TempDir()
-	c := &collector{
-		t: t, in: in, config: filepath.Join(dir, "example.yaml"), log: filepath.Join(dir, "example.log"),
-		exited: make(chan error, 1),
-	}
-	require.NoError(t, os.WriteFile(c.config, []byte(configuration), 0o600))
-	c.launch("example", byStatus)
-	return c
+	return launch(t, "example", lab.Launch{
+		In: in.Namespace, Configuration: configuration, Arguments: []string{byStatus},
+	})
 }
 
-// launch starts it and waits until its pipelines run.
-func (c *collector) launch(name string, arguments ...string) {
-	t := c.t
+func launch(t *testing.T, name string, l lab.Launch) *collector {
 	t.Helper()
-	log, err := os.Create(c.log)
-	require.NoError(t, err)
-	defer log.Close()
-	c.cmd = c.in.command(os.Getenv(collectorVariable), append([]string{"--config", c.config}, arguments...)...)
-	c.cmd.Stdout, c.cmd.Stderr = log, log
-	require.NoError(t, c.cmd.Start())
-	go func() { c.exited <- c.cmd.Wait() }()
+	l.Program = os.Getenv(collectorVariable)
+	running, err := lab.StartCollector(t.Context(), l)
+	require.NoError(t, err, name)
+	running.Name = name
+	c := &collector{Collector: running, t: t}
 	t.Cleanup(func() {
 		c.stop()
 		if t.Failed() {
 			t.Logf("%s said:\n%s", name, c.complaints())
 		}
+		_ = c.Close()
 	})
-	require.Eventually(t, func() bool {
-		return len(c.exited) > 0 || c.starts() > 0
-	}, settle, tick, "%s does not start", name)
-	require.Empty(t, c.exited, "%s ended at start:\n%s", name, c.said())
+	return c
 }
-
-// configure writes the configuration, which lacks only the telemetry section.
-func (c *collector) configure(configuration string) {
-	c.t.Helper()
-	configuration += fmt.Sprintf(telemetryYAML[1:], c.telemetry)
-	require.NoError(c.t, os.WriteFile(c.config, []byte(configuration), 0o600))
-}
-
-// starts counts how often its pipelines began to run.
-func (c *collector) starts() int { return strings.Count(c.said(), "Everything is ready") }
 
 // said is what the collector has logged so far.
 func (c *collector) said() string {
-	text, err := os.ReadFile(c.log)
+	c.t.Helper()
+	said, err := c.Said()
 	require.NoError(c.t, err)
-	return string(text)
+	return said
 }
 
-// complaints are the lines of the log that tell of trouble.
+// complaints are the lines of the log that report problems.
 func (c *collector) complaints() string {
 	var lines strings.Builder
 	for line := range strings.Lines(c.said()) {
@@ -133,15 +91,15 @@ func (c *collector) stop() {
 		return
 	}
 	c.stopped = true
-	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case err := <-c.exited:
-		assert.NoError(c.t, err, "collector ended badly")
-	case <-time.After(stopTimeout):
-		assert.Fail(c.t, "collector does not stop")
-		_ = c.cmd.Process.Kill()
-		<-c.exited
-	}
+	begin := time.Now()
+	assert.NoError(c.t, c.Stop())
+	assert.Less(c.t, time.Since(begin), stopTimeout, "time to stop")
+}
+
+// metrics are the collector's own.
+func (c *collector) metrics() []lab.Metric {
+	c.t.Helper()
+	return namespace{c.In}.scrape(c.t, c.Telemetry)
 }
 
 // agentSettings vary the collector under test from scenario to scenario.

@@ -49,9 +49,9 @@ type scenario struct {
 // target is where the scenario's server listens.
 func (s scenario) target(n *network) netip.AddrPort {
 	if s.ipv6 {
-		return netip.AddrPortFrom(n.server6, uint16(s.port))
+		return netip.AddrPortFrom(n.Server6, uint16(s.port))
 	}
-	return netip.AddrPortFrom(n.server4, uint16(s.port))
+	return n.At(s.port)
 }
 
 // self is this test binary's name, as a process has it.
@@ -160,9 +160,9 @@ func checkLogs(t *testing.T, n *network, out *sink, s scenario, want outcome) {
 // checkRecord looks at what holds for each record of a scenario.
 func checkRecord(t *testing.T, n *network, s scenario, r record) {
 	t.Helper()
-	server, client, family := n.server4, n.client4, "ipv4"
+	server, client, family := n.Server4, n.Client4, "ipv4"
 	if s.ipv6 {
-		server, client, family = n.server6, n.client6, "ipv6"
+		server, client, family = n.Server6, n.Client6, "ipv6"
 	}
 	assert.Equal(t, server.String(), r.values["server.address"])
 	assert.Equal(t, client.String(), r.values["client.address"])
@@ -247,7 +247,7 @@ func curlEach(t *testing.T, n *network, s scenario, count int, args ...string) o
 // curlNoAnswer asks where nginx closes at once.
 func curlNoAnswer(t *testing.T, n *network, s scenario) outcome {
 	for range 10 {
-		cmd := n.client.command("curl", "-s", "http://"+s.target(n).String()+"/")
+		cmd := n.client.Command("curl", "-s", "http://"+s.target(n).String()+"/")
 		require.Error(t, cmd.Run(), "an empty reply is an error")
 	}
 	return outcome{count: 10, sent: -1, received: 0}
@@ -256,25 +256,16 @@ func curlNoAnswer(t *testing.T, n *network, s scenario) outcome {
 // ab makes hundreds of connections, eight at a time.
 func ab(t *testing.T, n *network, s scenario) outcome {
 	const requests = 300
-	before := n.client.activeOpens(t)
+	before := n.client.counter(t, "ActiveOpens")
 	said := n.client.run(t, "ab", "-q", "-n", strconv.Itoa(requests), "-c", "8",
 		"http://"+s.target(n).String()+"/")
 	require.Regexp(t, `Failed requests:\s+0\n`, said)
 	total := regexp.MustCompile(`Total transferred:\s+(\d+) bytes`).FindStringSubmatch(said)
 	require.Len(t, total, 2, "ab said:\n%s", said)
 	// ab may open a few connections more than it has requests for.
-	opened := n.client.activeOpens(t) - before
+	opened := int(n.client.counter(t, "ActiveOpens") - before)
 	require.GreaterOrEqual(t, opened, requests)
 	return outcome{count: opened, sent: -1, received: integer(t, total[1])}
-}
-
-// activeOpens is the namespace's own count of connections opened by its clients.
-func (ns namespace) activeOpens(t *testing.T) int {
-	t.Helper()
-	fields := regexp.MustCompile(`(?m)^Tcp: \d+ -?\d+ -?\d+ -?\d+ (\d+) `).
-		FindStringSubmatch(ns.run(t, "cat", "/proc/net/snmp"))
-	require.Len(t, fields, 2)
-	return int(integer(t, fields[1]))
 }
 
 // raw exchanges some bytes on ten connections and ends them one way.
@@ -344,9 +335,9 @@ func vanish(t *testing.T, n *network, s scenario) (o outcome) {
 func refuse(t *testing.T, n *network, port int) int {
 	const attempts = 5
 	for i := range attempts {
-		to := netip.AddrPortFrom(n.server4, uint16(port))
+		to := n.At(port)
 		if i%2 == 1 {
-			to = netip.AddrPortFrom(n.server6, uint16(port))
+			to = netip.AddrPortFrom(n.Server6, uint16(port))
 		}
 		c := n.client.dial(t, to)
 		require.Contains(t, c.Error, "refused")

@@ -33,7 +33,7 @@ func TestContainers(t *testing.T) {
 	agent := startAgent(t, out.endpoint, agentSettings{prometheus: prometheus})
 	for i, count := range connections {
 		for range count {
-			c := networks[i].client.dial(t, targetOf(networks[i], port))
+			c := networks[i].client.dial(t, networks[i].At(port))
 			c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
 		}
 	}
@@ -41,9 +41,9 @@ func TestContainers(t *testing.T) {
 	var series map[string]float64
 	ok := assert.Eventually(t, func() bool {
 		series = map[string]float64{}
-		for _, s := range agent.in.scrape(t, prometheus) {
-			if s.name == "tcp_server_connection_opened" && s.labels["server_port"] == strconv.Itoa(port) {
-				series[s.labels["container_id"]] += s.value
+		for _, s := range (namespace{agent.In}).scrape(t, prometheus) {
+			if s.Name == "tcp_server_connection_opened" && s.Labels["server_port"] == strconv.Itoa(port) {
+				series[s.Labels["container_id"]] += s.Value
 			}
 		}
 		return len(series) == 2 && series[ids[0]] == 3 && series[ids[1]] == 5
@@ -73,7 +73,7 @@ func TestContainerInADelegatedTree(t *testing.T) {
 	joinCgroup(t, "users/docker-"+id+".scope", user, server)
 	out := startSink(t, namespace{})
 	agent := startAgent(t, out.endpoint, agentSettings{})
-	c := netns.client.dial(t, targetOf(netns, port))
+	c := netns.client.dial(t, netns.At(port))
 	c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
 	agent.stop()
 	out.stop()
@@ -116,14 +116,14 @@ func joinCgroup(t *testing.T, path string, user int, process *actor) {
 		}
 		require.NoError(t, os.Mkdir(group, 0o755))
 		t.Cleanup(func() {
-			process.end() // a group in use can't be removed
+			process.End() // a group in use can't be removed
 			assert.Eventually(t, func() bool { return os.Remove(group) == nil }, settle, tick)
 			if made {
 				_ = os.Remove(parent)
 			}
 		})
 		require.NoError(t, os.WriteFile(filepath.Join(group, "cgroup.procs"),
-			[]byte(strconv.Itoa(process.cmd.Process.Pid)), 0o644))
+			[]byte(strconv.Itoa(process.PID())), 0o644))
 		joined++
 	}
 	require.Positive(t, joined, "no cgroup hierarchy found")

@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"context"
 	"maps"
 	"net"
 	"path/filepath"
@@ -16,9 +15,10 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // countingSink takes OTLP over gRPC on a Unix socket, so that every namespace
@@ -47,17 +47,10 @@ func startCountingSink(t *testing.T) *countingSink {
 	}
 	listener, err := net.Listen("unix", path)
 	require.NoError(t, err)
-	server := grpc.NewServer()
-	plogotlp.RegisterGRPCServer(server, &logsService{sink: s})
-	pmetricotlp.RegisterGRPCServer(server, &metricsService{sink: s})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(listener)
-	}()
+	stop, ended := lab.ServeExports(listener, s.take)
 	t.Cleanup(func() {
-		server.Stop()
-		<-done
+		stop()
+		<-ended
 	})
 	return s
 }
@@ -87,61 +80,56 @@ func (s *countingSink) series() (most map[string]int, ports map[int64]bool) {
 	return maps.Clone(s.most), maps.Clone(s.ports)
 }
 
-// take runs count unless the sink refuses.
-func (s *countingSink) take(count func()) error {
+// take counts a request unless the sink refuses.
+func (s *countingSink) take(signal string, request []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuses {
 		s.refusals++
 		return status.Error(codes.Unavailable, "the sink refuses for a while")
 	}
-	count()
+	if signal == "logs" {
+		return s.countLogs(request)
+	}
+	return s.countMetrics(request)
+}
+
+func (s *countingSink) countLogs(request []byte) error {
+	logs := plogotlp.NewExportRequest()
+	if err := logs.UnmarshalProto(request); err != nil {
+		return err
+	}
+	for _, resource := range logs.Logs().ResourceLogs().All() {
+		for _, scope := range resource.ScopeLogs().All() {
+			for _, record := range scope.LogRecords().All() {
+				s.records[record.EventName()]++
+			}
+		}
+	}
 	return nil
 }
 
-type logsService struct {
-	plogotlp.UnimplementedGRPCServer
-	sink *countingSink
-}
-
-func (l *logsService) Export(_ context.Context, request plogotlp.ExportRequest) (plogotlp.ExportResponse, error) {
-	return plogotlp.NewExportResponse(), l.sink.take(func() {
-		for _, resource := range request.Logs().ResourceLogs().All() {
-			for _, scope := range resource.ScopeLogs().All() {
-				for _, record := range scope.LogRecords().All() {
-					l.sink.records[record.EventName()]++
-				}
-			}
-		}
-	})
-}
-
-type metricsService struct {
-	pmetricotlp.UnimplementedGRPCServer
-	sink *countingSink
-}
-
-func (m *metricsService) Export(_ context.Context, request pmetricotlp.ExportRequest) (pmetricotlp.ExportResponse, error) {
-	return pmetricotlp.NewExportResponse(), m.sink.take(func() {
-		counts := map[string]int{}
-		for _, resource := range request.Metrics().ResourceMetrics().All() {
-			for _, scope := range resource.ScopeMetrics().All() {
-				for _, metric := range scope.Metrics().All() {
-					m.count(metric, counts)
-				}
-			}
-		}
-		for name, n := range counts {
-			m.sink.most[name] = max(m.sink.most[name], n)
-		}
-	})
-}
-
-func (m *metricsService) count(metric pmetric.Metric, counts map[string]int) {
-	eachPoint(pmetric.NewResourceMetrics().Resource(), metric, func(p point) {
+func (s *countingSink) countMetrics(request []byte) error {
+	metrics := pmetricotlp.NewExportRequest()
+	if err := metrics.UnmarshalProto(request); err != nil {
+		return err
+	}
+	counts := map[string]int{}
+	count := func(p point) {
 		counts[p.metric]++
 		if port, ok := p.values["server.port"].(int64); ok {
-			m.sink.ports[port] = true
+			s.ports[port] = true
 		}
-	})
+	}
+	for _, resource := range metrics.Metrics().ResourceMetrics().All() {
+		for _, scope := range resource.ScopeMetrics().All() {
+			for _, metric := range scope.Metrics().All() {
+				eachPoint(pmetric.NewResourceMetrics().Resource(), metric, count)
+			}
+		}
+	}
+	for name, n := range counts {
+		s.most[name] = max(s.most[name], n)
+	}
+	return nil
 }

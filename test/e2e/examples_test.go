@@ -130,8 +130,8 @@ func TestSmallCgroup(t *testing.T) {
 	lives := agent.lastBooks()
 	require.Len(t, lives, 1, "it was killed:\n%s", agent.complaints())
 	books := lives[0]["connection"]
-	assert.InDelta(t, connections, books.produced, 0)
-	assert.InDelta(t, connections, books.delivered+books.lost, 0)
+	assert.InDelta(t, connections, books.Produced, 0)
+	assert.InDelta(t, connections, books.Delivered+books.Lost, 0)
 }
 
 // serveOne answers a byte with a byte, and waits for the client's end.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // forgedAddress is one that the forger has not been given.
@@ -37,9 +39,9 @@ func startForger(t *testing.T, port int) namespace {
 		"ip link set lo up && ip addr add "+forgedAddress+"/32 dev lo && exec \"$0\" \"$1\"",
 		program, fmt.Sprintf("[::]:%d", port)))
 	forger.ready(t)
-	ns := namespace{fmt.Sprintf("ebpftcp-f%d-%d", os.Getpid(), networks.Add(1))}
-	run(t, "ip", "netns", "attach", ns.name, fmt.Sprint(forger.cmd.Process.Pid))
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns.name).Run() })
+	ns := namespace{lab.Namespace(fmt.Sprintf("ebpftcp-f%d-%d", os.Getpid(), networks.Add(1)))}
+	run(t, "ip", "netns", "attach", string(ns.Namespace), fmt.Sprint(forger.PID()))
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", string(ns.Namespace)).Run() })
 	return ns
 }
 
@@ -77,7 +79,7 @@ func TestForgedHost(t *testing.T) {
 				}
 			}
 			connect(forged, forger, forgedAddress)
-			connect(made, n.client, n.server4.String())
+			connect(made, n.client, n.Server4.String())
 			connect(genuine, namespace{}, "127.0.0.1")
 
 			names := map[any]string{

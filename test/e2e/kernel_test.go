@@ -15,18 +15,14 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// object is something the kernel holds for eBPF.
-type object struct {
-	kind string
-	id   uint32
-}
-
 // kernelObjects lists all programs, maps and links through the kernel.
-func kernelObjects(t *testing.T) map[object]bool {
+func kernelObjects(t *testing.T) map[lab.Object]bool {
 	t.Helper()
-	all := map[object]bool{}
+	all := map[lab.Object]bool{}
 	for kind, following := range map[string]func(uint32) (uint32, error){
 		"program": func(id uint32) (uint32, error) {
 			n, err := ebpf.ProgramGetNextID(ebpf.ProgramID(id))
@@ -42,13 +38,13 @@ func kernelObjects(t *testing.T) map[object]bool {
 				break
 			}
 			require.NoError(t, err, "list each %s", kind)
-			all[object{kind, id}] = true
+			all[lab.Object{Kind: kind, ID: id}] = true
 		}
 	}
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {
-		all[object{"link", uint32(links.ID)}] = true
+		all[lab.Object{Kind: "link", ID: uint32(links.ID)}] = true
 	}
 	require.NoError(t, links.Err(), "list each link")
 	return all
@@ -56,9 +52,9 @@ func kernelObjects(t *testing.T) map[object]bool {
 
 // checkGone waits until the kernel holds nothing any more that came between two
 // looks: it frees some objects a little later.
-func checkGone(t *testing.T, before, after map[object]bool) {
+func checkGone(t *testing.T, before, after map[lab.Object]bool) {
 	t.Helper()
-	var left []object
+	var left []lab.Object
 	assert.Eventually(t, func() bool {
 		left = left[:0]
 		for o := range kernelObjects(t) {
@@ -85,7 +81,7 @@ func TestNothingStaysBehind(t *testing.T) {
 			agent := startAgent(t, out.endpoint, agentSettings{
 				in: n.server, receiver: "    tc: {mode: " + mode + "}",
 			})
-			c := n.client.dial(t, targetOf(n, port))
+			c := n.client.dial(t, n.At(port))
 			c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
 			require.Eventually(t, func() bool {
 				return len(out.records(t, at("tcp.server.connection.close", port))) == 1
@@ -94,7 +90,7 @@ func TestNothingStaysBehind(t *testing.T) {
 			kinds := map[string]int{}
 			for o := range while {
 				if !before[o] {
-					kinds[o.kind]++
+					kinds[o.Kind]++
 				}
 			}
 			assert.Positive(t, kinds["program"])

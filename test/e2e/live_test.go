@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // TestOpenBeforeAndAfter holds connections from before the collector starts until
@@ -26,7 +28,7 @@ func TestOpenBeforeAndAfter(t *testing.T) {
 	clients := make([]*client, number)
 	var sentBefore, sentAfter int64
 	for i := range clients {
-		clients[i] = n.client.dial(t, targetOf(n, port))
+		clients[i] = n.client.dial(t, n.At(port))
 		clients[i].do(step{Ask: ask{Reply: before}})
 		sentBefore += clients[i].Sent
 	}
@@ -81,32 +83,32 @@ func TestHalfOpen(t *testing.T) {
 
 	// A client whose SYN-ACKs get lost stays half-open; it never learns of the end.
 	n.client.nft(t, "add table inet e2e; add chain inet e2e in { type filter hook input priority 0; }; "+
-		"add rule inet e2e in tcp sport 28130 ip saddr "+n.server4.String()+" tcp dport != 29999 drop")
-	half := n.client.command("curl", "-s", "--max-time", "10", "--local-port", "29998",
-		"http://"+targetOf(n, port).String())
+		"add rule inet e2e in tcp sport 28130 ip saddr "+n.Server4.String()+" tcp dport != 29999 drop")
+	half := n.client.Command("curl", "-s", "--max-time", "10", "--local-port", "29998",
+		"http://"+n.At(port).String())
 	require.NoError(t, half.Start())
 	t.Cleanup(func() {
 		_ = half.Process.Kill()
 		_ = half.Wait()
 	})
 	// A client that resets what it began.
-	n.client.act(t, "syn", targetOf(n, port).String()).end()
+	n.client.act(t, "syn", n.At(port).String()).End()
 	// One that works, for contrast.
-	n.client.dial(t, netip.AddrPortFrom(n.server6, port)).do(step{Ask: ask{Reply: 5, Then: eof}}).do(step{End: fin})
+	n.client.dial(t, netip.AddrPortFrom(n.Server6, port)).do(step{Ask: ask{Reply: 5, Then: eof}}).do(step{End: fin})
 
 	failed := at("tcp.server.connection.failed", port)
 	assert.Eventually(t, func() bool { return len(out.records(t, failed)) >= 2 }, settle, tick,
 		"half-open attempts are missing")
 	// curl tries again until its own timeout: the attempt must still be one.
 	_ = half.Wait()
-	agent.balance(func(b books) bool { return b.accounts["failed"].produced >= 2 })
+	agent.balance(func(b lab.Books) bool { return b["failed"].Produced >= 2 })
 	agent.stop()
 	out.stop()
 	types := map[any]int{}
 	for _, r := range out.records(t, failed) {
 		types[r.values["error.type"]]++
-		assert.Equal(t, n.client4.String(), r.values["client.address"])
-		assert.Equal(t, n.server4.String(), r.values["server.address"])
+		assert.Equal(t, n.Client4.String(), r.values["client.address"])
+		assert.Equal(t, n.Server4.String(), r.values["server.address"])
 		switch r.values["error.type"] {
 		case "handshake_timeout":
 			assert.EqualValues(t, 29998, r.values["client.port"])

@@ -5,54 +5,20 @@
 package e2e
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
-
-// work is what a role of this file has done in the end.
-type work struct{ Done, Failed int64 }
-
-// inputEnds is closed when standard input ends.
-func inputEnds() <-chan struct{} {
-	ended := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		close(ended)
-	}()
-	return ended
-}
-
-// pace calls do perSecond times a second, and at once as often as it is behind, until
-// do returns false or stop is closed.
-func pace(perSecond float64, stop <-chan struct{}, do func() bool) {
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	begin, done := time.Now(), 0
-	for {
-		select {
-		case <-stop:
-			return
-		case <-ticker.C:
-		}
-		for due := int(time.Since(begin).Seconds() * perSecond); done < due; done++ {
-			if !do() {
-				return
-			}
-		}
-	}
-}
 
 // churnWorkers bounds the connections of playChurn that are open at one time.
 const churnWorkers = 16
@@ -79,8 +45,8 @@ func playChurn(perSecond string, targets []string) error {
 		})
 	}
 	fmt.Println("ready")
-	stop, i := inputEnds(), 0
-	pace(rate, stop, func() bool {
+	stop, i := lab.InputEnds(), 0
+	lab.Pace(rate, stop, func() bool {
 		select {
 		case next <- targets[i%len(targets)]:
 			i++
@@ -91,7 +57,7 @@ func playChurn(perSecond string, targets []string) error {
 	})
 	close(next)
 	workers.Wait()
-	return json.NewEncoder(os.Stdout).Encode(work{done.Load(), failed.Load()})
+	return (&lab.Work{Done: done.Load(), Failed: failed.Load()}).Tell()
 }
 
 // fetch makes one connection and waits for its end, by reset where the server likes
@@ -114,58 +80,10 @@ func fetch(target string) error {
 	return err
 }
 
-// floodSources is the /10 that spoofed clients are from: 4 million.
-var floodSources = netip.MustParsePrefix("100.64.0.0/10")
-
-// floodSource is the address of one of them.
-func floodSource(i int) netip.Addr {
-	first := floodSources.Addr().As4()
-	number := binary.BigEndian.Uint32(first[:]) | uint32(i)&(1<<22-1)
-	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, number)))
-}
-
-// playFlood sends one SYN from each of so many spoofed sources, evenly over a time,
-// or until its standard input ends.
-func playFlood(target, sources, duration string) error {
-	to, err := netip.ParseAddrPort(target)
-	if err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(sources)
-	if err != nil {
-		return err
-	}
-	over, err := time.ParseDuration(duration)
-	if err != nil {
-		return err
-	}
-	sender, err := newSYNSender()
-	if err != nil {
-		return err
-	}
-	defer sender.close()
-	fmt.Println("ready")
-	var sum work
-	pace(float64(n)/over.Seconds(), inputEnds(), func() bool {
-		i := int(sum.Done + sum.Failed)
-		sum.count(sender.send(netip.AddrPortFrom(floodSource(i), uint16(1024+i%60000)), to))
-		return i+1 < n
-	})
-	return json.NewEncoder(os.Stdout).Encode(sum)
-}
-
-func (w *work) count(err error) {
-	if err != nil {
-		w.Failed++
-	} else {
-		w.Done++
-	}
-}
-
 // scanPerSecond is how fast playScan is.
 const scanPerSecond = 20000
 
-// playScan sends a SYN to every port of a host, and begins anew after a while, until
+// playScan sends a SYN to every port of a host, and starts over after a while, until
 // its standard input ends. It counts SYNs.
 func playScan(host, interval string) error {
 	to, err := netip.ParseAddr(host)
@@ -176,33 +94,31 @@ func playScan(host, interval string) error {
 	if err != nil {
 		return err
 	}
-	probe, err := net.Dial("udp4", net.JoinHostPort(host, "9"))
+	from, err := addressTowards(to)
 	if err != nil {
 		return err
 	}
-	from := probe.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	_ = probe.Close()
-	sender, err := newSYNSender()
+	sender, err := lab.NewSYNSender()
 	if err != nil {
 		return err
 	}
-	defer sender.close()
+	defer sender.Close()
 	fmt.Println("ready")
-	stop := inputEnds()
+	stop := lab.InputEnds()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	var sum work
+	var sum lab.Work
 	for source := uint16(61000); ; source++ {
 		port := 0
-		pace(scanPerSecond, stop, func() bool {
+		lab.Pace(scanPerSecond, stop, func() bool {
 			port++
-			sum.count(sender.send(netip.AddrPortFrom(from, source), netip.AddrPortFrom(to, uint16(port))))
+			sum.Count(sender.Send(netip.AddrPortFrom(from, source), netip.AddrPortFrom(to, uint16(port)), 1000))
 			return port < 65535
 		})
 		select {
 		case <-ticker.C:
 		case <-stop:
-			return json.NewEncoder(os.Stdout).Encode(sum)
+			return sum.Tell()
 		}
 	}
 }
@@ -216,10 +132,10 @@ func playListeners(address, firstPort string) error {
 	}
 	const ports, open, perSecond = 500, 8, 50
 	fmt.Println("ready")
-	var sum work
+	var sum lab.Work
 	var listeners []net.Listener
 	i := 0
-	pace(perSecond, inputEnds(), func() bool {
+	lab.Pace(perSecond, lab.InputEnds(), func() bool {
 		at := net.JoinHostPort(address, strconv.Itoa(first+i%ports))
 		i++
 		listener, err := net.Listen("tcp", at)
@@ -227,14 +143,14 @@ func playListeners(address, firstPort string) error {
 			sum.Failed++
 			return true
 		}
-		sum.count(callOnce(listener))
+		sum.Count(callOnce(listener))
 		if listeners = append(listeners, listener); len(listeners) > open {
 			_ = listeners[0].Close()
 			listeners = listeners[1:]
 		}
 		return true
 	})
-	return json.NewEncoder(os.Stdout).Encode(sum)
+	return sum.Tell()
 }
 
 func callOnce(listener net.Listener) error {
@@ -248,35 +164,4 @@ func callOnce(listener net.Listener) error {
 		return err
 	}
 	return accepted.Close()
-}
-
-// synSender sends SYNs that no socket stands behind, from any address. IPv4 only.
-type synSender struct{ fd int }
-
-func newSYNSender() (*synSender, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
-	if err != nil {
-		return nil, fmt.Errorf("open a raw socket: %w", err)
-	}
-	return &synSender{fd}, nil
-}
-
-func (s *synSender) close() { _ = unix.Close(s.fd) }
-
-func (s *synSender) send(from, to netip.AddrPort) error {
-	const header = 20
-	var packet [2 * header]byte
-	// The kernel fills in length, id and checksum of the IP header; see raw(7).
-	packet[0], packet[8], packet[9] = 4<<4|header/4, 64, unix.IPPROTO_TCP
-	source, destination := from.Addr().As4(), to.Addr().As4()
-	copy(packet[12:], source[:])
-	copy(packet[16:], destination[:])
-	segment := packet[header:]
-	binary.BigEndian.PutUint16(segment[0:], from.Port())
-	binary.BigEndian.PutUint16(segment[2:], to.Port())
-	binary.BigEndian.PutUint32(segment[4:], 1000)
-	segment[12], segment[13] = header/4<<4, 0x02
-	binary.BigEndian.PutUint16(segment[14:], 64240)
-	binary.BigEndian.PutUint16(segment[16:], checksum(from.Addr(), to.Addr(), segment))
-	return unix.Sendto(s.fd, packet[:], 0, &unix.SockaddrInet4{Addr: destination})
 }

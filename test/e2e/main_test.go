@@ -9,34 +9,27 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 const (
 	// collectorVariable names the collector under test; the Makefile sets it.
 	collectorVariable = "EBPF_TCP_COLLECTOR"
-	// roleVariable turns this test binary into a client or server, see roles.
-	roleVariable = "EBPF_TCP_E2E_ROLE"
 
-	// settle is how long something that must come true may take.
-	settle = 30 * time.Second
-	// tick is how often it is looked at.
-	tick = 100 * time.Millisecond
+	// settle is how long a condition may take to become true, tick the time between two
+	// checks of it.
+	settle = lab.Settle
+	tick   = 2 * lab.Tick
 )
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleVariable); role != "" {
-		if err := play(role, os.Args[1:]); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", role, err)
-			os.Exit(1)
-		}
-		return
-	}
+	lab.Play(roles())
 	if err := prerequisites(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
@@ -69,10 +62,7 @@ func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var stdout, stderr strings.Builder
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	require.NoError(t, err, "%s %s\n%s%s", name, strings.Join(args, " "), &stdout, &stderr)
-	return stdout.String()
+	said, err := lab.Run(exec.CommandContext(ctx, name, args...))
+	require.NoError(t, err)
+	return said
 }

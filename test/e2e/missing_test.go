@@ -129,7 +129,7 @@ func TestMissingDecoration(t *testing.T) {
 			out := startSink(t, n.server)
 			onKernelWithout(t, test.member)
 			agent := startAgent(t, out.endpoint, agentSettings{in: n.server})
-			c := n.client.dial(t, targetOf(n, port))
+			c := n.client.dial(t, n.At(port))
 			c.do(step{Ask: ask{Reply: 5000, Then: fin}, Pad: 100}).do(step{End: eof})
 			require.Eventually(t, func() bool {
 				return len(out.records(t, at("tcp.server.connection.close", port))) == 1

@@ -28,9 +28,9 @@ func TestNetworkNamespaces(t *testing.T) {
 	})
 	attached := func(want float64) func() bool {
 		return func() bool {
-			for _, s := range agent.in.scrape(t, agent.telemetry) {
-				if s.name == "otelcol_ebpf_tcp_network_namespaces" && s.labels["state"] == "attached" {
-					return s.value == want
+			for _, s := range agent.metrics() {
+				if s.Name == "otelcol_ebpf_tcp_network_namespaces" && s.Labels["state"] == "attached" {
+					return s.Value == want
 				}
 			}
 			return false
@@ -40,7 +40,7 @@ func TestNetworkNamespaces(t *testing.T) {
 	server := n.server.startServer(t, port)
 	require.Eventually(t, attached(1), settle, tick, "the namespace is not looked at")
 	for range number {
-		c := n.client.dial(t, targetOf(n, port))
+		c := n.client.dial(t, n.At(port))
 		c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
 	}
 	inode := n.server.inode(t)
@@ -58,11 +58,11 @@ func TestNetworkNamespaces(t *testing.T) {
 		assert.Equal(t, inode, r.values["tcp.netns.inode"])
 	}
 
-	server.end()
-	run(t, "ip", "netns", "del", n.server.name)
+	server.End()
+	run(t, "ip", "netns", "del", string(n.server.Namespace))
 	// Its end of the veth pair goes with it, and so does the client's.
 	require.Eventually(t, func() bool {
-		return exec.Command("ip", "-n", n.client.name, "link", "show", "eth0").Run() != nil
+		return exec.Command("ip", "-n", string(n.client.Namespace), "link", "show", "eth0").Run() != nil
 	}, settle, tick, "the namespace is kept alive")
 	require.Eventually(t, attached(0), settle, tick, "the namespace is counted still")
 	agent.stop()

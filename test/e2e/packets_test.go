@@ -32,7 +32,7 @@ func TestPackets(t *testing.T) {
 			})
 			ports := map[float64]bool{}
 			for i := range number {
-				to, end := targetOf(n, port), fin
+				to, end := n.At(port), fin
 				if i == 0 {
 					end = reset
 				}
@@ -49,7 +49,7 @@ func TestPackets(t *testing.T) {
 			flags := map[string]int{}
 			for _, r := range out.records(t, packet) {
 				flags[fmt.Sprint(r.values["tcp.flags"])]++
-				assert.Equal(t, n.client4.String(), r.values["client.address"])
+				assert.Equal(t, n.Client4.String(), r.values["client.address"])
 				assert.True(t, ports[r.number(t, "client.port")], "a client's port")
 				assert.Equal(t, "eth0", r.values["network.interface.name"])
 				assert.Equal(t, "receive", r.values["network.io.direction"])
@@ -101,7 +101,7 @@ service:
   telemetry: {metrics: {level: none}}
 `, test.receiver), 0o600))
 			qdiscs, objects := n.server.run(t, "tc", "qdisc", "show"), kernelObjects(t)
-			cmd := n.server.command("timeout", "20", os.Getenv(collectorVariable), "--config", path)
+			cmd := n.server.Command("timeout", "20", os.Getenv(collectorVariable), "--config", path)
 			said, err := cmd.CombinedOutput()
 			require.Error(t, err)
 			assert.NotEqual(t, 124, cmd.ProcessState.ExitCode(), "it started:\n%s", said)

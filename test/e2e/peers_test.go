@@ -5,66 +5,44 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // actor is this test binary in a role, in a namespace.
-type actor struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stdout *bufio.Reader
-}
+type actor struct{ *lab.Actor }
 
 // act starts a role; it ends with the test at the latest.
 func (ns namespace) act(t *testing.T, role string, args ...string) *actor {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return startActor(t, role, ns.command(self, args...))
+	return startActor(t, role, ns.Command(self, args...))
 }
 
-// startActor starts a command that ends as this test binary, whatever it is called there.
+// startActor starts a command that ends as this test binary, whatever its name is there.
 func startActor(t *testing.T, role string, cmd *exec.Cmd) *actor {
 	t.Helper()
-	a := &actor{cmd: cmd}
-	a.cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	a.cmd.Stderr = os.Stderr
-	var err error
-	a.stdin, err = a.cmd.StdinPipe()
+	started, err := lab.StartActor(role, cmd)
 	require.NoError(t, err)
-	stdout, err := a.cmd.StdoutPipe()
-	require.NoError(t, err)
-	a.stdout = bufio.NewReader(stdout)
-	require.NoError(t, a.cmd.Start())
-	t.Cleanup(a.end)
+	a := &actor{started}
+	t.Cleanup(a.End)
 	return a
 }
 
 // ready waits for the word.
 func (a *actor) ready(t *testing.T) {
 	t.Helper()
-	line, err := a.stdout.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-}
-
-// end closes the actor's standard input, which ends every role, and waits. A second
-// call does nothing.
-func (a *actor) end() {
-	_ = a.stdin.Close()
-	_, _ = io.Copy(io.Discard, a.stdout)
-	_ = a.cmd.Wait()
+	require.NoError(t, a.Ready(t.Context()))
 }
 
 // startServer answers asks on every address of the namespace.
@@ -87,7 +65,7 @@ type client struct {
 func (ns namespace) dial(t *testing.T, to netip.AddrPort) *client {
 	t.Helper()
 	c := &client{actor: ns.act(t, "client", to.String()), t: t}
-	c.results = json.NewDecoder(c.stdout)
+	c.results = json.NewDecoder(c.Printed)
 	c.result()
 	return c
 }
@@ -108,7 +86,7 @@ func (c *client) do(s step) *client {
 // tell starts a step and does not wait; result does.
 func (c *client) tell(s step) {
 	c.t.Helper()
-	require.NoError(c.t, json.NewEncoder(c.stdin).Encode(s))
+	require.NoError(c.t, json.NewEncoder(c.Input).Encode(s))
 }
 
 // nginxPorts are where nginx listens, one for each kind of traffic.
@@ -119,53 +97,32 @@ type nginxPorts struct {
 // nginxBody is what nginx answers.
 const nginxBody = "inbound connections leave a record each\n"
 
-const nginxConfig = `
-daemon off;
-user root;
-worker_processes 2;
-pid %[1]s/pid;
-error_log stderr warn;
-events { worker_connections 512; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
+const nginxServers = `
 	reset_timedout_connection on;
 	server {
-		listen %[2]d; listen [::]:%[3]d; listen %[4]d; listen [::]:%[5]d;
+		listen %[1]d; listen [::]:%[2]d; listen %[3]d; listen [::]:%[4]d;
 		keepalive_timeout 0;
-		location / { return 200 %[8]q; }
+		location / { return 200 %[7]q; }
 	}
 	server {
-		listen [::]:%[6]d ipv6only=off;
+		listen [::]:%[5]d ipv6only=off;
 		keepalive_timeout 60s;
-		location / { return 200 %[8]q; }
+		location / { return 200 %[7]q; }
 	}
 	server {
-		listen %[7]d;
+		listen %[6]d;
 		location / { return 444; }
 	}
-}
 `
 
 // startNginx serves until the test ends.
 func (ns namespace) startNginx(t *testing.T, p nginxPorts) {
 	t.Helper()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "nginx.conf")
-	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, nginxConfig, dir, p.curl4, p.curl6, p.ab4,
-		p.ab6, p.keepAlive, p.noAnswer, nginxBody), 0o600))
-	cmd := ns.command("nginx", "-p", dir, "-c", path)
-	cmd.Stderr = os.Stderr
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
+	web, err := lab.StartWebServer(t.Context(), ns.Namespace, lab.WebConfiguration{
+		Main:        "user root; worker_processes 2;",
+		HTTP:        fmt.Sprintf(nginxServers, p.curl4, p.curl6, p.ab4, p.ab6, p.keepAlive, p.noAnswer, nginxBody),
+		Connections: 512, Port: p.noAnswer,
 	})
-	require.Eventually(t, func() bool {
-		return strings.Contains(ns.run(t, "ss", "-Hltn"), fmt.Sprintf(":%d ", p.noAnswer))
-	}, settle, tick, "nginx does not listen")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, web.Close()) })
 }

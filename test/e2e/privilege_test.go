@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // nobody is a user without any rights of its own.
@@ -99,11 +100,12 @@ func TestLeastPrivilege(t *testing.T) {
 				setFileCapabilities(t, program, leastSet())
 			}
 			agent := startAgent(t, out.endpoint, agentSettings{in: n.server})
-			status := processStatus(t, agent.cmd.Process.Pid)
+			status, err := lab.Status(agent.PID())
+			require.NoError(t, err)
 			assert.Equal(t, test.uid, strings.Fields(status["Uid"])[1])
 			assert.Equal(t, fmt.Sprintf("%016x", leastSet()), status["CapEff"])
 
-			c := n.client.dial(t, targetOf(n, port))
+			c := n.client.dial(t, n.At(port))
 			c.do(step{Ask: ask{Reply: 5000, Then: fin}, Pad: 100}).do(step{End: eof})
 			require.Eventually(t, func() bool {
 				return len(out.records(t, at("tcp.server.connection.close", port))) == 1
@@ -112,7 +114,7 @@ func TestLeastPrivilege(t *testing.T) {
 			assert.InDelta(t, c.Sent, closed.number(t, "tcp.receive.size"), 0)
 			assert.InDelta(t, c.Received, closed.number(t, "tcp.transmit.size"), 0)
 			assert.Equal(t, self(), closed.values["process.executable.name"])
-			assert.InDelta(t, server.cmd.Process.Pid, closed.number(t, "process.pid"), 0)
+			assert.InDelta(t, server.PID(), closed.number(t, "process.pid"), 0)
 			assert.Equal(t, id, closed.values["container.id"])
 			require.Eventually(t, func() bool {
 				return len(out.points(t, func(p point) bool { return p.metric == "tcp.server.packets" && p.value > 0 })) > 0
@@ -164,19 +166,6 @@ func setFileCapabilities(t *testing.T, path string, set uint64) {
 	binary.LittleEndian.PutUint32(data[4:], uint32(set))
 	binary.LittleEndian.PutUint32(data[12:], uint32(set>>32))
 	require.NoError(t, unix.Setxattr(path, "security.capability", data[:], 0))
-}
-
-// processStatus is /proc/PID/status.
-func processStatus(t *testing.T, pid int) map[string]string {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(t, err)
-	status := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(line, ":")
-		status[name] = strings.TrimSpace(value)
-	}
-	return status
 }
 
 // TestDeploymentsAreValid asks the collector itself.

@@ -7,9 +7,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // playDeaf listens with a backlog and accepts nobody, until its standard input ends.
@@ -32,7 +32,7 @@ func playDeaf(address, backlog string) error {
 	if err := errors.Join(unix.Bind(fd, sockaddr), unix.Listen(fd, length)); err != nil {
 		return err
 	}
-	return untilTheEnd()
+	return lab.UntilInputEnds()
 }
 
 // playCallers begins connections and holds them, until its standard input ends.
@@ -50,7 +50,7 @@ func playCallers(address, count string) error {
 			return err
 		}
 	}
-	return untilTheEnd()
+	return lab.UntilInputEnds()
 }
 
 func newSocket(address string, flags int) (int, unix.Sockaddr, error) {
@@ -60,12 +60,6 @@ func newSocket(address string, flags int) (int, unix.Sockaddr, error) {
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|flags, 0)
 	return fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}, err
-}
-
-func untilTheEnd() error {
-	fmt.Println("ready")
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
 }
 
 // TestQueues has two containers listen on one port and accept nobody: their queues
@@ -83,14 +77,14 @@ func TestQueues(t *testing.T) {
 	for i := range containers {
 		c := &container{network: newNetwork(t), id: containerID(t), backlog: 1 + 2*i}
 		containers[i] = c
-		c.server = c.network.server.act(t, "deaf", targetOf(c.network, port).String(), strconv.Itoa(c.backlog))
+		c.server = c.network.server.act(t, "deaf", c.network.At(port).String(), strconv.Itoa(c.backlog))
 		c.server.ready(t)
 		joinContainer(t, c.id, c.server)
 	}
 	out := startSink(t, namespace{})
 	agent := startAgent(t, out.endpoint, agentSettings{})
 	for _, c := range containers {
-		c.client.act(t, "callers", targetOf(c.network, port).String(), strconv.Itoa(callers)).ready(t)
+		c.client.act(t, "callers", c.network.At(port).String(), strconv.Itoa(callers)).ready(t)
 	}
 
 	value := func(c *container, metric string) float64 {
@@ -107,19 +101,19 @@ func TestQueues(t *testing.T) {
 		}, settle, tick, "queue of container %s", c.id)
 		// Clients try again meanwhile.
 		assert.Eventually(t, func() bool {
-			kernels := c.network.server.netstat(t, "ListenOverflows")
+			kernels := c.network.server.counter(t, "ListenOverflows")
 			return kernels >= float64(callers-c.backlog-1) && value(c, "accept_queue.overflows") == kernels
 		}, settle, tick)
 		assert.Zero(t, value(c, "syn_queue.length"))
 	}
 	for _, c := range containers {
-		c.server.end()
+		c.server.End()
 	}
 	agent.stop()
 	out.stop()
 	for _, c := range containers {
 		// Without the hooks nobody can read the namespace after its last process.
-		assert.LessOrEqual(t, value(c, "accept_queue.overflows"), c.network.server.netstat(t, "ListenOverflows"))
+		assert.LessOrEqual(t, value(c, "accept_queue.overflows"), c.network.server.counter(t, "ListenOverflows"))
 	}
 	for _, p := range out.points(t, of("accept_queue.length", port)) {
 		assert.Equal(t, "e2e.test", p.values["process.executable.name"])
@@ -137,23 +131,4 @@ func (ns namespace) listenQueue(t *testing.T, port int) (length, limit float64) 
 	limit, err = strconv.ParseFloat(fields[2], 64)
 	require.NoError(t, err)
 	return length, limit
-}
-
-// netstat is one of the namespace's TCP counters.
-func (ns namespace) netstat(t *testing.T, name string) float64 {
-	t.Helper()
-	var names []string
-	for line := range strings.Lines(ns.run(t, "cat", "/proc/net/netstat")) {
-		fields := strings.Fields(line)
-		for i := range names {
-			if names[0] == "TcpExt:" && fields[0] == names[0] && names[i] == name {
-				value, err := strconv.ParseFloat(fields[i], 64)
-				require.NoError(t, err)
-				return value
-			}
-		}
-		names = fields
-	}
-	require.Fail(t, "no such counter", name)
-	return 0
 }

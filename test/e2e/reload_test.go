@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 const (
@@ -26,9 +28,9 @@ const (
 
 // lastBooks are the accounts of each of the receiver's lives so far, which it tells
 // when it ends.
-func (c *collector) lastBooks() []map[string]account {
+func (c *collector) lastBooks() []lab.Books {
 	c.t.Helper()
-	var lives []map[string]account
+	var lives []lab.Books
 	for line := range strings.Lines(c.said()) {
 		_, fields, found := strings.Cut(line, "event accounting")
 		if !found {
@@ -36,13 +38,13 @@ func (c *collector) lastBooks() []map[string]account {
 		}
 		var all map[string]json.RawMessage
 		require.NoError(c.t, json.Unmarshal([]byte(fields), &all))
-		life := map[string]account{}
+		life := lab.Books{}
 		for event := range eventNames {
-			var b struct{ Produced, Delivered, Active, Queued, Lost float64 }
+			a := lab.Account{Accounted: true}
 			if text, ok := all[event]; ok {
-				require.NoError(c.t, json.Unmarshal(text, &b))
+				require.NoError(c.t, json.Unmarshal(text, &a))
 			}
-			life[event] = account{b.Produced, b.Delivered, b.Active, b.Queued, b.Lost, true}
+			life[event] = a
 		}
 		lives = append(lives, life)
 	}
@@ -54,29 +56,34 @@ func (c *collector) lastBooks() []map[string]account {
 // returns how long it took to end.
 func (c *collector) reload() time.Duration {
 	c.t.Helper()
-	ends, starts := len(c.lastBooks()), c.starts()
+	starts := func() int {
+		n, err := c.Starts()
+		require.NoError(c.t, err)
+		return n
+	}
+	ends, before := len(c.lastBooks()), starts()
 	begin := time.Now()
-	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGHUP))
+	c.Signal(syscall.SIGHUP)
 	c.await(func() bool { return len(c.lastBooks()) > ends }, "the receiver does not end")
 	took := time.Since(begin)
 	assert.Less(c.t, took, flushTime+detachTime, "time to end")
 	c.checkLastBooks()
-	c.await(func() bool { return c.starts() > starts }, "the collector does not start again")
+	c.await(func() bool { return starts() > before }, "the collector does not start again")
 	return took
 }
 
 func (c *collector) await(condition func() bool, message string) {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool { return len(c.exited) > 0 || condition() }, settle, tick, message)
-	require.Empty(c.t, c.exited, "%s: the collector has ended", message)
+	err := c.Wait(c.t.Context(), "there", func() (bool, error) { return condition(), nil })
+	require.NoError(c.t, err, message)
 }
 
 func (c *collector) checkLastBooks() {
 	c.t.Helper()
 	lives := c.lastBooks()
 	for event, a := range lives[len(lives)-1] {
-		assert.True(c.t, a.balanced(), "%s in life %d: %+v", event, len(lives), a)
-		assert.Zero(c.t, a.queued, "%s in life %d: queued after the end", event, len(lives))
+		assert.Zero(c.t, a.Difference(), "%s in life %d: %+v", event, len(lives), a)
+		assert.Zero(c.t, a.Queued, "%s in life %d: queued after the end", event, len(lives))
 	}
 }
 
@@ -94,7 +101,7 @@ func TestReload(t *testing.T) {
 		receiver: "    clients: {exclude: [127.0.0.1]}",
 		exporter: "    sending_queue: {enabled: false}\n    retry_on_failure: {enabled: false}\n",
 	})
-	churn := n.client.act(t, "churn", "500", targetOf(n, port).String())
+	churn := n.client.act(t, "churn", "500", n.At(port).String())
 	churn.ready(t)
 	more := func(message string) {
 		t.Helper()
@@ -107,33 +114,35 @@ func TestReload(t *testing.T) {
 	assert.NotContains(t, agent.said(), "at queue: shutdown", "a consumer that takes everything")
 
 	out.refuse(true)
-	require.Eventually(t, func() bool {
-		return agent.books().accounts["connection"].queued > 200
-	}, settle, tick, "nothing is queued while the consumer refuses")
+	agent.await(func() bool {
+		books, err := agent.Books(t.Context())
+		require.NoError(t, err)
+		return books["connection"].Queued > 200
+	}, "nothing is queued while the consumer refuses")
 	took := agent.reload()
 	assert.GreaterOrEqual(t, took, flushTime, "the consumer has all the time to come back")
 	assert.Contains(t, agent.said(), "connection at queue: shutdown")
 	out.refuse(false)
 	more("nothing arrives after a reload with losses")
 
-	churn.end()
+	churn.End()
 	agent.stop()
 	agent.checkLastBooks()
 	lives := agent.lastBooks()
 	require.Len(t, lives, 3)
-	assert.Zero(t, lives[0]["connection"].lost)
-	assert.Positive(t, lives[1]["connection"].lost)
-	assert.Zero(t, lives[2]["connection"].lost)
+	assert.Zero(t, lives[0]["connection"].Lost)
+	assert.Positive(t, lives[1]["connection"].Lost)
+	assert.Zero(t, lives[2]["connection"].Lost)
 	checkTaken(t, out, lives)
 }
 
 // checkTaken compares what all lives call delivered with what the sink has.
-func checkTaken(t *testing.T, out *countingSink, lives []map[string]account) {
+func checkTaken(t *testing.T, out *countingSink, lives []lab.Books) {
 	t.Helper()
 	for event, taken := range out.taken() {
 		delivered := 0.0
 		for _, life := range lives {
-			delivered += life[event].delivered
+			delivered += life[event].Delivered
 		}
 		assert.InDelta(t, taken, delivered, 0, fmt.Sprintf("%s records taken and delivered", event))
 	}

@@ -5,8 +5,6 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,41 +12,27 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// The roles are what this test binary becomes inside a namespace: goroutines can't
-// be in another one than their process without risk to the rest of the tests.
-
-// play takes the named role until its work is done.
-func play(role string, args []string) error {
-	switch role {
-	case "server":
-		return playServer(args[0])
-	case "client":
-		return playClient(args[0])
-	case "crowd":
-		return playCrowd(args[0], args[1])
-	case "deaf":
-		return playDeaf(args[0], args[1])
-	case "callers":
-		return playCallers(args[0], args[1])
-	case "syn":
-		return playSYN(args[0])
-	case "churn":
-		return playChurn(args[0], args[1:])
-	case "flood":
-		return playFlood(args[0], args[1], args[2])
-	case "scan":
-		return playScan(args[0], args[1])
-	case "listeners":
-		return playListeners(args[0], args[1])
-	default:
-		return errors.New("no such role")
+// roles are what this test binary becomes inside a namespace.
+func roles() map[string]lab.Role {
+	return map[string]lab.Role{
+		"server":    func(args []string) error { return playServer(args[0]) },
+		"client":    func(args []string) error { return playClient(args[0]) },
+		"hold":      lab.PlayHolder,
+		"deaf":      func(args []string) error { return playDeaf(args[0], args[1]) },
+		"callers":   func(args []string) error { return playCallers(args[0], args[1]) },
+		"syn":       func(args []string) error { return playSYN(args[0]) },
+		"churn":     func(args []string) error { return playChurn(args[0], args[1:]) },
+		"flood":     lab.PlayFlood,
+		"scan":      func(args []string) error { return playScan(args[0], args[1]) },
+		"listeners": func(args []string) error { return playListeners(args[0], args[1]) },
 	}
 }
 
@@ -256,25 +240,6 @@ func (s step) take(conn *net.TCPConn, sum *tally) error {
 	return err
 }
 
-// playCrowd opens count connections, says so, and closes them when its standard
-// input ends.
-func playCrowd(target, count string) error {
-	n, err := strconv.Atoi(count)
-	if err != nil {
-		return err
-	}
-	for range n {
-		conn, err := net.Dial("tcp", target)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-	}
-	fmt.Println("ready")
-	_, err = bufio.NewReader(os.Stdin).WriteTo(io.Discard)
-	return err
-}
-
 // playSYN sends a SYN that no socket stands behind, so that this host's kernel
 // answers the SYN-ACK with a reset. IPv4 only. It prints the address it used.
 func playSYN(target string) error {
@@ -282,37 +247,28 @@ func playSYN(target string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := net.DialIP("ip4:tcp", nil, &net.IPAddr{IP: to.Addr().AsSlice()})
+	own, err := addressTowards(to.Addr())
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	from, _ := netip.AddrFromSlice(conn.LocalAddr().(*net.IPAddr).IP)
-	const port = 29999
-	segment := make([]byte, 20)
-	binary.BigEndian.PutUint16(segment[0:], port)
-	binary.BigEndian.PutUint16(segment[2:], to.Port())
-	binary.BigEndian.PutUint32(segment[4:], 1000)
-	segment[12], segment[13] = 5<<4, 0x02
-	binary.BigEndian.PutUint16(segment[14:], 64240)
-	binary.BigEndian.PutUint16(segment[16:], checksum(from.Unmap(), to.Addr(), segment))
-	if _, err := conn.Write(segment); err != nil {
+	sender, err := lab.NewSYNSender()
+	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(tally{Client: netip.AddrPortFrom(from.Unmap(), port)})
+	defer sender.Close()
+	from := netip.AddrPortFrom(own, 29999)
+	if err := sender.Send(from, to, 1000); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(tally{Client: from})
 }
 
-// checksum is TCP's over IPv4, with the segment's own checksum still zero.
-func checksum(from, to netip.Addr, segment []byte) uint16 {
-	f, d := from.As4(), to.As4()
-	data := append(append(f[:], d[:]...), 0, unix.IPPROTO_TCP, 0, byte(len(segment)))
-	data = append(data, segment...)
-	var sum uint32
-	for i := 0; i < len(data); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(data[i:]))
+// addressTowards is the address that the kernel sends from to another host.
+func addressTowards(to netip.Addr) (netip.Addr, error) {
+	conn, err := net.Dial("udp4", net.JoinHostPort(to.String(), "9")) // sends nothing
+	if err != nil {
+		return netip.Addr{}, err
 	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 const (
@@ -50,7 +52,7 @@ type soak struct {
 	pprof  int
 	series []sampled
 	// seen is what the kernel held for the collector in this life.
-	seen    map[object]bool
+	seen    map[lab.Object]bool
 	slowest time.Duration
 }
 
@@ -64,14 +66,14 @@ func TestSoak(t *testing.T) {
 	require.GreaterOrEqual(t, duration, 30*time.Second, "too short to tell anything")
 	s := &soak{
 		t: t, duration: duration, pprof: freePort(t),
-		network: newNetwork(t), out: startCountingSink(t), seen: map[object]bool{},
+		network: newNetwork(t), out: startCountingSink(t), seen: map[lab.Object]bool{},
 	}
 	n := s.network
 	n.server.startNginx(t, nginxPorts{
 		soakPort, soakPort + 1, soakPort + 2, soakPort + 3, soakPort + 4, soakPort + 5,
 	})
 	// Whoever answers a spoofed client sends it to the other end, which forwards nothing.
-	n.server.ip(t, fmt.Sprintf("route add %s via %s", floodSources, n.client4))
+	require.NoError(t, n.RouteToClient(lab.FloodSources()))
 	s.agent = startCollector(t, n.server, "agent", s.configuration("auto"))
 
 	load := s.startLoad()
@@ -133,21 +135,21 @@ func (s *soak) startLoad() *load {
 	})
 	churn := []string{soakRate}
 	// In the order of nginxPorts.
-	for i, address := range []netip.Addr{n.server4, n.server6, n.server4, n.server6, n.server6, n.server4} {
+	for i, address := range []netip.Addr{n.Server4, n.Server6, n.Server4, n.Server6, n.Server6, n.Server4} {
 		churn = append(churn, netip.AddrPortFrom(address, uint16(soakPort+i)).String())
 	}
 	every := max(s.duration/8, 10*time.Second).String()
 	l.actors = map[string]*actor{
 		"churn": n.client.act(s.t, "churn", churn...),
-		"flood": n.client.act(s.t, "flood", targetOf(n, soakPort+5).String(),
-			strconv.Itoa(soakSources), (s.duration * 8 / 10).String()),
-		"scan":      n.client.act(s.t, "scan", n.server4.String(), every),
-		"listeners": n.server.act(s.t, "listeners", n.server4.String(), strconv.Itoa(soakListeners)),
+		"flood": n.client.act(s.t, "flood", n.At(soakPort+5).String(), "sources",
+			"0", strconv.Itoa(soakSources), (s.duration * 8 / 10).String()),
+		"scan":      n.client.act(s.t, "scan", n.Server4.String(), every),
+		"listeners": n.server.act(s.t, "listeners", n.Server4.String(), strconv.Itoa(soakListeners)),
 	}
 	for _, a := range l.actors {
 		a.ready(s.t)
 	}
-	server := n.server.name
+	server := n.Server
 	s.repeat(ctx, l, 500*time.Millisecond, func(i int) []string {
 		name := fmt.Sprintf("soak%d", i)
 		return []string{
@@ -171,7 +173,7 @@ func (s *soak) startLoad() *load {
 }
 
 // repeat runs ip(8) with one line after the other, waits before the last one, which
-// takes away what the others made, and begins anew.
+// takes away what the others made, and starts over.
 func (s *soak) repeat(ctx context.Context, l *load, wait time.Duration, lines func(i int) []string) {
 	ip := func(line string) {
 		said, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput()
@@ -255,13 +257,13 @@ func (s *soak) watch() {
 // be gone when the next one has begun.
 func (s *soak) reload(mode string) {
 	s.sample()
-	s.agent.configure(s.configuration(mode))
+	require.NoError(s.t, s.agent.Configure(s.configuration(mode)))
 	begin := time.Now()
 	took := s.agent.reload()
 	s.slowest = max(s.slowest, took)
 	again := time.Since(begin)
 	s.checkKernel()
-	s.seen = map[object]bool{}
+	s.seen = map[lab.Object]bool{}
 	fmt.Printf("soak  reloaded with tc %s: ended after %.1fs, began again after %.1fs, nothing left of it after %.1fs\n",
 		mode, took.Seconds(), again.Seconds(), time.Since(begin).Seconds())
 }
@@ -271,14 +273,14 @@ func (s *soak) reload(mode string) {
 func (s *soak) checkKernel() {
 	s.t.Helper()
 	require.NotEmpty(s.t, s.seen)
-	checkGone(s.t, map[object]bool{}, s.seen)
+	checkGone(s.t, map[lab.Object]bool{}, s.seen)
 }
 
 // stopLoad ends the load and tells what it did. The flood is let finish.
 func (s *soak) stopLoad(l *load) {
 	l.cancel()
 	l.group.Wait()
-	done := map[string]work{}
+	done := map[string]lab.Work{}
 	for _, name := range []string{"churn", "scan", "listeners", "flood"} {
 		done[name] = l.actors[name].work(s.t, name == "flood")
 		fmt.Printf("soak  %-9s %9d done, %d failed\n", name, done[name].Done, done[name].Failed)
@@ -292,13 +294,13 @@ func (s *soak) stopLoad(l *load) {
 // settle waits for rest: all books balance and the sink has what they call delivered.
 func (s *soak) settle() {
 	before := s.agent.lastBooks()
-	b := s.agent.balance(func(b books) bool {
+	b := s.agent.balance(func(b lab.Books) bool {
 		for event, taken := range s.out.taken() {
-			delivered := b.accounts[event].delivered
+			delivered := b[event].Delivered
 			for _, life := range before {
-				delivered += life[event].delivered
+				delivered += life[event].Delivered
 			}
-			if float64(taken) != delivered || b.accounts[event].queued != 0 {
+			if float64(taken) != delivered || b[event].Queued != 0 {
 				return false
 			}
 		}
@@ -306,9 +308,9 @@ func (s *soak) settle() {
 	})
 	fmt.Printf("soak  books of the last life, at rest:\n")
 	for event := range eventNames {
-		fmt.Printf("soak  %-11s %+v\n", event, b.accounts[event])
+		fmt.Printf("soak  %-11s %+v\n", event, b[event])
 	}
-	for where, n := range positive(b.losses) {
+	for where, n := range losses(b) {
 		fmt.Printf("soak  lost %.0f %s\n", n, strings.Join(where[:], " "))
 	}
 }
@@ -321,7 +323,7 @@ func (s *soak) finish() {
 	s.checkKernel()
 	assert.NotContains(s.t, s.network.server.run(s.t, "tc", "qdisc", "show"), "clsact")
 	most, ports := s.out.series()
-	own := map[int64]bool{int64(s.pprof): true, int64(s.agent.telemetry): true}
+	own := map[int64]bool{int64(s.pprof): true, int64(s.agent.Telemetry): true}
 	for port := range ports {
 		churned := port >= soakPort && port <= soakPort+5
 		listened := port >= soakListeners && port < soakListeners+500
@@ -336,13 +338,12 @@ func (s *soak) finish() {
 }
 
 // work ends an actor, or waits for its end, and returns what it did.
-func (a *actor) work(t *testing.T, finishes bool) work {
+func (a *actor) work(t *testing.T, finishes bool) (w lab.Work) {
 	t.Helper()
 	if !finishes {
-		require.NoError(t, a.stdin.Close())
+		require.NoError(t, a.Input.Close())
 	}
-	line, err := a.stdout.ReadBytes('\n')
-	require.NoError(t, err)
-	a.end()
-	return decodeWork(t, line)
+	require.NoError(t, a.Result(&w))
+	a.End()
+	return w
 }

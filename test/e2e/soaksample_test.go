@@ -5,11 +5,8 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // figure is something that must not grow: the median of the last third of the samples
@@ -49,109 +48,44 @@ type sampled [len(figures)]float64
 
 // sample looks at the collector from outside.
 func (s *soak) sample() {
-	kernel := s.agent.kernelUse()
-	maps.Copy(s.seen, kernel.objects)
+	kernel, err := lab.KernelUseOf(s.agent.PID())
+	require.NoError(s.t, err)
+	maps.Copy(s.seen, kernel.Objects)
 	series := 0.0
-	for _, p := range s.agent.in.scrape(s.t, s.agent.telemetry) {
-		if p.name == "otelcol_ebpf_tcp_series" {
-			series = p.value
+	for _, m := range s.agent.metrics() {
+		if m.Name == "otelcol_ebpf_tcp_series" {
+			series = m.Value
 		}
 	}
-	process := s.agent.procStatus()
+	process, err := lab.Status(s.agent.PID())
+	require.NoError(s.t, err)
 	s.series = append(s.series, sampled{
-		process["VmRSS"] * 1024, float64(kernel.descriptors), process["Threads"],
-		s.agent.goroutines(s.pprof), float64(kernel.mapBytes),
-		kernel.count("program"), kernel.count("link"), series,
+		firstNumber(s.t, process["VmRSS"]) * 1024, float64(kernel.Descriptors), firstNumber(s.t, process["Threads"]),
+		s.agent.goroutines(s.pprof), float64(kernel.MapBytes),
+		float64(kernel.Count("program")), float64(kernel.Count("link")), series,
 	})
 }
 
-// procStatus has the numbers of /proc/PID/status.
-func (c *collector) procStatus() map[string]float64 {
-	c.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
-	require.NoError(c.t, err)
-	values := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
-		name, rest, _ := strings.Cut(line, ":")
-		if fields := strings.Fields(rest); len(fields) > 0 {
-			if n, err := strconv.ParseFloat(fields[0], 64); err == nil {
-				values[name] = n
-			}
-		}
-	}
-	return values
+// firstNumber is that of a text such as "123 kB".
+func firstNumber(t *testing.T, text string) float64 {
+	t.Helper()
+	number, _, _ := strings.Cut(text, " ")
+	n, err := strconv.ParseFloat(number, 64)
+	require.NoError(t, err)
+	return n
 }
 
 var goroutineTotal = regexp.MustCompile(`^goroutine profile: total (\d+)`)
 
 func (c *collector) goroutines(port int) float64 {
 	c.t.Helper()
-	text := c.in.run(c.t, "curl", "-sS", "--max-time", "5",
+	text := namespace{c.In}.run(c.t, "curl", "-sS", "--max-time", "5",
 		fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/goroutine?debug=1", port))
 	match := goroutineTotal.FindStringSubmatch(text)
 	require.NotNil(c.t, match, "goroutine profile: %.200s", text)
 	n, err := strconv.ParseFloat(match[1], 64)
 	require.NoError(c.t, err)
 	return n
-}
-
-// kernelUse is what the collector's descriptors say that the kernel holds for it.
-type kernelUse struct {
-	descriptors int
-	mapBytes    int
-	objects     map[object]bool
-}
-
-func (k *kernelUse) count(kind string) (n float64) {
-	for o := range k.objects {
-		if o.kind == kind {
-			n++
-		}
-	}
-	return n
-}
-
-func (c *collector) kernelUse() kernelUse {
-	c.t.Helper()
-	dir := fmt.Sprintf("/proc/%d/fdinfo", c.cmd.Process.Pid)
-	entries, err := os.ReadDir(dir)
-	require.NoError(c.t, err)
-	use := kernelUse{descriptors: len(entries), objects: map[object]bool{}}
-	for _, entry := range entries {
-		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
-		if err != nil {
-			continue // closed meanwhile
-		}
-		use.add(fdInfo(string(text)))
-	}
-	return use
-}
-
-func fdInfo(text string) map[string]int {
-	info := map[string]int{}
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
-			info[name] = n
-		}
-	}
-	return info
-}
-
-// add takes in one descriptor. That of a link names its program, too.
-func (k *kernelUse) add(info map[string]int) {
-	for _, kind := range []string{"link", "prog", "map"} {
-		id, ok := info[kind+"_id"]
-		if !ok {
-			continue
-		}
-		o := object{strings.Replace(kind, "prog", "program", 1), uint32(id)}
-		if o.kind == "map" && !k.objects[o] {
-			k.mapBytes += info["memlock"]
-		}
-		k.objects[o] = true
-		return
-	}
 }
 
 // tell prints a line of progress.
@@ -187,11 +121,4 @@ func (s *soak) judge() {
 		fmt.Printf("soak  %-14s %20s %20s %20s %10.1f %s\n", f.name, columns[0], columns[1], columns[2], allowed, f.unit)
 		assert.LessOrEqual(s.t, medians[2], allowed, "%s grow", f.name)
 	}
-}
-
-func decodeWork(t *testing.T, line []byte) work {
-	t.Helper()
-	var w work
-	require.NoError(t, json.Unmarshal(line, &w), "%s", line)
-	return w
 }

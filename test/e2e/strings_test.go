@@ -31,9 +31,9 @@ func TestHostileNames(t *testing.T) {
 	out := startStrictSink(t)
 	n := newNetwork(t)
 	n.server.ip(t, "link set eth0 down")
-	run(t, "ip", "-n", n.server.name, "link", "set", "eth0", "name", device)
-	run(t, "ip", "-n", n.server.name, "link", "set", device, "up")
-	run(t, "ip", "-n", n.server.name, "addr", "replace", fmt.Sprintf("%s/24", n.server4), "dev", device)
+	run(t, "ip", "-n", string(n.server.Namespace), "link", "set", "eth0", "name", device)
+	run(t, "ip", "-n", string(n.server.Namespace), "link", "set", device, "up")
+	run(t, "ip", "-n", string(n.server.Namespace), "addr", "replace", fmt.Sprintf("%s/24", n.Server4), "dev", device)
 	agent := startCollector(t, namespace{}, "agent", fmt.Sprintf(`
 receivers:
   ebpf_tcp:
@@ -51,11 +51,11 @@ service:
 	self, err := os.Executable()
 	require.NoError(t, err)
 	require.NoError(t, exec.Command("cp", self, program).Run())
-	startActor(t, "server", n.server.command(program, fmt.Sprintf("[::]:%d", hostilePort))).ready(t)
+	startActor(t, "server", n.server.Command(program, fmt.Sprintf("[::]:%d", hostilePort))).ready(t)
 	n.server.startServer(t, ordinaryPort)
 	for range number {
 		for _, port := range []int{hostilePort, ordinaryPort} {
-			c := n.client.dial(t, targetOf(n, port))
+			c := n.client.dial(t, n.At(port))
 			c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
 		}
 	}

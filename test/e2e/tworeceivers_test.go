@@ -36,7 +36,7 @@ service:
 	n := newNetwork(t)
 	n.server.startServer(t, port)
 	for range number {
-		c := n.client.dial(t, targetOf(n, port))
+		c := n.client.dial(t, n.At(port))
 		c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})
 	}
 
@@ -50,9 +50,9 @@ service:
 	assert.Len(t, ids, 2*number, "ids")
 	delivered := map[string]float64{}
 	assert.Eventually(t, func() bool {
-		for _, s := range agent.in.scrape(t, agent.telemetry) {
-			if s.name == "otelcol_ebpf_tcp_delivered" && s.labels["event"] == "connection" {
-				delivered[s.labels["receiver"]] = s.value
+		for _, s := range agent.metrics() {
+			if s.Name == "otelcol_ebpf_tcp_delivered" && s.Labels["event"] == "connection" {
+				delivered[s.Labels["receiver"]] = s.Value
 			}
 		}
 		return delivered["ebpf_tcp/one"] == number && delivered["ebpf_tcp/all"] >= number

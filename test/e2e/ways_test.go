@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // TestLiveWays holds connections open under each way to live figures, those above it
@@ -35,17 +37,17 @@ func TestLiveWays(t *testing.T) {
 			agent := startAgent(t, out.endpoint, agentSettings{exclude: hooks[:i]})
 			clients := make([]*client, number)
 			for i := range clients {
-				clients[i] = n.client.dial(t, targetOf(n, port))
+				clients[i] = n.client.dial(t, n.At(port))
 				clients[i].do(step{Ask: ask{Reply: bytes}})
 			}
 			total := func(metric string) float64 { return out.total(t, of(metric, port)).value }
 			require.Eventually(t, func() bool { return total("connection.opened") == number }, settle, tick,
 				"opened is not counted before the close")
-			agent.balance(func(b books) bool { return b.accounts["connection"].active >= number })
+			agent.balance(func(b lab.Books) bool { return b["connection"].Active >= number })
 			assert.Condition(t, func() bool {
-				for _, s := range agent.in.scrape(t, agent.telemetry) {
-					if s.name == "otelcol_ebpf_tcp_map_entries" && s.labels["map"] == "connections" {
-						return s.value >= number
+				for _, s := range agent.metrics() {
+					if s.Name == "otelcol_ebpf_tcp_map_entries" && s.Labels["map"] == "connections" {
+						return s.Value >= number
 					}
 				}
 				return false
@@ -61,7 +63,7 @@ func TestLiveWays(t *testing.T) {
 			for _, c := range clients {
 				c.do(step{End: fin})
 			}
-			agent.balance(func(b books) bool { return b.accounts["connection"].delivered >= number })
+			agent.balance(func(b lab.Books) bool { return b["connection"].Delivered >= number })
 			agent.stop()
 			out.stop()
 			assert.Len(t, out.records(t, at("tcp.server.connection.close", port)), number)
