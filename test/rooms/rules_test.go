@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rooms
+
+// What a package may import beside the standard library and this module.
+const (
+	// kernel is what loads programs and configures interfaces.
+	kernel = "kernel"
+	// system is plain system calls.
+	system = "system"
+	// pdata is the Collector's model of telemetry.
+	pdata = "pdata"
+	// collector is the rest of the Collector.
+	collector = "collector"
+)
+
+// outside tells the modules of other projects apart. Those that are not listed are
+// libraries that every package may use.
+var outside = map[string]string{
+	"github.com/cilium/ebpf":              kernel,
+	"github.com/vishvananda/netlink":      kernel,
+	"golang.org/x/sys":                    system,
+	"go.opentelemetry.io/collector/pdata": pdata,
+	"go.opentelemetry.io/proto":           pdata,
+	"go.opentelemetry.io/collector":       collector,
+	"go.opentelemetry.io/otel":            collector,
+	"github.com/open-telemetry":           collector,
+}
+
+// rule says what a room may import directly: rooms of this module, and kinds of modules
+// from outside.
+type rule struct {
+	// rooms are packages, or with a final "/..." a package with all below it.
+	rooms []string
+	// imports are rooms, likewise, and kinds.
+	imports []string
+	// planned rooms need not exist yet.
+	planned bool
+}
+
+// Floors, from the bottom up.
+var (
+	domains = []string{
+		"internal/clean", "internal/flow", "internal/connection", "internal/owner", "internal/packet", "internal/timens",
+	}
+	plannedDomains = []string{"internal/stream", "internal/http1", "internal/http2", "internal/tls", "internal/payload"}
+	facts          = []string{"internal/ledger", "internal/fact"}
+	// ground is what hooks and tc stand on.
+	ground = []string{"internal/capability", "internal/probe/netns", "internal/probe/shared/..."}
+	// settings and clock are values and a clock for the rooms of the kernel side.
+	settings = []string{"internal/probe/settings", "internal/probe/clock"}
+	// common is what the receiver's rooms share.
+	common = []string{
+		"receiver/internal/declared", "receiver/internal/metadata", "receiver/internal/resource",
+	}
+)
+
+// rules are those of all rooms. Each arrow that they allow points down.
+var rules = []rule{
+	// Domains and facts: no kernel, no pdata, no Collector.
+	{rooms: domains, imports: join(domains, plannedDomains)},
+	{rooms: plannedDomains, imports: join(domains, plannedDomains), planned: true},
+	{rooms: list("internal/cleanlog"), imports: domains},
+	{rooms: list("internal/ledger")},
+	{rooms: list("internal/fact"), imports: join(domains, plannedDomains, facts)},
+
+	// The kernel side. Only these reach the kernel.
+	{rooms: list("internal/capability"), imports: list(kernel, system)},
+	{rooms: list("internal/probe/settings"), imports: domains},
+	{rooms: list("internal/probe/clock"), imports: list("internal/timens", system)},
+	{rooms: list("internal/probe/netns"), imports: list("internal/capability", kernel, system)},
+	{rooms: list("internal/probe/shared/..."), imports: join(settings, list("internal/capability", kernel, system))},
+	{rooms: list("internal/probe/hook"), imports: join(domains, ground, settings, list(kernel, system))},
+	{rooms: list("internal/probe/tc"), imports: join(ground, list(kernel, system))},
+	{
+		rooms:   list("internal/probe/sockets/...", "internal/probe/packets/..."),
+		imports: join(domains, facts, ground, settings, list("internal/probe/hook", "internal/probe/tc", kernel, system)),
+		planned: true,
+	},
+	{
+		rooms: list("internal/probe/inspect/...", "internal/probe/sources/..."),
+		imports: join(domains, plannedDomains, facts, ground, settings,
+			list("internal/probe/hook", "internal/probe/tc", kernel, system)),
+		planned: true,
+	},
+	{rooms: list("internal/probe"), imports: join(domains, facts, list("internal/capability", "internal/probe/...", kernel, system))},
+	{rooms: list("internal/probe/internal/reference"), imports: list(kernel)},
+	{rooms: list("internal/guard/..."), imports: join(domains, ground, list("internal/probe/tc", kernel, system)), planned: true},
+
+	// The receiver, from what it declares to its face.
+	{rooms: list("receiver/internal/metadata"), imports: list(pdata, collector)},
+	{rooms: list("receiver/internal/metadatatest"), imports: list("receiver/internal/metadata", pdata, collector)},
+	{rooms: list("receiver/internal/declared"), imports: list("receiver/internal/metadata", pdata)},
+	{rooms: list("receiver/internal/resource"), imports: join(domains, list("receiver/internal/declared", "receiver/internal/metadata", pdata, collector))},
+	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list(pdata, collector))},
+	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list(pdata, collector))},
+	{
+		rooms:   list("receiver/internal/observe"),
+		imports: join(domains, facts, common, list("internal/probe", "receiver/internal/logrecord", "receiver/internal/series", pdata, collector)),
+	},
+	{
+		rooms: list("receiver/internal/pipeline"),
+		imports: join(domains, facts, list("internal/cleanlog", "internal/probe", "receiver/internal/logrecord",
+			"receiver/internal/series", "receiver/internal/observe", pdata, collector)),
+	},
+	{rooms: list("receiver/internal/check"), imports: list("internal/packet", "internal/probe", "internal/probe/settings", collector)},
+	{rooms: list("receiver/internal/needs"), imports: list("internal/probe", "receiver/internal/declared")},
+	{rooms: list("receiver/internal/strict", "receiver/internal/sharedcomponent"), imports: list(collector)},
+	{
+		rooms: list("receiver"),
+		imports: join(domains, facts, list("internal/capability", "internal/cleanlog", "internal/probe",
+			"internal/probe/settings", "receiver/internal/...", pdata, collector)),
+	},
+	{rooms: list("receiver/internal/facttest", "receiver/internal/kerneltest"), imports: join(domains, facts, list("internal/probe", "internal/probe/settings", pdata))},
+	{rooms: list(""), imports: list("receiver", collector)},
+
+	// Other components.
+	{rooms: list("connector/threats/..."), imports: join(domains, plannedDomains, list("connector/threats/...", pdata, collector)), planned: true},
+	{rooms: list("connector/guard/..."), imports: join(domains, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector)), planned: true},
+	{rooms: list("internal/view/..."), imports: join(domains, list("internal/view/...", pdata)), planned: true},
+	{rooms: list("exporter/view/..."), imports: list("exporter/view/...", "internal/clean", "internal/view/...", pdata, collector), planned: true},
+
+	// Programs, and what tests.
+	{rooms: list("internal/diagnosis"), imports: list("internal/clean", "internal/probe")},
+	{rooms: list("cmd/..."), imports: list("internal/diagnosis", "receiver", collector)},
+	{rooms: list("internal/testbed"), imports: list(kernel, system)},
+	{rooms: list("internal/testbed/lab"), imports: list(system)},
+	{rooms: list("internal/testbed/wire"), imports: list("internal/probe/netns", kernel, system)},
+	{rooms: list("bench"), imports: list("internal/testbed/lab", kernel, system)},
+	{rooms: list("scripts/..."), imports: list("internal/testbed")},
+	{rooms: list("test/...", "deploy")},
+}
+
+// nevers hold for whatever a room imports, however far away.
+var nevers = []struct {
+	rooms, never []string
+	why          string
+}{
+	{join(domains, plannedDomains, facts), list("internal/probe/...", kernel, pdata, collector), "domains are pure Go"},
+	{list("internal/probe/tc"), list("internal/probe/packets/...", "internal/probe/sockets/...", "internal/fact"), "tc attaches the programs of others"},
+	{list("internal/probe/..."), list("receiver/...", pdata, collector), "the kernel side knows no Collector"},
+	{list("receiver/..."), list("internal/guard/...", "connector/..."), "the receiver reports facts and never acts"},
+	{list("internal/guard/..."), list("internal/probe"), "the guard uses tc and nothing else of the kernel side"},
+	{list("receiver/internal/logrecord"), list("receiver/internal/series", "internal/probe/...", kernel), "logs and metrics are made apart"},
+	{list("receiver/internal/series"), list("receiver/internal/logrecord", "internal/probe/...", kernel), "logs and metrics are made apart"},
+	{list("connector/threats/...", "exporter/view/...", "internal/view/..."), list("internal/probe/...", "internal/capability", kernel), "they run on any host"},
+}
+
+func list(rooms ...string) []string { return rooms }
+
+func join(lists ...[]string) []string {
+	var all []string
+	for _, one := range lists {
+		all = append(all, one...)
+	}
+	return all
+}
