@@ -36,7 +36,7 @@ func main() {
 }
 
 // errVerdict is a failure that the last line of the diagnosis already describes.
-var errVerdict = errors.New("this host does not give what is asked for")
+var errVerdict = errors.New("this host does not support what is asked for")
 
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("ebpf-tcp-doctor", flag.ContinueOnError)

@@ -37,7 +37,7 @@ func TestVerdictWithoutCore(t *testing.T) {
 	var out bytes.Buffer
 	require.ErrorIs(t, run(t.Context(), nil, &out, io.Discard), errVerdict)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	assert.Contains(t, lines[len(lines)-1], "Verdict: this host does not give what is asked for: can't give tcp.server.connection.close")
+	assert.Contains(t, lines[len(lines)-1], "Verdict: this host does not support what is asked for: can't give tcp.server.connection.close")
 	assert.Contains(t, lines[len(lines)-1], "this kernel has no BTF")
 	assert.Equal(t, 1, strings.Count(out.String(), "\n  connection, "), "features of one cause share a line:\n%s", out.String())
 

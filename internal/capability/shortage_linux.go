@@ -42,7 +42,7 @@ const neededDescriptors = 192
 func CheckDescriptors() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("ask for RLIMIT_NOFILE: %w", err)
+		return fmt.Errorf("read RLIMIT_NOFILE: %w", err)
 	}
 	open, err := os.ReadDir("/proc/self/fd")
 	used := uint64(len(open))

@@ -88,7 +88,7 @@ func writeFeatures(out *bytes.Buffer, d *probe.Diagnosis) {
 // Verdict says in one line whether the host supports what is asked for.
 func Verdict(d *probe.Diagnosis) string {
 	if d.Error != "" {
-		return "this host does not give what is asked for: " + strings.Join(strings.Fields(d.Error), " ")
+		return "this host does not support what is asked for: " + strings.Join(strings.Fields(d.Error), " ")
 	}
 	var without []string
 	for i := range d.Features {

@@ -134,7 +134,7 @@ func TestVerdict(t *testing.T) {
 			"what is asked for works here, without: drops",
 			probe.Diagnosis{Features: []probe.FeatureDiagnosis{connections, {Gives: "drops", Wanted: true, Ways: refused}}},
 		},
-		{"this host does not give what is asked for: no BTF here", probe.Diagnosis{Error: "no BTF\nhere"}},
+		{"this host does not support what is asked for: no BTF here", probe.Diagnosis{Error: "no BTF\nhere"}},
 	}
 	for _, test := range tests {
 		assert.Equal(t, test.want, Verdict(&test.d))

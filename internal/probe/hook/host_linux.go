@@ -65,7 +65,7 @@ func (h *Host) Forget() { h.cache = btf.NewCache() }
 // they can.
 func (h *Host) NoDropReasons() error {
 	if h.DropReasons == nil {
-		return errors.New("kfree_skb tells no reason before Linux 5.17")
+		return errors.New("before Linux 5.17 kfree_skb gives no reason")
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func openTracefs() (int, error) {
 	}
 	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
 	if err != nil {
-		return -1, fmt.Errorf("mount tracefs apart: %w", err)
+		return -1, fmt.Errorf("attach the tracefs mount: %w", err)
 	}
 	return mount, nil
 }

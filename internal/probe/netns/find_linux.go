@@ -63,12 +63,12 @@ func userNSOf(path string) (uint64, error) {
 	defer unix.Close(fd)
 	owner, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
 	if err != nil {
-		return 0, fmt.Errorf("ask for the user namespace of %s: %w", path, err)
+		return 0, fmt.Errorf("open the user namespace of %s: %w", path, err)
 	}
 	defer unix.Close(owner)
 	var stat unix.Stat_t
 	if err := unix.Fstat(owner, &stat); err != nil {
-		return 0, fmt.Errorf("look at the user namespace of %s: %w", path, err)
+		return 0, fmt.Errorf("read the user namespace of %s: %w", path, err)
 	}
 	return stat.Ino, nil
 }

@@ -133,7 +133,7 @@ func MayEnter() error {
 func Current() (uint32, error) {
 	inode, err := InodeAt(ThreadFile)
 	if err != nil {
-		return 0, fmt.Errorf("look at our network namespace: %w", err)
+		return 0, fmt.Errorf("identify our network namespace: %w", err)
 	}
 	return inode, nil
 }
@@ -142,7 +142,7 @@ func Current() (uint32, error) {
 func OfProcess(pid uint32) (uint32, error) {
 	inode, err := InodeAt(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
-		return 0, fmt.Errorf("look at the network namespace of process %d: %w", pid, err)
+		return 0, fmt.Errorf("identify the network namespace of process %d: %w", pid, err)
 	}
 	return inode, nil
 }

@@ -140,7 +140,7 @@ func (a *Attached) leave(view *View) {
 		}
 	}
 	if err := a.drop(left); err != nil {
-		a.Logger.Warn("leaving interfaces", zap.Error(err))
+		a.Logger.Warn("failed to detach from interfaces", zap.Error(err))
 	}
 	a.forgetFailures(view)
 }

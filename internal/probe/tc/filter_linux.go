@@ -26,7 +26,7 @@ const (
 )
 
 // errNoEgress: another agent's ingress qdisc is where clsact would have to be.
-var errNoEgress = errors.New("the ingress qdisc that is there has no place for egress")
+var errNoEgress = errors.New("the existing ingress qdisc has no egress")
 
 // filter is a cls_bpf filter in direct-action mode.
 type filter struct {

@@ -65,7 +65,7 @@ func newInstance() (*instance, error) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("tell other instances that this one lives: %w", err)
+	return nil, fmt.Errorf("announce this instance to others: %w", err)
 }
 
 func (i *instance) close() { i.socket.close() }

@@ -171,14 +171,14 @@ func TestRemovesWhatDeadInstancesLeft(t *testing.T) {
 	crashed.kill()
 	expect(4, 1, 2)
 	c := startProcess(t, Auto, "first", "elsewhere")
-	c.logs(`removed the filters of instances that are dead	{"filters": 4}`)
+	c.logs(`removed the filters of dead instances	{"filters": 4}`)
 	expect(2, 1, 0)
 	c.stop()
 	living.kill()
 	expect(2, 1, 0)
 
 	c = startProcess(t, Auto, "first", "elsewhere")
-	c.logs(`removed the filters of instances that are dead	{"filters": 2}`)
+	c.logs(`removed the filters of dead instances	{"filters": 2}`)
 	expect(0, 0, 0)
 	c.stop()
 }

@@ -77,7 +77,7 @@ func (l *lock) take() {
 func (l *lock) warnOnce() {
 	if !l.warned {
 		l.warned = true
-		l.warn("somebody holds the lock of the filters; going on without", zap.String("socket", "@"+lockName))
+		l.warn("another process holds the filter lock; proceeding unlocked", zap.String("socket", "@"+lockName))
 	}
 }
 

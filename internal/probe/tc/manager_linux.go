@@ -247,7 +247,7 @@ func (m *Manager) follow(done chan<- struct{}) {
 	defer close(done)
 	changed := func() {
 		if err := m.reconcileInside(); err != nil {
-			m.log().Warn("a change of interfaces is not followed", zap.Error(err))
+			m.log().Warn("a change of interfaces could not be followed", zap.Error(err))
 		}
 	}
 	err := m.watch.run(changed, func() {
@@ -342,7 +342,7 @@ func (m *Manager) modeOf(a *Attached) Mode {
 func (m *Manager) removeDead() {
 	err := m.attacher.removeDead()
 	if removed := m.attacher.removed; removed > 0 {
-		m.log().Info("removed the filters of instances that are dead", zap.Int("filters", removed))
+		m.log().Info("removed the filters of dead instances", zap.Int("filters", removed))
 	}
 	var living []string
 	for id := range m.attacher.living {
@@ -350,9 +350,9 @@ func (m *Manager) removeDead() {
 	}
 	if len(living) > 0 {
 		slices.Sort(living)
-		m.log().Info("filters of other instances stay, for somebody holds their sockets", zap.Strings("sockets", living))
+		m.log().Info("keeping the filters of other instances, whose sockets are held", zap.Strings("sockets", living))
 	}
 	if err != nil {
-		m.log().Warn("filters of dead instances may be left", zap.Error(err))
+		m.log().Warn("filters of dead instances may remain", zap.Error(err))
 	}
 }

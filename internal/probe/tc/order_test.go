@@ -197,7 +197,7 @@ func (s *street) crashAndStop(c *process, n *counter, m Mode) {
 	unharmed()
 	c = s.process(m, "first")
 	if m == Clsact {
-		c.logs(`removed the filters of instances that are dead	{"filters": 2}`)
+		c.logs(`removed the filters of dead instances	{"filters": 2}`)
 		_, filters, _ := n.tcOf()
 		assert.Len(t, filters, 2)
 	}

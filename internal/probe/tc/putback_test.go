@@ -74,7 +74,7 @@ func TestComesBackAfterItsLinkWasDetached(t *testing.T) {
 	ours.t = t
 	said := logs.All()
 	require.Len(t, said, 1, "once a minute at most: %v", said)
-	assert.Equal(t, "somebody removed our programs from an interface; attaching them again", said[0].Message)
+	assert.Equal(t, "another process removed our programs from an interface; attaching them again", said[0].Message)
 	assert.Equal(t, streetDevice, said[0].ContextMap()["interface"])
 }
 

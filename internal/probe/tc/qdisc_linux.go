@@ -46,7 +46,7 @@ func ensureQdisc(handle *netlink.Handle, index int) (*qdisc, error) {
 		return nil, err
 	}
 	if len(there) == 0 {
-		return nil, errors.New("add clsact qdisc: another one came and went")
+		return nil, errors.New("add clsact qdisc: another one appeared and vanished")
 	}
 	return there[0], nil
 }

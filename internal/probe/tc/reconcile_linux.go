@@ -17,7 +17,7 @@ import (
 func (m *Manager) reconcile() {
 	view, err := m.look()
 	if err != nil {
-		m.log().Warn("interfaces are not followed", zap.Error(err))
+		m.log().Warn("interface changes cannot be followed", zap.Error(err))
 		return
 	}
 	names := make(map[uint32]string, len(view.Links))
@@ -96,7 +96,7 @@ func (r *removals) report(logger *zap.Logger, program, name string) {
 	if time.Now().Before(r.next) {
 		return
 	}
-	logger.Info("somebody removed our programs from an interface; attaching them again",
+	logger.Info("another process removed our programs from an interface; attaching them again",
 		zap.Int("interfaces since the last message", r.interfaces), zap.String("interface", name), zap.String("program", program))
 	r.interfaces, r.next = 0, time.Now().Add(removalsPause)
 }

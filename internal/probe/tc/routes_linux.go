@@ -23,11 +23,11 @@ func localRoutes() (map[netip.Prefix]bool, error) {
 	}
 	defer socket.Close()
 	if err := socket.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
-		return nil, fmt.Errorf("limit how long a netlink socket waits: %w", err)
+		return nil, fmt.Errorf("set the timeout of a netlink socket: %w", err)
 	}
 	// With this the kernel goes by the type that we ask for. A router has a million others.
 	if err := unix.SetsockoptInt(socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
-		return nil, fmt.Errorf("ask for strict checks: %w", err)
+		return nil, fmt.Errorf("enable strict checks of netlink: %w", err)
 	}
 	sockets := map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	local := make(map[netip.Prefix]bool)
@@ -123,7 +123,7 @@ func onlyLocalRoutes(fd int) error {
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
-		return fmt.Errorf("filter the messages of routes: %w", err)
+		return fmt.Errorf("filter route messages: %w", err)
 	}
 	return nil
 }

@@ -231,7 +231,7 @@ func TestTogetherDead(t *testing.T) {
 		crashed.kill()
 		next := s.process(m, "first", "guard:1", "inspect:3")
 		if m == Clsact {
-			next.logs(`removed the filters of instances that are dead	{"filters": 4}`)
+			next.logs(`removed the filters of dead instances	{"filters": 4}`)
 		}
 		n.eventually(func(_ onTC, filters []filterName, tcx int) bool { return len(filters)+tcx == 4+2 })
 		for _, d := range bothDirections() {
