@@ -13,7 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// Ports on loopback in the server's namespace, where nobody else is.
+// Ports on loopback in the server's namespace, which no other process uses.
 const (
 	sinkPort           = 4317
 	sinkTelemetryPort  = 8889

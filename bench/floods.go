@@ -99,7 +99,7 @@ type floodResult struct {
 	most memory
 	// difference is how many attempts were sent, but not accounted for, or the reverse.
 	difference float64
-	// seen says what was sent, and what became of it.
+	// seen says what was sent, and how it was counted.
 	seen []string
 }
 

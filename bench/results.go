@@ -52,7 +52,7 @@ func loadResults(path string) (*results, error) {
 		return nil, fmt.Errorf("read earlier results: %w", err)
 	}
 	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("read earlier results, remove %s to begin anew: %w", path, err)
+		return nil, fmt.Errorf("read earlier results, remove %s to start again: %w", path, err)
 	}
 	return r, nil
 }
@@ -69,7 +69,7 @@ func (r *results) save() error {
 	return nil
 }
 
-// forget removes what a measurement found earlier, for it is made again.
+// forget removes earlier results of a measurement that runs again.
 func (r *results) forget(measurement string) {
 	for id, one := range r.Figures {
 		if one.Measurement == measurement {

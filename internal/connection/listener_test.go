@@ -158,7 +158,7 @@ func TestListenersForget(t *testing.T) {
 	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok {
 		t.Error("forgotten too early")
 	}
-	// It begins and ends anew: the first end must not make the second forgotten.
+	// It begins and ends again. The first end must not forget the second.
 	table.Add(listen(2, 1, "0.0.0.0:80"))
 	table.Remove(2)
 	clock.advance(59 * time.Second)

@@ -125,7 +125,7 @@ func TestOverflowsOfHiddenListeners(t *testing.T) {
 	assert.Equal(t, []uint32{overflowNetNS}, r.Namespaces())
 }
 
-// What may be of a port that nobody asks for is nothing.
+// An increase that an unselected port can have caused does not count.
 func TestOverflowsOfSelectedPorts(t *testing.T) {
 	t.Parallel()
 	r := newOverflowRig(t, 2)
@@ -165,7 +165,7 @@ func TestOverflowsBeforeTheNamespaceWasRead(t *testing.T) {
 	assert.ElementsMatch(t, []uint32{overflowNetNS, 8}, o.Namespaces())
 }
 
-// A listener that comes and goes between two passes is never looked at.
+// A listener that exists only between two passes is never read.
 func TestOverflowsOfAKeptNamespace(t *testing.T) {
 	t.Parallel()
 	o := NewOverflows()

@@ -22,7 +22,7 @@ func TestListenersQueues(t *testing.T) {
 	}
 	table.Add(listen(1, 1, "0.0.0.0:80"))
 	table.Add(listen(2, 1, "0.0.0.0:80"))
-	table.Add(listen(3, 2, "0.0.0.0:80")) // never looked at
+	table.Add(listen(3, 2, "0.0.0.0:80")) // never read
 	look(Queues{Socket: 1, Since: 10, Accept: 3, Overflows: 7}, 7)
 	look(Queues{Socket: 1, Since: 10, Accept: 4, Overflows: 7}, 0)
 	look(Queues{Socket: 1, Since: 10, Accept: 5, Overflows: 9}, 2)

@@ -208,7 +208,7 @@ func TestTrackerCountsEachByteOnce(t *testing.T) {
 	}
 }
 
-// TestTrackerOfUnreadSockets: what nobody could read adds nothing, and the close all of it.
+// TestTrackerOfUnreadSockets: an unread socket adds nothing, and its close adds everything.
 func TestTrackerOfUnreadSockets(t *testing.T) {
 	t.Parallel()
 	tracker := NewTracker(0)

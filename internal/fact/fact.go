@@ -55,7 +55,7 @@ func (Nop) PacketSelected(*packet.Packet) {}
 func (Nop) FactsLost(ledger.Event, ledger.Cause, int) {}
 
 // Tee hands every fact to each of its sinks, in their order. A sink must not change a
-// fact, for the next one gets it too.
+// fact, because the next one gets it, too.
 type Tee []Sink
 
 // ProcessSeen implements Sink.

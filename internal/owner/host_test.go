@@ -90,7 +90,7 @@ func (h *host) mkdirAs(name string, inode uint64) {
 	h.MapFS[name] = &fstest.MapFile{Mode: fs.ModeDir | 0o555, Sys: directory{inode: inode}}
 }
 
-// directory is what the file system tells of a cgroup.
+// directory is a cgroup in the file system.
 type directory struct {
 	inode uint64
 	user  uint32

@@ -331,7 +331,7 @@ func vanish(t *testing.T, n *network, s scenario) (o outcome) {
 	return o
 }
 
-// refuse knocks where nobody listens and returns the clients' addresses' count.
+// refuse connects to a port without a listener, and returns the number of clients' addresses.
 func refuse(t *testing.T, n *network, port int) int {
 	const attempts = 5
 	for i := range attempts {

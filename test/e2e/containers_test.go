@@ -64,7 +64,7 @@ func TestContainers(t *testing.T) {
 	}
 }
 
-// TestContainerInADelegatedTree: whoever owns a cgroup may call those in it what he likes.
+// TestContainerInADelegatedTree: the owner of a cgroup chooses the names below it.
 func TestContainerInADelegatedTree(t *testing.T) {
 	const port, user = 28141, 1000
 	id := containerID(t)

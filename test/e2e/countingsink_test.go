@@ -23,7 +23,7 @@ import (
 
 // countingSink takes OTLP over gRPC on a Unix socket, so that every namespace
 // reaches it and no connection of its own is among those that are counted. It keeps
-// counts only, however long it runs, and refuses when it is told to.
+// counts only, however long it runs, and refuses on request.
 type countingSink struct {
 	endpoint string
 

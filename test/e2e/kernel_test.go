@@ -108,7 +108,7 @@ func TestNothingStaysBehind(t *testing.T) {
 }
 
 // TestForeignQdiscStays checks that a qdisc which was there before is left alone,
-// with the filter that somebody else has in it.
+// with the filter of another program in it.
 func TestForeignQdiscStays(t *testing.T) {
 	n := newNetwork(t)
 	n.server.run(t, "tc", "qdisc", "add", "dev", "eth0", "clsact")

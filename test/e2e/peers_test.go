@@ -53,7 +53,7 @@ func (ns namespace) startServer(t *testing.T, port int) *actor {
 	return a
 }
 
-// client is a connected client whose every step is told.
+// client is a connected client that makes each step on request.
 type client struct {
 	*actor
 	t       *testing.T

@@ -17,7 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 )
 
-// Attachment is what became of a feature that was asked for.
+// Attachment is the result of attaching a feature.
 type Attachment struct {
 	Feature
 	// hooks are those of the way that attached; none when all were refused.

@@ -211,7 +211,7 @@ func TestMetricsContainersAreResources(t *testing.T) {
 		"container.id": "a", "host.name": "web-1", "service.instance.id": "a",
 	}, points[0].resource)
 
-	// What no attribute tells apart has to be one series.
+	// Points with the same attributes have to be one series.
 	points = feed(newRig(Options{}, func(c *metadata.MetricsBuilderConfig) {
 		c.ResourceAttributes.ContainerID.Enabled = false
 		c.ResourceAttributes.ServiceInstanceID.Enabled = false

@@ -107,7 +107,7 @@ func TestMetricsQueuesToggles(t *testing.T) {
 		r.queues(map[*connection.Queues]Key{testQueues(): webListener()}))
 }
 
-// TestMetricsOfUnreadQueues: what nobody could read is absent, also where it was read before.
+// TestMetricsOfUnreadQueues: unread queues are absent, even if they were read before.
 func TestMetricsOfUnreadQueues(t *testing.T) {
 	r := newRig(Options{})
 	unread := &connection.Queues{Socket: 1, Unread: true, OverflowsUnread: true}

@@ -10,7 +10,7 @@ import (
 
 // judgement of one attempt at a test, its subtests included.
 type judgement struct {
-	// faults that nobody expects
+	// unexpected faults
 	faults []fault
 	// reasons why it, or parts of it, were not possible
 	reasons []string
@@ -96,7 +96,7 @@ func lastLines(output string) string {
 }
 
 // again is the pattern, as in go test -run, of the tests that are worth a second run:
-// those that failed though nobody expects it. It is empty when there are none. Where
+// those with an unexpected failure. It is empty when there are none. Where
 // the binary ended with another exit code than that of failed tests, none is: a
 // time-out, a panic and a crash give 2.
 func (m *matrix) again() string {

@@ -20,7 +20,7 @@ type matrix struct {
 	reasons []string
 	// flakes are the first failures of tests that passed when run again
 	flakes []string
-	// faults are told in full below the table
+	// faults are printed in full below the table
 	faults []string
 	// totals by kernel
 	totals map[string]*total
