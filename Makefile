@@ -85,7 +85,7 @@ lint: ## go vet, staticcheck, formatting, the English of documents; other platfo
 	@scripts/lint.sh
 
 fmt: ## format Go and C
-	@go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -w $$(git ls-files -co --exclude-standard '*.go')
+	@go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -w $$(git ls-files -co --exclude-standard '*.go' ':!*_bpfel.go')
 	@clang-format-19 -i bpf/*/*.c bpf/*/*.h
 
 bench: bench-build ## the figures of docs/performance.md that take less than five minutes (sudo)
