@@ -23,17 +23,13 @@ type Listener struct {
 	Owner   owner.Ref
 }
 
-const (
-	// DefaultMaxListeners is the number of listening sockets known by default.
-	DefaultMaxListeners = 65536
-	// DefaultListenerMemory is how long an ended listener is remembered by default.
-	DefaultListenerMemory = 5 * time.Minute
-)
+// DefaultListenerMemory is how long an ended listener is remembered by default.
+const DefaultListenerMemory = 5 * time.Minute
 
 // ListenerOptions configure Listeners.
 type ListenerOptions struct {
 	// Max bounds the listening sockets. The same number of ended ones is
-	// remembered. 0 means DefaultMaxListeners.
+	// remembered.
 	Max int
 	// Memory is how long an ended listener is remembered, because connections
 	// outlive their listener. 0 means DefaultListenerMemory.
@@ -82,9 +78,6 @@ type portUse struct {
 
 // NewListeners creates an empty table.
 func NewListeners(options ListenerOptions) *Listeners {
-	if options.Max <= 0 {
-		options.Max = DefaultMaxListeners
-	}
 	if options.Memory <= 0 {
 		options.Memory = DefaultListenerMemory
 	}

@@ -56,7 +56,7 @@ func TestListenersLookup(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			table := NewListeners(ListenerOptions{})
+			table := NewListeners(ListenerOptions{Max: plenty})
 			for _, l := range append(test.live, test.ended...) {
 				table.Add(l)
 			}
@@ -77,7 +77,7 @@ func TestListenersLookup(t *testing.T) {
 func TestListenersByPort(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
-	table := NewListeners(ListenerOptions{Memory: time.Minute, Now: clock.now})
+	table := NewListeners(ListenerOptions{Max: plenty, Memory: time.Minute, Now: clock.now})
 	expect := func(netns uint32, port uint16, want uint64) {
 		t.Helper()
 		got, ok := table.ByPort(netns, port)
@@ -115,7 +115,7 @@ func TestListenersByPort(t *testing.T) {
 
 func TestListenersAddAgain(t *testing.T) {
 	t.Parallel()
-	table := NewListeners(ListenerOptions{})
+	table := NewListeners(ListenerOptions{Max: plenty})
 	first := listen(1, 1, "0.0.0.0:80")
 	first.Owner = owner.Ref{Key: owner.Key{PID: 10, Start: 1}, Source: owner.ByHolder}
 	table.Add(first)
@@ -147,7 +147,7 @@ func TestListenersAddAgain(t *testing.T) {
 func TestListenersForget(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
-	table := NewListeners(ListenerOptions{Memory: time.Minute, Now: clock.now})
+	table := NewListeners(ListenerOptions{Max: plenty, Memory: time.Minute, Now: clock.now})
 	table.Add(listen(1, 1, "0.0.0.0:80"))
 	clock.advance(time.Hour)
 	if _, ok := table.Lookup(1, at("10.0.0.1:80")); !ok {
@@ -203,7 +203,7 @@ func TestListenersAreBounded(t *testing.T) {
 }
 
 func TestListenersLookupDoesNotAllocate(t *testing.T) {
-	table := NewListeners(ListenerOptions{})
+	table := NewListeners(ListenerOptions{Max: plenty})
 	table.Add(listen(1, 1, "[::]:80"))
 	table.Add(listen(2, 1, "0.0.0.0:81"))
 	table.Remove(2)
@@ -224,7 +224,7 @@ var (
 )
 
 func BenchmarkListenersLookup(b *testing.B) {
-	table := NewListeners(ListenerOptions{})
+	table := NewListeners(ListenerOptions{Max: plenty})
 	for socket := range uint64(1000) {
 		table.Add(listen(socket+1, uint32(socket%10), fmt.Sprintf("0.0.0.0:%d", 1+socket)))
 	}

@@ -6,7 +6,7 @@ import "testing"
 
 func TestListenersQueues(t *testing.T) {
 	t.Parallel()
-	table := NewListeners(ListenerOptions{})
+	table := NewListeners(ListenerOptions{Max: plenty})
 	look := func(q Queues, want uint64) {
 		t.Helper()
 		listener, added := table.Look(&q)

@@ -7,9 +7,6 @@ package connection
 // A connection that is forgotten too soon would count twice.
 const missedPasses = 6
 
-// DefaultMaxTracked is the number of open connections tracked by default.
-const DefaultMaxTracked = 131072
-
 // Tracker turns the kernel's counters of open and closed connections into increments, so
 // that every byte counts once. There is no baseline: the first reading of a connection
 // adds all of its bytes, even those from before it was adopted. It is not safe for
@@ -43,12 +40,8 @@ type Delta struct {
 	Received, Transmitted uint64
 }
 
-// NewTracker creates a tracker of at most limit open connections; 0 means
-// DefaultMaxTracked.
+// NewTracker creates a tracker of at most limit open connections.
 func NewTracker(limit int) *Tracker {
-	if limit <= 0 {
-		limit = DefaultMaxTracked
-	}
 	return &Tracker{
 		limit:  limit,
 		open:   make(map[uint64]tracked),

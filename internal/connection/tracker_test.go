@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// plenty is a limit that no test reaches.
+const plenty = 1 << 10
+
 func live(id, received, transmitted uint64) *Live {
 	return &Live{
 		Connection:    Connection{ID: id},
@@ -65,7 +68,7 @@ func TestTrackerDeltas(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			tracker := NewTracker(0)
+			tracker := NewTracker(plenty)
 			for i, look := range test.looks {
 				var got Delta
 				switch look := look.(type) {
@@ -84,7 +87,7 @@ func TestTrackerDeltas(t *testing.T) {
 
 func TestTrackerForgetsWhatIsMissingInManyPasses(t *testing.T) {
 	t.Parallel()
-	tracker := NewTracker(0)
+	tracker := NewTracker(plenty)
 	pass(tracker, live(1, 10, 0), live(2, 10, 0))
 	for missed := 1; missed < missedPasses; missed++ {
 		if _, forgotten := pass(tracker, live(2, 10, 0)); forgotten != 0 {
@@ -211,7 +214,7 @@ func TestTrackerCountsEachByteOnce(t *testing.T) {
 // TestTrackerOfUnreadSockets: an unread socket adds nothing, and its close adds everything.
 func TestTrackerOfUnreadSockets(t *testing.T) {
 	t.Parallel()
-	tracker := NewTracker(0)
+	tracker := NewTracker(plenty)
 	unread := live(1, 0, 0)
 	unread.Unread = true
 	for _, look := range []*Live{live(1, 10, 20), unread, live(1, 15, 20), unread} {
@@ -228,7 +231,7 @@ func TestTrackerOfUnreadSockets(t *testing.T) {
 }
 
 func TestTrackerDoesNotAllocate(t *testing.T) {
-	tracker := NewTracker(0)
+	tracker := NewTracker(plenty)
 	look, last := live(1, 1, 1), closed(2, 1, 1)
 	brief := live(2, 1, 1)
 	tracker.Live(look)
@@ -247,7 +250,7 @@ func TestTrackerDoesNotAllocate(t *testing.T) {
 
 func BenchmarkTrackerPass(b *testing.B) {
 	const connections = 10000
-	tracker := NewTracker(0)
+	tracker := NewTracker(plenty)
 	look := live(0, 0, 0)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -263,7 +266,7 @@ func BenchmarkTrackerPass(b *testing.B) {
 }
 
 func BenchmarkTrackerClosed(b *testing.B) {
-	tracker := NewTracker(0)
+	tracker := NewTracker(plenty)
 	last := closed(0, 1, 1)
 	b.ReportAllocs()
 	for b.Loop() {
