@@ -25,7 +25,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
-// recorder keeps the facts of one network namespace.
+// recorder keeps facts. Connections, and listeners that open, are those of one network
+// namespace; all other facts are those of the host.
 type recorder struct {
 	netns     uint32
 	processes []owner.Sighting

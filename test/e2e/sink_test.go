@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// sink is a second collector that writes what it is sent to files.
+// sink is a second collector. It writes what it receives to files.
 type sink struct {
 	*collector
 	// endpoint takes OTLP over gRPC.
@@ -26,8 +26,7 @@ type sink struct {
 	logs, metrics string
 }
 
-// startSink runs one; processors are lines of the processors section, indented by
-// two, with their names.
+// startSink runs a sink until the test ends.
 func startSink(t *testing.T, in namespace) *sink {
 	t.Helper()
 	dir := t.TempDir()
