@@ -49,6 +49,8 @@ var (
 	ground = []string{"internal/capability", "internal/probe/netns", "internal/probe/shared/..."}
 	// settings and clock are values and a clock for the rooms of the kernel side.
 	settings = []string{"internal/probe/settings", "internal/probe/clock"}
+	// vantage is what every vantage point stands on.
+	vantage = join(ground, settings, list("internal/probe/record", "internal/probe/hook"))
 	// common is what the receiver's rooms share.
 	common = []string{
 		"receiver/internal/declared", "receiver/internal/metadata", "receiver/internal/resource",
@@ -70,17 +72,29 @@ var rules = []rule{
 	{rooms: list("internal/probe/clock"), imports: list("internal/timens", system)},
 	{rooms: list("internal/probe/netns"), imports: list("internal/capability", kernel, system)},
 	{rooms: list("internal/probe/shared/..."), imports: join(settings, list("internal/capability", kernel, system))},
-	{rooms: list("internal/probe/hook"), imports: join(domains, ground, settings, list(kernel, system))},
+	{rooms: list("internal/probe/hook/..."), imports: join(domains, ground, settings, list(kernel, system))},
 	{rooms: list("internal/probe/tc"), imports: join(ground, list(kernel, system))},
+	{rooms: list("internal/probe/record"), imports: join(domains, facts, ground, settings), planned: true},
 	{
-		rooms:   list("internal/probe/sockets/...", "internal/probe/packets/..."),
-		imports: join(domains, facts, ground, settings, list("internal/probe/hook", "internal/probe/tc", kernel, system)),
-		planned: true,
+		rooms:   list("internal/probe/look/..."),
+		imports: join(domains, ground, settings, list("internal/probe/hook", kernel, system)), planned: true,
 	},
 	{
-		rooms: list("internal/probe/inspect/...", "internal/probe/sources/..."),
-		imports: join(domains, plannedDomains, facts, ground, settings,
-			list("internal/probe/hook", "internal/probe/tc", kernel, system)),
+		rooms:   list("internal/probe/listening/..."),
+		imports: join(domains, facts, vantage, list("internal/probe/look/...", kernel, system)), planned: true,
+	},
+	{
+		rooms: list("internal/probe/sockets/..."),
+		imports: join(domains, facts, vantage,
+			list("internal/probe/look/...", "internal/probe/listening/...", kernel, system)), planned: true,
+	},
+	{
+		rooms:   list("internal/probe/packets/..."),
+		imports: join(domains, facts, vantage, list("internal/probe/tc", kernel, system)), planned: true,
+	},
+	{
+		rooms:   list("internal/probe/inspect/...", "internal/probe/sources/..."),
+		imports: join(domains, plannedDomains, facts, vantage, list("internal/probe/tc", kernel, system)),
 		planned: true,
 	},
 	{rooms: list("internal/probe"), imports: join(domains, facts, list("internal/capability", "internal/probe/...", kernel, system))},
@@ -137,7 +151,7 @@ var nevers = []struct {
 	why          string
 }{
 	{join(domains, plannedDomains, facts), list("internal/probe/...", kernel, pdata, collector), "domains are pure Go"},
-	{list("internal/probe/tc"), list("internal/probe/packets/...", "internal/probe/sockets/...", "internal/fact"), "tc attaches the programs of others"},
+	{list("internal/probe/tc"), list("internal/probe/packets/...", "internal/probe/sockets/...", "internal/probe/hook", "internal/fact"), "tc attaches the programs of others"},
 	{list("internal/probe/..."), list("receiver/...", pdata, collector), "the kernel side knows no Collector"},
 	{list("receiver/..."), list("internal/guard/...", "connector/..."), "the receiver reports facts and never acts"},
 	{list("internal/guard/..."), list("internal/probe"), "the guard uses tc and nothing else of the kernel side"},
