@@ -21,7 +21,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
-// TestToggles: every event and metric has one, which by default nobody set.
+// TestToggles: every event and metric has a toggle, and by default the user did not set it.
 func TestToggles(t *testing.T) {
 	cfg := createDefaultConfig()
 	events, metrics := toggles(cfg.Events), toggles(cfg.Metrics)
@@ -47,7 +47,7 @@ func enabling(t *testing.T, section string, names ...string) *Config {
 	return cfg
 }
 
-// selecting is a configuration that asks for packets by other settings than events'.
+// selecting is a configuration whose settings of packets ask for packets.
 func selecting() *Config {
 	cfg := testConfig()
 	cfg.Connections.HalfOpen, cfg.Packets.Flags = true, []string{"rst"}
@@ -143,7 +143,7 @@ func TestLacking(t *testing.T) {
 	}
 }
 
-// withoutCore is a kernel that gives packets only.
+// withoutCore is a kernel side that only provides packets.
 func withoutCore(why error) func(*kerneltest.Kernel) {
 	return func(k *kerneltest.Kernel) {
 		k.HookStates = []probe.HookState{
@@ -153,7 +153,7 @@ func withoutCore(why error) func(*kerneltest.Kernel) {
 	}
 }
 
-// TestMissingCoreIsAPermanentError: it runs all the same, and nothing takes the error back.
+// TestMissingCoreIsAPermanentError: the receiver runs, and the error stays.
 func TestMissingCoreIsAPermanentError(t *testing.T) {
 	env := &fakeEnvironment{t: t, prepare: withoutCore(errors.New("this kernel has no BTF"))}
 	r, err := newFactory(env.environment()).CreateLogs(t.Context(), nopSettings(), testConfig(), consumertest.NewNop())
@@ -204,7 +204,7 @@ func TestMissingCoreFailsStart(t *testing.T) {
 	}
 }
 
-// TestKernelWithoutTheLeast has no maps as they are needed: other pipelines live.
+// TestKernelWithoutTheLeast: if not even the maps can be created, other pipelines still run.
 func TestKernelWithoutTheLeast(t *testing.T) {
 	env := hostEnvironment()
 	env.newKernel = func(probe.Config, *zap.Logger) (pipeline.Kernel, error) {

@@ -82,7 +82,7 @@ func loadSchema(t *testing.T) *schema {
 	return &s
 }
 
-// values is the tree of defaults that a schema declares.
+// values returns the tree of defaults that a schema declares.
 func (s *schema) values(t *testing.T, path string) any {
 	if s.Properties == nil {
 		return plain(s.Default)
@@ -136,7 +136,7 @@ func TestDocumentHasTheDefaults(t *testing.T) {
 	})
 }
 
-// TestSchemaBounds sets every value to the ends of what the schema allows, and beyond.
+// TestSchemaBounds sets every value to the bounds of the schema, and beyond.
 func TestSchemaBounds(t *testing.T) {
 	validate := func(path []string, value any) error {
 		for _, key := range slices.Backward(path) {
@@ -175,7 +175,7 @@ func TestSchemaBounds(t *testing.T) {
 			require.NotNil(t, s.Shortest, name)
 			require.NotNil(t, s.Longest, name)
 			for _, end := range []time.Duration{*s.Shortest, *s.Longest} {
-				// Some durations also have to fit to others.
+				// Some durations are also compared with others.
 				if err := validate(path, end.String()); err != nil && name != "metric_expiration" && name != "collection_interval" {
 					assert.NotContains(t, err.Error(), "out of range", name)
 				}

@@ -151,7 +151,7 @@ func TestUnwantedRecordsAreNotAskedFor(t *testing.T) {
 	assert.Empty(t, f)
 }
 
-func TestConfigReachesEmit(t *testing.T) {
+func TestConfigReachesBuilders(t *testing.T) {
 	cfg, err := loadConfig(t, "config.yaml", "ebpf_tcp/all")
 	require.NoError(t, err)
 	assert.True(t, cfg.logsConfig().Events.TCPServerConnectionOpen.Enabled)

@@ -35,7 +35,7 @@ func readYAML(t *testing.T, text string) (*Config, error) {
 	return cfg, conf.Unmarshal(cfg)
 }
 
-// words are those of an error that the decoder has not put before it.
+// words returns an error's text without the prefix of the decoder.
 func words(err error) string {
 	_, ours, found := strings.Cut(err.Error(), "decoding failed due to the following error(s):\n\n'' ")
 	if !found {
@@ -53,7 +53,7 @@ func yamlAt(path []string, value string) string {
 	return text
 }
 
-// Every key of the schema refuses what is of another type in our words, with its path.
+// Every key of the schema refuses a value of another type, with our own message and its path.
 func TestValuesOfAnotherType(t *testing.T) {
 	wrong := map[string][]string{
 		"integer": {"0.5", "1e30", "18446744073709551615", "16MiB", `""`, `"5"`, "true", "[1]", "{a: 1}"},
@@ -85,7 +85,7 @@ func TestValuesOfAnotherType(t *testing.T) {
 					assert.Truef(t, strings.HasPrefix(words(err), strings.Join(path, "::")+": "), "%v: %s: %v", path, value, err)
 				}
 			}
-			// Nothing is as if the key were not there.
+			// A key without a value is like a missing key.
 			for _, value := range []string{"", "null", "~", `"${env:EBPF_TCP_TEST_UNSET}"`} {
 				cfg, err := readYAML(t, yamlAt(path, value))
 				require.NoErrorf(t, err, "%v: %s", path, value)

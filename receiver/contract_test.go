@@ -31,7 +31,7 @@ func (g contractGenerator) Generate() []receivertest.UniqueIDAttrVal {
 	return []receivertest.UniqueIDAttrVal{receivertest.UniqueIDAttrVal(strconv.FormatUint(c.ID, 36))}
 }
 
-// withTestID copies the connection's number to where the contract's checker looks for it.
+// withTestID copies the connection's number to the attribute that the contract's checker reads.
 func withTestID(next consumer.Logs) consumer.Logs {
 	return logsFunc{mutates: true, consume: func(ctx context.Context, logs plog.Logs) error {
 		for _, resource := range logs.ResourceLogs().All() {

@@ -19,7 +19,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
-// fakeEnvironment makes receivers with fake kernels, and remembers these.
+// fakeEnvironment provides kernel sides for tests, and keeps them.
 type fakeEnvironment struct {
 	t       testing.TB
 	prepare func(*kerneltest.Kernel)

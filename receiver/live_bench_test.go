@@ -28,17 +28,16 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
-// BenchmarkSnapshot is the look at all open connections that each interval brings, from
-// the kernel's map to the series. x-ss is the median of its CPU time divided by that of
-// ss -tinO, which lists the same sockets: the server's side only.
+// BenchmarkSnapshot reads all open connections, as each interval does, from the kernel's map to
+// the series. x-ss is the median of its CPU time divided by that of ss -tinO, which lists the
+// same sockets, those of the server.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) { benchmarkSnapshot(b, n) })
 	}
 }
 
-// BenchmarkSnapshotWays is the same by each of the ways, for kernels that refuse those
-// above.
+// BenchmarkSnapshotWays does the same in each way, for kernels that refuse the better ways.
 func BenchmarkSnapshotWays(b *testing.B) {
 	var above []string
 	for _, hook := range []string{"iter/bpf_map_elem", "prog_run/syscall", "iter/tcp", "map/lookup_batch"} {
@@ -121,9 +120,9 @@ func listenOnLoopback(b *testing.B) *loopbackServer {
 	return &loopbackServer{listener: fd, port: uint16(address.(*unix.SockaddrInet4).Port)}
 }
 
-// connect opens n connections, which end with the benchmark. Each thread has its own
-// table of files, so that no limit has to be raised, and its own client address, so that
-// ports suffice.
+// connect opens n connections, which end with the benchmark. Each thread has its own table of
+// files, so that no limit has to be raised, and its own client address, so that there are
+// enough ports.
 func (s *loopbackServer) connect(b *testing.B, n int) {
 	b.Helper()
 	const perThread = 8000
@@ -167,7 +166,7 @@ func (s *loopbackServer) dial(from netip.Addr) error {
 	return err
 }
 
-// list is the CPU time of ss.
+// list returns the CPU time of ss.
 func (s *loopbackServer) list(b *testing.B) time.Duration {
 	b.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)

@@ -26,7 +26,7 @@ const (
 	synLength       = "tcp.server.syn_queue.length"
 )
 
-// points are the values of a metric by one attribute of its points.
+// points returns the values of a metric by one attribute of its points.
 func points(metrics pmetric.Metrics, name, attribute string) map[string]int64 {
 	values := map[string]int64{}
 	for _, resource := range metrics.ResourceMetrics().All() {
@@ -86,8 +86,8 @@ func TestMetricsOfConnections(t *testing.T) {
 	r.assertBalanced(t)
 }
 
-// TestOpenedBeginsAtZero: the series of a port that listens is there before the first
-// connection, and counts those whose sockets nobody can look at.
+// TestOpenedBeginsAtZero: the series of a listening port exists before the first connection. It
+// also counts connections whose sockets can't be read.
 func TestOpenedBeginsAtZero(t *testing.T) {
 	sink := &consumertest.MetricsSink{}
 	r := newReceiverUnderTest(t, testConfig(), nil, sink)
@@ -136,7 +136,7 @@ func TestIncompleteSnapshotIsNotPublished(t *testing.T) {
 			return k.Snapshots >= failing+n
 		}
 	}
-	// The first of them ends no sooner than the second begins.
+	// The first one has ended once the second begins.
 	waitFor(t, "snapshots that fail", snapshots(2))
 	published := len(sink.AllMetrics())
 	waitFor(t, "more of them", snapshots(5))
@@ -206,7 +206,7 @@ func TestMetricsOfListeners(t *testing.T) {
 	assert.Equal(t, map[string]int64{"nginx": 2}, handshakes())
 	assert.Equal(t, map[string]int64{"nginx": 5}, overflows())
 
-	// A pass that misses the listener says nothing; the last look stands.
+	// A pass without the listener changes nothing. The last figures stay.
 	k.Look()
 	k.Lock()
 	missing := k.Snapshots
@@ -224,7 +224,7 @@ func TestMetricsOfListeners(t *testing.T) {
 	assert.Equal(t, map[string]int64{"nginx": 8}, overflows())
 	assert.Equal(t, map[string]int64{"nginx": 0}, handshakes())
 
-	// The end has the last word on what was turned away.
+	// The end of the listener has the final number of overflows.
 	k.Produce(func(h fact.Sink) { h.ListenerClosed(1, 11) }, func(h fact.Sink) { h.ListenerClosed(1, 0) })
 	waitFor(t, "the queues' series end", func() bool { return len(length()) == 0 })
 	assert.Empty(t, limit())

@@ -29,14 +29,13 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
-// replayed is the number of records of one round, from as many clients.
+// replayed is the number of records of one round. Each has its own client.
 const replayed = 4000
 
-// BenchmarkPath is the whole way of a record: from the raw bytes of the ring buffer
-// through decoder, domain and log record or series to a consumer that discards. Each round is followed
-// by one that only builds the same records out of constants, batches included; x-bare
-// is the median of the ratios of the two, by CPU time of the process, which the
-// collector's garbage is part of.
+// BenchmarkPath is the whole way of a record, from the raw bytes of the ring buffer to a consumer
+// that discards it. After each round, another one only builds the same records out of constants,
+// in batches. x-bare is the median of the ratios of the two, by CPU time of the process, which
+// includes the garbage collector.
 func BenchmarkPath(b *testing.B) {
 	for _, test := range []struct {
 		name          string
@@ -124,7 +123,7 @@ func newWay(b *testing.B, logs, metrics bool) *way {
 	return w
 }
 
-// processesOfContainers are the files that tell of processes, some in each container.
+// processesOfContainers returns the files of processes in containers, and their keys.
 func processesOfContainers(containers, each int) (fstest.MapFS, []owner.Key) {
 	root := fstest.MapFS{}
 	var keys []owner.Key
@@ -142,7 +141,7 @@ func processesOfContainers(containers, each int) (fstest.MapFS, []owner.Key) {
 	return root, keys
 }
 
-// first is the shape of the first record, whose round it plays.
+// first plays one round and returns the shape of its first record.
 func (w *way) first(b *testing.B) map[string]pcommon.ValueType {
 	push := w.push
 	var shapes []map[string]pcommon.ValueType
@@ -165,7 +164,7 @@ func shape(record plog.LogRecord) map[string]pcommon.ValueType {
 	return attributes
 }
 
-// bareRound builds as many records of constants, in batches of as many.
+// bareRound builds as many records of constants, in batches of the same size.
 func bareRound() {
 	var records plog.LogRecordSlice
 	batch := createDefaultConfig().Batch.MaxRecords
@@ -214,7 +213,7 @@ func bareRecord(record plog.LogRecord) {
 	attributes.PutStr("tcp.close.reason", "client_fin")
 }
 
-// cpuTime is what the process takes while f runs, its garbage collector included.
+// cpuTime is the CPU time of the process while f runs, with the garbage collector.
 func cpuTime(f func()) time.Duration {
 	var before, after unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &before)

@@ -38,7 +38,7 @@ func testConfig() *Config {
 	return cfg
 }
 
-// wait returns once a condition holds.
+// waitFor returns once a condition holds.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	require.Eventually(t, condition, 10*time.Second, time.Millisecond, what)
@@ -115,7 +115,7 @@ func TestStartAgainAfterShutdown(t *testing.T) {
 	}
 }
 
-// TestStartStopStart is about one instance, shared by both signals.
+// TestStartStopStart uses one instance, which both signals share.
 func TestStartStopStart(t *testing.T) {
 	env := &fakeEnvironment{t: t}
 	f := newFactory(env.environment())
@@ -144,7 +144,7 @@ func TestStartStopStart(t *testing.T) {
 	}
 }
 
-func TestPacketsForNobodyAreWarnedOf(t *testing.T) {
+func TestUnusedPacketSelectionIsWarnedAbout(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  func(*Config)
 		metrics bool
@@ -269,7 +269,7 @@ func TestWrongConfigType(t *testing.T) {
 	require.ErrorContains(t, err, "not of the ebpf_tcp receiver")
 }
 
-// TestRecordsForLogsOnly are not asked for without a logs pipeline.
+// TestRecordsForLogsOnly: without a logs pipeline, the kernel side makes no records for logs.
 func TestRecordsForLogsOnly(t *testing.T) {
 	cfg := testConfig()
 	cfg.Events.TCPServerConnectionOpen.Enabled = true

@@ -32,14 +32,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadatatest"
 )
 
-// internalMetric is the points of one of the receiver's own metrics, by their
-// attributes without the receiver's id.
+// internalMetric returns the points of one internal metric, by their attributes without the
+// receiver's id.
 func internalMetric(t *testing.T, tt *componenttest.Telemetry, name string) map[string]int64 {
 	t.Helper()
 	return internalMetrics(t, tt, name)["ebpf_tcp"]
 }
 
-// internalMetrics are the points of one of all receivers' own metrics, by the receiver's
+// internalMetrics returns the points of one internal metric of all receivers, by the receiver's
 // id, then by their other attributes.
 func internalMetrics(t *testing.T, tt *componenttest.Telemetry, name string) map[string]map[string]int64 {
 	t.Helper()
@@ -65,8 +65,8 @@ func internalMetrics(t *testing.T, tt *componenttest.Telemetry, name string) map
 	return values
 }
 
-// TestInternalMetricsOfTwoReceivers runs two receivers in one collector: they share its
-// meter, and each point is of one of them.
+// TestInternalMetricsOfTwoReceivers runs two receivers in one collector. They share its meter,
+// and each point belongs to one of them.
 func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 	tt := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
@@ -166,8 +166,8 @@ func TestInternalMetrics(t *testing.T) {
 	assert.Error(t, err, "nothing is observed after Shutdown")
 }
 
-// TestUnreadInternalMetrics are absent, and not 0: before the first snapshot, and where the
-// kernel gathers no statistics of programs.
+// TestUnreadInternalMetrics: before the first snapshot, and if the kernel keeps no statistics of
+// programs, the metrics are absent and not 0.
 func TestUnreadInternalMetrics(t *testing.T) {
 	tt := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
@@ -200,7 +200,7 @@ func TestUnreadInternalMetrics(t *testing.T) {
 	require.NoError(t, r.Shutdown(t.Context()))
 }
 
-func TestLossesAreWarnedOfOnce(t *testing.T) {
+func TestLossesAreWarnedAboutOnce(t *testing.T) {
 	core, messages := observer.New(zap.WarnLevel)
 	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
 		k.Ledger.Lost[ledger.Connection][ledger.RingFull] = 12
@@ -243,7 +243,8 @@ func (f logsFunc) Capabilities() consumer.Capabilities {
 
 func (f logsFunc) ConsumeLogs(ctx context.Context, logs plog.Logs) error { return f.consume(ctx, logs) }
 
-// TestInternalEnumsAreAsDeclared holds the attributes of the internal metrics.
+// TestInternalEnumsAreAsDeclared compares the attributes of the internal metrics with
+// metadata.yaml.
 func TestInternalEnumsAreAsDeclared(t *testing.T) {
 	d := facttest.Declared(t)
 	var events []string

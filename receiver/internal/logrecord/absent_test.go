@@ -12,7 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
 
-// TestAbsentCountersAreNoFigures: what the kernel does not give is no attribute, not 0.
+// TestAbsentCountersAreNoFigures: a counter that the kernel does not provide is absent, not 0.
 func TestAbsentCountersAreNoFigures(t *testing.T) {
 	attributes := func(absent connection.Absent) (map[string]any, string) {
 		l := testLogs(allEvents())

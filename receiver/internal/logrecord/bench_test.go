@@ -14,7 +14,7 @@ import (
 
 const benchBatch = 1000
 
-// BenchmarkClosed is the cost of a close record, batches included.
+// BenchmarkClosed measures a close record, with its share of a batch.
 func BenchmarkClosed(b *testing.B) {
 	l := New(metadata.DefaultLogsBuilderConfig(), Options{HostName: "web-1"})
 	c, p := facttest.Closed(), facttest.Process()
@@ -27,9 +27,8 @@ func BenchmarkClosed(b *testing.B) {
 	}
 }
 
-// TestClosedAllocates holds a close record to the allocations that pdata needs itself:
-// the record, its attributes, and each value and the body once. Text shares one for many
-// records.
+// TestClosedAllocates: a close record has no allocations but those of pdata itself, for the
+// record, its attributes, each value and the body. Many records share one allocation of text.
 func TestClosedAllocates(t *testing.T) {
 	l := New(metadata.DefaultLogsBuilderConfig(), Options{HostName: "web-1"})
 	c, p := facttest.Closed(), facttest.Process()

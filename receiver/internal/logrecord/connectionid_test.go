@@ -13,11 +13,11 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
 
-// kernelNumber is what bpf/sock/connections.h makes of a CPU, a place and a count.
+// kernelNumber makes a number of a CPU, a place and a count, like bpf/sock/connections.h.
 func kernelNumber(cpu, space, count uint64) uint64 { return count<<19 | cpu<<3 | space }
 
-// TestConnectionIDs gives ids to connections of a host with 1,024 CPUs, then to the same
-// numbers in another receiver, or after a restart: no two are equal.
+// TestConnectionIDs gives ids to connections of a host with 1,024 CPUs, then to the same numbers
+// in another receiver, or after a restart. No two are equal.
 func TestConnectionIDs(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^[a-z0-9]{12}-[a-z0-9]{1,13}$`)
@@ -42,7 +42,7 @@ func TestConnectionIDs(t *testing.T) {
 	}
 }
 
-// TestConnectionIDStays gives the records of one connection the same id.
+// TestConnectionIDStays: all records of one connection have the same id.
 func TestConnectionIDStays(t *testing.T) {
 	t.Parallel()
 	l := testLogs(allEvents())

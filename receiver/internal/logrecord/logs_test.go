@@ -23,7 +23,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// single is the only record of a batch.
+// single returns the only record of a batch.
 func single(t *testing.T, batch Batch) plog.LogRecord {
 	t.Helper()
 	require.Equal(t, 1, batch.Logs.LogRecordCount())
@@ -177,7 +177,7 @@ func TestLogsResourceToggles(t *testing.T) {
 	require.False(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor))
 }
 
-// TestLogsOfADelegatedContainer: what a user may have made up has a resource of its own.
+// TestLogsOfADelegatedContainer: names that a user can forge have a resource of their own.
 func TestLogsOfADelegatedContainer(t *testing.T) {
 	delegated := facttest.Process()
 	delegated.Container.Delegated = true
@@ -218,7 +218,7 @@ func TestLogsObservedIsNotBeforeTheEvent(t *testing.T) {
 	require.EqualValues(t, facttest.Clock().UnixNano(), records.At(0).ObservedTimestamp())
 }
 
-// TestLogsBytes holds the estimate, which bounds the queue, to what is allocated.
+// TestLogsBytes compares the estimate, which bounds the queue, with what is allocated.
 func TestLogsBytes(t *testing.T) {
 	const records = 1000
 	l := testLogs(allEvents())
@@ -245,8 +245,8 @@ func TestLogsBytes(t *testing.T) {
 	}
 }
 
-// TestClosedTakesWhatIsDocumented holds docs/limits.md to what the queue charges for the
-// close of a connection that began while the collector ran.
+// TestClosedTakesWhatIsDocumented compares docs/limits.md with the size that the queue counts for
+// a close record of a connection that was not adopted.
 func TestClosedTakesWhatIsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/limits.md")
 	require.NoError(t, err)

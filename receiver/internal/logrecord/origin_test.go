@@ -11,7 +11,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
 
-// otherNetNS is a namespace that anybody may have made.
+// otherNetNS is a namespace that any user can have created.
 const otherNetNS = 4026532999
 
 func process(executable string, container owner.Container) *owner.Process {
@@ -21,7 +21,7 @@ func process(executable string, container owner.Container) *owner.Process {
 	}
 }
 
-// TestRecordsOfAnotherNamespace: what is known of a record decides its resource.
+// TestRecordsOfAnotherNamespace: a container, or else the namespace, decides the resource.
 func TestRecordsOfAnotherNamespace(t *testing.T) {
 	pod := owner.Container{PodUID: "5a1f0c3e-8b2d-4e6f-9a7c-0d1e2f3a4b5c"}
 	for _, test := range []struct {

@@ -23,7 +23,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
-// TestListenersWithoutRoom are counted, and the latest owner of a port is known.
+// TestListenersWithoutRoom: listeners over the limit are counted as lost.
 func TestListenersWithoutRoom(t *testing.T) {
 	const listeners = 10
 	r := newRig(func(o *Options) { o.Listeners = listeners })
@@ -46,7 +46,7 @@ type rig struct {
 	batches []logrecord.Batch
 }
 
-// newRig makes one with the receiver's defaults, changed.
+// newRig makes one with changed options.
 func newRig(change ...func(*Options)) *rig {
 	r := &rig{}
 	options := Options{
@@ -83,7 +83,7 @@ func closedConnection(ref owner.Ref) *connection.Closed {
 	}
 }
 
-// record is the first of the latest batch.
+// record returns the first record of the latest batch.
 func (r *rig) record(t *testing.T) plog.LogRecord {
 	t.Helper()
 	r.Flush()
@@ -168,8 +168,8 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// TestHandlerAllocations: what is not a log record costs no allocation.
-func TestHandlerAllocations(t *testing.T) {
+// TestObserverAllocations: without log records there are no allocations.
+func TestObserverAllocations(t *testing.T) {
 	r := newRig(withoutLogs)
 	key, facts := kerneltest.New(t).Listen()
 	for _, fact := range facts {

@@ -14,7 +14,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 )
 
-// TestListenersWithoutMetrics: nobody asks for their queues.
+// TestListenersWithoutMetrics: their queues are ignored.
 func TestListenersWithoutMetrics(t *testing.T) {
 	r := newRig(withoutMetrics)
 	_, facts := kerneltest.New(t).Listen()
@@ -25,8 +25,8 @@ func TestListenersWithoutMetrics(t *testing.T) {
 	r.ListenerClosed(1, 7)
 }
 
-// TestOverflowsOfNoKnownListener: they have a series of their namespace without a port,
-// which begins at 0; listeners of a namespace that was not read have none.
+// TestOverflowsOfNoKnownListener: they have a series of their namespace without a port, which
+// begins at 0. Listeners of a namespace that could not be read have no series.
 func TestOverflowsOfNoKnownListener(t *testing.T) {
 	r := newRig()
 	require.NotNil(t, r.metrics)

@@ -51,7 +51,7 @@ func (metricsFunc) Capabilities() consumer.Capabilities { return consumer.Capabi
 
 func (f metricsFunc) ConsumeMetrics(ctx context.Context, m pmetric.Metrics) error { return f(ctx, m) }
 
-// settings are what a test may change of a pipeline.
+// settings are what a test can change.
 type settings struct {
 	batchRecords, queueBytes int
 	retry                    configretry.BackOffConfig
@@ -66,8 +66,8 @@ func withFlushTime(d time.Duration) func(*settings) { return func(s *settings) {
 
 func withAllEvents(s *settings) { s.events.Events.TCPServerConnectionOpen.Enabled = true }
 
-// underTest is a pipeline with the receiver's parts around it and a kernel side for tests. It
-// is quick, so that no test waits for an interval.
+// underTest is a pipeline with the other parts of a receiver and a kernel side for tests. Its
+// intervals are short.
 type underTest struct {
 	*Pipeline
 	kernel *kerneltest.Kernel
@@ -115,7 +115,7 @@ func newUnderTest(t *testing.T, logs consumer.Logs, metrics consumer.Metrics, ch
 	return underTest{New(options), k}
 }
 
-// nopStatus is a Status that nobody reads.
+// nopStatus ignores the status.
 type nopStatus struct{}
 
 func (nopStatus) Failed(error) {}
@@ -263,7 +263,7 @@ func TestLedgerPartialRetry(t *testing.T) {
 	assert.EqualValues(t, 30, r.ledger.Balance(ledger.Connection).Delivered)
 }
 
-// TestBooksPermanentPartialRefusal: what was accepted is delivered, the rest refused.
+// TestLedgerPermanentPartialRefusal: accepted records are delivered, the rest is refused.
 func TestLedgerPermanentPartialRefusal(t *testing.T) {
 	var records, refusals atomic.Int64
 	next := logsFunc{consume: func(_ context.Context, logs plog.Logs) error {
@@ -312,7 +312,7 @@ func TestMutatingConsumerGetsItUnchangedAgain(t *testing.T) {
 	r.assertBalanced(t)
 }
 
-// blocker is a consumer that holds what it gets until released.
+// blocker is a consumer that does not return until it is released.
 type blocker struct {
 	entered, released chan struct{}
 	honoursContext    bool
@@ -363,7 +363,8 @@ func TestLedgerRefusingThroughShutdown(t *testing.T) {
 	assert.EqualValues(t, 50, r.ledger.Lost(ledger.Connection, ledger.Shutdown))
 }
 
-// Hundreds of interfaces take longer to leave than the consumers are waited for.
+// TestShutdownFlushesHoweverLongDetachingTakes: detaching from hundreds of interfaces takes
+// longer than the flush time of the consumers.
 func TestShutdownFlushesHoweverLongDetachingTakes(t *testing.T) {
 	const flushTime, consumes = 250 * time.Millisecond, 10 * time.Millisecond
 	r := newUnderTest(t, logsFunc{consume: func(ctx context.Context, _ plog.Logs) error {
@@ -398,7 +399,7 @@ func TestShutdownLeavesADeafConsumerBehind(t *testing.T) {
 	r.assertBalanced(t)
 	assert.EqualValues(t, 30, r.ledger.Lost(ledger.Connection, ledger.Shutdown))
 
-	// It comes back at last: too late to count as delivered too.
+	// It returns now, too late to count as delivered.
 	close(logs.released)
 	close(metrics.released)
 	<-r.logs.finished

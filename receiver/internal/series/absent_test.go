@@ -11,7 +11,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 )
 
-// TestAbsentCountersAreNoFigures: what the kernel does not give is no data point, not 0.
+// TestAbsentCountersAreNoFigures: a counter that the kernel does not provide is absent, not 0.
 func TestAbsentCountersAreNoFigures(t *testing.T) {
 	for absent, present := range map[connection.Absent]string{
 		connection.AbsentReceivedBytes:    "map[network.io.direction:transmit",

@@ -16,7 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// BenchmarkMetricsClosed is what a closed connection costs the series.
+// BenchmarkMetricsClosed measures the series of a closed connection.
 func BenchmarkMetricsClosed(b *testing.B) {
 	m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: 2000})
 	s, c := Key{Port: 80, IPv4: true, Workload: facttest.Process().Workload}, facttest.Closed()
@@ -45,8 +45,8 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
-// BenchmarkSeriesMemory tells what a series takes, by kind: while it is kept, and once
-// more as a data point from a snapshot until the consumer has it.
+// BenchmarkSeriesMemory measures the memory of a series, by kind: as it is kept, and as a data
+// point of a snapshot.
 func BenchmarkSeriesMemory(b *testing.B) {
 	const limit = 2000
 	for _, kind := range []struct {
@@ -82,7 +82,7 @@ func BenchmarkSeriesMemory(b *testing.B) {
 	}
 }
 
-// heap is what is in use after everything else was collected.
+// heap returns the memory in use after a garbage collection.
 func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.GC()

@@ -56,7 +56,7 @@ func TestExponentialBucketIndex(t *testing.T) {
 	}
 }
 
-// bucketEnds are the bounds of a bucket, the lower exclusive.
+// bucketEnds returns the bounds of a bucket. The lower one is exclusive.
 func bucketEnds(index, scale int) (low, high float64) {
 	width := math.Ldexp(1, -scale)
 	return math.Exp2(float64(index) * width), math.Exp2(float64(index+1) * width)
@@ -73,7 +73,7 @@ func TestExponentialHoldsWhatItGot(t *testing.T) {
 		}
 		require.LessOrEqual(t, len(e.buckets), maxBuckets)
 		require.Greater(t, len(e.buckets), maxBuckets/4, "no coarser than needed")
-		// Another that has the scale from the beginning must hold the same.
+		// A histogram that starts with this scale must have the same buckets.
 		want := map[int]uint64{}
 		for _, value := range got {
 			index := bucketIndex(value, e.scale)
@@ -88,7 +88,7 @@ func TestExponentialHoldsWhatItGot(t *testing.T) {
 				held[e.offset+i] = count
 			}
 		}
-		// A value within rounding of a bound may sit on its other side.
+		// A value that is nearly a bound may be on its other side, by rounding.
 		moved := 0
 		for index, count := range want {
 			moved += int(math.Abs(float64(count) - float64(held[index])))

@@ -35,8 +35,8 @@ func TestHostileStringsInMetrics(t *testing.T) {
 	}
 }
 
-// requireDistinct fails where two points of one metric have the same attributes, as when
-// two names became one.
+// requireDistinct fails if two points of one metric have the same attributes, as when cleaning
+// makes two names equal.
 func requireDistinct(t *testing.T, data pmetric.Metrics) {
 	t.Helper()
 	for _, resource := range data.ResourceMetrics().All() {

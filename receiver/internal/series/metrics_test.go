@@ -45,7 +45,7 @@ func newRig(options Options, change ...func(*metadata.MetricsBuilderConfig)) *ri
 	return r
 }
 
-// pass lets time go by and takes a snapshot, of one message at most.
+// pass moves the clock and takes a snapshot of one message at most.
 func (r *rig) pass(d time.Duration) pmetric.Metrics {
 	r.now = r.now.Add(d)
 	switch messages := r.Snapshot(r.now); len(messages) {
@@ -64,7 +64,7 @@ type seenPoint struct {
 	start, value         int64
 }
 
-// sums are the points of one sum, in the order of the snapshot.
+// sums returns the points of one sum, in the order of the snapshot.
 func sums(data pmetric.Metrics, name string) []seenPoint {
 	var all []seenPoint
 	each(data, func(resource pcommon.Resource, m pmetric.Metric) {
@@ -91,7 +91,7 @@ func each(data pmetric.Metrics, f func(pcommon.Resource, pmetric.Metric)) {
 	}
 }
 
-// values are the values of one sum by attributes.
+// values returns the values of one sum by attributes.
 func values(data pmetric.Metrics, name string) map[string]int64 {
 	all := map[string]int64{}
 	for _, p := range sums(data, name) {
@@ -109,7 +109,7 @@ func testInterface(egress bool) packet.Interface {
 	return i
 }
 
-// everything feeds each metric.
+// everything updates each metric.
 func everything(m *Metrics) {
 	s, c := web(), facttest.Closed()
 	m.AddCount(s, connection.Opens, "", 2)
@@ -211,7 +211,7 @@ func TestMetricsContainersAreResources(t *testing.T) {
 		"container.id": "a", "host.name": "web-1", "service.instance.id": "a",
 	}, points[0].resource)
 
-	// Points with the same attributes have to be one series.
+	// Points with the same attributes must be one series.
 	points = feed(newRig(Options{}, func(c *metadata.MetricsBuilderConfig) {
 		c.ResourceAttributes.ContainerID.Enabled = false
 		c.ResourceAttributes.ServiceInstanceID.Enabled = false
@@ -372,12 +372,13 @@ func TestMetricsInterfaces(t *testing.T) {
 	require.EqualValues(t, 32, total(r), "it had vanished and came back")
 }
 
-// One name in two namespaces are two series, and ours is the one without a number.
+// TestMetricsInterfacesOfNamespaces: one name in two namespaces has two series. The collector's
+// own namespace has no tcp.netns.inode.
 func TestMetricsInterfacesOfNamespaces(t *testing.T) {
 	r := newRig(Options{})
 	r.SetInterface(packet.Interface{Name: "eth0", Fragments: 1})
 	r.SetInterface(packet.Interface{Name: "eth0", NetNS: 4026532000, Generation: 1, Fragments: 20})
-	// Another namespace got the number of one that is gone.
+	// A new namespace has the number of an ended one.
 	r.SetInterface(packet.Interface{Name: "eth0", NetNS: 4026532000, Generation: 2, Fragments: 300})
 	require.Equal(t, map[string]int64{
 		"map[network.interface.name:eth0]":                            1,
@@ -387,8 +388,8 @@ func TestMetricsInterfacesOfNamespaces(t *testing.T) {
 
 func sorted(m map[string]int64) []int64 { return slices.Sorted(maps.Values(m)) }
 
-// TestSeriesWhenTheWallClockIsSetBack: no point is older than its series, a series keeps
-// its new start, and one without news does not wait for the old time to come again.
+// TestSeriesWhenTheWallClockIsSetBack: no point is older than its series, a series keeps its new
+// start, and an unchanged one expires without waiting for the old time.
 func TestSeriesWhenTheWallClockIsSetBack(t *testing.T) {
 	const hour = time.Hour
 	for _, exponential := range []bool{false, true} {
@@ -418,7 +419,7 @@ func TestSeriesWhenTheWallClockIsSetBack(t *testing.T) {
 	}
 }
 
-// times are the start and the time of each data point.
+// times returns the start and the time of each data point.
 func times(m pmetric.Metric) (all [][2]pcommon.Timestamp) {
 	switch m.Type() {
 	case pmetric.MetricTypeSum:

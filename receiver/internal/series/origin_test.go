@@ -17,10 +17,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// otherNetNS is a namespace that anybody may have made.
+// otherNetNS is a namespace that any user can have created.
 const otherNetNS = 4026532999
 
-// instances are the values of service.instance.id that a metric has, with its values.
+// instances returns the values of a metric by service.instance.id.
 func instances(data pmetric.Metrics, name string) map[string][]int64 {
 	found := map[string][]int64{}
 	each(data, func(resource pcommon.Resource, m pmetric.Metric) {
@@ -42,8 +42,8 @@ func process(executable string, container owner.Container) *owner.Process {
 	}
 }
 
-// TestSeriesOfAnotherNamespace lets a namespace use the host's port, with a process of the
-// host's name: the host's series stay as they are, and so do a known container's.
+// TestSeriesOfAnotherNamespace: a namespace uses a port of the host, and a process with the same
+// name. The series of the host and of known containers stay as they are.
 func TestSeriesOfAnotherNamespace(t *testing.T) {
 	r := newRig(Options{})
 	sshd := process("sshd", owner.Container{}).Workload
@@ -64,7 +64,7 @@ func TestSeriesOfAnotherNamespace(t *testing.T) {
 		instances(data, "tcp.server.fragments"))
 }
 
-// TestSeriesWithoutInstance sums up what nothing would tell apart.
+// TestSeriesWithoutInstance: series with equal attributes are summed up.
 func TestSeriesWithoutInstance(t *testing.T) {
 	r := newRig(Options{}, func(c *metadata.MetricsBuilderConfig) {
 		c.ResourceAttributes.ServiceInstanceID.Enabled = false

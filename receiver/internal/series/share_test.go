@@ -35,7 +35,7 @@ func TestSharesOfSeries(t *testing.T) {
 	assert.Equal(t, late, held(facttest.OwnNetNS))
 	assert.EqualValues(t, 3*limit-limit/4*3, r.Refused())
 
-	// What the flood no longer feeds makes room, and nothing is kept of its namespace.
+	// Series that the flood no longer updates expire, and so does the share of its namespace.
 	r.pass(time.Second)
 	r.pass(2 * time.Minute)
 	assert.Empty(t, r.store.shares.of)

@@ -18,8 +18,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
 
-// TestSnapshotOfManyMessages: each is one that a gRPC server takes, though names are
-// long and histograms full, and together they have every series once.
+// TestSnapshotOfManyMessages: a gRPC server accepts each message, even with long names and full
+// histograms. Together they have every series once.
 func TestSnapshotOfManyMessages(t *testing.T) {
 	const (
 		series     = 3000
