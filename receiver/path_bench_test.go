@@ -22,7 +22,6 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/observe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
@@ -55,11 +54,11 @@ func benchmarkPath(b *testing.B, logs, metrics bool) {
 	record := plog.NewLogRecord()
 	bareRecord(record)
 	require.Equal(b, want, shape(record), "the same record")
-	way.replay.Drain()
+	way.replay.drain()
 
 	var path, built []time.Duration
 	for b.Loop() {
-		path = append(path, cpuTime(way.replay.Drain))
+		path = append(path, cpuTime(way.replay.drain))
 		built = append(built, cpuTime(bareRound))
 	}
 	ratios := make([]float64, len(path))
@@ -70,14 +69,14 @@ func benchmarkPath(b *testing.B, logs, metrics bool) {
 	b.ReportMetric(median(ratios), "x-bare")
 	b.ReportMetric(float64(median(path).Nanoseconds())/replayed, "ns/record")
 	b.ReportMetric(float64(median(built).Nanoseconds())/replayed, "bare-ns/record")
-	b.ReportMetric(testing.AllocsPerRun(5, way.replay.Drain)/replayed, "allocs/record")
+	b.ReportMetric(testing.AllocsPerRun(5, way.replay.drain)/replayed, "allocs/record")
 	b.ReportMetric(testing.AllocsPerRun(5, bareRound)/replayed, "bare-allocs/record")
 }
 
 // way is the receiver from the ring buffer to the consumer, in one goroutine.
 type way struct {
 	observer *observe.Observer
-	replay   *probe.Replay
+	replay   *replay
 	// push takes the batches on their way to the consumer.
 	push func(logrecord.Batch)
 }
@@ -118,7 +117,7 @@ func newWay(b *testing.B, logs, metrics bool) *way {
 	for _, p := range processes {
 		w.observer.ProcessSeen(&owner.Sighting{Key: p, Executable: "nginx", Comm: "nginx", Cgroup: uint64(p.PID)})
 	}
-	w.replay, err = probe.NewReplay(w.observer, replayed, processes)
+	w.replay, err = newReplay(w.observer, replayed, processes)
 	require.NoError(b, err)
 	return w
 }
@@ -150,7 +149,7 @@ func (w *way) first(b *testing.B) map[string]pcommon.ValueType {
 		shapes = append(shapes, shape(batch.Logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)))
 		push(batch)
 	}
-	w.replay.Drain()
+	w.replay.drain()
 	require.NotEmpty(b, shapes)
 	return shapes[0]
 }

@@ -41,18 +41,11 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 		d.Error = err.Error()
 		return d, err
 	}
-	for _, f := range features(&p.cfg, p.objects.host) {
-		d.Features = append(d.Features, p.objects.hooks.Diagnose(f))
-	}
-	p.scans.prepare(p)
-	for _, scan := range p.scans.all() {
-		d.Features = append(d.Features, scan.Diagnose(&p.objects.scans))
-	}
-	d.Features = append(d.Features, p.scans.live.diagnose(p.objects), p.scans.queues.diagnose(p.objects))
-	err = errors.Join(d.addMaps("sock", p.objects.maps.Maps, nil), p.diagnosePackets(d))
+	d.Features = p.sockets.Diagnose()
+	err = errors.Join(d.addMaps("", p.maps.Maps, nil), d.addMaps("sock", p.sockets.Sections(), nil), p.diagnosePackets(d))
 	d.Features = append(d.Features, FeatureDiagnosis{
 		Name: hook.FeatureNetworkNamespaces, Gives: "packets in other network namespaces", Wanted: len(cfg.NetworkNamespaces) > 0,
-		Ways: []WayDiagnosis{hook.NewWayDiagnosis(capability.Explain(mayEnterNetNS(cfg.ExcludeHooks), capability.SysAdmin), netns.Hook)},
+		Ways: []WayDiagnosis{hook.NewWayDiagnosis(hook.MayEnterNetNS(cfg.ExcludeHooks), netns.Hook)},
 	})
 	if d.nothing() {
 		d.Error = "no hook of the kernel could be attached"
@@ -95,7 +88,7 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 	}
 	defer ports.Close()
 	packets := FeatureDiagnosis{Name: hook.FeaturePacket, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
-	known := p.objects.maps.Maps
+	known := p.maps.Maps
 	for _, mode := range []TCMode{TCX, TCClsact} {
 		if p.cfg.TCMode == TCX || p.cfg.TCMode == TCClsact {
 			mode = p.cfg.TCMode
@@ -136,8 +129,8 @@ func (v *tcVantage) diagnose() WayDiagnosis {
 
 // diagnoseRefused: a reset without a socket is seen at its tracepoint, or leaving.
 func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
-	err := p.objects.host.Excluded.Refuse("raw_tp/tcp_send_reset")
-	if err == nil && !p.objects.host.ResetWithoutSocket {
+	err := p.host.Excluded.Refuse("raw_tp/tcp_send_reset")
+	if err == nil && !p.host.ResetWithoutSocket {
 		err = errors.New("tcp_send_reset tells of no reset without a socket before Linux 6.10")
 	}
 	d := FeatureDiagnosis{
@@ -188,14 +181,18 @@ func mapMemory(vantage string, maps, known map[string]*ebpf.Map) ([]MapMemory, e
 // MapBytes is what the kernel charges for the maps now, those of the packet vantage
 // point in further network namespaces left out.
 func (p *Probe) MapBytes() (uint64, error) {
-	known := p.objects.maps.Maps
-	all, err := mapMemory("sock", known, nil)
+	known := p.maps.Maps
+	all, err := mapMemory("", known, nil)
+	sections, sectionsErr := mapMemory("sock", p.sockets.Sections(), nil)
+	all, err = append(all, sections...), errors.Join(err, sectionsErr)
+	var table uint64
 	if p.tc != nil && p.tc.own.objects != nil {
 		own, tcErr := mapMemory("tc", p.tc.own.objects.Maps, known)
-		table, tableErr := p.decoder.listeners.memory(p.decoder.ownNetNS)
-		all, err = slices.Concat(all, own, table), errors.Join(err, tcErr, tableErr)
+		var tableErr error
+		table, tableErr = p.sockets.Listeners.Ports.Bytes(p.context.OwnNetNS)
+		all, err = append(all, own...), errors.Join(err, tcErr, tableErr)
 	}
-	var bytes uint64
+	bytes := table
 	for i := range all {
 		bytes += all[i].Bytes
 	}

@@ -13,7 +13,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sockets"
 )
 
 // The domains know nothing of the kernel, so their enumerations are declared apart
@@ -126,8 +128,10 @@ func TestUndecodableRecordsAreCounted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}
-			d := &decoder{handler: r}
-			d.ring(sample)
+			p := &Probe{context: record.Context{Sink: r}}
+			p.sockets = &sockets.Vantage{Decoder: sockets.NewDecoder(&p.context, 0, nil)}
+			p.packets.Context = &p.context
+			p.decode(sample)
 			assert.Equal(t, []string{"connection: drain undecodable (1)"}, r.lost)
 		})
 	}

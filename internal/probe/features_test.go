@@ -23,6 +23,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sockets"
 )
 
 // eachWay runs a test once for each way to features that this host has, with the
@@ -31,7 +32,7 @@ func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k
 	t.Helper()
 	excluded := cfg.ExcludeHooks
 	for _, kind := range []hook.Kind{hook.Fentry, hook.KprobeMulti, hook.Kprobe, hook.Syscall} {
-		if !slices.ContainsFunc(features(&cfg, &hook.Host{}), func(f hook.Feature) bool {
+		if !slices.ContainsFunc(sockets.Features(&cfg, &hook.Host{}), func(f hook.Feature) bool {
 			return f.Name == names[0] && slices.ContainsFunc(f.Ways, func(w hook.Way) bool { return w[0].Kind == kind })
 		}) {
 			continue
@@ -44,7 +45,7 @@ func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k
 				by := name + " by " + string(kind) + "/*"
 				lacks, err := thisHost(t).Lacks(by)
 				require.NoError(t, err)
-				require.Equal(t, lacks == "", k.probe.attached(name), by)
+				require.Equal(t, lacks == "", k.probe.sockets.Attached(name), by)
 				if lacks != "" {
 					k.explains(name, kind)
 				}
@@ -60,7 +61,7 @@ func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k
 // otherWays are the hooks of all ways to features but those of one kind.
 func otherWays(cfg *Config, kind hook.Kind, names ...string) []string {
 	var hooks []string
-	for _, f := range features(cfg, &hook.Host{}) {
+	for _, f := range sockets.Features(cfg, &hook.Host{}) {
 		for _, h := range slices.Concat(f.Ways...) {
 			if slices.Contains(names, f.Name) && h.Kind != kind {
 				hooks = append(hooks, h.Point())
@@ -128,7 +129,7 @@ func TestSockAcceptTracepointOff(t *testing.T) {
 		c.AcceptTracepoint = false
 		c.ExcludeHooks = append(otherWays(c, hook.Syscall, hook.FeatureAccept), c.ExcludeHooks...)
 	}), []string{hook.FeatureAccept})
-	require.False(t, k.probe.attached(hook.FeatureAccept))
+	require.False(t, k.probe.sockets.Attached(hook.FeatureAccept))
 	k.explains(hook.FeatureAccept, hook.Syscall)
 	for _, state := range k.probe.Hooks() {
 		if state.Feature == hook.FeatureAccept {
@@ -147,25 +148,6 @@ func listenBacklog(t *testing.T, address string, backlog int) *net.TCPListener {
 	require.NoError(t, raw.Control(func(fd uintptr) { failed = unix.Listen(int(fd), backlog) }))
 	require.NoError(t, failed)
 	return l
-}
-
-// listenOverflows is the kernel's own count in the thread's network namespace.
-func listenOverflows(t *testing.T) int {
-	t.Helper()
-	text, err := os.ReadFile("/proc/thread-self/net/netstat")
-	require.NoError(t, err)
-	lines := strings.Split(string(text), "\n")
-	for i := range lines[:len(lines)-1] {
-		for column, name := range strings.Fields(lines[i]) {
-			if name == "ListenOverflows" {
-				n, err := strconv.Atoi(strings.Fields(lines[i+1])[column])
-				require.NoError(t, err)
-				return n
-			}
-		}
-	}
-	require.Fail(t, "the kernel has no ListenOverflows")
-	return 0
 }
 
 func TestSockAcceptQueueOverflowWays(t *testing.T) {
@@ -230,7 +212,7 @@ func testOverflow(t *testing.T, k *kernel, address string) {
 	})
 	require.NoError(t, late.Close())
 	k.until("agreement with the kernel's count", func() bool {
-		kernel := listenOverflows(t)
+		kernel := int(netstat(t, "ListenOverflows"))
 		counted := int(k.counted(port, connection.Failures, connection.FailureAcceptQueueOverflow.String()))
 		return counted == kernel && len(k.failed) == kernel && k.queueOverflows(port) == kernel
 	})
@@ -247,7 +229,7 @@ func (k *kernel) queueOverflows(port uint16) int {
 	s, _ := k.snapshot(port)
 	sum := 0
 	for _, q := range s.Queues {
-		if key, known := k.probe.decoder.listeners.sockets[q.Socket]; known && key.Netns == k.netns && key.Port == uint32(port) {
+		if l, known := k.facts.listeners[q.Socket]; known && l.NetNS == k.netns && l.Address.Port() == port {
 			sum += int(q.Overflows)
 		}
 	}
@@ -323,7 +305,7 @@ func TestSockAcceptOfWhatTheScansMissed(t *testing.T) {
 
 func forgetConnections(t *testing.T, k *kernel) {
 	t.Helper()
-	connections := k.probe.objects.maps.Maps["connections"]
+	connections := k.probe.maps.Maps["connections"]
 	var key uint64
 	var value shared.Connection
 	var keys []uint64

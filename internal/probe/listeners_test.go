@@ -11,6 +11,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -66,7 +67,7 @@ func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 				assert.Equal(t, overflows, rest)
 			}
 			var entry shared.Listener
-			if k.probe.objects.maps.Maps["listeners"].Lookup(&listener.Socket, &entry) == nil {
+			if k.probe.maps.Maps["listeners"].Lookup(&listener.Socket, &entry) == nil {
 				assert.NotEqual(t, k.netns, entry.Netns, "it is another's by now")
 			}
 		})
@@ -77,14 +78,14 @@ func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 func TestSockOverflowsThatHooksCount(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig(), "queue")
-	k.probe.decoder.overflowsCounted = true
+	k.probe.sockets.Listeners.CountOverflows(true, false)
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	l.call(t, 2+3)
 	q, ok := k.queuesOf(l.port)
 	require.True(t, ok)
 	require.Zero(t, q.Overflows)
 
-	entries := k.probe.objects.maps.Maps["listeners"]
+	entries := k.probe.maps.Maps["listeners"]
 	var entry shared.Listener
 	require.NoError(t, entries.Lookup(&q.Socket, &entry))
 	entry.Overflows = 9 // as count_overflow does
@@ -109,7 +110,7 @@ func TestSockListenersMapFull(t *testing.T) {
 	assert.True(t, known, "told of, whether or not there was room")
 	s, _ := k.snapshot(0)
 	assert.LessOrEqual(t, len(s.Queues), size)
-	assert.Equal(t, len(k.probe.decoder.listeners.sockets)-len(s.Queues), len(k.lost), "%v", k.lost)
+	assert.Equal(t, len(k.facts.listeners)-len(s.Queues), len(k.lost), "%v", k.lost)
 	for _, lost := range k.lost {
 		assert.Equal(t, "listener: kernel_map full (1)", lost)
 	}
@@ -143,7 +144,7 @@ func testBindsNoPort(t *testing.T, protocol int) {
 	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
 	assert.False(t, k.listening(l.port))
 	assert.False(t, k.marked(l.port))
-	assert.Empty(t, k.probe.decoder.unbound)
+	assert.False(t, k.probe.sockets.Listeners.Waits(q.Socket))
 }
 
 // It is over before anybody could look at its socket.
@@ -159,19 +160,21 @@ func TestSockListenerThatBindsNoPortAndEndsAtOnce(t *testing.T) {
 	require.True(t, ok, "%v", k.listeners)
 	s, _ := k.snapshot(0)
 	assert.Contains(t, s.Overflows, connection.Overflow{NetNS: k.netns, N: overflows})
-	assert.Empty(t, k.probe.decoder.unbound)
+	assert.False(t, k.probe.sockets.Listeners.Waits(k.unlistens[0]))
 }
 
 func (k *kernel) listening(port uint16) bool {
 	key := shared.PortKey{Netns: k.netns, Port: uint32(port)}
 	var value uint32
-	return k.probe.objects.maps.Maps["listening_ports"].Lookup(&key, &value) == nil
+	return k.probe.maps.Maps["listening_ports"].Lookup(&key, &value) == nil
 }
 
 // marked looks at the table that packets are looked up in.
 func (k *kernel) marked(port uint16) bool {
 	k.t.Helper()
-	table := k.probe.decoder.listeners.attached[k.netns]
+	var table *ebpf.Map
+	require.NoError(k.t, k.probe.maps.Maps["port_tables"].Lookup(k.netns, &table))
+	defer table.Close()
 	memory, err := table.Memory()
 	require.NoError(k.t, err)
 	var flag [1]byte
@@ -236,7 +239,7 @@ func TestSockListenerThatNoProcessHolds(t *testing.T) {
 			require.True(t, ok)
 			assert.EqualValues(t, 2, q.Accept)
 			assert.EqualValues(t, 2, q.AcceptLimit)
-			require.NoError(t, k.probe.rescanListeners())
+			require.NoError(t, k.probe.sockets.RescanListeners())
 			assert.NotContains(t, k.unlistens, q.Socket)
 		})
 	}
@@ -249,14 +252,14 @@ func TestSockForgetsListenersWhoseEndWasMissed(t *testing.T) {
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 1, true)
 	k.until("listener", func() bool { return len(k.listeners) == 1 })
 	socket := k.listeners[0].Socket
-	entries := k.probe.objects.maps.Maps["listeners"]
+	entries := k.probe.maps.Maps["listeners"]
 	var entry shared.Listener
 	require.NoError(t, entries.Lookup(&socket, &entry))
 	entry.Port = l.port + 1
 	require.NoError(t, entries.Put(&socket, &entry))
 
 	s, _ := k.snapshot(0)
-	assert.NotContains(t, sockets(s.Queues), socket)
+	assert.NotContains(t, socketsOf(s.Queues), socket)
 	assert.Empty(t, k.unlistens, "once may be an end under way")
 	s, _ = k.snapshot(0)
 	assert.Equal(t, []uint64{socket}, k.unlistens)
@@ -264,7 +267,7 @@ func TestSockForgetsListenersWhoseEndWasMissed(t *testing.T) {
 	assert.Error(t, entries.Lookup(&socket, &entry))
 }
 
-func sockets(queues []connection.Queues) (all []uint64) {
+func socketsOf(queues []connection.Queues) (all []uint64) {
 	for _, q := range queues {
 		all = append(all, q.Socket)
 	}

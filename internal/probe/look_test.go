@@ -25,7 +25,9 @@ import (
 )
 
 // lookHooks are the hooks of the ways to live figures, best first.
-func lookHooks() []string { return []string{elementHook, runHook, "iter/tcp", batchHook} }
+func lookHooks() []string {
+	return []string{"iter/bpf_map_elem", "prog_run/syscall", "iter/tcp", "map/lookup_batch"}
+}
 
 // eachLook runs a test by each way to live figures that this kernel has: the hooks of those
 // above it are refused. Only the last way does not read sockets. Which ways are refused where
@@ -41,13 +43,15 @@ func eachLook(t *testing.T, cfg Config, test func(t *testing.T, k *kernel, reads
 			k := startAny(t, cfg)
 			for _, feature := range []string{FeatureLive, FeatureQueue} {
 				if got := k.stateOf(feature).Name; got != name {
-					assert.ErrorContains(t, k.refusedLooks(feature), name)
-					t.Logf("this kernel refuses %s: %v", name, k.refusedLooks(feature))
+					lacks, err := thisHost(t).Lacks(feature + " by " + name)
+					require.NoError(t, err)
+					assert.NotEmpty(t, lacks, "the way is there, but %s is used", got)
+					t.Logf("this kernel refuses %s: %s", name, lacks)
 					return
 				}
 			}
 			worked++
-			test(t, k, name != batchHook)
+			test(t, k, name != "map/lookup_batch")
 		})
 	}
 	assert.GreaterOrEqual(t, worked, 2, "iter/tcp and map/lookup_batch work everywhere")
@@ -61,13 +65,6 @@ func (k *kernel) stateOf(feature string) HookState {
 		}
 	}
 	return HookState{}
-}
-
-func (k *kernel) refusedLooks(feature string) error {
-	if feature == FeatureLive {
-		return k.probe.scans.live.refused
-	}
-	return k.probe.scans.queues.refused
 }
 
 // TestLookWays: connections of two namespaces, one of them not ours, are active, with their
@@ -120,8 +117,7 @@ func TestLookWays(t *testing.T) {
 			} else {
 				assert.Zero(t, q.AcceptLimit)
 			}
-			// Nobody asks for what the namespaces count where no hook does.
-			assert.Equal(t, !k.probe.decoder.overflowsCounted, q.OverflowsUnread)
+			assert.True(t, q.OverflowsUnread, "nobody asks for them")
 		}
 		assert.Contains(t, s.Maps, MapFill{"connections", 7, 4096})
 		assert.EqualValues(t, 7, opensOf(s))
@@ -173,17 +169,17 @@ func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	for _, state := range k.probe.Hooks() {
 		if (state.Feature == FeatureLive || state.Feature == FeatureQueue) && !state.Attached {
 			assert.ErrorIs(t, state.Err, hook.ErrExcluded)
-			assert.Equal(t, elementHook, state.Name)
+			assert.Equal(t, "iter/bpf_map_elem", state.Name)
 			lost[state.Feature] = state.Gives
 		}
 	}
-	assert.Equal(t, map[string]string{FeatureLive: liveBytes, FeatureQueue: liveQueues}, lost)
+	assert.Equal(t, map[string]string{FeatureLive: "tcp.server.io before the close", FeatureQueue: "tcp.server.accept_queue.*, tcp.server.syn_queue.length"}, lost)
 
 	// By iter/tcp without entering namespaces, what is in others is not read.
 	k = startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(lookHooks()[:2], netns.Hook) }))
 	for _, state := range k.probe.Hooks() {
 		if state.Feature == FeatureLive && !state.Attached {
-			assert.Equal(t, liveBytes+" in other network namespaces", state.Gives)
+			assert.Equal(t, "tcp.server.io before the close"+" in other network namespaces", state.Gives)
 			assert.ErrorIs(t, state.Err, hook.ErrExcluded)
 			return
 		}
@@ -197,7 +193,7 @@ func TestLookWaysFindMissedEnds(t *testing.T) {
 		listen(t, "tcp4", "127.0.0.1:27183")
 		k.until("listener", func() bool { return len(k.listeners) == 1 })
 		netns := k.netns
-		connections := k.probe.objects.maps.Maps["connections"]
+		connections := k.probe.maps.Maps["connections"]
 		missed := shared.Connection{Id: 1, Netns: netns, Flow: shared.Flow{LocalPort: 1, RemotePort: 2}}
 		require.NoError(t, connections.Put(k.listeners[0].Socket, &missed))
 		nowhere := missed
@@ -216,7 +212,7 @@ func TestLookWaysFindMissedEnds(t *testing.T) {
 		assert.Equal(t, left, s.Ledger.Active)
 		assert.Equal(t, 2-left, s.Ledger.Lost[ledger.Connection][ledger.MapStale])
 
-		listeners := k.probe.objects.maps.Maps["listeners"]
+		listeners := k.probe.maps.Maps["listeners"]
 		socket := k.listeners[0].Socket
 		var entry shared.Listener
 		require.NoError(t, listeners.Lookup(&socket, &entry))
@@ -239,13 +235,13 @@ func TestLookWaysFindPorts(t *testing.T) {
 		assert.Equal(t, !reads, q.Unread)
 		assert.EqualValues(t, map[bool]uint32{true: 3}[reads], q.AcceptLimit)
 		assert.True(t, k.listening(l.port))
-		require.NoError(t, k.probe.rescanListeners())
+		require.NoError(t, k.probe.sockets.RescanListeners())
 		assert.NotContains(t, k.unlistens, q.Socket)
 		l.close()
 		k.until("end of the listener", func() bool { return slices.Contains(k.unlistens, q.Socket) })
 		assert.False(t, k.listening(l.port))
-		require.NoError(t, k.probe.findPorts())
-		assert.NotContains(t, k.probe.decoder.unbound, q.Socket)
+		require.NoError(t, k.probe.sockets.Listeners.FindPorts())
+		assert.False(t, k.probe.sockets.Listeners.Waits(q.Socket))
 	})
 }
 
@@ -358,13 +354,13 @@ func dialFrom(listener int, port uint16, from [4]byte) ([]int, error) {
 // A map that could not be read is no map with 0 entries.
 func TestSnapshotLeavesOutMapsThatItCouldNotRead(t *testing.T) {
 	enterNetNS(t)
-	k := startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(c.ExcludeHooks, elementHook) }))
+	k := startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(c.ExcludeHooks, "iter/bpf_map_elem") }))
 	s, err := k.probe.Snapshot(func(*connection.Live) {})
 	require.NoError(t, err)
 	all := len(s.Maps)
 	unreadable := []string{"connections", "port_counters"}
 	for _, name := range unreadable {
-		require.NoError(t, k.probe.objects.maps.Maps[name].Close())
+		require.NoError(t, k.probe.maps.Maps[name].Close())
 	}
 	s, err = k.probe.Snapshot(func(*connection.Live) {})
 	require.Error(t, err)

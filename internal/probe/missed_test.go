@@ -31,7 +31,7 @@ func TestSockWhatHadNoRoomIsNotFoundLater(t *testing.T) {
 	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr())), func(c *Config) { c.MaxConnections = 1 }))
 	first, server := connect(t, l, "127.0.0.1")
 	second, other := connect(t, l, "127.0.0.1")
-	full := k.probe.objects.maps.Maps["connections_full"]
+	full := k.probe.maps.Maps["connections_full"]
 	var last uint64
 	require.NoError(t, full.Lookup(uint32(0), &last))
 	require.NotZero(t, last)
@@ -92,7 +92,7 @@ func TestSockBeginningMissedBesideAFlood(t *testing.T) {
 	k.without(hook.FeatureAccept)
 	flooding := elsewhere(t, func() { open(t, size) })
 	var share shared.NamespaceShare
-	require.NoError(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(flooding, &share))
+	require.NoError(t, k.probe.maps.Maps["namespace_rooms"].Lookup(flooding, &share))
 	require.NotZero(t, share.Refused)
 	client, server := connect(t, l, "127.0.0.1")
 	k.until("open", func() bool { return len(k.opened) == 1 })

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -124,22 +123,10 @@ func TestSockOverflowsOfANamespaceThatCannotBeRead(t *testing.T) {
 	assert.EqualValues(t, 2, s.Queues[0].Accept)
 }
 
-func TestNetstatValue(t *testing.T) {
-	const data = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\n" +
-		"IpExt: InNoRoutes ListenOverflows\nIpExt: 4 5\n"
-	value, err := netstatValue(data, "ListenOverflows")
-	require.NoError(t, err)
-	assert.EqualValues(t, 22, value)
-	for _, broken := range []string{"", "TcpExt: ListenOverflows\n", "TcpExt: ListenOverflows\nTcpExt:\n", "TcpExt: ListenOverflows\nTcpExt: x\n"} {
-		_, err := netstatValue(broken, "ListenOverflows")
-		assert.Error(t, err, "%q", broken)
-	}
-}
-
 // dropsOf is a listening socket's own drop counter.
 func (k *kernel) dropsOf(socket uint64) (drops uint32) {
 	k.t.Helper()
-	require.NoError(k.t, k.probe.scans.queues.each(func(r *shared.ListenerLook) {
+	require.NoError(k.t, k.probe.sockets.Listeners.Queues.Each(func(r *shared.ListenerLook) {
 		if r.Sk == socket {
 			drops = r.Drops
 		}
@@ -186,11 +173,7 @@ type queueOrder struct {
 // untilOverflows waits for the kernel to turn so many away in this process's namespace.
 func untilOverflows(least uint64) (overflows uint64, err error) {
 	for deadline := time.Now().Add(10 * time.Second); overflows < least && time.Now().Before(deadline); {
-		var data []byte
-		if data, err = os.ReadFile("/proc/self/net/netstat"); err != nil {
-			return 0, err
-		}
-		if overflows, err = netstatValue(string(data), "ListenOverflows"); err != nil {
+		if overflows, err = readNetstat("ListenOverflows"); err != nil {
 			return 0, err
 		}
 	}
@@ -232,43 +215,4 @@ func playQueue(orders *json.Decoder, reports *json.Encoder) error {
 			return err
 		}
 	}
-}
-
-// A namespace beyond its share, and all beyond the limit, take no room.
-func TestOverflowsKeepNoMoreListenersThanTheLimit(t *testing.T) {
-	const own, other, limit = 1, 2, 3
-	o := newNamespaceOverflows(own, limit, false)
-	record := func(socket uint64, netns uint32, followed shared.Followed) *shared.ListenRecord {
-		r := &shared.ListenRecord{Sk: socket, Followed: uint8(followed)}
-		r.Head.Netns = netns
-		return r
-	}
-	o.listen(record(1, own, shared.FollowedYes), true)
-	o.listen(record(2, other, shared.FollowedNotShare), true)
-	for socket := range uint64(10) {
-		o.listen(record(10+socket, own, shared.FollowedNot), true)
-	}
-	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 11: own}, o.netns)
-	assert.Equal(t, []uint32{own}, o.Namespaces())
-	o.listen(record(1, own, shared.FollowedYes), true)
-	o.ended(11)
-	o.listen(record(12, own, shared.FollowedNot), true)
-	assert.Equal(t, map[uint64]uint32{1: own, 10: own, 12: own}, o.netns)
-	o.keepOnly(map[uint64]bool{1: true, 2: true, 12: true})
-	assert.Equal(t, map[uint64]uint32{1: own, 12: own}, o.netns)
-}
-
-// One that no table of listeners has is forgotten when the record of its end was lost.
-func TestOverflowsForgetListenersThatAreNotFound(t *testing.T) {
-	enterNetNS(t)
-	needing(t, "queue")
-	k := startAny(t, testConfig(perNamespace))
-	o := k.probe.decoder.overflowing
-	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 64, true)
-	k.until("the listener", func() bool { return len(k.listeners) > 0 })
-	o.opened(1, k.netns, 0, true)
-	require.NoError(t, k.probe.rescanListeners())
-	assert.NotContains(t, o.netns, uint64(1))
-	assert.Contains(t, o.netns, k.listeners[0].Socket)
-	assert.EqualValues(t, l.port, k.listeners[0].Address.Port())
 }

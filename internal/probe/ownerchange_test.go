@@ -95,7 +95,7 @@ func TestOwnerThatChangesUnannounced(t *testing.T) {
 	k.until("listener", func() bool { _, ok := k.listenerOn(portOf(l.Addr())); return ok })
 	listener, _ := k.listenerOn(portOf(l.Addr()))
 	key.Start = listener.Owner.Start
-	announced := k.probe.objects.maps.Maps["processes"]
+	announced := k.probe.maps.Maps["processes"]
 	var value uint8
 	require.NoError(t, announced.Lookup(&key, &value))
 	for range 60 { // more than 4 KiB hold

@@ -234,7 +234,7 @@ func BenchmarkListeners(b *testing.B) {
 	looks := 0
 	for b.Loop() {
 		looks = 0
-		require.NoError(b, p.scans.queues.each(func(*shared.ListenerLook) { looks++ }))
+		require.NoError(b, p.sockets.Listeners.Queues.Each(func(*shared.ListenerLook) { looks++ }))
 	}
 	require.GreaterOrEqual(b, looks, listeners)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(looks), "ns/listener")

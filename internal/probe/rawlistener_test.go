@@ -5,8 +5,9 @@
 package probe
 
 import (
-	"bufio"
+	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,22 +148,22 @@ func (l *rawListener) kernelQueues(t *testing.T) (receive, send uint32, requests
 // netstat is a counter of the thread's network namespace.
 func netstat(t *testing.T, name string) uint64 {
 	t.Helper()
-	file, err := os.Open("/proc/thread-self/net/netstat")
+	value, err := readNetstat(name)
 	require.NoError(t, err)
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		names := strings.Fields(lines.Text())
-		require.True(t, lines.Scan())
-		values := strings.Fields(lines.Text())
-		for i := range names {
-			if names[0] == "TcpExt:" && names[i] == name {
-				value, err := strconv.ParseUint(values[i], 10, 64)
-				require.NoError(t, err)
-				return value
-			}
+	return value
+}
+
+func readNetstat(name string) (uint64, error) {
+	data, err := os.ReadFile("/proc/thread-self/net/netstat")
+	if err != nil {
+		return 0, err
+	}
+	lines := strings.Split(string(data), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+		if at := slices.Index(names, name); at > 0 && names[0] == "TcpExt:" {
+			return strconv.ParseUint(values[at], 10, 64)
 		}
 	}
-	require.FailNow(t, "no such counter", name)
-	return 0
+	return 0, fmt.Errorf("there is no counter %s", name)
 }

@@ -88,11 +88,16 @@ func (r *recorder) closedTo(port uint16) []connection.Closed {
 	})
 }
 
-// tally counts the facts about connections of all namespaces.
+// tally has the facts of all namespaces: the number of those about connections, and the
+// listeners that have not ended.
 type tally struct {
 	fact.Nop
-	n int
+	n         int
+	listeners map[uint64]connection.Listener
 }
+
+func (t *tally) ListenerOpened(l *connection.Listener) { t.listeners[l.Socket] = *l }
+func (t *tally) ListenerClosed(socket, _ uint64)       { delete(t.listeners, socket) }
 
 func (t *tally) ConnectionOpened(*connection.Opened) { t.n++ }
 func (t *tally) ConnectionClosed(*connection.Closed) { t.n++ }
@@ -189,6 +194,7 @@ func startOn(t *testing.T, types *btf.Spec, cfg Config, logger ...*zap.Logger) *
 	netns, err := netns.Current()
 	require.NoError(t, err)
 	k := &kernel{recorder: &recorder{netns: netns, overflows: make(map[uint64]uint64)}, probe: p, t: t}
+	k.facts.listeners = make(map[uint64]connection.Listener)
 	require.NoError(t, p.Start(fact.Tee{k.recorder, &k.facts}))
 	return k
 }

@@ -211,20 +211,19 @@ func playProbe(orders *json.Decoder, reports *json.Encoder) error {
 // playTracepoint attaches to a syscall tracepoint and reports the error.
 func playTracepoint(_ *json.Decoder, reports *json.Encoder) error {
 	cfg := testConfig()
-	o, err := newObjects(&cfg, 1, hook.NewHost(cfg.ExcludeHooks, nil))
+	cfg.ExcludeHooks = append(otherWays(&cfg, hook.Syscall, hook.FeatureAccept), cfg.ExcludeHooks...)
+	p, err := New(cfg, zap.NewNop())
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	attachment := o.hooks.Attach(hook.Feature{
-		Name: hook.FeatureAccept,
-		Ways: hook.Tracepoint(hook.Syscall, "sys_exit_accept", "accept"),
-	})
+	p.sockets.Attach()
 	report := ""
-	if err := attachment.States()[0].Err; err != nil {
-		report = err.Error()
+	for _, a := range p.sockets.Attachments {
+		if state := a.States()[0]; state.Feature == hook.FeatureAccept && state.Err != nil {
+			report = state.Err.Error()
+		}
 	}
-	return errors.Join(reports.Encode(report), attachment.Close())
+	return errors.Join(reports.Encode(report), p.Close())
 }
 
 // serverName is not the server's executable but its task's name.

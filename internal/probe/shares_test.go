@@ -77,7 +77,7 @@ func TestSharesAreGivenBack(t *testing.T) {
 			}
 		})
 		var share shared.NamespaceShare
-		require.NoError(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(netns, &share))
+		require.NoError(t, k.probe.maps.Maps["namespace_rooms"].Lookup(netns, &share))
 		assert.Zero(t, share.Taken.Entries[shared.RoomConnections])
 	}
 	k.settle()
@@ -95,12 +95,12 @@ func TestSharesForgetNamespaces(t *testing.T) {
 		require.NoError(t, l.Close())
 	})
 	var share shared.NamespaceShare
-	require.NoError(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(netns, &share))
+	require.NoError(t, k.probe.maps.Maps["namespace_rooms"].Lookup(netns, &share))
 	k.settle()
 	for range 4 {
 		k.snapshot(0)
 	}
-	assert.Error(t, k.probe.objects.maps.Maps["namespace_rooms"].Lookup(netns, &share))
+	assert.Error(t, k.probe.maps.Maps["namespace_rooms"].Lookup(netns, &share))
 }
 
 func TestSharesOfListeners(t *testing.T) {

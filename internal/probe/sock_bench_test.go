@@ -40,7 +40,7 @@ func BenchmarkSystemCall(b *testing.B) {
 				c.AcceptTracepoint = accept
 				c.ExcludeHooks = otherWays(c, hook.Syscall, hook.FeatureAccept)
 			})
-			require.Equal(b, accept, p.attached(hook.FeatureAccept))
+			require.Equal(b, accept, p.sockets.Attached(hook.FeatureAccept))
 			for b.Loop() {
 				unix.Getppid()
 			}

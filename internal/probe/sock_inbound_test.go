@@ -209,7 +209,7 @@ func TestSockForgetsListenersWithoutBacklog(t *testing.T) {
 	count := func() (n int) {
 		var key shared.BackloglessKey
 		var value uint32
-		entries := k.probe.objects.maps.Maps["backlogless_listeners"].Iterate()
+		entries := k.probe.maps.Maps["backlogless_listeners"].Iterate()
 		for entries.Next(&key, &value) {
 			if key.Netns == k.netns {
 				n++
@@ -278,7 +278,7 @@ func TestSockBeginningMissedWithoutBacklog(t *testing.T) {
 // without detaches a feature's hooks.
 func (k *kernel) without(feature string) {
 	k.t.Helper()
-	for _, a := range k.probe.attachments {
+	for _, a := range k.probe.sockets.Attachments {
 		if a.Name == feature {
 			require.NoError(k.t, a.Detach())
 		}

@@ -245,7 +245,7 @@ func TestSockRefusedIsNotHalfOpen(t *testing.T) {
 	key := shared.HalfOpenKey{Netns: netns}
 	key.Flow.Local = netip.MustParseAddr("127.0.0.1").As16()
 	key.Flow.Remote, key.Flow.LocalPort, key.Flow.RemotePort = key.Flow.Local, 9, uint16(client.Port)
-	handshakes := k.probe.objects.maps.Maps["half_open_handshakes"]
+	handshakes := k.probe.maps.Maps["half_open_handshakes"]
 	require.NoError(t, handshakes.Put(&key, &shared.HalfOpen{First: 1}))
 
 	_, err = (&net.Dialer{LocalAddr: &client}).Dial("tcp", "127.0.0.1:9")
@@ -379,8 +379,8 @@ func TestSockFindsListenersThatTheRingLost(t *testing.T) {
 	}
 	assert.Empty(t, addresses)
 	held := 0
-	for _, key := range k.probe.decoder.listeners.sockets {
-		if key.Netns == k.netns {
+	for _, l := range k.facts.listeners {
+		if l.NetNS == k.netns {
 			held++
 		}
 	}
@@ -392,7 +392,7 @@ func TestSockListenerEndsWithItsLastSocket(t *testing.T) {
 	k := startProbe(t, testConfig())
 	l := listen(t, "tcp4", "127.0.0.1:0")
 	k.until("listener", func() bool { return len(k.listeners) == 1 })
-	ports := k.probe.objects.maps.Maps["listening_ports"]
+	ports := k.probe.maps.Maps["listening_ports"]
 	key := shared.PortKey{Netns: k.listeners[0].NetNS, Port: uint32(portOf(l.Addr()))}
 	var value uint32
 	require.NoError(t, ports.Lookup(&key, &value))
@@ -409,7 +409,7 @@ func TestSockForgetsConnectionsWhoseEndWasMissed(t *testing.T) {
 	k := startProbe(t, testConfig(onlyPort(portOf(l.Addr()))), "live")
 	require.Len(t, k.listeners, 1)
 	missed := shared.Connection{Id: 1, Flow: shared.Flow{LocalPort: 1, RemotePort: 2}}
-	require.NoError(t, k.probe.objects.maps.Maps["connections"].Put(k.listeners[0].Socket, &missed))
+	require.NoError(t, k.probe.maps.Maps["connections"].Put(k.listeners[0].Socket, &missed))
 
 	s, live := k.snapshot(1)
 	assert.EqualValues(t, 1, s.Ledger.Active, "once may be a close under way")

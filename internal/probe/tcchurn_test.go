@@ -77,9 +77,8 @@ func (k *kernel) holdings() holdings {
 		v.mu.Unlock()
 	}
 	h.links = linksOf(k.t, ours)
-	tables, err := mapFill(k.probe.objects.maps.Maps["port_tables"], "")
+	h.tables, err = shared.CountEntries(k.probe.maps.Maps["port_tables"])
 	require.NoError(k.t, err)
-	h.tables = tables.Entries
 	return h
 }
 
@@ -346,6 +345,6 @@ func TestSockChurnOfNamespaces(t *testing.T) {
 	_, live := k.snapshot(8080)
 	assert.Empty(t, live)
 	// A listener ends when the last call of accept(2) has left it.
-	k.until("the end of all listeners", func() bool { return len(k.probe.decoder.listeners.namespaces()) == 0 })
+	k.until("the end of all listeners", func() bool { return len(k.probe.sockets.Listeners.Ports.Namespaces()) == 0 })
 	assert.Empty(t, k.lost)
 }

@@ -235,9 +235,9 @@ func TestTCSweepSharesRecords(t *testing.T) {
 
 func entriesOf(t *testing.T, m *ebpf.Map) int {
 	t.Helper()
-	fill, err := mapFill(m, "")
+	entries, err := shared.CountEntries(m)
 	require.NoError(t, err)
-	return fill.Entries
+	return entries
 }
 
 // An attempt at what is not this host is none.

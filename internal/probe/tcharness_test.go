@@ -20,7 +20,8 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/listening"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
@@ -48,7 +49,7 @@ type tcBench struct {
 	*tcVantage
 	t      testing.TB
 	maps   map[string]*ebpf.Map
-	ports  *listeners
+	ports  *listening.Ports
 	reader *ringbuf.Reader
 }
 
@@ -79,18 +80,18 @@ func tcConfig(change ...func(*Config)) Config {
 
 func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench {
 	t.Helper()
-	objects, err := newObjects(&cfg, tcTestNetNS, hook.NewHost(cfg.ExcludeHooks, nil))
+	all, err := shared.NewMaps(&cfg)
 	require.NoError(t, err)
-	t.Cleanup(objects.close)
+	t.Cleanup(all.Close)
 	var selected *[settings.Ports]uint8
 	if cfg.ByPort() {
 		selected = cfg.SelectedPorts()
 	}
-	ports := newListeners(objects.maps.Maps, selected)
-	t.Cleanup(func() { require.NoError(t, ports.close()) })
-	table, err := ports.enter(tcTestNetNS)
+	ports := listening.NewPorts(all.Maps, selected)
+	t.Cleanup(func() { require.NoError(t, ports.Close()) })
+	table, err := ports.Enter(tcTestNetNS)
 	require.NoError(t, err)
-	o := tcOptions{managers: tc.NewRegistry(), maps: objects.maps.Maps, shares: shared.NewShares(objects.maps.Maps, shared.CapacitiesOf(&cfg), tcTestNetNS), netns: tcTestNetNS, ownNetNS: tcTestNetNS, ports: table}
+	o := tcOptions{managers: tc.NewRegistry(), maps: all.Maps, shares: shared.NewShares(all.Maps, shared.CapacitiesOf(&cfg), tcTestNetNS), netns: tcTestNetNS, ownNetNS: tcTestNetNS, ports: table}
 	for _, option := range options {
 		option(&o)
 	}
@@ -111,7 +112,15 @@ func newTCBench(t testing.TB, cfg Config, options ...func(*tcOptions)) *tcBench 
 
 func (b *tcBench) listen(port uint16, on bool) {
 	b.t.Helper()
-	require.NoError(b.t, b.ports.mark(shared.PortKey{Netns: tcTestNetNS, Port: uint32(port)}, on))
+	key := shared.PortKey{Netns: tcTestNetNS, Port: uint32(port)}
+	if on {
+		require.NoError(b.t, b.maps["listening_ports"].Put(&key, uint32(1)))
+	} else {
+		require.NoError(b.t, b.maps["listening_ports"].Delete(&key))
+	}
+	if b.cfg.SelectedPorts()[port] != 0 {
+		require.NoError(b.t, shared.MarkPort(b.options.ports, key.Port, on))
+	}
 }
 
 func (b *tcBench) looksAtAddresses() bool {
@@ -148,12 +157,12 @@ func tcRecord[T any](b *tcBench) *T {
 	b.t.Helper()
 	b.reader.SetDeadline(time.Now().Add(-time.Second))
 	require.NoError(b.t, b.reader.Flush())
-	record, err := b.reader.Read()
+	raw, err := b.reader.Read()
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
 		return nil
 	}
 	require.NoError(b.t, err)
-	typed := view[T](record.RawSample)
+	typed := record.View[T](raw.RawSample)
 	require.NotNil(b.t, typed)
 	return typed
 }

@@ -12,10 +12,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/listening"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
@@ -42,7 +42,7 @@ const (
 type tcNamespaces struct {
 	cfg     *Config
 	options tcOptions
-	ports   *listeners
+	ports   *listening.Ports
 	logger  *zap.Logger
 	own     *tcVantage
 	// refused is why there is none but our own.
@@ -76,7 +76,7 @@ type tcOther struct {
 }
 
 // newTCNamespaces does not touch the kernel yet. The options are our namespace's.
-func newTCNamespaces(cfg *Config, options tcOptions, ports *listeners, logger *zap.Logger) *tcNamespaces {
+func newTCNamespaces(cfg *Config, options tcOptions, ports *listening.Ports, logger *zap.Logger) *tcNamespaces {
 	return &tcNamespaces{
 		cfg:     cfg,
 		options: options,
@@ -100,8 +100,8 @@ func (m *tcNamespaces) start() error {
 		m.refused = err
 		return nil
 	}
-	if err := mayEnterNetNS(m.cfg.ExcludeHooks); err != nil {
-		m.refused = fmt.Errorf("interfaces::network_namespaces: %w", capability.Explain(err, capability.SysAdmin))
+	if err := hook.MayEnterNetNS(m.cfg.ExcludeHooks); err != nil {
+		m.refused = fmt.Errorf("interfaces::network_namespaces: %w", err)
 		return nil
 	}
 	m.stop, m.done = make(chan struct{}), make(chan struct{})
@@ -228,13 +228,13 @@ func (m *tcNamespaces) open(other *tcOther) error {
 	}
 	options := m.options
 	options.netns, options.interfaces = other.inode, tcNamespaceInterfaces
-	if options.ports, err = m.ports.enter(other.inode); err != nil {
+	if options.ports, err = m.ports.Enter(other.inode); err != nil {
 		namespace.Close()
 		return err
 	}
 	other.tcVantage = newTCVantage(m.cfg, options, m.logger.With(zap.String("network_namespace", other.path)))
 	if err := other.startIn(namespace); err != nil {
-		return errors.Join(err, m.ports.leave(other.inode))
+		return errors.Join(err, m.ports.Leave(other.inode))
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func (m *tcNamespaces) leave(other *tcOther) {
 	m.mu.Unlock()
 	m.own.keepOther(left)
 
-	err = errors.Join(err, m.ports.leave(other.inode), other.close())
+	err = errors.Join(err, m.ports.Leave(other.inode), other.close())
 	if err != nil {
 		m.logger.Warn("leaving a network namespace", zap.String("path", other.path), zap.Error(err))
 	}
@@ -388,7 +388,7 @@ func (m *tcNamespaces) close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, other := range m.others {
-		err = errors.Join(err, other.close(), m.ports.leave(other.inode))
+		err = errors.Join(err, other.close(), m.ports.Leave(other.inode))
 	}
 	clear(m.others)
 	return errors.Join(err, m.own.close())

@@ -28,6 +28,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -86,7 +87,7 @@ func TestTCAgreesWithTshark(t *testing.T) {
 }
 
 func asSeen(r *shared.PacketRecord) *seen {
-	f := flowOf(&r.Flow)
+	f := record.Flow(&r.Flow)
 	return &seen{
 		source: f.Client, destination: f.Server,
 		seq: fmt.Sprint(r.Sequence), ack: fmt.Sprint(r.Acknowledgment), window: fmt.Sprint(r.Window),

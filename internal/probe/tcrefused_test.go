@@ -58,7 +58,7 @@ func TestTCRefusedOnce(t *testing.T) {
 					assert.Equal(t, tcServer4, failed.Server.Addr())
 					assert.Equal(t, "192.0.2.7", failed.Client.Addr().String())
 				}
-				assert.Zero(t, entriesOf(t, k.probe.objects.maps.Maps["half_open_handshakes"]))
+				assert.Zero(t, entriesOf(t, k.probe.maps.Maps["half_open_handshakes"]))
 				assert.EqualValues(t, attempts, k.count(0, connection.Failures, "refused"))
 			})
 		}

@@ -11,26 +11,27 @@ import (
 
 // startTC starts the packet vantage point in our network namespace, and in those of
 // the configuration. It fails for interfaces that are named but do not exist.
-func (p *Probe) startTC(netns uint32) error {
-	ports, err := p.decoder.listeners.enter(netns)
+func (p *Probe) startTC() error {
+	own := p.context.OwnNetNS
+	ports, err := p.sockets.Listeners.Ports.Enter(own)
 	if err != nil || p.cfg.TCMode == TCOff {
 		return err
 	}
 	p.tc = newTCNamespaces(&p.cfg, tcOptions{
 		managers:               tc.ForProcess(),
 		shares:                 p.shares,
-		maps:                   p.objects.maps.Maps,
-		netns:                  netns,
-		ownNetNS:               p.ownNetNS,
+		maps:                   p.maps.Maps,
+		netns:                  own,
+		ownNetNS:               own,
 		ports:                  ports,
 		refusedAtEgress:        true,
 		tracepointTellsRefused: p.tracepointTellsRefused(),
-	}, p.decoder.listeners, p.logger)
-	p.decoder.otherNames = p.tc.interfaceName
+	}, p.sockets.Listeners.Ports, p.logger)
+	p.context.OtherNames = p.tc.interfaceName
 	return p.tc.start()
 }
 
 // tracepointTellsRefused: tcp_send_reset fires without a socket, and is attached.
 func (p *Probe) tracepointTellsRefused() bool {
-	return p.objects.host.ResetWithoutSocket && p.attached(hook.FeatureResetSent)
+	return p.host.ResetWithoutSocket && p.sockets.Attached(hook.FeatureResetSent)
 }

@@ -44,6 +44,9 @@ func (i *Iterator) Attach(o *Object) error {
 	return i.err
 }
 
+// Tried reports whether Attach was called.
+func (i *Iterator) Tried() bool { return i.iter != nil || i.prog != nil || i.err != nil }
+
 // Loaded is the program; nil before Attach.
 func (i *Iterator) Loaded() *ebpf.Program { return i.prog }
 

@@ -5,6 +5,7 @@
 package shared
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -47,4 +48,20 @@ func WriteAt(table *ebpf.Map, offset int64, part []byte) error {
 	}
 	_, err = memory.WriteAt(part, offset)
 	return err
+}
+
+// CountEntries counts the keys of a hash map; approximate while the kernel writes.
+func CountEntries(m *ebpf.Map) (int, error) {
+	key := make([]byte, m.KeySize())
+	next := make([]byte, m.KeySize())
+	entries := 0
+	err := m.NextKey(nil, &next)
+	for ; err == nil && entries < int(m.MaxEntries()); err = m.NextKey(&key, &next) {
+		key, next = next, key
+		entries++
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return entries, err
+	}
+	return entries, nil
 }
