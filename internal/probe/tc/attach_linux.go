@@ -17,17 +17,17 @@ import (
 // gone is no error.
 type hook interface {
 	detach() error
-	// present is false when somebody else has removed it.
+	// present is false if another process has removed it.
 	present() (bool, error)
 }
 
-// spot is where a program is to attach: an interface, a direction, and the order there.
+// spot is where a program attaches: an interface, a direction, and the order there.
 type spot struct {
 	index     int
 	direction Direction
-	// program is the name of the one that is to attach.
+	// program is the name of the program to attach.
 	program string
-	// first: before the programs of others.
+	// first puts it before the programs of others.
 	first bool
 	// before and after are our other hooks there, in the order in which they run.
 	before, after []hook
@@ -37,9 +37,9 @@ type spot struct {
 type attacher struct {
 	netlink *netlink.Handle
 	lock    lock
-	// instance is there from the first filter on.
+	// instance exists from the first filter on.
 	instance *instance
-	// leaveDead: the filters of dead instances stay.
+	// leaveDead keeps the filters of dead instances.
 	leaveDead bool
 	// removed counts the filters of dead instances. living are the other instances whose
 	// filters were found.
@@ -51,7 +51,8 @@ func newAttacher(handle *netlink.Handle, l lock) *attacher {
 	return &attacher{netlink: handle, lock: l, living: make(map[uint32]bool)}
 }
 
-// close comes after all filters are gone: whoever finds one without us removes it.
+// close follows the removal of all filters. Another instance removes filters whose
+// instance is gone.
 func (a *attacher) close() {
 	a.lock.release()
 	if a.instance != nil {
@@ -69,7 +70,7 @@ func (a *attacher) attachTCX(at *spot, program *ebpf.Program) (hook, error) {
 	options := link.TCXOptions{Interface: at.index, Program: program, Attach: attachType(at.direction), Anchor: at.anchor()}
 	l, err := link.AttachTCX(options)
 	if errors.Is(err, unix.ENOENT) {
-		// Somebody detached the link that is the anchor. It will be put back in its order.
+		// Another process detached the anchor. It will be put back in its order.
 		options.Anchor = at.end()
 		l, err = link.AttachTCX(options)
 	}
@@ -118,8 +119,8 @@ func attachType(d Direction) ebpf.AttachType {
 
 func (h *tcxHook) detach() error { return h.link.Close() }
 
-// present: others can detach a link, which then has no interface, and can give it another
-// program. The kernel sends no message about either.
+// present reads the link. Others can detach it, so that it has no interface, or give it
+// another program. The kernel sends no message about either.
 func (h *tcxHook) present() (bool, error) {
 	info, err := h.link.Info()
 	if err != nil {

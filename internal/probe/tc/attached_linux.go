@@ -23,8 +23,8 @@ import (
 type Attached struct {
 	Program
 	manager *Manager
-	// stopBy is set to remove the program: it is attached no more, and other instances are
-	// waited for until then.
+	// stopBy is set to remove the program. It is no longer attached anywhere, and waits
+	// for other instances end at this time.
 	stopBy atomic.Pointer[time.Time]
 
 	// The rest is guarded as the manager says.
@@ -32,9 +32,9 @@ type Attached struct {
 	// mode is decided with the first interface.
 	mode       Mode
 	interfaces map[int]*place
-	// failures are interfaces that could not be attached to, by index.
+	// failures are interfaces where attaching failed, by index.
 	failures map[int]error
-	// misplaced: a warning was given that the order does not hold.
+	// misplaced is set after the warning that the order does not hold.
 	misplaced bool
 }
 
@@ -44,7 +44,7 @@ type place struct {
 	hooks [Directions]hook
 }
 
-// detach takes the last attached off first: the first one's qdisc is then empty.
+// detach begins with the last attached hook, so that the first one finds its qdisc empty.
 func (i *place) detach() error {
 	var err error
 	for d := Directions - 1; d >= 0; d-- {
@@ -58,7 +58,7 @@ func (i *place) detach() error {
 	return err
 }
 
-// present is false when a hook that we attached is no longer there.
+// present is false if a hook that we attached is missing.
 func (i *place) present() bool {
 	for _, hook := range i.hooks {
 		if hook == nil {
@@ -85,7 +85,7 @@ func (a *Attached) Interfaces() []string {
 	return names
 }
 
-// maxErrors bounds the interfaces that a state's error names.
+// maxErrors bounds the interfaces in a state's error.
 const maxErrors = 3
 
 // States has one state per direction, over all interfaces.
@@ -115,10 +115,10 @@ func (a *Attached) attachErrors() error {
 	return err
 }
 
-// Stop comes before Remove where several programs are to have one limit. It returns at once.
+// Stop comes before Remove if several programs share one time limit. It returns at once.
 func (a *Attached) Stop(limit time.Time) { a.stopBy.CompareAndSwap(nil, &limit) }
 
-// Remove takes the program off all interfaces. It leaves the manager's other programs
+// Remove detaches the program from all interfaces. The manager's other programs stay
 // attached.
 func (a *Attached) Remove() error {
 	a.Stop(time.Now().Add(LockWait))
@@ -130,8 +130,8 @@ func (a *Attached) Remove() error {
 	return a.detachFrom(slices.Collect(maps.Values(a.interfaces)))
 }
 
-// leave takes the program off interfaces that are gone, that are no longer selected, or
-// that somebody else removed it from.
+// leave detaches the program from interfaces that are gone or no longer selected, and from
+// those where another process removed it.
 func (a *Attached) leave(view *View) {
 	var left []*place
 	for index, i := range a.interfaces {
@@ -158,8 +158,8 @@ func (a *Attached) keeps(i *place, link netlink.Link, view *View) bool {
 	return a.Program.Interfaces.selects(link, view)
 }
 
-// inPlace is false when somebody removed a program of ours, as with a qdisc that was
-// theirs to remove.
+// inPlace is false if another process removed a program of ours, for instance together with
+// its own qdisc.
 func (a *Attached) inPlace(i *place) bool {
 	if i.present() {
 		return true
@@ -183,7 +183,7 @@ func (a *Attached) drop(left []*place) error {
 	return err
 }
 
-// detachFrom leaves the interfaces in their place, without hooks.
+// detachFrom keeps the places of the interfaces, without hooks.
 func (a *Attached) detachFrom(interfaces []*place) error {
 	var all error
 	for _, i := range interfaces {
@@ -207,9 +207,9 @@ func (a *Attached) forgetFailures(view *View) {
 
 // attachMissing attaches to the interfaces that are selected and new, oldest first.
 //
-// It does so one after the other: on TCX the kernel waits for an RCU grace period per
-// program, with its rtnl lock held (tcx_entry_sync). Side by side would take as long, and
-// would keep others from that lock for longer.
+// It attaches one after the other. On TCX the kernel waits for an RCU grace period per
+// program while it holds its rtnl lock (tcx_entry_sync). Attaching in parallel would take as
+// long, and would block others from that lock for longer.
 func (a *Attached) attachMissing(view *View) {
 	for _, index := range slices.Sorted(maps.Keys(view.Links)) {
 		link := view.Links[index]
@@ -262,8 +262,8 @@ func (a *Attached) attach(i *place, begin Headers) error {
 	return nil
 }
 
-// attachHook decides where an Auto program attaches: on clsact where the kernel has no TCX,
-// or the configuration excludes it.
+// attachHook decides where an Auto program attaches: on clsact if the kernel has no TCX or
+// the configuration excludes it.
 func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (hook, error) {
 	m := a.manager
 	at := spot{index: index, direction: d, program: a.Name, first: a.First}
@@ -309,8 +309,8 @@ func (a *Attached) decide(mode Mode, at *spot) {
 	}
 }
 
-// note shows an interface as attached to, in one direction at least, or as a failure. A
-// failure is reported once; the next change tries again. An interface that vanished
+// note records an interface as attached, in one direction at least, or as a failure. A
+// failure is reported once, and the next change tries again. An interface that vanished
 // meanwhile is no failure.
 func (a *Attached) note(i *place, attached bool, err error) {
 	m := a.manager
@@ -333,7 +333,7 @@ func (a *Attached) note(i *place, attached bool, err error) {
 		a.Logger.Debug("attached a program", zap.String("interface", i.Name), zap.String("hook", string(a.mode)))
 		return
 	}
-	// A missing capability is the same for all interfaces: the states say so once.
+	// A missing capability concerns all interfaces, and the states report it once.
 	var refused *capability.Refusal
 	if a.failures[i.Index] == nil && !errors.As(err, &refused) {
 		a.Logger.Warn("a program is not attached to an interface, or in one direction only",

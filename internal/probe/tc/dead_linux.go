@@ -9,8 +9,8 @@ import (
 	"fmt"
 )
 
-// removeDead removes the filters of dead instances from all interfaces. The mode does not
-// matter: they may have run in another one. The thread is in the attacher's namespace.
+// removeDead removes the filters of dead instances from all interfaces, whatever the mode,
+// because they can have run in another one. The thread is in the attacher's namespace.
 func (a *attacher) removeDead() error {
 	a.lock.take()
 	qdiscs, err := qdiscs(a.netlink, nil)
@@ -30,10 +30,10 @@ func (a *attacher) removeDead() error {
 	return err
 }
 
-// removeDeadFrom removes the filters of dead instances, whatever their program. It learns
-// from the filters of all our instances whether one of them made the qdisc. When none of
-// ours is left in a qdisc, it belongs to those who put filters into it. On a thread
-// that does not know our own name, all seem dead, so none is removed.
+// removeDeadFrom removes the filters of dead instances, whatever their program. The filters
+// of all our instances say whether one of them created the qdisc. A qdisc without any of our
+// filters belongs to the owners of the filters in it. On a thread that cannot find our own
+// name, all instances seem dead, so it removes nothing.
 func (a *attacher) removeDeadFrom(q *qdisc) error {
 	list, err := q.allFilters()
 	if err != nil {

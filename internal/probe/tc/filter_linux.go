@@ -16,8 +16,8 @@ import (
 
 // Priorities of our filters: first, or above those that the kernel hands out itself
 // (0xc000 and down). Filters of one priority have the same kind and protocol, and the
-// newest runs first. Where a priority is taken by others that differ from ours, the
-// next ones are tried.
+// newest runs first. If a priority has filters of another kind or protocol, the next
+// ones are tried.
 const (
 	priorityFirst = 1
 	priorityLast  = 0xfff0
@@ -25,7 +25,7 @@ const (
 	priorityTries = 16
 )
 
-// errNoEgress: another agent's ingress qdisc is where clsact would have to be.
+// errNoEgress means that another agent's ingress qdisc is in the place of clsact.
 var errNoEgress = errors.New("the existing ingress qdisc has no egress")
 
 // filter is a cls_bpf filter in direct-action mode.
@@ -67,8 +67,9 @@ func (a *attacher) attachFilter(at *spot, program *ebpf.Program) (hook, error) {
 	return f, nil
 }
 
-// addInOrder adds the filter before those of our programs that run after it. Those that run
-// before it and would not do so any more are added again: the newest runs first.
+// addInOrder adds the filter before those of our programs that run after it. Filters that
+// have to run before it are added again if they no longer would, because the newest runs
+// first.
 func (f *filter) addInOrder(at *spot) error {
 	before, after := filtersOf(at.before), filtersOf(at.after)
 	if err := f.add(at.first, before, after); err != nil {
@@ -108,7 +109,7 @@ func (f *filter) add(first bool, before, after []*filter) error {
 	return f.addAt(there, priorities...)
 }
 
-// addAt tries priorities until one takes the filter.
+// addAt tries priorities until one accepts the filter.
 func (f *filter) addAt(there []netlink.Filter, priorities ...uint16) (err error) {
 	f.filter = netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
@@ -134,7 +135,7 @@ func (f *filter) addAt(there []netlink.Filter, priorities ...uint16) (err error)
 	return nil
 }
 
-// renew adds the filter again at a priority where a filter of ours is, and removes the old
+// renew adds the filter again at the priority of another filter of ours, and removes the old
 // one. For a moment both run.
 func (f *filter) renew(priority uint16) error {
 	there, err := f.qdisc.filters(f.name.direction)
@@ -152,7 +153,7 @@ func (f *filter) renew(priority uint16) error {
 	return nil
 }
 
-// freeHandle is one of the instance's handles that no filter has.
+// freeHandle returns one of the instance's unused handles.
 func freeHandle(instance uint32, there []netlink.Filter) uint32 {
 	for handle := instance; ; handle++ {
 		if !slices.ContainsFunc(there, func(other netlink.Filter) bool { return other.Attrs().Handle == handle }) {
@@ -161,9 +162,9 @@ func freeHandle(instance uint32, there []netlink.Filter) uint32 {
 	}
 }
 
-// firstPriorities are those to try for a filter before the filters of others: behind ours
-// that run before it, if those are before the others, and never behind those that run
-// after it.
+// firstPriorities are those to try for a filter before the filters of others. They lie
+// behind our filters that run before it, if those are before the others, and never behind
+// our filters that run after it.
 func firstPriorities(there []netlink.Filter, before, after []*filter) (priorities []uint16) {
 	others := uint16(priorityMax)
 	for _, other := range there {
@@ -188,8 +189,8 @@ func firstPriorities(there []netlink.Filter, before, after []*filter) (prioritie
 	return priorities
 }
 
-// lastPriorities are those to try for a filter behind others: behind ours that run before
-// it, and not behind those that run after it.
+// lastPriorities are those to try for a filter behind others. They lie behind our filters
+// that run before it, and not behind those that run after it.
 func lastPriorities(there []netlink.Filter, before, after []*filter) (priorities []uint16) {
 	others := uint16(0)
 	for _, other := range there {
@@ -203,7 +204,7 @@ func lastPriorities(there []netlink.Filter, before, after []*filter) (priorities
 	}
 	priority := max(priorityLast, lowest)
 	for _, f := range after {
-		// One less would do, if that is behind the others.
+		// One less is enough if that is behind the others.
 		priority = min(priority, max(f.filter.Priority-1, min(lowest, f.filter.Priority)))
 	}
 	for range priorityTries {
@@ -215,15 +216,15 @@ func lastPriorities(there []netlink.Filter, before, after []*filter) (priorities
 	return priorities
 }
 
-// detach leaves the qdisc to the last one in it. On a thread in another network
-// namespace it works, too, but neither locks nor removes what others left.
+// detach leaves the qdisc to its last user. It also works on a thread in another network
+// namespace, but then it neither locks nor removes dead filters.
 func (f *filter) detach() error {
 	if f.attacher.instance.here() {
 		f.attacher.lock.take()
 	}
 	there, err := f.present()
 	if err != nil || !there {
-		// Without our filter the qdisc that is there is not the one that we know.
+		// Without our filter this is not the qdisc that we know.
 		return err
 	}
 	if err := f.qdisc.netlink.FilterDel(&f.filter); err != nil && !isGone(err) {
@@ -232,8 +233,8 @@ func (f *filter) detach() error {
 	return errors.Join(f.attacher.removeDeadFrom(f.qdisc), f.qdisc.removeIfUnused())
 }
 
-// present looks for our filter by name: somebody may have removed it, and put
-// another in its place.
+// present finds our filter by name, because another process can have removed it and put
+// another one in its place.
 func (f *filter) present() (bool, error) {
 	filters, err := f.qdisc.filters(f.name.direction)
 	if err != nil {

@@ -17,20 +17,20 @@ import (
 
 // instance stands for all programs that a registry attaches in one network namespace.
 //
-// A filter outlives the process that added it. An abstract Unix socket, bound to the
-// instance's name, tells whether the instance still lives:
+// A filter outlives the process that added it. An abstract Unix socket with the instance's
+// name shows whether the instance still lives:
 //
 //   - Such names belong to a network namespace, as interfaces do. An interface that
 //     moves to another namespace loses its filters, so a filter always finds its name.
 //     Containers that share the namespace see each other's names, whatever their pid,
 //     mount and user namespaces.
-//   - The kernel frees a name with the last descriptor, that is with the process,
-//     however it ends. There is no pid that could be reused, and no file that could stay
-//     or be refused. Programs that the process starts do not inherit the descriptor.
-//   - Binding a name asks whether it is free, and holds it while the filters of a dead
+//   - The kernel frees a name with its last descriptor, at the end of the process,
+//     however it ends. No pid can be reused, and no file can remain or be refused.
+//     Children do not inherit the descriptor.
+//   - Binding a name checks that it is free, and holds it while the filters of a dead
 //     instance are removed. It needs no capability.
 //
-// Nothing listens on the socket, so nobody can connect or send to it.
+// Nothing listens on the socket, so no process can connect or send to it.
 type instance struct {
 	id     uint32
 	socket abstractSocket
@@ -48,7 +48,7 @@ const maxInstanceTries = 8
 // maxHandles is how many handles an instance has for its filters at one place.
 const maxHandles = 1 << 8
 
-// newInstance takes a name that nobody has in the thread's network namespace.
+// newInstance takes a name that is free in the thread's network namespace.
 func newInstance() (*instance, error) {
 	var err error
 	for range maxInstanceTries {
@@ -56,7 +56,7 @@ func newInstance() (*instance, error) {
 		if _, err := rand.Read(random[:]); err != nil {
 			return nil, fmt.Errorf("choose an instance id: %w", err)
 		}
-		// The id begins the handles of our filters, too: 0 would let the kernel choose.
+		// The id also begins the handles of our filters. With 0 the kernel would choose.
 		i := &instance{id: max(binary.NativeEndian.Uint32(random[:])&^(maxHandles-1), maxHandles)}
 		if i.socket, err = bindAbstract(i.String()); err == nil {
 			return i, nil
@@ -70,25 +70,25 @@ func newInstance() (*instance, error) {
 
 func (i *instance) close() { i.socket.close() }
 
-// here is false on a thread in another network namespace. There all instances seem dead,
-// this one included.
+// here is false on a thread in another network namespace, where all instances seem dead,
+// including this one.
 func (i *instance) here() bool {
 	socket, err := bindAbstract(i.String())
 	socket.close()
 	return errors.Is(err, unix.EADDRINUSE)
 }
 
-// claimDead holds the name of a dead instance, until release. An instance that can't be
-// asked about counts as alive. The thread is in the network namespace of the filters.
+// claimDead holds the name of a dead instance until release. If that fails for another
+// reason, the instance counts as alive. The thread is in the network namespace of the filters.
 func claimDead(id uint32) (release func(), dead bool) {
 	socket, err := bindAbstract(instanceName(id))
 	return socket.close, err == nil
 }
 
-// abstractSocket is a descriptor; -1 where there is none.
+// abstractSocket is a descriptor, or -1.
 type abstractSocket int
 
-// bindAbstract fails with EADDRINUSE when somebody holds the name.
+// bindAbstract fails with EADDRINUSE if another process holds the name.
 func bindAbstract(name string) (abstractSocket, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -107,13 +107,13 @@ func (s abstractSocket) close() {
 	}
 }
 
-// filterName is what the name of a filter of ours tells.
+// filterName has the parts of the name of a filter of ours.
 type filterName struct {
 	instance  uint32
 	program   string
 	direction Direction
-	// ourQdisc: one of our instances made the qdisc that the filter is in. A qdisc
-	// carries no mark of its own, and its maker may be gone when the last one leaves.
+	// ourQdisc is set if one of our instances created the filter's qdisc. A qdisc has no
+	// mark of its own, and its creator can be gone when the last one leaves.
 	ourQdisc bool
 }
 
@@ -127,7 +127,7 @@ func (n filterName) String() string {
 	return name
 }
 
-// parseFilterName is false for whatever String does not write.
+// parseFilterName returns false for names that String does not write.
 func parseFilterName(name string) (filterName, bool) {
 	rest, ourQdisc := strings.CutSuffix(name, ourQdiscMark)
 	parts := strings.Split(strings.TrimPrefix(rest, namePrefix), "-")

@@ -12,37 +12,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps other instances from making, judging or removing qdiscs in the thread's
-// network namespace. It is the name of an abstract Unix socket. It is taken with the first
-// filter of a change and held to the end of the change, though others get a turn in a long
-// one.
+// lock keeps other instances from creating, checking or removing qdiscs in the thread's
+// network namespace. It is the name of an abstract Unix socket. A change takes it with its
+// first filter and holds it to the end, but lets others have a turn if it is long.
 //
-// Any user can hold the name, and so can an instance that is stopped. Therefore it is
-// waited for once per change. After a timeout, waiting is skipped for a minute, and the
-// change goes on unlocked.
+// Any user can hold the name, and so can a stopped instance. So wait for it once per change.
+// After a timeout, skip waiting for a minute and proceed unlocked.
 type lock struct {
-	// warn is called once, when nobody let go in time.
+	// warn is called once after a timeout.
 	warn func(message string, fields ...zap.Field)
-	// late: do not wait any longer.
+	// late reports whether to stop waiting.
 	late func() bool
-	// taken, though perhaps without success: then there is no socket.
+	// taken is set after take. Without success there is no socket.
 	taken  bool
 	socket abstractSocket
-	// since it is taken, or is not.
+	// since is when it was taken, or was not.
 	since time.Time
-	// waitAgain is when it makes sense to wait again.
+	// waitAgain is the time of the next wait.
 	waitAgain time.Time
 	warned    bool
 }
 
-// LockWait is how long a change waits for the lock, at most.
+// LockWait is the longest time that a change waits for the lock.
 const LockWait = time.Second
 
 const (
 	lockName  = namePrefix + "lock"
 	lockPause = time.Millisecond
 	lockTurn  = LockWait / 4
-	// lockRest is for how long a lock is only tried after a timeout.
+	// lockRest is how long a lock is tried without waiting after a timeout.
 	lockRest = time.Minute
 )
 
@@ -52,7 +50,7 @@ func (l *lock) take() {
 		return
 	}
 	l.release()
-	// Those who wait look once in a while: let them be first.
+	// Others that wait try at intervals. Let them be first.
 	time.Sleep(time.Until(l.since.Add(2 * lockPause)))
 	l.taken = true
 	defer func() { l.since = time.Now() }()

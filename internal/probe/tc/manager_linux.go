@@ -22,11 +22,11 @@ import (
 // from the first program on.
 type Manager struct {
 	registry *Registry
-	// users and leaving are guarded by the registry: how many opened the manager, and how
-	// many of these called LetGo.
+	// users is how many opened the manager, and leaving how many of them called LetGo.
+	// The registry guards both.
 	users, leaving int
 
-	// namespace and the netlink sockets keep it alive, as long as it is followed.
+	// namespace and the netlink sockets keep the namespace alive while it is followed.
 	namespace *netns.Namespace
 	netlink   *netlink.Handle
 	watch     *watch
@@ -34,13 +34,13 @@ type Manager struct {
 	unfollow  sync.Once
 	attacher  *attacher
 
-	// changing serialises what attaches and detaches. It is held while we wait for the
-	// kernel and for other instances, which takes seconds where many interfaces come at
-	// once. It guards what only changes need, and is taken before mu.
+	// changing serializes attaching and detaching. It is held during waits for the kernel
+	// and for other instances, which take seconds if many interfaces come at once. It
+	// guards what only changes need, and is taken before mu.
 	changing sync.Mutex
-	// searched: the filters of dead instances were removed, wherever they were.
+	// searched is set once the filters of dead instances are removed.
 	searched bool
-	// tryAgain is when the next try is due for interfaces that could not be attached to.
+	// tryAgain is when interfaces are due again where attaching failed.
 	tryAgain time.Time
 	removals removals
 
@@ -54,8 +54,8 @@ type Manager struct {
 	names atomic.Pointer[map[uint32]string]
 }
 
-// Open returns the manager of a namespace, which takes the namespace over. Each user closes
-// it once.
+// Open returns the manager of a namespace and takes the namespace over. Each user closes the
+// manager once.
 func (r *Registry) Open(namespace *netns.Namespace) (*Manager, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,17 +78,17 @@ func (r *Registry) Open(namespace *netns.Namespace) (*Manager, error) {
 	return m, nil
 }
 
-// open makes the sockets, which stay in the namespace.
+// open creates the sockets, which stay in the namespace.
 func (m *Manager) open() (err error) {
 	if m.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("open a netlink socket: %w", err)
 	}
-	// Before the first look, so that no change falls between the two.
+	// Before the first reading, so that no change falls between the two.
 	m.watch, err = newWatch()
 	return err
 }
 
-// Close gives the manager up, after the user's programs are removed.
+// Close ends the use of the manager. The user removes its programs before.
 func (m *Manager) Close() error {
 	r := m.registry
 	r.mu.Lock()
@@ -116,8 +116,8 @@ func (r *Registry) forget(m *Manager) {
 }
 
 // LetGo releases the namespace before the programs are removed, once all users have called
-// it, and if TCX links are all there is: these need no netlink. Each link waits for the
-// kernel's grace periods, and would keep a namespace alive that is about to end. Call Stop
+// it. It does so only for TCX links, which need no netlink. Removing a link waits for the
+// kernel's grace periods, and would keep alive a namespace that is about to end. Call Stop
 // for each program before.
 func (m *Manager) LetGo() error {
 	r := m.registry
@@ -140,7 +140,7 @@ func (m *Manager) LetGo() error {
 	return err
 }
 
-// stopFollowing waits until no change is under way any more.
+// stopFollowing waits for the end of the current change.
 func (m *Manager) stopFollowing() (err error) {
 	m.unfollow.Do(func() {
 		err = m.watch.close()
@@ -178,8 +178,8 @@ func (m *Manager) Check(s *Selection) (idle []string, err error) {
 	return idle, err
 }
 
-// Add attaches a program to the interfaces that are there, and follows what comes. Where
-// the kernel refuses, States tells.
+// Add attaches a program to the existing interfaces, and follows new ones. States reports
+// refusals.
 func (m *Manager) Add(p *Program) (*Attached, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -275,7 +275,8 @@ func (m *Manager) reconcileInside() error {
 	})
 }
 
-// log is that of the first program: what is about the namespace is told once.
+// log returns the logger of the first program, because messages about the namespace appear
+// once.
 func (m *Manager) log() *zap.Logger {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -287,7 +288,7 @@ func (m *Manager) log() *zap.Logger {
 
 func (m *Manager) warn(message string, fields ...zap.Field) { m.log().Warn(message, fields...) }
 
-// late: a program is to leave, and its time is over.
+// late reports whether a program has to leave and its time is over.
 func (m *Manager) late() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -297,7 +298,7 @@ func (m *Manager) late() bool {
 	})
 }
 
-// InterfaceName is "" for an interface that is gone.
+// InterfaceName returns "" for an interface that is gone.
 func (m *Manager) InterfaceName(index uint32) string {
 	if names := m.names.Load(); names != nil {
 		return (*names)[index]
@@ -324,7 +325,7 @@ func (m *Manager) around(a *Attached, index int, d Direction) (before, after []h
 	return before, after
 }
 
-// modeOf is where a program attaches: an Auto one goes where others went before.
+// modeOf says where a program attaches. An Auto program follows those before it.
 func (m *Manager) modeOf(a *Attached) Mode {
 	if a.mode != Auto {
 		return a.mode
@@ -337,8 +338,8 @@ func (m *Manager) modeOf(a *Attached) Mode {
 	return Auto
 }
 
-// removeDead says what it removed: somebody has to know that an instance crashed. It names
-// those that seem alive, too, for anyone can hold the name of a dead one.
+// removeDead logs what it removed, because it shows that an instance crashed. It also names
+// instances that seem alive, because any process can hold the name of a dead one.
 func (m *Manager) removeDead() {
 	err := m.attacher.removeDead()
 	if removed := m.attacher.removed; removed > 0 {

@@ -4,16 +4,16 @@
 //
 // A Manager serves all programs of this process in one namespace. It selects interfaces and
 // follows them as they come, go and change their names. It keeps the programs in their
-// order, beside programs of others. It puts back what somebody else removed, and it
-// removes the filters of our processes that died.
+// order, beside programs of others. It puts back what another process removed, and it
+// removes the filters of our dead processes.
 package tc
 
 // Mode says where on an interface a program attaches.
 type Mode string
 
 const (
-	// Auto is TCX where the kernel has it (6.6), else clsact. A program that comes to
-	// others of its process attaches where they do, so that their order holds.
+	// Auto is TCX where the kernel has it (6.6), else clsact. A later program of a process
+	// attaches where the earlier ones did, so that their order holds.
 	Auto   Mode = "auto"
 	TCX    Mode = "tcx"
 	Clsact Mode = "clsact"

@@ -14,24 +14,24 @@ import (
 
 // Program is what a user of a Manager attaches to interfaces.
 type Program struct {
-	// Name tells the program from others, of this process and of earlier ones: names of
-	// filters and states of hooks contain it. It consists of lower-case letters, digits
-	// and underscores.
+	// Name identifies the program in this process and in earlier ones. Names of filters
+	// and states of hooks contain it. It consists of lower-case letters, digits and
+	// underscores.
 	Name string
-	// Order says who runs first on an interface: the program with the lower number.
+	// Order says which program runs first on an interface: the one with the lower number.
 	Order int
 	// Mode says where it attaches.
 	Mode Mode
-	// First puts it before programs of other processes, as far as Order allows; else it
-	// goes behind them.
+	// First puts it before programs of other processes, as far as Order allows. Otherwise
+	// it goes behind them.
 	First bool
 	// Refuse returns an error for a hook that the configuration excludes; nil refuses
 	// nothing.
 	Refuse func(hook string) error
-	// Interfaces selects those that it is attached to.
+	// Interfaces selects the interfaces.
 	Interfaces Selection
-	// Load returns the program for one direction of devices whose packets begin with such
-	// headers. The user owns what it returns, and keeps it until Remove has returned.
+	// Load returns the program for one direction of devices whose packets begin with these
+	// headers. The user owns the result, and keeps it until Remove has returned.
 	Load func(Direction, Headers) (*ebpf.Program, error)
 	// Follower may be nil.
 	Follower Follower
@@ -46,15 +46,15 @@ type Interface struct {
 
 // Follower learns what a Manager does with a program. Calls never overlap.
 type Follower interface {
-	// Look comes with each look at the namespace, after Leave and before Enter of what it
-	// brings. The thread is in the namespace.
+	// Look comes with each reading of the namespace, after the calls of Leave and before
+	// those of Enter that follow from it. The thread is in the namespace.
 	Look(*View)
-	// Enter comes before the program is attached to an interface. With an error it is not.
+	// Enter comes before the program is attached to an interface. An error prevents that.
 	Enter(Interface) error
 	// Rename comes when an interface has another name than at Enter.
 	Rename(Interface)
 	// Leave comes after the program was detached from an interface that had Enter. It does
-	// not come for those that are left by Remove.
+	// not come with Remove.
 	Leave(Interface)
 }
 
@@ -64,9 +64,9 @@ type State struct {
 	Program string
 	// Hook is the kernel's name, such as tcx/ingress.
 	Hook string
-	// Attached: it is attached to one interface at least.
+	// Attached is set if it is attached to at least one interface.
 	Attached bool
-	// Err says where it could not be attached, and why.
+	// Err says where attaching failed, and why.
 	Err error
 }
 

@@ -12,25 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kinds of qdiscs that hold filters for packets as they come and go. An interface has
-// one of them at most.
+// Kinds of qdiscs that hold filters for incoming and outgoing packets. An interface has at
+// most one of them.
 const (
 	qdiscClsact  = "clsact"
 	qdiscIngress = "ingress" // without a place for egress
 )
 
-// qdisc is the qdisc of an interface that holds filters. What decides about it is
-// done under the lock: the kernel keeps nobody out in the meantime.
+// qdisc is the qdisc of an interface that holds filters. Decisions about it need the lock,
+// because the kernel does not exclude others meanwhile.
 type qdisc struct {
 	netlink *netlink.Handle
 	index   int
 	kind    string
-	// ours: one of our instances made it, as far as is known.
+	// ours is set if one of our instances is known to have created it.
 	ours bool
 }
 
-// ensureQdisc makes a clsact qdisc unless there is one that will do. A crash before
-// the first filter is in it leaves it empty, and nobody knows whose it was.
+// ensureQdisc creates a clsact qdisc unless there is a suitable one. A crash before the
+// first filter leaves it empty, without a sign of its owner.
 func ensureQdisc(handle *netlink.Handle, index int) (*qdisc, error) {
 	q := &qdisc{netlink: handle, index: index, kind: qdiscClsact}
 	err := handle.QdiscAdd(clsact(index))
@@ -76,7 +76,7 @@ func clsact(index int) *netlink.Clsact {
 	}}
 }
 
-// linkOf is what netlink wants where an index would do.
+// linkOf converts an index to netlink's type.
 func linkOf(index int) netlink.Link {
 	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
 }
@@ -88,8 +88,8 @@ func parentOf(d Direction) uint32 {
 	return netlink.HANDLE_MIN_INGRESS
 }
 
-// filters lists those of one direction, in the order in which they run. There are
-// none where the interface or the qdisc is gone.
+// filters lists those of one direction, in the order in which they run. There are none if
+// the interface or the qdisc is gone.
 func (q *qdisc) filters(d Direction) ([]netlink.Filter, error) {
 	if q.kind == qdiscIngress && d == Egress {
 		return nil, nil // the kernel would list those of ingress
@@ -126,9 +126,9 @@ func ourFilter(filter netlink.Filter) (filterName, bool) {
 	return name, ok && bpf.Handle-name.instance < maxHandles
 }
 
-// removeIfUnused removes a qdisc that is ours and that nobody uses by now. A filter
-// that another agent adds between the look and the removal would go with it: the
-// kernel can't be asked to remove only an empty one.
+// removeIfUnused removes a qdisc that is ours and no longer used. A filter that another
+// agent adds between the check and the removal would vanish with it, because the kernel
+// cannot remove a qdisc only if it is empty.
 func (q *qdisc) removeIfUnused() error {
 	if !q.ours || q.kind != qdiscClsact {
 		return nil
@@ -137,15 +137,15 @@ func (q *qdisc) removeIfUnused() error {
 	if err != nil || len(list) > 0 {
 		return err
 	}
-	// The kernel compares the kind: an ingress qdisc in its place stays.
+	// The kernel compares the kind, so an ingress qdisc in its place stays.
 	if err := q.netlink.QdiscDel(clsact(q.index)); err != nil && !isGone(err) {
 		return fmt.Errorf("delete clsact qdisc: %w", err)
 	}
 	return nil
 }
 
-// dump reads a list again that changed while it was read; ErrDumpInterrupted when it
-// changed each time.
+// dump repeats the reading of a list that changed meanwhile. It returns ErrDumpInterrupted
+// if the list changed each time.
 func dump[T any](read func() ([]T, error)) (list []T, err error) {
 	for range maxDumps {
 		if list, err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -155,8 +155,8 @@ func dump[T any](read func() ([]T, error)) (list []T, err error) {
 	return list, err
 }
 
-// dumpWatched takes a list that changed each time as it is: it is one whose changes
-// are followed, so it will be read again.
+// dumpWatched accepts a list that changed each time. Its changes are followed, so it will be
+// read again.
 func dumpWatched[T any](read func() ([]T, error)) ([]T, error) {
 	list, err := dump(read)
 	if errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -165,10 +165,10 @@ func dumpWatched[T any](read func() ([]T, error)) ([]T, error) {
 	return list, err
 }
 
-// maxDumps bounds how often a list is read again that changed while it was read.
+// maxDumps bounds the readings of a list that changes meanwhile.
 const maxDumps = 5
 
-// isGone: the interface, the qdisc or the filter is there no more.
+// isGone reports whether the interface, the qdisc or the filter no longer exists.
 func isGone(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL)
 }

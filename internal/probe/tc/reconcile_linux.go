@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// reconcile makes what is attached agree with what is there. The thread is in the
+// reconcile attaches and detaches so that it agrees with the namespace. The thread is in the
 // namespace.
 func (m *Manager) reconcile() {
 	view, err := m.look()
@@ -38,22 +38,22 @@ func (m *Manager) reconcile() {
 	}
 }
 
-// vanished asks the kernel: what a step of attaching says of an interface that is gone
-// differs from step to step, and may have other causes.
+// vanished asks the kernel. Errors of attaching to an interface that is gone differ from step
+// to step, and can have other causes.
 func (m *Manager) vanished(index int) bool {
 	var notFound netlink.LinkNotFoundError
 	_, err := m.netlink.LinkByIndex(index)
 	return errors.As(err, &notFound)
 }
 
-// errLinkType: no program is for such a device, and none will be while it is there.
+// errLinkType means that no program is for such a device.
 var errLinkType = errors.New("link type is neither Ethernet nor bare IP")
 
-// retry is the time until interfaces that could not be attached to are tried again.
+// retry is the time between two tries to attach to an interface.
 const retry = 10 * time.Second
 
-// lacksHooks: somebody detached a TCX link of ours, or it is time to try again what could
-// not be attached.
+// lacksHooks reports whether another process detached a TCX link of ours, or whether a
+// failure is due again.
 func (m *Manager) lacksHooks() bool {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -82,8 +82,8 @@ func (m *Manager) lacksHooks() bool {
 	return false
 }
 
-// removals reports programs of ours that somebody removed: at once, then once in a while,
-// for there are agents that do it all the time.
+// removals reports programs of ours that another process removed: at once, then at intervals,
+// because some agents do it all the time.
 type removals struct {
 	interfaces int
 	next       time.Time

@@ -12,21 +12,21 @@ type Registry struct {
 	mu sync.Mutex
 	// managers are in use, by the inode of their namespace.
 	managers map[uint32]*Manager
-	// trial: see NewTrial.
+	// trial is set by NewTrial.
 	trial bool
 }
 
-// NewRegistry makes a registry that shares nothing with others.
+// NewRegistry creates a registry that shares nothing with others.
 func NewRegistry() *Registry { return &Registry{} }
 
-// NewTrial makes a registry for finding out what attaches. Each program is attached to one
-// interface. Nothing is followed, and the filters of dead instances stay.
+// NewTrial creates a registry that finds out what attaches. It attaches each program to one
+// interface, follows nothing, and keeps the filters of dead instances.
 func NewTrial() *Registry { return &Registry{trial: true} }
 
-// ofThisProcess is package-level state, and the only one: receivers and connectors are made by
-// factories that the distribution calls one by one, so nothing in the Collector owns them
-// all. What they share belongs to the process in the kernel's eyes, too: the abstract
-// sockets that name the instance and the lock, and the places on interfaces.
+// ofThisProcess is the only package-level state. The distribution calls the factories of
+// receivers and connectors one by one, so nothing in the Collector owns them all. What they
+// share also belongs to the process for the kernel: the abstract sockets of the instance and
+// the lock, and the places on interfaces.
 var ofThisProcess Registry
 
 // ForProcess returns the registry that all components of this process share.

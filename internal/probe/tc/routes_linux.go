@@ -15,7 +15,7 @@ import (
 )
 
 // localRoutes lists what the kernel routes as local, in all tables of the thread's network
-// namespace: those of VRFs, and those that only a rule leads to.
+// namespace, including those of VRFs and those that only a rule selects.
 func localRoutes() (map[netip.Prefix]bool, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -25,7 +25,7 @@ func localRoutes() (map[netip.Prefix]bool, error) {
 	if err := socket.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
 		return nil, fmt.Errorf("set the timeout of a netlink socket: %w", err)
 	}
-	// With this the kernel goes by the type that we ask for. A router has a million others.
+	// With this the kernel filters by type. A router has a million others.
 	if err := unix.SetsockoptInt(socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
 		return nil, fmt.Errorf("enable strict checks of netlink: %w", err)
 	}
@@ -82,12 +82,12 @@ func localRoute(message []byte) (netip.Prefix, bool) {
 	return netip.PrefixFrom(address, bits), true
 }
 
-// mappedBits is how many bits a v4-mapped prefix is longer than that of IPv4.
+// mappedBits is the difference in length of a v4-mapped prefix and its IPv4 prefix.
 const mappedBits = 96
 
 func mappedAddr(address netip.Addr) netip.Addr { return netip.AddrFrom16(address.As16()) }
 
-// Where a message of a route has what tells whether it is about a local one.
+// Offsets in a route message that show whether the route is local.
 const (
 	routeMessageType  = 4 // in struct nlmsghdr
 	routeMessageFlags = 6
@@ -95,10 +95,10 @@ const (
 	routeType         = unix.SizeofNlMsghdr + 7
 )
 
-// onlyLocalRoutes keeps messages of other routes from a netlink socket: a router gets
-// thousands of them in a second. A route that replaces another has its own type; of those,
-// the ones in the table that the kernel keeps local routes in pass. A local route of
-// another table that one of another type replaces is local to us until the next change.
+// onlyLocalRoutes filters out messages of other routes, because a router gets thousands of
+// them in a second. A message about a replaced route has the type of the new route. So
+// messages about the kernel's local table pass, too. A local route of another table that a
+// route of another type replaces stays local here until the next change.
 func onlyLocalRoutes(fd int) error {
 	const drop, accept = 0, 0xffffffff
 	load := func(size uint16, at uint32) unix.SockFilter {
@@ -128,8 +128,7 @@ func onlyLocalRoutes(fd int) error {
 	return nil
 }
 
-// asLoaded is a number of the host's byte order as a socket filter loads it: in the
-// network's.
+// asLoaded converts a number to network byte order, in which a socket filter loads it.
 func asLoaded(number uint16) uint32 {
 	var raw [2]byte
 	binary.NativeEndian.PutUint16(raw[:], number)

@@ -47,8 +47,7 @@ func linkHeaders(link netlink.Link) Headers {
 	}
 }
 
-// NoInterfaceError is the name of an interface that is selected and that the namespace
-// lacks.
+// NoInterfaceError is the name of a selected interface that the namespace lacks.
 type NoInterfaceError string
 
 func (e NoInterfaceError) Error() string {
@@ -96,9 +95,9 @@ func (s *Selection) selects(link netlink.Link, view *View) bool {
 	return matched && !isMember(link, view) && !isHostSide(link, view) && !s.isStacked(link, view)
 }
 
-// isMember: a master shows its members' packets itself, whatever its kind is. Drivers
-// that put a virtual device above a physical one, as hv_netvsc does, give theirs none.
-// A VRF's members are interfaces in their own right.
+// isMember reports whether a master shows the device's packets, whatever its kind. Drivers
+// that put a virtual device above a physical one, as hv_netvsc does, have a master without a
+// kind. A VRF's members are interfaces in their own right.
 func isMember(link netlink.Link, view *View) bool {
 	index := link.Attrs().MasterIndex
 	if index == 0 {
@@ -108,10 +107,10 @@ func isMember(link netlink.Link, view *View) bool {
 	return !ok || master.Type() != "vrf"
 }
 
-// isHostSide: the device is one end of a pair whose other end is in another namespace,
-// and has no address here. What passes is another host's traffic, which we forward. The
-// other end, which is the container's own interface, has an address. The kernel says
-// which end of a netkit pair is the container's, so that one needs none.
+// isHostSide reports whether the device is the host's end of a pair. It has no address here,
+// and its other end is in another namespace. Its packets are another host's, which we
+// forward. The container's end has an address. The kernel says which end of a netkit pair is
+// the container's, so that end needs none.
 func isHostSide(link netlink.Link, view *View) bool {
 	if link.Attrs().NetNsID < 0 || view.addressed[link.Attrs().Index] {
 		return false
@@ -126,7 +125,7 @@ func isHostSide(link netlink.Link, view *View) bool {
 	}
 }
 
-// isStacked: a device of ours lies below, where the same packets are seen first.
+// isStacked reports whether a device of ours lies below, which has the same packets first.
 func (s *Selection) isStacked(link netlink.Link, view *View) bool {
 	switch link.Type() {
 	case "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap":
@@ -142,7 +141,7 @@ func (s *Selection) isStacked(link netlink.Link, view *View) bool {
 
 func isGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
 
-// matches trusts that the pattern is well-formed: the configuration was validated.
+// matches expects a valid pattern, because the configuration was validated.
 func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil

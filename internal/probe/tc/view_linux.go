@@ -12,13 +12,13 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// View is what one look found in a namespace.
+// View is one reading of a namespace.
 type View struct {
 	// Links are all interfaces, by index.
 	Links map[int]netlink.Link
 
 	addresses []netlink.Addr
-	// addressErr is why the addresses are not known.
+	// addressErr is why the addresses are unknown.
 	addressErr error
 	// addressed are the interfaces that others can reach at an address.
 	addressed map[int]bool
@@ -45,9 +45,9 @@ func (m *Manager) look() (*View, error) {
 	return v, nil
 }
 
-// Local returns what is local to the namespace, IPv4 mapped: the kernel's local routes, and
-// the addresses of interfaces, which are there a little before their routes. It reads the
-// routes now, on the thread of the look.
+// Local returns the local prefixes of the namespace, IPv4 mapped: the kernel's local routes,
+// and the addresses of interfaces, which appear a little before their routes. It reads the
+// routes at the call, on the thread of Look.
 func (v *View) Local() (map[netip.Prefix]bool, error) {
 	local, err := localRoutes()
 	if err = errors.Join(v.addressErr, err); err != nil {

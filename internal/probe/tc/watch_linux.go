@@ -15,10 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch tells that something changed about interfaces, addresses, local routes or
-// forwarding, or that a qdisc or filter was removed or replaced.
-// What changed is then read anew: messages can be lost (ENOBUFS), a reading of all
-// can't be wrong for long.
+// watch reports changes of interfaces, addresses, local routes or forwarding, and removed or
+// replaced qdiscs and filters. The state is then read again as a whole. Messages can be lost
+// (ENOBUFS), but a complete reading cannot be wrong for long.
 type watch struct {
 	socket *os.File
 	closed atomic.Bool
@@ -46,17 +45,17 @@ func newWatch() (*watch, error) {
 	return &watch{socket: os.NewFile(uintptr(fd), "netlink")}, nil
 }
 
-// lookPause is how often we look for what the kernel sends no message of.
+// lookPause is the interval of readings, for changes without a message.
 const lookPause = 500 * time.Millisecond
 
-// Changes that come in a burst are waited for, but not for ever.
+// Wait for the end of a burst of changes, but not for ever.
 const (
 	burstPause = 10 * time.Millisecond
 	burstMax   = 100 * time.Millisecond
 )
 
-// run calls changed at once for the first of a burst of changes, and again after
-// the last; look when there was none for a while. It returns nil when the watch is closed.
+// run calls changed at the first of a burst of changes and again after the last. Without
+// changes it calls look at intervals. It returns nil when the watch is closed.
 func (w *watch) run(changed, look func()) error {
 	for {
 		came, err := w.wait(time.Now().Add(lookPause))
@@ -86,7 +85,7 @@ func (w *watch) run(changed, look func()) error {
 	}
 }
 
-// wait is true when a change came before the deadline.
+// wait reports whether a change came before the deadline.
 func (w *watch) wait(deadline time.Time) (bool, error) {
 	var message [8192]byte
 	if err := w.socket.SetReadDeadline(deadline); err != nil {
@@ -107,9 +106,9 @@ func (w *watch) wait(deadline time.Time) (bool, error) {
 	}
 }
 
-// addsToTC is true for what is of no interest: what is added, as by us, removes
-// nothing of ours. A filter may take the place of another unless who added it forbade
-// it (NLM_F_EXCL); the kernel tells by the flags of the request.
+// addsToTC reports whether a message only adds something, as we do, and so removes nothing of
+// ours. A filter can take the place of another unless the request forbade it (NLM_F_EXCL).
+// The message has the flags of the request.
 func addsToTC(message []byte) bool {
 	const typeOffset, flagsOffset = 4, 6 // in struct nlmsghdr
 	if len(message) < unix.SizeofNlMsghdr {
@@ -124,7 +123,7 @@ func addsToTC(message []byte) bool {
 	return false
 }
 
-// unlessClosed does not go by the error: that of a deadline is no os.ErrClosed.
+// unlessClosed ignores the error, because that of a deadline is no os.ErrClosed.
 func (w *watch) unlessClosed(err error) error {
 	if w.closed.Load() {
 		return nil
