@@ -91,8 +91,8 @@ func explain(err error, needs []Capability, note string) error {
 	}
 	var verifier *ebpf.VerifierError
 	switch {
-	case errors.As(err, &verifier) && len(verifier.Log) > 0:
-		return err // the verifier explains itself
+	case errors.As(err, &verifier) && explains(verifier.Log):
+		return err
 	case !held.Has(SysResource) && rlimit.RemoveMemlock() != nil:
 		return lack(err, []Capability{SysResource}, memlockNote())
 	case inUserNamespace():
@@ -101,6 +101,12 @@ func explain(err error, needs []Capability, note string) error {
 		why := "refused with " + enumerate(needs) + ": " + likelyCause(os.DirFS("/"))
 		return &Refusal{why: why, err: err}
 	}
+}
+
+// explains reports whether the verifier's log has more than its statistics. A kernel that
+// refuses a program before it reads the first instruction can write those alone.
+func explains(log []string) bool {
+	return slices.ContainsFunc(log, func(line string) bool { return !strings.HasPrefix(line, "processed ") })
 }
 
 // memlockNote is for kernels before 5.11, which charge maps and programs to RLIMIT_MEMLOCK.
