@@ -6,7 +6,8 @@
 //
 // It reports sentences that are too long, and phrases that have a plainer form. In
 // Markdown it reads paragraphs, list items and table cells; in Go the messages of log
-// calls and errors; in YAML the values of description.
+// calls and errors; in YAML the values of description. Links and paths in Markdown have
+// to lead somewhere.
 package main
 
 import (
@@ -42,6 +43,10 @@ func run(out io.Writer, folder string, files []string) (int, error) {
 	if len(files) == 0 {
 		return 0, errors.New("no files given")
 	}
+	folders, err := projectFolders(folder)
+	if err != nil {
+		return 0, err
+	}
 	found := 0
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join(folder, file))
@@ -51,6 +56,12 @@ func run(out io.Writer, folder string, files []string) (int, error) {
 		passages, err := read(file, text)
 		if err != nil {
 			return found, fmt.Errorf("read %s: %w", file, err)
+		}
+		if filepath.Ext(file) == ".md" {
+			for _, fault := range places(folder, file, string(text), folders) {
+				fmt.Fprintln(out, fault)
+				found++
+			}
 		}
 		for _, p := range passages {
 			for _, fault := range judge(p.text) {

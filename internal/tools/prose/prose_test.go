@@ -95,6 +95,39 @@ func TestYAML(t *testing.T) {
 	}
 }
 
+func TestPlaces(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		file := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("docs/other.md", "# What's `a.b`, then\n")
+	write("internal/a/a.go", "")
+	write("docs/a.md", "# Here\n\n"+
+		"[a](other.md), [b](other.md#whats-ab-then), [c](#here), [d](../internal/a), [e](https://example.org/x).\n"+
+		"`internal/a`, `internal/*/b`, `other/b`, `internal`.\n"+
+		"\n```\n[f](missing.md) `internal/b`\n```\n\n"+
+		"[g](missing.md), [h](other.md#here), [i](#there), `internal/b`.\n")
+	var out bytes.Buffer
+	found, err := run(&out, folder, []string{"docs/a.md"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "docs/a.md:10: there is no missing.md\n" +
+		"docs/a.md:10: no heading #here in other.md\n" +
+		"docs/a.md:10: no heading #there in a.md\n" +
+		"docs/a.md:10: there is no internal/b\n"
+	if out.String() != want || found != 4 {
+		t.Errorf("got %d: %q, want %q", found, out.String(), want)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	for name, files := range map[string][]string{
 		"none": nil, "missing": {"missing.md"}, "another kind": {"prose_test.txt"},
