@@ -62,7 +62,6 @@ func (v *visitor[L]) load(s *Sources) error {
 func (v *visitor[L]) begin() error {
 	wanted := v.wanted
 	v.seen, v.visited, v.wanted = make(map[[2]uint64]L), make(map[uint32]bool), make(map[uint32]bool)
-	v.skipped = nil
 	if err := v.visit(v.own); err != nil || v.noEntry != nil {
 		return err
 	}
@@ -74,18 +73,30 @@ func (v *visitor[L]) begin() error {
 	}
 	delete(wanted, v.own)
 	v.finder.find(wanted, time.Now())
-	for inode := range wanted {
-		namespace, err := v.finder.open(inode)
-		if err != nil {
-			continue // no process is in it, or it has gone: its sockets stay unread
-		}
-		// One namespace that can't be entered must not cost the looks at the others.
-		if err := namespace.Run(func() error { return v.visit(inode) }); err != nil {
-			v.skipped = capability.Explain(err, capability.SysAdmin)
-		}
-		namespace.Close()
-	}
+	v.skipped = v.visitOthers(wanted, v.runIn)
 	return nil
+}
+
+// visitOthers returns the last error. One namespace that can't be entered must not cost the
+// looks at the others.
+func (v *visitor[L]) visitOthers(wanted map[uint32]bool, runIn func(inode uint32, f func() error) error) (last error) {
+	for inode := range wanted {
+		if err := runIn(inode, func() error { return v.visit(inode) }); err != nil {
+			last = capability.Explain(err, capability.SysAdmin)
+		}
+	}
+	return last
+}
+
+// runIn runs f on a thread in a namespace. It does nothing when there is no way in: no process
+// is inside, or the namespace has gone. Its sockets stay unread.
+func (v *visitor[L]) runIn(inode uint32, f func() error) error {
+	namespace, err := v.finder.open(inode)
+	if err != nil {
+		return nil //nolint:nilerr // nothing to report
+	}
+	defer namespace.Close()
+	return namespace.Run(f)
 }
 
 // visit looks at the sockets of the thread's namespace.
