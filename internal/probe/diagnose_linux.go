@@ -56,7 +56,7 @@ func Diagnose(cfg Config) (*Diagnosis, error) {
 func (d *Diagnosis) readKernel() error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return fmt.Errorf("ask for the kernel's name: %w", err)
+		return fmt.Errorf("read the kernel's name: %w", err)
 	}
 	d.Kernel, d.Machine = unix.ByteSliceToString(name.Release[:]), unix.ByteSliceToString(name.Machine[:])
 	return nil
@@ -131,7 +131,7 @@ func (v *tcVantage) diagnose() WayDiagnosis {
 func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
 	err := p.host.Excluded.Refuse("raw_tp/tcp_send_reset")
 	if err == nil && !p.host.ResetWithoutSocket {
-		err = errors.New("tcp_send_reset tells of no reset without a socket before Linux 6.10")
+		err = errors.New("before Linux 6.10 tcp_send_reset does not report resets without a socket")
 	}
 	d := FeatureDiagnosis{
 		Name: hook.FeatureRefused, Gives: "attempts to connect to a port where nobody listens", Wanted: true,
@@ -170,7 +170,7 @@ func mapMemory(vantage string, maps, known map[string]*ebpf.Map) ([]MapMemory, e
 		}
 		info, err := m.Info()
 		if err != nil {
-			return nil, fmt.Errorf("ask what map %s takes: %w", name, err)
+			return nil, fmt.Errorf("read the memory of map %s: %w", name, err)
 		}
 		memory, _ := info.Memlock()
 		all = append(all, MapMemory{Name: name, Entries: info.MaxEntries, Bytes: memory})

@@ -102,7 +102,7 @@ func (p *Probe) Start(sink fact.Sink) error {
 	err := p.sockets.Scan()
 	p.host.Forget()
 	if err != nil {
-		p.logger.Warn("not all listeners and connections that were there before were found", zap.Error(err))
+		p.logger.Warn("some listeners and connections that existed before were not found", zap.Error(err))
 	}
 	return nil
 }

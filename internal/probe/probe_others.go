@@ -14,7 +14,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 )
 
-var errNotHere = errors.New("ebpf_tcp needs Linux 5.10 or newer on amd64 or arm64: its programs exist for no other")
+var errNotHere = errors.New("ebpf_tcp needs Linux 5.10 or newer on amd64 or arm64")
 
 // Probe can't run here.
 type Probe struct{}

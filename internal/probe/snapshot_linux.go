@@ -37,7 +37,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	err = errors.Join(err, queuesErr, ledgerErr, portsErr, p.shares.Tidy())
 	if p.sockets.Listeners.Outdated(s.Ledger.Lost[ledger.Listener][ledger.RingFull]) {
 		if err := p.sockets.RescanListeners(); err != nil {
-			p.logger.Warn("listeners whose records the ring lost were not found again", zap.Error(err))
+			p.logger.Warn("listeners whose records the ring buffer lost were not found", zap.Error(err))
 		}
 	}
 	s.Ledger.Active = int64(active)

@@ -47,7 +47,7 @@ func (b *backlogless) opened(r *shared.ListenRecord) error {
 			continue
 		}
 		if put := b.addresses.Put(&key, uint32(1)); put != nil {
-			err = errors.Join(err, fmt.Errorf("note a listener without backlog at port %d: %w", key.Port, put))
+			err = errors.Join(err, fmt.Errorf("record a listener without backlog on port %d: %w", key.Port, put))
 		}
 	}
 	return errors.Join(err, b.tell())
@@ -76,7 +76,7 @@ func (b *backlogless) forget(socket uint64) error {
 		delete(b.count, key)
 		// It is not there if there was no room.
 		if err := b.addresses.Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			all = errors.Join(all, fmt.Errorf("forget a listener without backlog at port %d: %w", key.Port, err))
+			all = errors.Join(all, fmt.Errorf("delete a listener without backlog on port %d: %w", key.Port, err))
 		}
 	}
 	delete(b.sockets, socket)

@@ -194,7 +194,7 @@ func readOverflows(process string, netns uint32) (uint64, error) {
 func isIn(process int, netns uint32) error {
 	var stat unix.Stat_t
 	if err := unix.Fstatat(process, "ns/net", &stat, 0); err != nil {
-		return fmt.Errorf("look at its network namespace: %w", err)
+		return fmt.Errorf("identify its network namespace: %w", err)
 	}
 	if uint32(stat.Ino) != netns {
 		return errors.New("it is in another network namespace")

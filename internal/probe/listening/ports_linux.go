@@ -99,7 +99,7 @@ func (p *Ports) mark(key shared.PortKey, on bool) error {
 		err = nil
 	}
 	if err != nil {
-		return fmt.Errorf("note that port %d listens (%t): %w", key.Port, on, err)
+		return fmt.Errorf("record whether port %d listens (%t): %w", key.Port, on, err)
 	}
 	if table := p.attached[key.Netns]; table != nil && p.selects(key.Port) {
 		return shared.MarkPort(table, key.Port, on)
@@ -116,7 +116,7 @@ func (p *Ports) Enter(netns uint32) (*ebpf.Map, error) {
 		err = p.attach(netns, table)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("give namespace %d a port table: %w", netns, err)
+		return nil, fmt.Errorf("add a port table for network namespace %d: %w", netns, err)
 	}
 	return table, nil
 }
@@ -152,7 +152,7 @@ func (p *Ports) Leave(netns uint32) error {
 	}
 	err := p.tables.Delete(netns)
 	if err = errors.Join(err, p.detach(netns, table)); err != nil {
-		return fmt.Errorf("take the port table of namespace %d back: %w", netns, err)
+		return fmt.Errorf("delete the port table of network namespace %d: %w", netns, err)
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (p *Ports) Bytes(netns uint32) (uint64, error) {
 	}
 	info, err := table.Info()
 	if err != nil {
-		return 0, fmt.Errorf("ask what a port table takes: %w", err)
+		return 0, fmt.Errorf("read the memory of a port table: %w", err)
 	}
 	bytes, _ := info.Memlock()
 	return bytes, nil

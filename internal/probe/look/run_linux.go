@@ -92,7 +92,7 @@ func (r *runReader[L]) ask(looks []L) error {
 		_, err = r.memory.ReadAt(asked, 0)
 	}
 	if err != nil {
-		return fmt.Errorf("ask sockets: %w", err)
+		return fmt.Errorf("read sockets: %w", err)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (s *Shares) report(netns uint32, room Room, n uint32) {
 	all := unsafe.Slice((*byte)(unsafe.Pointer(&s.returned)), unsafe.Sizeof(s.returned))
 	err := WriteAt(s.totals, at, all)
 	if err = errors.Join(err, s.reportOf(netns, room, n)); err != nil {
-		s.err = errors.Join(s.err, fmt.Errorf("report a deleted entry of namespace %d: %w", netns, err))
+		s.err = errors.Join(s.err, fmt.Errorf("report a deleted entry of network namespace %d: %w", netns, err))
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *Shares) Tidy() error {
 
 func remove(m *ebpf.Map, netns uint32) error {
 	if err := m.Delete(netns); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("forget namespace %d: %w", netns, err)
+		return fmt.Errorf("delete network namespace %d: %w", netns, err)
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (o *outsideNetNS) note(inode uint32, err error) {
 
 func (o *outsideNetNS) warn(logger *zap.Logger) {
 	if len(o.namespaces) > 0 {
-		logger.Warn("connections open before that no process holds were not looked for in other network namespaces",
+		logger.Warn("connections in other network namespaces that no process holds were not searched",
 			zap.Int("namespaces", len(o.namespaces)), zap.Error(capability.Explain(o.err, capability.SysPtrace, capability.SysAdmin)))
 	}
 }
