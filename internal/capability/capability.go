@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package capability tells what this process may do: the capabilities it has, what each is
-// for here, and why the kernel refused an operation.
+// Package capability knows what this process may do: the capabilities that it has, what each
+// is for here, and why the kernel refused an operation.
 package capability
 
 import (
@@ -23,7 +23,7 @@ const (
 	BPF           Capability = 39
 )
 
-// String is the name that people know, such as CAP_BPF.
+// String is the usual name, such as CAP_BPF.
 func (c Capability) String() string {
 	switch c {
 	case DACReadSearch:
@@ -45,7 +45,7 @@ func (c Capability) String() string {
 	}
 }
 
-// Use tells what a capability is for.
+// Use says what a capability is for.
 type Use struct {
 	Capability
 	// Required capabilities are enough on most hosts. What the others add is reported

@@ -23,11 +23,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
-// Diagnose tries every way to every feature, those that the configuration leaves out
-// included, and takes it off again at once. Packet programs are attached for a moment
-// to one of the interfaces that the configuration selects, in both modes, so one may
-// have a clsact qdisc for that time; what dead instances left stays. With an error
-// comes what was found out all the same.
+// Diagnose tries every way to every feature, even those that the configuration excludes, and
+// detaches it at once. It attaches packet programs for a moment to one of the selected
+// interfaces, in both modes, so an interface can have a clsact qdisc for that time. Filters
+// of dead instances stay. With an error, the diagnosis has everything that was found.
 func Diagnose(cfg Config) (*Diagnosis, error) {
 	d := &Diagnosis{BTF: "readable"}
 	if err := errors.Join(d.readKernel(), d.readCapabilities()); err != nil {
@@ -75,8 +74,8 @@ func (d *Diagnosis) readCapabilities() error {
 	return nil
 }
 
-// diagnosePackets tries both modes of the packet vantage point, and tells of what
-// depends on it.
+// diagnosePackets tries both modes of the packet vantage point, and describes what depends
+// on it.
 func (p *Probe) diagnosePackets(d *Diagnosis) error {
 	netns, err := netns.Current()
 	if err != nil {
@@ -127,7 +126,8 @@ func (v *tcVantage) diagnose() WayDiagnosis {
 	return hook.NewWayDiagnosis(err, hooks...)
 }
 
-// diagnoseRefused: a reset without a socket is seen at its tracepoint, or leaving.
+// diagnoseRefused describes refusals. A reset without a socket shows at its tracepoint, or on
+// its way out.
 func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
 	err := p.host.Excluded.Refuse("raw_tp/tcp_send_reset")
 	if err == nil && !p.host.ResetWithoutSocket {
@@ -143,7 +143,7 @@ func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
 	return d
 }
 
-// addMaps adds what a vantage point's own maps take, without those that are known already.
+// addMaps adds the memory of a vantage point's own maps, without maps that are already known.
 func (d *Diagnosis) addMaps(vantage string, maps, known map[string]*ebpf.Map) error {
 	own, err := mapMemory(vantage, maps, known)
 	if err != nil {
@@ -178,8 +178,8 @@ func mapMemory(vantage string, maps, known map[string]*ebpf.Map) ([]MapMemory, e
 	return all, nil
 }
 
-// MapBytes is what the kernel charges for the maps now, those of the packet vantage
-// point in further network namespaces left out.
+// MapBytes is what the kernel charges for the maps now, without those of the packet vantage
+// point in further network namespaces.
 func (p *Probe) MapBytes() (uint64, error) {
 	known := p.maps.Maps
 	all, err := mapMemory("", known, nil)

@@ -11,8 +11,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 )
 
-// Diagnosis is what one host can give: each feature with all ways to it, tried for
-// real, and what the kernel's maps take.
+// Diagnosis is what one host supports: each feature with all ways to it, which were tried,
+// and the memory of the kernel's maps.
 type Diagnosis struct {
 	// Kernel is the running kernel's release, Machine its architecture.
 	Kernel  string `json:"kernel"`
@@ -21,7 +21,7 @@ type Diagnosis struct {
 	BTF string `json:"btf"`
 	// Capabilities are those that have a use here.
 	Capabilities []CapabilityDiagnosis `json:"capabilities,omitempty"`
-	// Error is why nothing at all could be tried; there are no Features then.
+	// Error is why nothing could be tried. There are no Features then.
 	Error    string             `json:"error,omitempty"`
 	Features []FeatureDiagnosis `json:"features,omitempty"`
 	Maps     []MapMemory        `json:"maps,omitempty"`
@@ -32,15 +32,15 @@ type Diagnosis struct {
 // CapabilityDiagnosis is about one capability of this process.
 type CapabilityDiagnosis struct {
 	Name string `json:"name"`
-	// Held: the process has it.
+	// Held is set if the process has it.
 	Held bool `json:"held"`
-	// Recommended: one of those that give all that a host can.
+	// Recommended capabilities provide everything that a host supports.
 	Recommended bool `json:"recommended"`
 	// Gives is what is lost without it.
 	Gives string `json:"gives"`
 }
 
-// nothing tells whether no feature that is wanted works.
+// nothing reports whether no wanted feature works.
 func (d *Diagnosis) nothing() bool {
 	for i := range d.Features {
 		if f := &d.Features[i]; f.Wanted && f.Used() != nil {
@@ -50,8 +50,8 @@ func (d *Diagnosis) nothing() bool {
 	return true
 }
 
-// Lacks is why the host does not give a feature: "live", or a feature by hooks that a
-// pattern matches: "packet by tcx/*". Empty when it does.
+// Lacks returns why the host does not support a feature, such as "live", or a feature by
+// hooks that a pattern matches, such as "packet by tcx/*". It is empty if the host does.
 func (d *Diagnosis) Lacks(need string) (string, error) {
 	name, pattern, _ := strings.Cut(need, " by ")
 	at := slices.IndexFunc(d.Features, func(f FeatureDiagnosis) bool { return f.Name == name })
@@ -75,10 +75,10 @@ func (d *Diagnosis) Lacks(need string) (string, error) {
 	return cmp.Or(f.Impossible, strings.Join(reasons, "; ")), nil
 }
 
-// MapMemory is what one of the kernel's maps takes.
+// MapMemory is the memory of one of the kernel's maps.
 type MapMemory struct {
 	Name    string `json:"name"`
 	Entries uint32 `json:"entries"`
-	// Bytes is what the kernel charges for it; 0 where the kernel does not tell.
+	// Bytes is what the kernel charges for it; 0 if unknown.
 	Bytes uint64 `json:"bytes"`
 }

@@ -14,15 +14,15 @@ type MapFill struct {
 	Entries, Capacity int
 }
 
-// NetworkNamespaces counts the namespaces that are there of Config.NetworkNamespaces.
+// NetworkNamespaces counts the existing namespaces of Config.NetworkNamespaces.
 type NetworkNamespaces struct {
-	// Attached are those that packets are looked at in, Failed those where this was
+	// Attached are those where packets are observed, Failed those where this was
 	// refused, OverLimit those beyond Config.MaxNetworkNamespaces.
 	Attached, Failed, OverLimit int
 }
 
-// Snapshot is what is read from the kernel's maps at one time. Figures are
-// cumulative since the probe started.
+// Snapshot is one reading of the kernel's maps. Figures are cumulative since the probe
+// started.
 type Snapshot struct {
 	// Time is Unix nanoseconds.
 	Time   int64
@@ -30,8 +30,8 @@ type Snapshot struct {
 	Ports  []connection.PortCounter
 	// Queues are those of the listeners of all network namespaces; a pass may miss some.
 	Queues []connection.Queues
-	// Overflows are those of accept queues that are no listener's own, of each namespace
-	// whose counter was read where no hook counts; since the snapshot before.
+	// Overflows are those of accept queues that belong to no known listener, since the last
+	// snapshot. They come from namespaces whose counter was read, where no hook counts.
 	Overflows  []connection.Overflow
 	Interfaces []packet.Interface
 	Namespaces NetworkNamespaces

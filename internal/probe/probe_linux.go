@@ -46,7 +46,7 @@ type Probe struct {
 	packets packets.Decoder
 }
 
-// New creates the maps; nothing of the kernel's is touched before Start.
+// New creates the maps. It attaches nothing; Start does.
 func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 	return newOn(hook.NewHost(cfg.ExcludeHooks, nil), cfg, logger)
 }
@@ -84,9 +84,9 @@ func ringSize(bytes uint32) uint32 {
 	return 1 << bits.Len32(bytes-1)
 }
 
-// Start attaches what can be attached. Then it looks for listeners and connections that were
-// there before, and reports them to the sink. It fails when no hook attaches and the operator
-// can mend that; else Hooks says what is missing.
+// Start attaches what can be attached. Then it finds listeners and connections that existed
+// before, and reports them to the sink. It fails if no hook attaches and the operator can mend
+// that. Otherwise Hooks says what is missing.
 func (p *Probe) Start(sink fact.Sink) error {
 	if err := p.context.Clock.Refresh(); err != nil {
 		return err
@@ -121,8 +121,8 @@ func (p *Probe) anyAttached() error {
 // drainCheck is the number of records between two checks of the time.
 const drainCheck = 256
 
-// Drain reports records until the given time has passed and the ring buffer is empty. Of a
-// ring that never runs empty it leaves the rest for the next call.
+// Drain reports records until the given time has passed and the ring buffer is empty. If the
+// ring buffer never runs empty, the rest stays for the next call.
 func (p *Probe) Drain(until time.Time) error {
 	if err := p.context.Clock.Refresh(); err != nil {
 		return err
@@ -176,8 +176,8 @@ func (p *Probe) Hooks() []HookState {
 	return states
 }
 
-// Detach takes every program off the kernel. What is in the ring buffer and the maps can
-// still be read.
+// Detach removes every program from the kernel. The ring buffer and the maps can still be
+// read.
 func (p *Probe) Detach() error {
 	var err error
 	if p.tc != nil {
@@ -189,7 +189,7 @@ func (p *Probe) Detach() error {
 	return err
 }
 
-// Close gives up what is left. It may be called without Start, and twice.
+// Close frees everything else. It may be called without Start, and twice.
 func (p *Probe) Close() error {
 	err := p.Detach()
 	if p.tc != nil {

@@ -65,8 +65,8 @@ func (p *Probe) addFills(s *Snapshot) error {
 	return all
 }
 
-// readLedger adds what user space found on the kernel's behalf: entries that are stale, and
-// half-open attempts that timed out.
+// readLedger adds to the kernel's ledger what user space found: stale entries, and half-open
+// attempts that timed out.
 func (p *Probe) readLedger(to *ledger.Kernel) error {
 	counted, err := shared.ReadLedger(p.maps.Maps["ledger"])
 	if err != nil {

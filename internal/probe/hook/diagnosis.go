@@ -12,7 +12,7 @@ import (
 type FeatureDiagnosis struct {
 	Name  string `json:"name"`
 	Gives string `json:"gives"`
-	// Wanted is false when the configuration leaves the feature out.
+	// Wanted is false if the configuration excludes the feature.
 	Wanted bool `json:"wanted"`
 	// Impossible says why no way was tried; empty when they were.
 	Impossible string         `json:"impossible,omitempty"`

@@ -15,19 +15,19 @@ import (
 )
 
 // Feature is something that a vantage point learns from hooks. Its ways are tried in order
-// until one attaches. When none does, only this feature is lost.
+// until one attaches. If none does, only this feature is lost.
 type Feature struct {
 	// Name is for configuration and diagnosis. Gives says for people what is lost
 	// without the feature.
 	Name, Gives string
-	// Wanted is false when the configuration leaves it out: nothing is loaded.
+	// Wanted is false if the configuration excludes it. Nothing is loaded then.
 	Wanted bool
 	Ways   []Way
-	// Impossible says why this kernel can't give the feature; nil when it has to be tried.
+	// Impossible says why this kernel cannot support the feature; nil if it has to be tried.
 	Impossible error
 }
 
-// Way is a set of hooks that give a feature together.
+// Way is a set of hooks that provide a feature together.
 type Way []Hook
 
 // Hook is one program at one place of the kernel.

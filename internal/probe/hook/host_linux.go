@@ -61,8 +61,7 @@ func (h *Host) kernel() (*btf.Spec, error) {
 // Forget frees the decoded BTF once everything is loaded. A later load decodes it again.
 func (h *Host) Forget() { h.cache = btf.NewCache() }
 
-// NoDropReasons says why drops can't be told from the ordinary end of a buffer; nil where
-// they can.
+// NoDropReasons says why drops look like the ordinary end of a buffer; nil if they do not.
 func (h *Host) NoDropReasons() error {
 	if h.DropReasons == nil {
 		return errors.New("before Linux 5.17 kfree_skb gives no reason")
@@ -70,7 +69,7 @@ func (h *Host) NoDropReasons() error {
 	return nil
 }
 
-// Absent are the counters that this kernel does not give.
+// Absent are the counters that this kernel lacks.
 func (h *Host) Absent() connection.Absent {
 	var absent connection.Absent
 	for i := range h.Missing {

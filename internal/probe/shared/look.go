@@ -2,8 +2,8 @@
 
 package shared
 
-// Entry is the map entry that a look is at: its key, and what tells it from another entry
-// with the same key.
+// Entry identifies the map entry of a look: its key, and what differs in a later entry with
+// the same key.
 func (l *ConnectionLook) Entry() [2]uint64 { return [2]uint64{l.Sk, l.Id} }
 
 // Entry is the map entry that a look is at.

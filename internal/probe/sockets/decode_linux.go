@@ -17,7 +17,7 @@ import (
 // allocation.
 type Decoder struct {
 	*record.Context
-	// absent are the counters that this kernel does not give.
+	// absent are the counters that this kernel lacks.
 	absent    connection.Absent
 	listeners listeners
 
@@ -100,7 +100,7 @@ func (d *Decoder) process(r *shared.ProcessRecord) {
 func (d *Decoder) look(r *shared.LiveRecord) *connection.Live {
 	d.connection(&d.live.Connection, &r.Connection)
 	d.live.ReceivedBytes, d.live.TransmittedBytes = r.Look.RxBytes, r.Look.TxBytes
-	// What was read of a socket that belongs to another connection now says nothing.
+	// The socket can belong to another connection by now. Its counters say nothing then.
 	if d.live.Unread = !look.Came(r.Look.Outcome, shared.LookOutcomeRead); d.live.Unread {
 		d.live.ReceivedBytes, d.live.TransmittedBytes = 0, 0
 	}
