@@ -48,8 +48,8 @@ PASS
 	assert.EqualError(t, err, "BenchmarkConnection does not report x-bare")
 }
 
-// TestCountCloses leaves out what is no close, and what is of another server, even if the
-// client has the address.
+// TestCountCloses: other events do not count, nor do closes of another server, even if the
+// client has the address of ours.
 func TestCountCloses(t *testing.T) {
 	const server = "10.213.0.1"
 	logs := plog.NewLogs()
@@ -139,7 +139,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// TestDocumentExplainsWhatFallsShort, of what was measured, and nothing that holds.
+// TestDocumentExplainsWhatFallsShort: only measured figures that miss their targets.
 func TestDocumentExplainsWhatFallsShort(t *testing.T) {
 	b := &bench{results: &results{Figures: map[string]result{}, Plots: map[string]plotted{}}, current: &measurement{name: "open"}}
 	const title = "## What falls short"

@@ -50,7 +50,7 @@ func (b *bench) burst(ctx context.Context, id string, signals ...string) (err er
 	start := time.Now()
 	h.reset()
 	took := time.Since(start)
-	rest, err := agent.atRest(ctx, func(b lab.Books) bool {
+	rest, err := agent.atRest(ctx, func(b lab.Ledger) bool {
 		c := b["connection"]
 		return c.Delivered+c.Lost >= burstConnections
 	})

@@ -24,14 +24,14 @@ const (
 // collector is the one that is measured.
 type collector struct{ *lab.Collector }
 
-// startAgent runs the receiver with all defaults, but for the given lines, which are
-// indented by four, and sends the signals to the sink.
+// startAgent runs the receiver with all defaults except for the given lines, which are
+// indented by four. It sends the signals to the sink.
 func startAgent(ctx context.Context, b *bench, in lab.Namespace, receiver string, signals ...string) (*collector, error) {
 	return startAgentTo(ctx, b, in, receiver, "otlp_grpc", signals...)
 }
 
-// startServingAgent runs the receiver likewise, and has its metrics at servedMetricsPort
-// of loopback, too.
+// startServingAgent does the same, and also serves the metrics at servedMetricsPort on
+// loopback.
 func startServingAgent(ctx context.Context, b *bench, in lab.Namespace, receiver string) (*collector, error) {
 	return startAgentTo(ctx, b, in, receiver, "otlp_grpc, prometheus", "logs", "metrics")
 }
@@ -68,9 +68,9 @@ service:
 	return &collector{c}, nil
 }
 
-// atRest waits until the books balance with nothing queued, and fit a condition.
-func (c *collector) atRest(ctx context.Context, condition func(lab.Books) bool) (lab.Books, error) {
-	return c.Balance(ctx, func(b lab.Books) bool {
+// atRest waits until the ledger balances with nothing queued, and meets a condition.
+func (c *collector) atRest(ctx context.Context, condition func(lab.Ledger) bool) (lab.Ledger, error) {
+	return c.Balance(ctx, func(b lab.Ledger) bool {
 		for _, a := range b {
 			if a.Queued != 0 {
 				return false
@@ -83,12 +83,12 @@ func (c *collector) atRest(ctx context.Context, condition func(lab.Books) bool) 
 // sees waits until the receiver has found that many connections open.
 func (c *collector) sees(ctx context.Context, connections float64) error {
 	return c.Wait(ctx, "aware of all connections", func() (bool, error) {
-		b, err := c.Books(ctx)
+		b, err := c.Ledger(ctx)
 		return b["connection"].Active >= connections, err
 	})
 }
 
-// memory is what a collector takes at one time, in bytes.
+// memory is what a collector uses at one time, in bytes.
 type memory struct{ resident, maps float64 }
 
 func (c *collector) memory() (m memory, err error) {
@@ -99,7 +99,7 @@ func (c *collector) memory() (m memory, err error) {
 	return m, err
 }
 
-// most watches the memory until the function returns, and tells the greatest.
+// most returns the greatest memory in use until the function returns.
 func (c *collector) most(do func() error) (most memory, err error) {
 	done := make(chan error)
 	go func() { done <- do() }()

@@ -13,21 +13,21 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// delivery holds the connections to the web server that the kernel counted while
-// collectors ran, one after the other, against the records of their ends at the sink.
+// delivery compares the connections that the kernel counted with the close records at the
+// sink, while one collector runs after the other.
 type delivery struct {
 	*site
-	// before is what there was when the collector was started that runs.
+	// before is the tally when the running collector started.
 	before tally
-	// seen is what there was of all that ended.
+	// seen sums up the collectors that have ended.
 	seen tally
-	// difference is how many records were missing, or too many, with each of them.
+	// difference sums up the missing and the surplus records of each.
 	difference float64
-	// lost is how many connections they say that they lost.
+	// lost is how many connections they report as lost.
 	lost float64
 }
 
-// tally is the same from both ends of the way.
+// tally counts connections at both ends: opened in the kernel, recorded at the sink.
 type tally struct{ opened, recorded float64 }
 
 func (t tally) since(before tally) tally {
@@ -46,9 +46,8 @@ func (d *delivery) begin(ctx context.Context) (err error) {
 	return err
 }
 
-// end is called after the load. It waits until the records have come, which is a matter
-// of batch::max_age, stops the collector, so that none comes later, and returns what it
-// was that came.
+// end is called after the load. It waits for the records, for which batch::max_age is the
+// scale, and stops the collector, so that no more arrive. It returns what arrived.
 func (d *delivery) end(ctx context.Context, c *collector) (seen tally, err error) {
 	deadline := time.Now().Add(lab.Settle / 2)
 	err = c.Wait(ctx, "done with sending", func() (bool, error) {

@@ -17,8 +17,8 @@ import (
 //go:embed performance.md.tmpl
 var page string
 
-// writeDocument makes the Markdown file, and the plots in a folder beside it that has
-// its name.
+// writeDocument writes the Markdown file, and the plots into a folder of the same name
+// beside it.
 func writeDocument(path string, r *results) error {
 	folder := strings.TrimSuffix(path, filepath.Ext(path))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -60,7 +60,7 @@ func (r *results) document(folder string) (string, error) {
 	return text.String(), nil
 }
 
-// short tells whether one of the figures falls short of its target.
+// short reports whether one of the figures falls short of its target.
 func (r *results) short(ids ...string) bool {
 	return slices.ContainsFunc(ids, func(id string) bool {
 		return strings.HasPrefix(figureOf(id).verdict(r.Figures[id]), fallsShort)
@@ -76,7 +76,7 @@ func (r *results) value(id string) string {
 	return figureOf(id).write(one.Value)
 }
 
-// note is what else was seen of a figure, in parentheses, if anything was.
+// note is the note on a figure, in parentheses; empty if there is none.
 func (r *results) note(id string) string {
 	if note := r.Figures[id].Note; note != "" {
 		return " (" + note + ")"
@@ -84,7 +84,7 @@ func (r *results) note(id string) string {
 	return ""
 }
 
-// rows are lines of a Markdown table: of figures with a target, or of the others.
+// rows are lines of a Markdown table, for figures with a target or for the others.
 func (r *results) rows(informs bool) []string {
 	var rows []string
 	for _, f := range figures {
@@ -108,7 +108,7 @@ func (r *results) rows(informs bool) []string {
 	return rows
 }
 
-// drawn are the plots that there are, as Markdown.
+// drawn are the existing plots, as Markdown.
 func (r *results) drawn(folder string) []string {
 	var drawn []string
 	for _, p := range plots {

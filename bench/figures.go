@@ -6,13 +6,13 @@ package main
 
 import "fmt"
 
-// figure is one thing to measure, and what it should be at most.
+// figure is one thing to measure, with its greatest permitted value.
 type figure struct {
 	id string
-	// name says what it is, against what it is measured against.
+	// name and against say what is measured, and relative to what.
 	name, against string
 	unit          unit
-	// target is the most that holds.
+	// target is the greatest value that is good enough.
 	target float64
 	// informs marks figures without a target, to compare with.
 	informs bool

@@ -20,25 +20,25 @@ const (
 	floodSYNs = 1_000_000
 	// floodChurn is how long connections come and go as fast as they can.
 	floodChurn = 3 * time.Second
-	// warmUpPart is the part of the SYNs that is sent first, with as much churn: the process
-	// has then what it needs for such traffic, whatever its amount.
+	// warmUpPart is the part of the SYNs that is sent first, with the same churn. The process
+	// then has the memory that it needs for any amount of such traffic.
 	warmUpPart = 10
-	// floodPatience is how long what was sent may take to be counted.
+	// floodPatience is how long the counts may lag behind what was sent.
 	floodPatience = 10 * time.Second
-	// floodInterval is shorter than the defaults, so that rest is found sooner.
+	// floodInterval is shorter than the default, so that counts settle sooner.
 	floodInterval = 2 * time.Second
 )
 
-// measureFloods floods a server with SYNs and with connections, and finds out whether
-// the collector needs more memory for more of them, and accounts for every one.
+// measureFloods floods a server with SYNs and with connections. It measures whether the
+// collector needs more memory for more of them, and whether it accounts for every one.
 func measureFloods(ctx context.Context, b *bench) error {
 	return errors.Join(
 		b.floods(ctx, "floods", false),
 		b.floods(ctx, "floods-half-open", true))
 }
 
-// floods makes the figures that begin with name. Clients that are none of ours are left
-// out, so that counts are exact; but for the intervals the rest is default.
+// floods measures the figures whose ids begin with name. Other clients are excluded, so that
+// counts are exact. Apart from that and the intervals, all settings are defaults.
 func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err error) {
 	s, err := openSite(ctx, b)
 	if err != nil {
@@ -88,22 +88,22 @@ func (b *bench) floods(ctx context.Context, name string, halfOpen bool) (err err
 type floodSite struct {
 	*site
 	agent *collector
-	// tracked is set where attempts that never complete are failed ones.
+	// tracked is set if half-open attempts are tracked, and so become failed ones.
 	tracked bool
 	// sources is how many have sent a SYN, so that each sends only one.
 	sources int
 }
 
-// floodResult is what all floods, one after the other, did to a collector.
+// floodResult is the effect of all floods, one after the other, on a collector.
 type floodResult struct {
 	most memory
-	// difference is how many attempts were sent, but not accounted for, or the reverse.
+	// difference is how many attempts were sent and not counted, or the reverse.
 	difference float64
 	// seen says what was sent, and how it was counted.
 	seen []string
 }
 
-// all makes the floods, of SYNs only a part.
+// all runs each flood, with only a part of the SYNs.
 func (f *floodSite) all(ctx context.Context, part int) (r floodResult, err error) {
 	r.most, err = f.agent.most(func() error {
 		return errors.Join(f.bySources(ctx, &r, part), f.byPorts(ctx, &r, part), f.churn(ctx, &r))
@@ -111,8 +111,8 @@ func (f *floodSite) all(ctx context.Context, part int) (r floodResult, err error
 	return r, err
 }
 
-// bySources sends one SYN to the web server from each of a million sources. They have to
-// be among the packets, and those that were tracked among the failed attempts.
+// bySources sends one SYN to the web server from each of a million sources. All have to be
+// counted as packets, and all that are tracked as failed attempts.
 func (f *floodSite) bySources(ctx context.Context, r *floodResult, part int) error {
 	before, err := f.counted(ctx)
 	if err != nil {
@@ -184,13 +184,13 @@ func (r *floodResult) add(sent, accounted float64, seen string, args ...any) {
 	r.seen = append(r.seen, seen)
 }
 
-// account compares what was sent with what was produced of it, and tells the losses.
-func (r *floodResult) account(sent float64, a lab.Account, seen string, args ...any) {
+// account compares what was sent with what was produced, and notes the losses.
+func (r *floodResult) account(sent float64, a lab.Entry, seen string, args ...any) {
 	r.add(sent, a.Produced, seen+" (lost: %s)", append(args, a.LostWhere())...)
 }
 
-// send has another process send SYNs, and returns how many arrived, and thousands sent
-// per second.
+// send has another process send SYNs. It returns how many arrived, and the rate in
+// thousands per second.
 func (f *floodSite) send(ctx context.Context, kind string, first, syns int) (sent, rate float64, err error) {
 	before, err := dropped(ctx, f.network.Client)
 	if err != nil {
@@ -212,7 +212,7 @@ func (f *floodSite) send(ctx context.Context, kind string, first, syns int) (sen
 	return float64(w.Done) - (after - before), float64(w.Done) / w.Seconds / 1000, err
 }
 
-// dropped is how many packets the other end of the pair had no room for.
+// dropped is how many packets the other end of the veth pair had no room for.
 func dropped(ctx context.Context, in lab.Namespace) (float64, error) {
 	text, err := in.Run(ctx, "cat", "/sys/class/net/eth0/statistics/tx_dropped")
 	if err != nil {
@@ -225,16 +225,16 @@ func dropped(ctx context.Context, in lab.Namespace) (float64, error) {
 	return n, nil
 }
 
-// count is what the collector has counted, and the kernel on its own.
+// count has the collector's counts and the kernel's own.
 type count struct {
-	// syns arrived at the server, says the receiver's metric of packets.
+	// syns is how many SYNs arrived, by the receiver's metric of packets.
 	syns                float64
-	failed, connections lab.Account
-	// opened is how many connections the client made, says the kernel.
+	failed, connections lab.Entry
+	// opened is how many connections the client opened, by the kernel's counters.
 	opened float64
 }
 
-// counted waits until the books are at rest, and nothing more comes of what was sent.
+// counted waits until the ledger balances and the counts no longer change.
 func (f *floodSite) counted(ctx context.Context) (count, error) {
 	var last count
 	return f.until(ctx, func(now count) bool {
@@ -244,20 +244,19 @@ func (f *floodSite) counted(ctx context.Context) (count, error) {
 	})
 }
 
-// until waits until the books balance and the counts fit a condition, or have had the
-// time for it.
+// until waits until the ledger balances, and the counts meet a condition or time is up.
 func (f *floodSite) until(ctx context.Context, condition func(count) bool) (now count, err error) {
 	deadline := time.Now().Add(floodPatience)
 	var countErr error
-	_, err = f.agent.atRest(ctx, func(b lab.Books) bool {
+	_, err = f.agent.atRest(ctx, func(b lab.Ledger) bool {
 		now, countErr = f.count(ctx, b)
 		return countErr != nil || condition(now) || time.Now().After(deadline)
 	})
 	return now, errors.Join(countErr, err)
 }
 
-// count reads what is beside the books.
-func (f *floodSite) count(ctx context.Context, b lab.Books) (count, error) {
+// count adds the counts that are not in the ledger.
+func (f *floodSite) count(ctx context.Context, b lab.Ledger) (count, error) {
 	c := count{failed: b["failed"], connections: b["connection"]}
 	served, err := f.agent.In.Scrape(ctx, servedMetricsPort)
 	if err != nil {
@@ -272,8 +271,8 @@ func (f *floodSite) count(ctx context.Context, b lab.Books) (count, error) {
 	return c, err
 }
 
-// opened is how many connections others have opened to a namespace. Those within it, as
-// that to the sink, are opened on both sides there.
+// opened is how many connections others have opened to a namespace. Those within it, such as
+// the one to the sink, are both passive and active opens.
 func opened(ctx context.Context, in lab.Namespace) (float64, error) {
 	counters, err := in.Counters(ctx)
 	return counters["PassiveOpens"] - counters["ActiveOpens"], err

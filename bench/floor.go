@@ -18,7 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// floor is the least that programs in the receiver's places take: they do nothing.
+// floor is empty programs in the receiver's places: what they cost is the least possible.
 type floor struct {
 	programs []*ebpf.Program
 	links    []link.Link
@@ -38,10 +38,9 @@ func (f *floor) Close() error {
 	return errors.Join(failed...)
 }
 
-// openFloor attaches where the receiver attaches by default and a connection in good
-// order comes by: once per change of state, socket that is destroyed, buffer that is
-// thrown away, and packet. The entry of a function (fentry), where accept has a hook on
-// kernels that allow it, is left out.
+// openFloor attaches to the receiver's default hooks that an ordinary connection passes: state
+// changes, destroyed sockets, freed buffers, and packets. It leaves out fentry, which accept
+// uses on kernels that allow it.
 func openFloor(in lab.Namespace) (_ *floor, err error) {
 	f := &floor{}
 	defer func() {
@@ -67,7 +66,7 @@ func openFloor(in lab.Namespace) (_ *floor, err error) {
 	return f, in.Do(func() error { return f.attachTC(prog, "eth0") })
 }
 
-// load gives a program its body: it returns at once, which at TC hands the packet on.
+// load gives a program its body. It returns at once; at TC that passes the packet on.
 func (f *floor) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	const next = -1 // TCX_NEXT
 	spec.License = "Dual BSD/GPL"
@@ -84,7 +83,7 @@ func (f *floor) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return prog, nil
 }
 
-// attachTC is for a thread in the interface's namespace.
+// attachTC has to run on a thread in the interface's namespace.
 func (f *floor) attachTC(prog *ebpf.Program, name string) error {
 	device, err := net.InterfaceByName(name)
 	if err != nil {
@@ -100,7 +99,7 @@ func (f *floor) attachTC(prog *ebpf.Program, name string) error {
 	return nil
 }
 
-// measureFloor tells how much of what is lost no programs in these places could avoid.
+// measureFloor measures the loss that any programs in these places would cause.
 func measureFloor(ctx context.Context, b *bench) (err error) {
 	s, err := openSite(ctx, b)
 	if err != nil {

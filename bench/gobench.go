@@ -17,7 +17,7 @@ import (
 
 // goBenchmark is one call of Go benchmarks with fixed repetitions.
 type goBenchmark struct {
-	// folder of the package, from the top; its test binary has the last part's name.
+	// folder of the package, from the top. Its last part names the test binary.
 	folder string
 	// pattern, times and count are go test's -bench, -benchtime and -count.
 	pattern      string
@@ -27,7 +27,7 @@ type goBenchmark struct {
 // outcome has one sample per metric of each benchmark, by the benchmark's name.
 type outcome map[string]map[string]sample
 
-// run fails where the binary does; it must have been built before.
+// run runs the test binary, which must have been built before.
 func (g goBenchmark) run(ctx context.Context, b *bench) (outcome, error) {
 	binary, err := filepath.Abs(filepath.Join(b.binaries, filepath.Base(g.folder)+".test"))
 	if err != nil {
@@ -85,7 +85,7 @@ type fromBenchmark struct {
 	id, benchmark, metric string
 	// minus is a metric to subtract, or nothing.
 	minus string
-	// seen are other metrics of it that the note tells.
+	// seen are other metrics of it for the note.
 	seen []string
 }
 
@@ -106,8 +106,8 @@ func (o outcome) figure(w fromBenchmark) (sample, error) {
 	return difference, nil
 }
 
-// take runs benchmarks and keeps the figures that they report. One that is not
-// reported is missing, and an error.
+// take runs benchmarks and keeps the figures that they report. A figure without a report is
+// missing, which is an error.
 func (b *bench) take(ctx context.Context, g goBenchmark, wanted ...fromBenchmark) error {
 	found, err := g.run(ctx, b)
 	if err != nil {

@@ -24,18 +24,17 @@ const (
 
 // hookTimes is kernel time by the kernel's own statistics, in nanoseconds.
 type hookTimes struct {
-	// ours is of all our hooks for a connection, in so many runs.
+	// ours is the time of all our hooks for one connection, runs how often they ran.
 	ours, runs float64
-	// record is what tcplife takes for one of its records.
+	// record is the time of tcplife for one record.
 	record float64
-	// empty is what the statistics tell of a run that does nothing, beside ours.
+	// empty is the time that the statistics show for a program that does nothing.
 	empty float64
 }
 
-// measureHooks lets tcplife watch the connections of BenchmarkConnection, so that the
-// kernel's statistics tell the time of both for the same connections. tcplife writes
-// a record for each end of one, and so gets half the cost of a connection per record;
-// what our hooks do at the client's end is in ours.
+// measureHooks lets tcplife watch the connections of BenchmarkConnection. The kernel's
+// statistics then have the time of both for the same connections. tcplife writes a record for
+// each end, so a record costs half a connection. Our time includes the client's end.
 func measureHooks(ctx context.Context, b *bench) error {
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	if err != nil {

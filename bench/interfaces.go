@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// measureInterfaces finds what more interfaces cost a collector with nothing to do:
-// to start, per minute, and in memory.
+// measureInterfaces measures what interfaces cost an idle collector: at start, per minute,
+// and in memory.
 func measureInterfaces(ctx context.Context, b *bench) error {
 	start, idle := line{Name: "start"}, line{Name: "one idle minute"}
 	memory := line{Name: "kernel maps"}
@@ -31,7 +31,7 @@ func measureInterfaces(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// burden is what a collector took of the CPU and of the kernel's memory.
+// burden is the CPU time and kernel memory that a collector used.
 type burden struct {
 	start, minute time.Duration
 	maps          float64

@@ -32,15 +32,15 @@ func newNetwork() (*lab.Network, error) {
 	return n, nil
 }
 
-// site is what the receiver is measured in: a web server and its client in namespaces
-// of their own, and a sink beside the server.
+// site surrounds the measured receiver: a web server and its client in namespaces of their
+// own, and a sink beside the server.
 type site struct {
 	network *lab.Network
 	web     *webServer
 	sink    *sink
 }
 
-// openSite makes one; close removes all of it.
+// openSite makes a site; close removes all of it.
 func openSite(ctx context.Context, b *bench) (_ *site, err error) {
 	s := &site{}
 	defer func() {
@@ -73,7 +73,7 @@ func (s *site) close() error {
 }
 
 // webServer is nginx as one process, so that it and one thread of wrk fill two CPUs.
-// Each has one of its own: left to the scheduler they share one in some runs, where a
+// Each is bound to its own CPU: the scheduler makes them share one in some runs, and then a
 // connection takes two thirds of the CPU time.
 type webServer struct {
 	*lab.WebServer
@@ -106,8 +106,7 @@ func startNginx(ctx context.Context, n *lab.Network) (*webServer, error) {
 	return w, err
 }
 
-// twoCPUs are the first two that this process may use; the same one twice where there is
-// but one.
+// twoCPUs are the first two CPUs that this process may use; if it has only one, both are that.
 func twoCPUs() (first, second string, err error) {
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
@@ -130,12 +129,12 @@ func (w *webServer) url() string { return "http://" + w.network.At(webPort).Stri
 // load is what one run of wrk did.
 type load struct {
 	requests, perSecond float64
-	// cpu is what nginx and wrk ran, and whatever the kernel did on their time.
+	// cpu is the CPU time of nginx and wrk, with what the kernel did in their context.
 	cpu time.Duration
 }
 
-// loadFor has wrk fetch the page over 32 connections at a time, each for one request
-// only or for as many as go.
+// loadFor has wrk fetch the page over 32 connections at a time. Each serves one request if
+// closing is set, else as many as possible.
 func (w *webServer) loadFor(ctx context.Context, duration time.Duration, closing bool) (load, error) {
 	args := []string{"netns", "exec", string(w.network.Client), "taskset", "-c", w.clientCPU}
 	args = append(args, "wrk", "-t1", "-c32", "-d"+duration.String())

@@ -19,7 +19,7 @@ type machine struct {
 	MemoryMiB                   uint64
 }
 
-// thisMachine describes the host; what can't be read stays empty.
+// thisMachine describes the host. What can't be read stays empty.
 func thisMachine() machine {
 	m := machine{Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()}
 	var name unix.Utsname

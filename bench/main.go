@@ -3,8 +3,8 @@
 //go:build linux
 
 // Bench measures the receiver's figures, each as a ratio inside one run or as a
-// count, and compares them with their targets. It keeps what it measured in a file,
-// from which docs/performance.md is made; both by `make bench` and `make bench-full`.
+// count, and compares them with their targets. It keeps the results in a file, from which it
+// writes docs/performance.md. `make bench` and `make bench-full` run it.
 package main
 
 import (
@@ -96,8 +96,7 @@ func choose(full bool, only string) ([]measurement, error) {
 	return chosen, nil
 }
 
-// measure makes the measurements and prints their figures. One that fails does not
-// keep the others from being made.
+// measure runs the measurements and prints their figures. If one fails, the others still run.
 func (b *bench) measure(ctx context.Context, chosen []measurement) error {
 	var failed []error
 	names := map[string]bool{}

@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// passes is how many snapshots are taken one after the other.
+	// passes is the number of snapshots in a row.
 	passes = 5
-	// passInterval is the time between two, less than the default so that it takes less time.
+	// passInterval is the time between two, shorter than the default to save time.
 	passInterval = 2 * time.Second
 )
 
-// measureOpen opens more and more connections and finds what the receiver's passes
-// over them cost, against ss over the same sockets, and the memory.
+// measureOpen opens more and more connections. It compares the receiver's passes over them
+// with ss over the same sockets, and measures the memory.
 func measureOpen(ctx context.Context, b *bench) (err error) {
 	n, err := newNetwork()
 	if err != nil {
@@ -75,8 +75,8 @@ func measureOpen(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// passAgainstSS takes CPU seconds in turns: of the collector during one interval, all
-// that it does included, and of ss over the sockets of the server's namespace.
+// passAgainstSS measures CPU seconds in turns: of the whole collector during one interval,
+// and of ss over the sockets of the server's namespace.
 func (c *collector) passAgainstSS(ctx context.Context) (pass, ss sample, err error) {
 	for range passes {
 		before, err := cpu(c.PID())

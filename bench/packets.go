@@ -6,8 +6,8 @@ package main
 
 import "context"
 
-// measurePackets has the kernel run the TC program over and over on one packet, or on
-// one that is from another client each time.
+// measurePackets has the kernel run the TC program many times, on the same packet or on one
+// from a new client each time.
 func measurePackets(ctx context.Context, b *bench) error {
 	seen := []string{"ns/packet", "empty-ns"}
 	seenSYN := []string{"ns/packet", "reference-ns"}

@@ -9,8 +9,8 @@ import (
 	"errors"
 )
 
-// measurePath compares what user space does for a connection, from the ring buffer's
-// bytes to the consumer, with building the same record of constants.
+// measurePath compares the work of user space for a connection, from the ring buffer to the
+// consumer, with building the same record from constants.
 func measurePath(ctx context.Context, b *bench) error {
 	seen := []string{"ns/record", "bare-ns/record", "allocs/record", "bare-allocs/record"}
 	return b.take(ctx, goBenchmark{folder: "receiver", pattern: "^BenchmarkPath$", times: 20, count: 5},
@@ -21,8 +21,8 @@ func measurePath(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "record-both", benchmark: "BenchmarkPath/logs_and_metrics", metric: "x-bare", seen: seen})
 }
 
-// measurePass compares one pass over open connections with ss over the same: by the best
-// way that this kernel has, and by the one for kernels that refuse that.
+// measurePass compares one pass over open connections with ss over the same ones: by the best
+// way that this kernel has, and by the second best, for kernels that refuse the first.
 func measurePass(ctx context.Context, b *bench) error {
 	seen := []string{"ns/connection", "ss-ns/connection"}
 	best := goBenchmark{folder: "receiver", pattern: "^BenchmarkSnapshot$/^100000$", times: 7, count: 1}

@@ -17,8 +17,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// cpu is the time that all threads of a process have run so far, the kernel's work
-// for them included. Threads that ended are left out: Go's do not.
+// cpu is the CPU time of all threads of a process so far, in user space and in the kernel.
+// Ended threads do not count, but Go keeps its threads.
 func cpu(pid int) (time.Duration, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {

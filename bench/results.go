@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// result is what was measured of one figure.
+// result is the measured value of one figure.
 type result struct {
 	// Value is the median of the repetitions, Low and High their quartiles.
 	Value, Low, High float64
 	// Samples is how many repetitions there were.
 	Samples int
-	// Note tells what else was seen, for people.
+	// Note has further observations, for people.
 	Note string `json:",omitempty"`
 	// Missing says why there is no value.
 	Missing string `json:",omitempty"`

@@ -206,7 +206,7 @@ type peer struct{ *lab.Process }
 
 func (p peer) Close() error { return p.Stop(syscall.SIGINT) }
 
-// measurePeers runs the same load under tools that also tell of every connection.
+// measurePeers runs the same load under tools that also report every connection.
 func measurePeers(ctx context.Context, b *bench) (err error) {
 	s, err := openSite(ctx, b)
 	if err != nil {

@@ -48,7 +48,7 @@ refused)
 	{
 		status=0
 		"${tests[@]}" -skip '^TestTC' "${packages[@]}" || status=1
-		"${tests[@]}" -run '^Test(Books|Connections|OpenBeforeAndAfter|Queues)$' ./test/e2e || status=1
+		"${tests[@]}" -run '^Test(Ledger|Connections|OpenBeforeAndAfter|Queues)$' ./test/e2e || status=1
 		exit $status
 	} | "$summary" "$1"
 	;;

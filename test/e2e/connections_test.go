@@ -39,8 +39,8 @@ type scenario struct {
 	name string
 	port int
 	ipv6 bool
-	// reasons are the close reasons that are right. Two where either side may be
-	// first: nginx closes after its answer, curl and ab after its announced length.
+	// reasons are the permitted close reasons. There are two if either side may close first:
+	// nginx closes after its answer, curl and ab after the announced length.
 	reasons    []string
 	executable string
 	traffic    func(*testing.T, *network, scenario) outcome
@@ -63,8 +63,7 @@ func self() string {
 	return filepath.Base(path)
 }
 
-// scenarios list everything that can happen to a connection on this
-// kernel. Accept queue overflows need fentry or kprobes, which come later.
+// scenarios list everything that can happen to an established connection.
 func scenarios() []scenario {
 	own := self()
 	either := []string{"server_fin", "client_fin"}
@@ -87,8 +86,8 @@ func scenarios() []scenario {
 	}
 }
 
-// TestConnections lets every kind of connection happen and then reads what the
-// second collector wrote: one close per connection, with the client's own figures.
+// TestConnections runs every scenario. The sink must have one close for each connection, with
+// the client's own figures.
 func TestConnections(t *testing.T) {
 	n := newNetwork(t)
 	out := startSink(t, namespace{})
@@ -157,7 +156,7 @@ func checkLogs(t *testing.T, n *network, out *sink, s scenario, want outcome) {
 	}
 }
 
-// checkRecord looks at what holds for each record of a scenario.
+// checkRecord checks what holds for each record of a scenario.
 func checkRecord(t *testing.T, n *network, s scenario, r record) {
 	t.Helper()
 	server, client, family := n.Server4, n.Client4, "ipv4"
@@ -285,7 +284,7 @@ func raw(then ending, last step) func(*testing.T, *network, scenario) outcome {
 	}
 }
 
-// add books a client's connection.
+// add counts a client's connection.
 func (o *outcome) add(c *client) {
 	o.exchanges = append(o.exchanges, exchange{c.Client, c.Sent, c.Received})
 	o.count++
@@ -303,7 +302,7 @@ func leaveUnread(t *testing.T, n *network, s scenario) (o outcome) {
 	return o
 }
 
-// abort destroys the server's socket as an administrator does.
+// abort destroys the server's socket with ss -K.
 func abort(t *testing.T, n *network, s scenario) (o outcome) {
 	c := n.client.dial(t, s.target(n))
 	require.Empty(t, c.Error)

@@ -17,7 +17,7 @@ import (
 )
 
 // TestContainers runs two servers on one port, each in a namespace and a cgroup of
-// its own that look like a container's: they must stay two series.
+// its own that look like a container's. They must stay two series.
 func TestContainers(t *testing.T) {
 	const port = 28140
 	connections := []int{3, 5}

@@ -32,7 +32,7 @@ type countingSink struct {
 	refusals int64
 	// records are by the name of the event.
 	records map[string]int64
-	// ports are those that a metric was about.
+	// ports are the values of server.port in metrics.
 	ports map[int64]bool
 	// most is, by metric, the most series that one snapshot had.
 	most map[string]int
@@ -62,7 +62,7 @@ func (s *countingSink) refuse(refuses bool) {
 	s.refuses = refuses
 }
 
-// taken counts the records by the event of the books that they are about.
+// taken counts the records by their event in the ledger.
 func (s *countingSink) taken() map[string]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *countingSink) taken() map[string]int64 {
 	return counts
 }
 
-// series are the most series that each metric had, and the ports that they were about.
+// series are the most series that each metric had, and their ports.
 func (s *countingSink) series() (most map[string]int, ports map[int64]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -80,8 +80,7 @@ func runInGroup(t *testing.T, group string) {
 	t.Setenv(collectorVariable, wrapper)
 }
 
-// TestMapsBeyondTheCgroup: maps that the cgroup has no room for are a failure to start
-// that names it.
+// TestMapsBeyondTheCgroup: if the maps do not fit into the cgroup, Start fails and names it.
 func TestMapsBeyondTheCgroup(t *testing.T) {
 	group := newMemoryGroup(t, 200<<20)
 	runInGroup(t, group)
@@ -100,7 +99,7 @@ service:
 }
 
 // TestSmallCgroup ends 50,000 connections under a collector that may have 100 MiB of
-// memory, the kernel's maps included. It lives, and its books have all of them.
+// memory, the kernel's maps included. It survives, and its ledger has all of them.
 func TestSmallCgroup(t *testing.T) {
 	const connections, workers = 50_000, 8
 	group := newMemoryGroup(t, 100<<20)
@@ -127,11 +126,11 @@ func TestSmallCgroup(t *testing.T) {
 	all.Wait()
 	require.Zero(t, failed.Load())
 	agent.stop()
-	lives := agent.lastBooks()
+	lives := agent.lastLedgers()
 	require.Len(t, lives, 1, "it was killed:\n%s", agent.complaints())
-	books := lives[0]["connection"]
-	assert.InDelta(t, connections, books.Produced, 0)
-	assert.InDelta(t, connections, books.Delivered+books.Lost, 0)
+	ledger := lives[0]["connection"]
+	assert.InDelta(t, connections, ledger.Produced, 0)
+	assert.InDelta(t, connections, ledger.Delivered+ledger.Lost, 0)
 }
 
 // serveOne answers a byte with a byte, and waits for the client's end.

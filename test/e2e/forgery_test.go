@@ -21,8 +21,8 @@ import (
 // forgedAddress is one that the forger has not been given.
 const forgedAddress = "203.0.113.66"
 
-// startForger lets nobody make namespaces of their own, take an address there, and serve a
-// port by a program with the name of another.
+// startForger starts a server as the user nobody, in namespaces that this user made, at an
+// address that he chose, and under the name of another program.
 func startForger(t *testing.T, port int) namespace {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,7 +53,7 @@ func TestForgedHost(t *testing.T) {
 	require.NoError(t, err)
 	for i, test := range []struct {
 		scope string
-		// want are the connections by whose they are; "" is the default scope, all.
+		// want counts the connections by their owner. The scope "" is the default, all.
 		want map[string]int
 	}{
 		{"", map[string]int{"host": genuine, "root's": made, "forger's": forged}},

@@ -17,7 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver"
 )
 
-// diagnoseHost is what the doctor says of this host; once for all tests.
+// diagnoseHost is the doctor's diagnosis of this host, made once for all tests.
 var diagnoseHost = sync.OnceValues(func() (d *probe.Diagnosis, err error) {
 	cfg := receiver.NewFactory().CreateDefaultConfig().(*receiver.Config)
 	cfg.Interfaces.Include, cfg.Interfaces.Exclude = []string{"lo"}, nil
@@ -29,7 +29,7 @@ var diagnoseHost = sync.OnceValues(func() (d *probe.Diagnosis, err error) {
 	return d, err
 })
 
-// needing ends the test as not possible here where the host lacks one of the features,
+// needing ends the test as not possible here if the host lacks one of the features, such as
 // "live" or "packet by tcx/*".
 func needing(t *testing.T, features ...string) {
 	t.Helper()
@@ -38,8 +38,8 @@ func needing(t *testing.T, features ...string) {
 	testbed.Need(t, d, append([]string{"connection", "missed_end"}, features...)...)
 }
 
-// excludedHooks is the line of the receiver's configuration for what the environment
-// leaves out, and more, indented by four; empty when that is nothing.
+// excludedHooks is the line of the receiver's configuration, indented by four, that excludes
+// the hooks of the environment and more. It is empty if there are none.
 func excludedHooks(more ...string) string {
 	hooks := append(testbed.ExcludedHooks(), more...)
 	if len(hooks) == 0 {

@@ -50,8 +50,8 @@ func kernelObjects(t *testing.T) map[lab.Object]bool {
 	return all
 }
 
-// checkGone waits until the kernel holds nothing any more that came between two
-// looks: it frees some objects a little later.
+// checkGone waits until the kernel has freed all objects that are in after but not in before.
+// It frees some a little later.
 func checkGone(t *testing.T, before, after map[lab.Object]bool) {
 	t.Helper()
 	var left []lab.Object
@@ -67,8 +67,8 @@ func checkGone(t *testing.T, before, after map[lab.Object]bool) {
 	assert.Empty(t, left)
 }
 
-// TestNothingStaysBehind compares what the kernel holds before, while and after the
-// collector runs, in each way of attaching to interfaces.
+// TestNothingStaysBehind compares the kernel's objects before, during and after a run of the
+// collector, in each way of attaching to interfaces.
 func TestNothingStaysBehind(t *testing.T) {
 	for _, mode := range []string{"auto", "tcx", "clsact", "off"} {
 		t.Run("tc "+mode, func(t *testing.T) {
@@ -107,8 +107,7 @@ func TestNothingStaysBehind(t *testing.T) {
 	}
 }
 
-// TestForeignQdiscStays checks that a qdisc which was there before is left alone,
-// with the filter of another program in it.
+// TestForeignQdiscStays: an existing qdisc stays, with the filter of another program in it.
 func TestForeignQdiscStays(t *testing.T) {
 	n := newNetwork(t)
 	n.server.run(t, "tc", "qdisc", "add", "dev", "eth0", "clsact")

@@ -14,8 +14,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// TestOpenBeforeAndAfter holds connections from before the collector starts until
-// after it has stopped: they are active, their bytes count, and no close is made up.
+// TestOpenBeforeAndAfter holds connections from before the collector starts until after it has
+// stopped. They are active, their bytes count, and no close is reported.
 func TestOpenBeforeAndAfter(t *testing.T) {
 	needing(t, "live", "existing_connection")
 	const (
@@ -57,7 +57,7 @@ func TestOpenBeforeAndAfter(t *testing.T) {
 	}
 	agent.stop()
 	out.stop()
-	// What was sent before anybody looked may count, but nothing may count twice.
+	// Bytes from before the start may count, but nothing may count twice.
 	assert.LessOrEqual(t, io("transmit"), float64(number*(before+after)))
 	assert.LessOrEqual(t, io("receive"), float64(sentBefore+sentAfter))
 	assert.EqualValues(t, number, out.total(t, of("connection.active", port)).value, "active at the end")
@@ -68,8 +68,8 @@ func TestOpenBeforeAndAfter(t *testing.T) {
 	}
 }
 
-// TestHalfOpen runs the collector where the handshakes fail: packets are watched in
-// its own network namespace only.
+// TestHalfOpen runs the collector in the server's namespace, because it watches packets only in
+// its own.
 func TestHalfOpen(t *testing.T) {
 	needing(t, "packet")
 	const port = 28130
@@ -101,7 +101,7 @@ func TestHalfOpen(t *testing.T) {
 		"half-open attempts are missing")
 	// curl tries again until its own timeout: the attempt must still be one.
 	_ = half.Wait()
-	agent.balance(func(b lab.Books) bool { return b["failed"].Produced >= 2 })
+	agent.balance(func(b lab.Ledger) bool { return b["failed"].Produced >= 2 })
 	agent.stop()
 	out.stop()
 	types := map[any]int{}

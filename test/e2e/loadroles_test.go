@@ -23,8 +23,8 @@ import (
 // churnWorkers bounds the connections of playChurn that are open at one time.
 const churnWorkers = 16
 
-// playChurn makes short connections to HTTP servers, one after the other, at most so
-// many a second, until its standard input ends. A server that is slower gets fewer.
+// playChurn opens short connections to HTTP servers in turns until its standard input ends. It
+// opens at most perSecond a second, and fewer if the servers are slower.
 func playChurn(perSecond string, targets []string) error {
 	rate, err := strconv.ParseFloat(perSecond, 64)
 	if err != nil {
@@ -60,8 +60,7 @@ func playChurn(perSecond string, targets []string) error {
 	return (&lab.Work{Done: done.Load(), Failed: failed.Load()}).Tell()
 }
 
-// fetch makes one connection and waits for its end, by reset where the server likes
-// that better.
+// fetch opens one connection and waits for its end, which may be a reset.
 func fetch(target string) error {
 	conn, err := net.DialTimeout("tcp", target, 5*time.Second)
 	if err != nil {
@@ -123,8 +122,8 @@ func playScan(host, interval string) error {
 	}
 }
 
-// playListeners listens on one port of an address after the other, takes one
-// connection and ends, a few at a time, until its standard input ends.
+// playListeners opens one listener after the other, each for one connection, and keeps a few
+// open. It runs until its standard input ends.
 func playListeners(address, firstPort string) error {
 	first, err := strconv.Atoi(firstPort)
 	if err != nil {

@@ -26,8 +26,8 @@ const (
 	byStatus = "--feature-gates=+extension.healthcheck.useComponentStatus"
 )
 
-// onKernelWithout makes the collector under test one that finds the running kernel's BTF
-// with a name changed, as on a kernel without that member; "" hides all of it.
+// onKernelWithout hides a member of a kernel struct from the collector under test, by a copy of
+// the kernel's BTF with another name for it. "" hides the BTF altogether.
 func onKernelWithout(t *testing.T, member string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -84,8 +84,8 @@ service:
 `, receiver, otlp, endpoint, health)
 }
 
-// TestMissingCore: without what connections take, the health is not 200 and names the
-// cause, and other pipelines run. With on_missing: fail the collector does not start.
+// TestMissingCore: if connections can't be observed, the health check fails and names the cause,
+// and other pipelines run. With on_missing: fail the collector does not start.
 func TestMissingCore(t *testing.T) {
 	for _, test := range []struct{ name, member, cause string }{
 		{"no BTF", "", "this kernel has no BTF"},

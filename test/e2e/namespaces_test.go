@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNetworkNamespaces looks from the host at the packets of a container that is
-// started later, and does not keep it from ending.
+// TestNetworkNamespaces watches the packets of a namespace that appears later, and does not
+// keep it alive.
 func TestNetworkNamespaces(t *testing.T) {
 	needing(t, "packet", "network_namespaces")
 	const (
@@ -38,7 +38,7 @@ func TestNetworkNamespaces(t *testing.T) {
 	}
 	n := newNetwork(t)
 	server := n.server.startServer(t, port)
-	require.Eventually(t, attached(1), settle, tick, "the namespace is not looked at")
+	require.Eventually(t, attached(1), settle, tick, "the namespace is not watched")
 	for range number {
 		c := n.client.dial(t, n.At(port))
 		c.do(step{Ask: ask{Reply: 100, Then: fin}}).do(step{End: eof})

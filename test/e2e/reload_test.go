@@ -19,18 +19,16 @@ import (
 )
 
 const (
-	// flushTime is how long the receiver lets consumers take what is left.
+	// flushTime is how long the receiver tries to deliver what is left at its end.
 	flushTime = 5 * time.Second
-	// detachTime is what taking the programs off may need on top, grace periods and a
-	// busy machine included.
+	// detachTime is what detaching may take on top, with grace periods and a busy machine.
 	detachTime = 5 * time.Second
 )
 
-// lastBooks are the accounts of each of the receiver's lives so far, which it tells
-// when it ends.
-func (c *collector) lastBooks() []lab.Books {
+// lastLedgers are the ledgers of the receiver's lives so far, which it logs at the end of each.
+func (c *collector) lastLedgers() []lab.Ledger {
 	c.t.Helper()
-	var lives []lab.Books
+	var lives []lab.Ledger
 	for line := range strings.Lines(c.said()) {
 		_, fields, found := strings.Cut(line, "event accounting")
 		if !found {
@@ -38,9 +36,9 @@ func (c *collector) lastBooks() []lab.Books {
 		}
 		var all map[string]json.RawMessage
 		require.NoError(c.t, json.Unmarshal([]byte(fields), &all))
-		life := lab.Books{}
+		life := lab.Ledger{}
 		for event := range eventNames {
-			a := lab.Account{Accounted: true}
+			a := lab.Entry{Accounted: true}
 			if text, ok := all[event]; ok {
 				require.NoError(c.t, json.Unmarshal(text, &a))
 			}
@@ -52,8 +50,8 @@ func (c *collector) lastBooks() []lab.Books {
 }
 
 // reload lets the collector read its configuration again. It checks that the receiver
-// ended in time, with nothing queued and its books balanced, and began again, and
-// returns how long it took to end.
+// ended in time, with nothing queued and a balanced ledger, and started again. It returns how
+// long the end took.
 func (c *collector) reload() time.Duration {
 	c.t.Helper()
 	starts := func() int {
@@ -61,13 +59,13 @@ func (c *collector) reload() time.Duration {
 		require.NoError(c.t, err)
 		return n
 	}
-	ends, before := len(c.lastBooks()), starts()
+	ends, before := len(c.lastLedgers()), starts()
 	begin := time.Now()
 	c.Signal(syscall.SIGHUP)
-	c.await(func() bool { return len(c.lastBooks()) > ends }, "the receiver does not end")
+	c.await(func() bool { return len(c.lastLedgers()) > ends }, "the receiver does not end")
 	took := time.Since(begin)
 	assert.Less(c.t, took, flushTime+detachTime, "time to end")
-	c.checkLastBooks()
+	c.checkLastLedger()
 	c.await(func() bool { return starts() > before }, "the collector does not start again")
 	return took
 }
@@ -78,18 +76,17 @@ func (c *collector) await(condition func() bool, message string) {
 	require.NoError(c.t, err, message)
 }
 
-func (c *collector) checkLastBooks() {
+func (c *collector) checkLastLedger() {
 	c.t.Helper()
-	lives := c.lastBooks()
+	lives := c.lastLedgers()
 	for event, a := range lives[len(lives)-1] {
 		assert.Zero(c.t, a.Difference(), "%s in life %d: %+v", event, len(lives), a)
 		assert.Zero(c.t, a.Queued, "%s in life %d: queued after the end", event, len(lives))
 	}
 }
 
-// TestReload lets the configuration be read again under load, while the consumer
-// takes what it gets and while it refuses: what can't be handed over in time is
-// counted, and the next life works.
+// TestReload reloads the configuration under load, while the consumer accepts and while it
+// refuses. What can't be delivered in time is counted as lost, and the next life works.
 func TestReload(t *testing.T) {
 	needing(t, "live")
 	const port = 28180
@@ -115,9 +112,9 @@ func TestReload(t *testing.T) {
 
 	out.refuse(true)
 	agent.await(func() bool {
-		books, err := agent.Books(t.Context())
+		ledger, err := agent.Ledger(t.Context())
 		require.NoError(t, err)
-		return books["connection"].Queued > 200
+		return ledger["connection"].Queued > 200
 	}, "nothing is queued while the consumer refuses")
 	took := agent.reload()
 	assert.GreaterOrEqual(t, took, flushTime, "the consumer has all the time to come back")
@@ -127,8 +124,8 @@ func TestReload(t *testing.T) {
 
 	churn.End()
 	agent.stop()
-	agent.checkLastBooks()
-	lives := agent.lastBooks()
+	agent.checkLastLedger()
+	lives := agent.lastLedgers()
 	require.Len(t, lives, 3)
 	assert.Zero(t, lives[0]["connection"].Lost)
 	assert.Positive(t, lives[1]["connection"].Lost)
@@ -136,8 +133,8 @@ func TestReload(t *testing.T) {
 	checkTaken(t, out, lives)
 }
 
-// checkTaken compares what all lives call delivered with what the sink has.
-func checkTaken(t *testing.T, out *countingSink, lives []lab.Books) {
+// checkTaken compares the delivered events of all lives with those that the sink has.
+func checkTaken(t *testing.T, out *countingSink, lives []lab.Ledger) {
 	t.Helper()
 	for event, taken := range out.taken() {
 		delivered := 0.0

@@ -58,7 +58,7 @@ type soak struct {
 
 // TestSoak runs the collector for a while under everything that makes state come and
 // go, and checks that none of it stays: memory, descriptors, threads and goroutines
-// are flat, the books balance in every life, and the kernel holds nothing afterwards.
+// are flat, the ledger balances in every life, and the kernel holds nothing afterwards.
 func TestSoak(t *testing.T) {
 	needing(t, "live", "packet", "network_namespaces")
 	duration, err := time.ParseDuration(os.Getenv(soakVariable))
@@ -291,10 +291,10 @@ func (s *soak) stopLoad(l *load) {
 	assert.Greater(s.t, s.out.taken()["connection"], done["churn"].Done/2, "connections that arrived, of those made")
 }
 
-// settle waits for rest: all books balance and the sink has what they call delivered.
+// settle waits until the ledger balances and the sink has all that it counts as delivered.
 func (s *soak) settle() {
-	before := s.agent.lastBooks()
-	b := s.agent.balance(func(b lab.Books) bool {
+	before := s.agent.lastLedgers()
+	b := s.agent.balance(func(b lab.Ledger) bool {
 		for event, taken := range s.out.taken() {
 			delivered := b[event].Delivered
 			for _, life := range before {
@@ -306,7 +306,7 @@ func (s *soak) settle() {
 		}
 		return true
 	})
-	fmt.Printf("soak  books of the last life, at rest:\n")
+	fmt.Printf("soak  ledger of the last life, at rest:\n")
 	for event := range eventNames {
 		fmt.Printf("soak  %-11s %+v\n", event, b[event])
 	}
@@ -317,8 +317,8 @@ func (s *soak) settle() {
 
 // finish checks what is left when the collector has ended, and the samples.
 func (s *soak) finish() {
-	s.agent.checkLastBooks()
-	lives := s.agent.lastBooks()
+	s.agent.checkLastLedger()
+	lives := s.agent.lastLedgers()
 	checkTaken(s.t, s.out, lives)
 	s.checkKernel()
 	assert.NotContains(s.t, s.network.server.run(s.t, "tc", "qdisc", "show"), "clsact")

@@ -56,7 +56,7 @@ service:
 			}
 		}
 		return delivered["ebpf_tcp/one"] == number && delivered["ebpf_tcp/all"] >= number
-	}, settle, tick, "books of both")
+	}, settle, tick, "ledgers of both")
 	assert.Len(t, delivered, 2)
 	agent.stop()
 	out.stop()

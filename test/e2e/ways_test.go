@@ -15,7 +15,7 @@ import (
 )
 
 // TestLiveWays holds connections open under each way to live figures, those above it
-// excluded, and under none: the books balance meanwhile, what opened is counted although
+// excluded, and under none: the ledger balances meanwhile, what opened is counted although
 // nothing has closed, and what could not be read is absent.
 func TestLiveWays(t *testing.T) {
 	const (
@@ -43,7 +43,7 @@ func TestLiveWays(t *testing.T) {
 			total := func(metric string) float64 { return out.total(t, of(metric, port)).value }
 			require.Eventually(t, func() bool { return total("connection.opened") == number }, settle, tick,
 				"opened is not counted before the close")
-			agent.balance(func(b lab.Books) bool { return b["connection"].Active >= number })
+			agent.balance(func(b lab.Ledger) bool { return b["connection"].Active >= number })
 			assert.Condition(t, func() bool {
 				for _, s := range agent.metrics() {
 					if s.Name == "otelcol_ebpf_tcp_map_entries" && s.Labels["map"] == "connections" {
@@ -63,7 +63,7 @@ func TestLiveWays(t *testing.T) {
 			for _, c := range clients {
 				c.do(step{End: fin})
 			}
-			agent.balance(func(b lab.Books) bool { return b["connection"].Delivered >= number })
+			agent.balance(func(b lab.Ledger) bool { return b["connection"].Delivered >= number })
 			agent.stop()
 			out.stop()
 			assert.Len(t, out.records(t, at("tcp.server.connection.close", port)), number)

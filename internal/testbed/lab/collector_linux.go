@@ -140,24 +140,24 @@ func (c *Collector) Sum(ctx context.Context, name string, labels ...string) (flo
 	return total, nil
 }
 
-// Books are the receiver's accounts of all events.
-func (c *Collector) Books(ctx context.Context) (Books, error) {
+// Ledger is the receiver's, for all events.
+func (c *Collector) Ledger(ctx context.Context) (Ledger, error) {
 	all, err := c.Metrics(ctx)
-	return BooksOf(all), err
+	return LedgerOf(all), err
 }
 
-// Balance waits until all books balance and fit a condition, and returns them.
-func (c *Collector) Balance(ctx context.Context, condition func(Books) bool) (b Books, err error) {
+// Balance waits until the ledger balances and meets a condition, and returns it.
+func (c *Collector) Balance(ctx context.Context, condition func(Ledger) bool) (l Ledger, err error) {
 	err = c.Wait(ctx, "at rest", func() (bool, error) {
-		if b, err = c.Books(ctx); err != nil {
+		if l, err = c.Ledger(ctx); err != nil {
 			return false, err
 		}
-		return b.Balanced() && condition(b), nil
+		return l.Balanced() && condition(l), nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: the books are %+v", err, b)
+		return nil, fmt.Errorf("%w: the ledger is %+v", err, l)
 	}
-	return b, nil
+	return l, nil
 }
 
 // Stop asks the collector to end and waits. It is an error if it ends badly. It may be

@@ -17,18 +17,17 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// balance waits until the traffic that the condition describes is booked and at
-// rest, and every event's account balances.
-func (c *collector) balance(condition func(lab.Books) bool) lab.Books {
+// balance waits until the ledger balances and meets the condition.
+func (c *collector) balance(condition func(lab.Ledger) bool) lab.Ledger {
 	c.t.Helper()
 	b, err := c.Balance(c.t.Context(), condition)
 	require.NoError(c.t, err)
 	return b
 }
 
-// TestBooks lets things go wrong at each place and checks that every connection is
-// accounted for: delivered, still open, waiting or lost, and where.
-func TestBooks(t *testing.T) {
+// TestLedger causes losses at each place, and checks that every connection is accounted for:
+// delivered, still open, queued or lost, and where.
+func TestLedger(t *testing.T) {
 	needing(t, "live")
 	const port = 28100
 	tests := []struct {
@@ -126,7 +125,7 @@ func TestBooks(t *testing.T) {
 				least["open"], least["packet"] = test.connections, 2*test.connections
 			}
 
-			b := agent.balance(func(b lab.Books) bool {
+			b := agent.balance(func(b lab.Ledger) bool {
 				for event, n := range least {
 					if b[event].Produced < float64(n) {
 						return false
@@ -147,8 +146,7 @@ func TestBooks(t *testing.T) {
 	}
 }
 
-// checkWarnings: losses are warned of, by place and reason and with the setting to
-// raise, but not over and over.
+// checkWarnings: a warning names place, reason and the setting to raise, and is rare.
 func (c *collector) checkWarnings(lost [3]string, raise string) {
 	c.t.Helper()
 	assert.Contains(c.t, c.said(), "limits in effect")
@@ -161,15 +159,15 @@ func (c *collector) checkWarnings(lost [3]string, raise string) {
 	assert.LessOrEqual(c.t, warnings, 4, "one when it happens, one every 30 s, and one at the end")
 }
 
-// eventNames are the names of the records by the event that the books count.
+// eventNames are the names of the log records by the event in the ledger.
 var eventNames = map[string]string{
 	"connection": "tcp.server.connection.close", "failed": "tcp.server.connection.failed",
 	"open": "tcp.server.connection.open", "packet": "tcp.server.packet",
 }
 
-// checkDelivered compares what the books call delivered with what arrived. The host
-// goes on living between the last look and the end, so only more may have arrived.
-func checkDelivered(t *testing.T, out *sink, b lab.Books, port int) {
+// checkDelivered compares delivered events in the ledger with those that arrived. The host
+// has connections of its own until the end, so more may have arrived.
+func checkDelivered(t *testing.T, out *sink, b lab.Ledger, port int) {
 	t.Helper()
 	for event, name := range eventNames {
 		arrived := out.records(t, func(r record) bool { return r.event == name })
@@ -179,7 +177,7 @@ func checkDelivered(t *testing.T, out *sink, b lab.Books, port int) {
 }
 
 // losses are the number of lost events by event, place and reason.
-func losses(b lab.Books) map[[3]string]float64 {
+func losses(b lab.Ledger) map[[3]string]float64 {
 	found := map[[3]string]float64{}
 	for event, a := range b {
 		for loss, n := range a.Losses {

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// booksAt has ten attempts that failed for each unit of value.
-func booksAt(t *testing.T, value float64) Books {
+// ledgerAt has ten failed attempts for each unit of value.
+func ledgerAt(t *testing.T, value float64) Ledger {
 	t.Helper()
 	var metrics []Metric
 	for _, one := range []struct {
@@ -31,11 +31,11 @@ func booksAt(t *testing.T, value float64) Books {
 		m.Value *= one.times * value
 		metrics = append(metrics, m)
 	}
-	return BooksOf(metrics)
+	return LedgerOf(metrics)
 }
 
-func TestBooks(t *testing.T) {
-	before, after := booksAt(t, 1)["failed"], booksAt(t, 3)["failed"]
+func TestLedger(t *testing.T) {
+	before, after := ledgerAt(t, 1)["failed"], ledgerAt(t, 3)["failed"]
 	assert.Zero(t, after.Difference())
 	assert.Equal(t, "12 ring full", after.Since(before).LostWhere())
 	assert.Equal(t, 20.0, after.Since(before).Produced)
@@ -44,14 +44,14 @@ func TestBooks(t *testing.T) {
 	after.Queued = 2
 	assert.Equal(t, -2.0, after.Difference())
 
-	books := booksAt(t, 1)
-	assert.Equal(t, 5.0, books["connection"].Active)
-	assert.Zero(t, books["listener"].Difference(), "only losses are counted")
-	assert.False(t, books.Balanced(), "packets are missing")
-	packets := books["packet"]
+	ledger := ledgerAt(t, 1)
+	assert.Equal(t, 5.0, ledger["connection"].Active)
+	assert.Zero(t, ledger["listener"].Difference(), "only losses are counted")
+	assert.False(t, ledger.Balanced(), "packets are missing")
+	packets := ledger["packet"]
 	packets.Delivered = packets.Produced
-	books["packet"] = packets
-	assert.True(t, books.Balanced())
+	ledger["packet"] = packets
+	assert.True(t, ledger.Balanced())
 }
 
 func TestMetric(t *testing.T) {
