@@ -132,8 +132,11 @@ func testConfig(change ...func(*Config)) Config {
 			TCMode: TCOff,
 		},
 		Limits: Limits{
-			MaxConnections: 4096,
-			RingBytes:      1 << 20,
+			MaxListeners:    16384,
+			MaxHalfOpen:     16384,
+			MaxPortCounters: 8192,
+			MaxConnections:  4096,
+			RingBytes:       1 << 20,
 		},
 		ExcludeHooks: testbed.ExcludedHooks(),
 	}

@@ -67,8 +67,11 @@ func tcConfig(change ...func(*Config)) Config {
 			PacketsPerSecond: 1 << 30,
 		},
 		Limits: Limits{
-			MaxConnections: 16,
-			RingBytes:      1 << 20,
+			MaxListeners:    16384,
+			MaxHalfOpen:     16384,
+			MaxPortCounters: 8192,
+			MaxConnections:  16,
+			RingBytes:       1 << 20,
 		},
 		ExcludeHooks: testbed.ExcludedHooks(),
 	}

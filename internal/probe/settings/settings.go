@@ -144,16 +144,15 @@ type Packets struct {
 	PacketsPerSecond uint32
 }
 
-// Limits bound the kernel's memory. 0 stands for the default, where one is named.
+// Limits bound the kernel's memory.
 type Limits struct {
 	// MaxConnections is the size of the connections map.
 	MaxConnections uint32
-	// MaxListeners is the size of the listeners map, and of the map of their ports; by
-	// default 16384.
+	// MaxListeners is the size of the listeners map, and of the map of their ports.
 	MaxListeners uint32
-	// MaxHalfOpen is the size of the map of handshakes in progress; by default 16384.
+	// MaxHalfOpen is the size of the map of handshakes in progress.
 	MaxHalfOpen uint32
-	// MaxPortCounters is the size of the map of counters per port; by default 8192.
+	// MaxPortCounters is the size of the map of counters per port.
 	MaxPortCounters uint32
 	// MaxNetworkNamespaces bounds Packets.NetworkNamespaces; those beyond it are left
 	// out. Each takes some 270 KiB of the kernel's memory while it exists: docs/limits.md.

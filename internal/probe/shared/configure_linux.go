@@ -5,7 +5,6 @@
 package shared
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -19,21 +18,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 )
 
-// Sizes of maps that the configuration leaves open.
-const (
-	defaultListeners    = 16384
-	defaultHalfOpen     = 16384
-	defaultPortCounters = 8192
-)
-
 // CapacitiesOf are the sizes that a configuration gives to the maps that network namespaces
 // share.
 func CapacitiesOf(cfg *settings.Config) Capacities {
 	capacities := Capacities{
 		RoomConnections:  cfg.MaxConnections,
-		RoomListeners:    cmp.Or(cfg.MaxListeners, defaultListeners),
-		RoomHalfOpen:     cmp.Or(cfg.MaxHalfOpen, defaultHalfOpen),
-		RoomPortCounters: cmp.Or(cfg.MaxPortCounters, defaultPortCounters),
+		RoomListeners:    cfg.MaxListeners,
+		RoomHalfOpen:     cfg.MaxHalfOpen,
+		RoomPortCounters: cfg.MaxPortCounters,
 	}
 	if !cfg.HalfOpen {
 		capacities[RoomHalfOpen] = 1

@@ -38,7 +38,7 @@ func testVantage(t *testing.T) *Vantage {
 	cfg := &settings.Config{
 		Sockets:     settings.Sockets{Drops: true},
 		Attribution: settings.Attribution{Process: true},
-		Limits:      settings.Limits{MaxConnections: 4096, RingBytes: 1 << 20},
+		Limits:      settings.Limits{MaxConnections: 4096, MaxListeners: 4096, MaxPortCounters: 4096, RingBytes: 1 << 20},
 	}
 	all, err := shared.NewMaps(cfg)
 	require.NoError(t, err)
