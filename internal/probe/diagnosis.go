@@ -29,7 +29,7 @@ type Diagnosis struct {
 	Bytes uint64 `json:"map_bytes"`
 }
 
-// CapabilityDiagnosis is about one capability of this process.
+// CapabilityDiagnosis describes one capability of this process.
 type CapabilityDiagnosis struct {
 	Name string `json:"name"`
 	// Held is set if the process has it.

@@ -28,7 +28,7 @@ type Snapshot struct {
 	Time   int64
 	Ledger ledger.Kernel
 	Ports  []connection.PortCounter
-	// Queues are those of the listeners of all network namespaces; a pass may miss some.
+	// Queues are those of listeners in all network namespaces; a pass may miss some.
 	Queues []connection.Queues
 	// Overflows are those of accept queues that belong to no known listener, since the last
 	// snapshot. They come from namespaces whose counter was read, where no hook counts.

@@ -2,7 +2,7 @@
 
 //go:build linux && (amd64 || arm64)
 
-package probe
+package shared
 
 import (
 	"testing"
@@ -13,9 +13,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sockets"
 )
 
 // The domains know nothing of the kernel, so their enumerations are declared apart
@@ -25,69 +22,69 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 		t.Helper()
 		assert.EqualValues(t, c, domain)
 	}
-	for c, d := range map[shared.CloseReason]connection.CloseReason{
-		shared.CloseReasonUnknown:     connection.CloseUnknown,
-		shared.CloseReasonClientFin:   connection.CloseClientFIN,
-		shared.CloseReasonServerFin:   connection.CloseServerFIN,
-		shared.CloseReasonClientReset: connection.CloseClientReset,
-		shared.CloseReasonServerReset: connection.CloseServerReset,
-		shared.CloseReasonAborted:     connection.CloseAborted,
-		shared.CloseReasonTimeout:     connection.CloseTimeout,
+	for c, d := range map[CloseReason]connection.CloseReason{
+		CloseReasonUnknown:     connection.CloseUnknown,
+		CloseReasonClientFin:   connection.CloseClientFIN,
+		CloseReasonServerFin:   connection.CloseServerFIN,
+		CloseReasonClientReset: connection.CloseClientReset,
+		CloseReasonServerReset: connection.CloseServerReset,
+		CloseReasonAborted:     connection.CloseAborted,
+		CloseReasonTimeout:     connection.CloseTimeout,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[shared.Failure]connection.Failure{
-		shared.FailureOther:               connection.FailureOther,
-		shared.FailureRefused:             connection.FailureRefused,
-		shared.FailureHandshakeTimeout:    connection.FailureHandshakeTimeout,
-		shared.FailureReset:               connection.FailureReset,
-		shared.FailureAcceptQueueOverflow: connection.FailureAcceptQueueOverflow,
+	for c, d := range map[Failure]connection.Failure{
+		FailureOther:               connection.FailureOther,
+		FailureRefused:             connection.FailureRefused,
+		FailureHandshakeTimeout:    connection.FailureHandshakeTimeout,
+		FailureReset:               connection.FailureReset,
+		FailureAcceptQueueOverflow: connection.FailureAcceptQueueOverflow,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[shared.OwnerSource]owner.Source{
-		shared.OwnerSourceNone:     owner.None,
-		shared.OwnerSourceListener: owner.ByListener,
-		shared.OwnerSourceHolder:   owner.ByHolder,
-		shared.OwnerSourceCloser:   owner.ByCloser,
-		shared.OwnerSourceAcceptor: owner.ByAcceptor,
+	for c, d := range map[OwnerSource]owner.Source{
+		OwnerSourceNone:     owner.None,
+		OwnerSourceListener: owner.ByListener,
+		OwnerSourceHolder:   owner.ByHolder,
+		OwnerSourceCloser:   owner.ByCloser,
+		OwnerSourceAcceptor: owner.ByAcceptor,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[shared.PacketClass]packet.Class{
-		shared.PacketClassSyn:      packet.SYN,
-		shared.PacketClassSynAck:   packet.SYNACK,
-		shared.PacketClassRst:      packet.RST,
-		shared.PacketClassFin:      packet.FIN,
-		shared.PacketClassData:     packet.Data,
-		shared.PacketClassAck:      packet.ACK,
-		shared.PacketClassAbnormal: packet.Abnormal,
-		shared.PacketClasses:       packet.Classes,
+	for c, d := range map[PacketClass]packet.Class{
+		PacketClassSyn:      packet.SYN,
+		PacketClassSynAck:   packet.SYNACK,
+		PacketClassRst:      packet.RST,
+		PacketClassFin:      packet.FIN,
+		PacketClassData:     packet.Data,
+		PacketClassAck:      packet.ACK,
+		PacketClassAbnormal: packet.Abnormal,
+		PacketClasses:       packet.Classes,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[shared.Malformed]packet.Malformed{
-		shared.MalformedNone:         packet.WellFormed,
-		shared.MalformedIpTruncated:  packet.IPTruncated,
-		shared.MalformedIpHeader:     packet.IPHeader,
-		shared.MalformedIpLength:     packet.IPLength,
-		shared.MalformedTcpTruncated: packet.TCPTruncated,
-		shared.MalformedTcpOffset:    packet.TCPOffset,
-		shared.MalformedTcpOptions:   packet.TCPOptions,
-		shared.MalformedTcpFlags:     packet.TCPFlags,
-		shared.MalformedTcpPort:      packet.TCPPort,
-		shared.MalformedKinds:        packet.MalformedKinds,
+	for c, d := range map[Malformed]packet.Malformed{
+		MalformedNone:         packet.WellFormed,
+		MalformedIpTruncated:  packet.IPTruncated,
+		MalformedIpHeader:     packet.IPHeader,
+		MalformedIpLength:     packet.IPLength,
+		MalformedTcpTruncated: packet.TCPTruncated,
+		MalformedTcpOffset:    packet.TCPOffset,
+		MalformedTcpOptions:   packet.TCPOptions,
+		MalformedTcpFlags:     packet.TCPFlags,
+		MalformedTcpPort:      packet.TCPPort,
+		MalformedKinds:        packet.MalformedKinds,
 	} {
 		check(uint32(c), int(d))
 	}
-	for c, d := range map[shared.PortCount]connection.PortCount{
-		shared.PortCountRetransmit:       connection.Retransmits,
-		shared.PortCountSynackRetransmit: connection.SYNACKRetransmits,
-		shared.PortCountResetSent:        connection.ResetsSent,
-		shared.PortCountResetReceived:    connection.ResetsReceived,
-		shared.PortCountDrop:             connection.Drops,
-		shared.PortCountFailed:           connection.Failures,
-		shared.PortCountOpened:           connection.Opens,
+	for c, d := range map[PortCount]connection.PortCount{
+		PortCountRetransmit:       connection.Retransmits,
+		PortCountSynackRetransmit: connection.SYNACKRetransmits,
+		PortCountResetSent:        connection.ResetsSent,
+		PortCountResetReceived:    connection.ResetsReceived,
+		PortCountDrop:             connection.Drops,
+		PortCountFailed:           connection.Failures,
+		PortCountOpened:           connection.Opens,
 	} {
 		check(uint32(c), int(d))
 	}
@@ -95,44 +92,26 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 
 // The kernel side's ledger is copied into internal/ledger by number.
 func TestLedgerIsTheKernelSides(t *testing.T) {
-	for c, event := range map[shared.Event]ledger.Event{
-		shared.EventConnection: ledger.Connection,
-		shared.EventOpen:       ledger.Open,
-		shared.EventFailed:     ledger.Failed,
-		shared.EventPacket:     ledger.Packet,
-		shared.EventListener:   ledger.Listener,
-		shared.EventProcess:    ledger.Process,
-		shared.EventPortCount:  ledger.PortCount,
-		shared.Events:          ledger.Events,
+	for c, event := range map[Event]ledger.Event{
+		EventConnection: ledger.Connection,
+		EventOpen:       ledger.Open,
+		EventFailed:     ledger.Failed,
+		EventPacket:     ledger.Packet,
+		EventListener:   ledger.Listener,
+		EventProcess:    ledger.Process,
+		EventPortCount:  ledger.PortCount,
+		Events:          ledger.Events,
 	} {
 		assert.EqualValues(t, event, c)
 	}
-	for c, cause := range map[shared.Cause]ledger.Cause{
-		shared.CauseMapFull:     ledger.MapFull,
-		shared.CauseMapShare:    ledger.MapShare,
-		shared.CauseMapStale:    ledger.MapStale,
-		shared.CauseRingFull:    ledger.RingFull,
-		shared.CauseRateLimited: ledger.RateLimited,
-		shared.CauseRateShare:   ledger.RateShare,
+	for c, cause := range map[Cause]ledger.Cause{
+		CauseMapFull:     ledger.MapFull,
+		CauseMapShare:    ledger.MapShare,
+		CauseMapStale:    ledger.MapStale,
+		CauseRingFull:    ledger.RingFull,
+		CauseRateLimited: ledger.RateLimited,
+		CauseRateShare:   ledger.RateShare,
 	} {
 		assert.EqualValues(t, cause, c)
-	}
-}
-
-func TestUndecodableRecordsAreCounted(t *testing.T) {
-	for name, sample := range map[string][]byte{
-		"empty":             {},
-		"shorter than head": {1, 0, 0},
-		"unknown kind":      {255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"close cut short":   {byte(shared.RecordKindClose), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := &recorder{}
-			p := &Probe{context: record.Context{Sink: r}}
-			p.sockets = &sockets.Vantage{Decoder: sockets.NewDecoder(&p.context, 0, nil)}
-			p.packets.Context = &p.context
-			p.decode(sample)
-			assert.Equal(t, []string{"connection: drain undecodable (1)"}, r.lost)
-		})
 	}
 }
