@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSockConnectionIDs opens connections on every CPU. Each has a number of its own,
-// with the CPU where bpf/sock/connections.h puts it, and small while there are few.
+// TestSockConnectionIDs opens connections on every CPU. Each has its own number, with the CPU
+// in the place that bpf/sock/connections.h defines. Few connections have small numbers.
 func TestSockConnectionIDs(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")

@@ -35,13 +35,13 @@ func diagnosed(t *testing.T, cfg Config) map[string]string {
 	return outcome
 }
 
-// TestKnownHooks holds the names that hooks::exclude takes to those that are tried.
+// TestKnownHooks compares the names that hooks::exclude accepts with those that are tried.
 func TestKnownHooks(t *testing.T) {
 	var tried []string
 	for each := range diagnosed(t, testConfig()) {
 		tried = append(tried, each)
 	}
-	// Drops may be impossible here, and no way to them is tried then.
+	// Drops can be impossible here. No way to them is tried then.
 	if !slices.Contains(tried, "raw_tp/kfree_skb") {
 		tried = append(tried, "raw_tp/kfree_skb")
 	}
@@ -65,7 +65,7 @@ func TestExcludedHooksAreRefused(t *testing.T) {
 	}
 }
 
-// TestWithoutHooks does not start, and says why.
+// TestWithoutHooks: the probe does not start, and says why.
 func TestWithoutHooks(t *testing.T) {
 	enterNetNS(t)
 	p, err := New(testConfig(func(c *Config) { c.ExcludeHooks = []string{"*/*", "tracepoint/*/*"} }), zaptest.NewLogger(t))

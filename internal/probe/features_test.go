@@ -26,8 +26,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sockets"
 )
 
-// eachWay runs a test once for each way to features that this host has, with the
-// other features as they are. A way that the host lacks has to say why.
+// eachWay runs a test once for each way to features on this host, and leaves the other
+// features as they are. A way that the host lacks must say why.
 func eachWay(t *testing.T, cfg Config, names []string, test func(t *testing.T, k *kernel)) {
 	t.Helper()
 	excluded := cfg.ExcludeHooks
@@ -71,7 +71,7 @@ func otherWays(cfg *Config, kind hook.Kind, names ...string) []string {
 	return hooks
 }
 
-// startWith is startProbe where some features may be missing.
+// startWith is startProbe for a test that can lack some features.
 func startWith(t *testing.T, cfg Config, optional []string) *kernel {
 	t.Helper()
 	needing(t, needsOf(&cfg)...)
@@ -106,7 +106,7 @@ func TestSockAcceptWays(t *testing.T) {
 			before := time.Now()
 			server, err := l.AcceptTCP()
 			require.NoError(t, err)
-			// The client ends it, so that closing names nobody.
+			// The client ends it, so that the close names no process.
 			require.NoError(t, client.(*net.TCPConn).SetLinger(0))
 			require.NoError(t, client.Close())
 			k.until("close", func() bool { return len(k.closed) == i+1 })
@@ -120,8 +120,8 @@ func TestSockAcceptWays(t *testing.T) {
 	})
 }
 
-// TestSockAcceptTracepointOff has nothing attached to system calls unless it is asked
-// for, and says which setting that is.
+// TestSockAcceptTracepointOff: nothing attaches to system calls unless the configuration asks
+// for it, and the state names the setting.
 func TestSockAcceptTracepointOff(t *testing.T) {
 	needing(t, hook.FeatureAccept+" by "+string(hook.Syscall)+"/*")
 	enterNetNS(t)
@@ -138,7 +138,7 @@ func TestSockAcceptTracepointOff(t *testing.T) {
 	}
 }
 
-// listenBacklog listens with a queue that the kernel calls full at backlog+1.
+// listenBacklog listens with a queue that is full at backlog+1.
 func listenBacklog(t *testing.T, address string, backlog int) *net.TCPListener {
 	t.Helper()
 	l := listen(t, "tcp", address)
@@ -164,8 +164,8 @@ func TestSockAcceptQueueOverflowWays(t *testing.T) {
 	needing(t, features...)
 }
 
-// testOverflow makes both kinds: at the SYN, and at the ACK of a handshake that began
-// while there was room.
+// testOverflow causes both kinds: at the SYN, and at the ACK of a handshake that began while
+// there was room.
 func testOverflow(t *testing.T, k *kernel, address string) {
 	listenOn := address
 	if strings.HasPrefix(address, "::ffff:") {
@@ -223,7 +223,7 @@ func testOverflow(t *testing.T, k *kernel, address string) {
 	}
 }
 
-// queueOverflows is what the listeners of a port have turned away.
+// queueOverflows counts what the listeners of a port dropped.
 func (k *kernel) queueOverflows(port uint16) int {
 	k.t.Helper()
 	s, _ := k.snapshot(port)
@@ -272,8 +272,8 @@ func TestSockHandshakeDuration(t *testing.T) {
 	}
 }
 
-// A connection that waits to be accepted is held by no process, and is found by the
-// scans only in network namespaces that the probe may enter.
+// No process holds a connection that waits to be accepted. The scans find it only in network
+// namespaces that the probe may enter.
 func TestSockAcceptOfWhatTheScansMissed(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
@@ -284,7 +284,7 @@ func TestSockAcceptOfWhatTheScansMissed(t *testing.T) {
 	time.Sleep(waited)
 	k := startProbe(t, testConfig(onlyPort(port)), hook.FeatureAccept, "existing_connection", "orphan")
 	for _, adopted := range []bool{true, false} {
-		// As if it had not been found, or its beginning had been missed.
+		// As if it was not found, or its beginning was missed.
 		forgetConnections(t, k)
 		server, err := l.AcceptTCP()
 		require.NoError(t, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
-// diagnoseHost is what the doctor says of this host, with every way that a configuration
-// can allow; once for all tests.
+// diagnoseHost returns the diagnosis of this host, with every way that a configuration can
+// allow. It runs once for all tests.
 var diagnoseHost = sync.OnceValues(func() (d *Diagnosis, err error) {
 	err = testbed.InNewNetNS(func() (err error) {
 		d, err = Diagnose(testConfig(func(c *Config) { c.TCMode, c.IncludeInterfaces = TCAuto, []string{"lo"} }))
@@ -31,19 +31,19 @@ func thisHost(t testing.TB) *Diagnosis {
 	return d
 }
 
-// needing ends the test as not possible here where the host lacks one of the features:
-// see Diagnosis.Lacks for how they are written.
+// needing ends the test as not possible here if the host lacks one of the features. Their form
+// is that of Diagnosis.Lacks.
 func needing(t testing.TB, features ...string) {
 	t.Helper()
 	testbed.Need(t, thisHost(t), features...)
 }
 
-// core is what every probe has to have: without it there are no connections.
+// core is what every probe needs. Without it there are no connections.
 func core() []string {
 	return []string{hook.FeatureConnection, hook.FeatureMissedEnd}
 }
 
-// needingMode is needing one way of attaching to interfaces.
+// needingMode is needing for one way of attaching to interfaces.
 func needingMode(t testing.TB, m TCMode) {
 	t.Helper()
 	needing(t, packetBy(m))
@@ -51,7 +51,7 @@ func needingMode(t testing.TB, m TCMode) {
 
 func packetBy(m TCMode) string { return hook.FeaturePacket + " by " + string(m) + "/*" }
 
-// needsOf are the features that a configuration asks for by itself.
+// needsOf returns the features that a configuration asks for.
 func needsOf(cfg *Config) []string {
 	needs := append(core(), packetNeedsOf(cfg)...)
 	if cfg.Drops {
@@ -75,5 +75,5 @@ func packetNeedsOf(cfg *Config) []string {
 	return needs
 }
 
-// refusedByReset is a refusal that the tracepoint of resets tells of, without packets.
+// refusedByReset is a refusal that the tracepoint of resets reports, without packets.
 const refusedByReset = hook.FeatureRefused + " by raw_tp/tcp_send_reset"

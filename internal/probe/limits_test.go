@@ -53,7 +53,7 @@ func documentedMaps(t *testing.T) map[string]documentedMap {
 	return maps
 }
 
-// TestMapsTakeWhatIsDocumented holds docs/limits.md to what the kernel charges.
+// TestMapsTakeWhatIsDocumented compares docs/limits.md with what the kernel charges.
 func TestMapsTakeWhatIsDocumented(t *testing.T) {
 	const others = 384 << 10
 	enterNetNS(t)

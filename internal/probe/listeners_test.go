@@ -22,8 +22,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
-// What a listener turned away after the last look at it, or while others are not known,
-// may be another's.
+// Overflows after the last reading of a listener, or while other listeners are unknown, can
+// be another's.
 func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 	needing(t, "queue")
 	for name, test := range map[string]struct {
@@ -74,7 +74,7 @@ func TestSockOverflowsOfAListenerThatEnds(t *testing.T) {
 	}
 }
 
-// Where hooks count overflows, their count is told and not the listener's drops.
+// If hooks count overflows, their count is reported and not the listener's drops.
 func TestSockOverflowsThatHooksCount(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig(), "queue")
@@ -117,7 +117,7 @@ func TestSockListenersMapFull(t *testing.T) {
 	assert.Contains(t, s.Maps, MapFill{"listeners", size, size})
 }
 
-// The kernel gives a socket that was not bound its port after it has announced LISTEN.
+// The kernel chooses the port of an unbound socket after it has announced LISTEN.
 func TestSockListenerThatBindsNoPort(t *testing.T) { testBindsNoPort(t, unix.IPPROTO_TCP) }
 
 func TestSockMultipathListenerThatBindsNoPort(t *testing.T) {
@@ -147,7 +147,7 @@ func testBindsNoPort(t *testing.T, protocol int) {
 	assert.False(t, k.probe.sockets.Listeners.Waits(q.Socket))
 }
 
-// It is over before anybody could look at its socket.
+// It is over before the probe reads its socket.
 func TestSockListenerThatBindsNoPortAndEndsAtOnce(t *testing.T) {
 	enterNetNS(t)
 	k := startAny(t, testConfig(perNamespace))
@@ -169,7 +169,7 @@ func (k *kernel) listening(port uint16) bool {
 	return k.probe.maps.Maps["listening_ports"].Lookup(&key, &value) == nil
 }
 
-// marked looks at the table that packets are looked up in.
+// marked reads the table in which packets are looked up.
 func (k *kernel) marked(port uint16) bool {
 	k.t.Helper()
 	var table *ebpf.Map
@@ -183,8 +183,8 @@ func (k *kernel) marked(port uint16) bool {
 	return flag[0] != 0
 }
 
-// What the configuration leaves out is no port to packets, whoever finds it listening:
-// the scan, or the hook, which is done when listen(2) returns.
+// An excluded port is never in the table of packets, whether the scan finds its listener or
+// the hook, which has run when listen(2) returns.
 func TestSockMarksSelectedPorts(t *testing.T) {
 	for _, selected := range []bool{true, false} {
 		t.Run(fmt.Sprintf("selected %t", selected), func(t *testing.T) {
@@ -214,8 +214,8 @@ func TestSockMarksSelectedPorts(t *testing.T) {
 	}
 }
 
-// A listener whose only descriptor is on its way between processes is held by none,
-// as the kernel's own are.
+// No process holds a listener whose only descriptor is on its way between processes. The
+// kernel's own listeners are similar.
 func TestSockListenerThatNoProcessHolds(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		t.Run(fmt.Sprintf("before %t", before), func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestSockListenerThatNoProcessHolds(t *testing.T) {
 	}
 }
 
-// An end that no hook saw leaves an entry whose socket does not listen any more.
+// An end that every hook missed leaves an entry whose socket no longer listens.
 func TestSockForgetsListenersWhoseEndWasMissed(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig(), "queue")

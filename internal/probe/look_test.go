@@ -67,8 +67,8 @@ func (k *kernel) stateOf(feature string) HookState {
 	return HookState{}
 }
 
-// TestLookWays: connections of two namespaces, one of them not ours, are active, with their
-// bytes where sockets are read; so are the queues of their listeners.
+// TestLookWays: connections of two namespaces, one of them not ours, are active. They have
+// their bytes if the way reads sockets, and their listeners have queues.
 func TestLookWays(t *testing.T) {
 	const port = 27183
 	eachLook(t, testConfig(onlyPort(port)), func(t *testing.T, k *kernel, reads bool) {
@@ -96,7 +96,7 @@ func TestLookWays(t *testing.T) {
 			open(3, 20)
 		})
 		k.settle()
-		// What a namespace has is known after the first look.
+		// The content of a namespace is known after the first look.
 		k.snapshot(port)
 		s, live := k.snapshot(port)
 		assert.EqualValues(t, 3+4, s.Ledger.Active)
@@ -125,7 +125,7 @@ func TestLookWays(t *testing.T) {
 	})
 }
 
-// opensOf is the kernel's count of all opens.
+// opensOf returns the kernel's count of all opens.
 func opensOf(s *Snapshot) (n uint64) {
 	for _, c := range s.Ports {
 		if c.What == connection.Opens {
@@ -135,8 +135,8 @@ func opensOf(s *Snapshot) (n uint64) {
 	return n
 }
 
-// TestLooksAreNotPossible: where every way is refused, the entries are counted all the same,
-// and nothing is made up of the rest.
+// TestLooksAreNotPossible: if every way is refused, the entries are still counted, and all
+// other figures are absent.
 func TestLooksAreNotPossible(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
@@ -160,8 +160,8 @@ func TestLooksAreNotPossible(t *testing.T) {
 	k.balance()
 }
 
-// TestLookWaysSayWhatTheyLack: entries alone tell no bytes, which is said as of a hook that
-// is missing.
+// TestLookWaysSayWhatTheyLack: entries alone have no bytes. This is reported like a missing
+// hook.
 func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	enterNetNS(t)
 	k := startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = lookHooks()[:3] }))
@@ -175,7 +175,7 @@ func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	}
 	assert.Equal(t, map[string]string{FeatureLive: "tcp.server.io before the close", FeatureQueue: "tcp.server.accept_queue.*, tcp.server.syn_queue.length"}, lost)
 
-	// By iter/tcp without entering namespaces, what is in others is not read.
+	// Without entering namespaces, iter/tcp does not read others.
 	k = startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(lookHooks()[:2], netns.Hook) }))
 	for _, state := range k.probe.Hooks() {
 		if state.Feature == FeatureLive && !state.Attached {
@@ -187,7 +187,7 @@ func TestLookWaysSayWhatTheyLack(t *testing.T) {
 	t.Error("no hook tells of other network namespaces")
 }
 
-// TestLookWaysFindMissedEnds: an entry whose socket is another's, or that has none any more.
+// TestLookWaysFindMissedEnds: an entry whose socket belongs to another, or no longer exists.
 func TestLookWaysFindMissedEnds(t *testing.T) {
 	eachLook(t, testConfig(onlyPort(27183)), func(t *testing.T, k *kernel, reads bool) {
 		listen(t, "tcp4", "127.0.0.1:27183")
@@ -225,8 +225,8 @@ func TestLookWaysFindMissedEnds(t *testing.T) {
 	})
 }
 
-// TestLookWaysFindPorts: of listeners that bind none; and that a scan for lost records ends
-// none that listens.
+// TestLookWaysFindPorts: ports of listeners that bind none are found. A scan for lost records
+// ends no listener that still listens.
 func TestLookWaysFindPorts(t *testing.T) {
 	eachLook(t, testConfig(), func(t *testing.T, k *kernel, reads bool) {
 		l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 3, false)
@@ -245,7 +245,7 @@ func TestLookWaysFindPorts(t *testing.T) {
 	})
 }
 
-// TestLookWaysOfManyConnections: the books balance with all of them open.
+// TestLookWaysOfManyConnections: the ledger balances with all of them open.
 func TestLookWaysOfManyConnections(t *testing.T) {
 	number := 10_000
 	if emulated() {
@@ -351,7 +351,7 @@ func dialFrom(listener int, port uint16, from [4]byte) ([]int, error) {
 	return []int{client, server}, err
 }
 
-// A map that could not be read is no map with 0 entries.
+// A map that could not be read does not count as empty.
 func TestSnapshotLeavesOutMapsThatItCouldNotRead(t *testing.T) {
 	enterNetNS(t)
 	k := startAny(t, testConfig(func(c *Config) { c.ExcludeHooks = append(c.ExcludeHooks, "iter/bpf_map_elem") }))

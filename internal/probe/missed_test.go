@@ -24,7 +24,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// A connection that had no room is lost, and not found again when it closes much later.
+// A connection without room is lost, and is not found again when it closes much later.
 func TestSockWhatHadNoRoomIsNotFoundLater(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
@@ -46,8 +46,8 @@ func TestSockWhatHadNoRoomIsNotFoundLater(t *testing.T) {
 	assert.EqualValues(t, 1, s.Ledger.Lost[ledger.Connection][ledger.MapFull])
 }
 
-// A beginning that the state hook misses is found when the server closes, where no hook
-// is at accept. A client is none of ours, though its port be one that listens.
+// A beginning that the state hook misses is found when the server closes, if accept has no
+// hook. A client is not inbound, even if its port listens.
 func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 	for _, reason := range []connection.CloseReason{connection.CloseServerFIN, connection.CloseClientFIN} {
 		t.Run(reason.String(), func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestSockBeginningThatTheStateHookMissed(t *testing.T) {
 	}
 }
 
-// What one namespace has no share for proves nothing of another.
+// A namespace without a share says nothing about another.
 func TestSockBeginningMissedBesideAFlood(t *testing.T) {
 	const size = 16
 	enterNetNS(t)
@@ -102,8 +102,8 @@ func TestSockBeginningMissedBesideAFlood(t *testing.T) {
 	assert.True(t, k.closed[0].Adopted)
 }
 
-// An end that the state hook misses is told when the socket goes, with the reason that
-// what was seen before proves.
+// An end that the state hook misses is reported when the kernel frees the socket. Its reason
+// follows from earlier events.
 func TestSockEndThatTheStateHookMissed(t *testing.T) {
 	tests := []struct {
 		reason        connection.CloseReason
@@ -156,10 +156,9 @@ func TestSockEndThatTheStateHookMissed(t *testing.T) {
 	}
 }
 
-// Interrupts make the kernel skip runs of a hook. What is missed at the beginning is
-// found at accept, what is missed at the end when the socket goes, and what the kernel
-// hides altogether is in the books: every connection that was told open is told closed
-// or lost.
+// Interrupts make the kernel skip runs of a hook. A missed beginning is found at accept, and a
+// missed end when the kernel frees the socket. The ledger has what the kernel hides entirely:
+// every connection that was reported as open is reported as closed or counted as lost.
 func TestSockBalancesUnderInterrupts(t *testing.T) {
 	enterNetNS(t)
 	steerLoopback(t)
@@ -208,15 +207,15 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d ends seen", len(k.closed), dialers*each)
-	// Seen on a kernel that hides a process: 0 to 63 of 10,000, see bpf/sock/sock.bpf.c.
+	// 0 to 63 of 10,000 on a kernel that hides a process, see bpf/sock/sock.bpf.c.
 	assert.Greater(t, len(k.closed), dialers*each*98/100)
 }
 
-// steerLoopback lets receive packet steering hand what arrives to either CPU, by an
-// interrupt as a network card does.
+// steerLoopback lets receive packet steering move arriving packets to either CPU, by an
+// interrupt, as a network card does.
 func steerLoopback(t *testing.T) {
 	t.Helper()
-	// A mount of our own shows the interfaces of our network namespace.
+	// A separate mount shows the interfaces of our network namespace.
 	context, err := unix.Fsopen("sysfs", unix.FSOPEN_CLOEXEC)
 	require.NoError(t, err)
 	defer unix.Close(context)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enterNetNS moves the test's thread into a new network namespace with loopback
-// up. The thread is not given back: the runtime ends it with the goroutine.
+// enterNetNS moves the test's thread into a new network namespace with loopback up. The
+// runtime ends the thread together with the goroutine.
 func enterNetNS(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()

@@ -67,8 +67,8 @@ func TestSockDropsThatAreNoOverflows(t *testing.T) {
 	}
 }
 
-// TestSockOverflowsAmongListeners: of several listeners only one dropped anything, or
-// more than one did.
+// TestSockOverflowsAmongListeners: only one of several listeners dropped anything, or more
+// than one did.
 func TestSockOverflowsAmongListeners(t *testing.T) {
 	enterNetNS(t)
 	needing(t, "queue")
@@ -104,13 +104,13 @@ func TestSockOverflowsAmongListeners(t *testing.T) {
 	}
 }
 
-// A namespace that no process of a listener is in can't be read: absent, not 0.
+// A namespace without a process of a listener cannot be read. Its count is absent, not 0.
 func TestSockOverflowsOfANamespaceThatCannotBeRead(t *testing.T) {
 	enterNetNS(t)
 	needing(t, "queue")
 	const port = 18085
 	k := startAny(t, testConfig(perNamespace, onlyPort(port)))
-	// Its thread is there, and its process is not.
+	// Its thread is inside, but its process is not.
 	newPeer(t).in(func() {
 		setLoopback(t, true)
 		listenOn(t, port, 1).call(t, 2+3)
@@ -134,8 +134,8 @@ func (k *kernel) dropsOf(socket uint64) (drops uint32) {
 	return drops
 }
 
-// scanPort sends a SYN on loopback from a port without a socket: the kernel resets the
-// handshake when the SYN-ACK comes.
+// scanPort sends a SYN on loopback from a port without a socket, so that the kernel resets the
+// handshake when the SYN-ACK arrives.
 func scanPort(t *testing.T, from, to uint16) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
@@ -164,13 +164,13 @@ func checksum(data []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// queueOrder is to listen, or to call.
+// queueOrder orders to listen, or to connect.
 type queueOrder struct {
 	Port           uint16
 	Backlog, Calls int
 }
 
-// untilOverflows waits for the kernel to turn so many away in this process's namespace.
+// untilOverflows waits for a number of overflows in this process's namespace.
 func untilOverflows(least uint64) (overflows uint64, err error) {
 	for deadline := time.Now().Add(10 * time.Second); overflows < least && time.Now().Before(deadline); {
 		if overflows, err = readNetstat("ListenOverflows"); err != nil {
@@ -180,8 +180,8 @@ func untilOverflows(least uint64) (overflows uint64, err error) {
 	return overflows, nil
 }
 
-// playQueue listens, and then calls itself: it reports that it listens, then what the
-// kernel has turned away.
+// playQueue listens, and then connects to itself. It reports that it listens, then the
+// kernel's count of overflows.
 func playQueue(orders *json.Decoder, reports *json.Encoder) error {
 	var order queueOrder
 	if err := orders.Decode(&order); err != nil {

@@ -22,9 +22,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// TestOwnerThatChanges is a process that listens, as systemd-socket-activate does, and
-// then becomes its daemon, or is moved into its container's cgroup: it is known by its
-// listener alone, and no socket hook meets it again.
+// TestOwnerThatChanges has a process that listens, as systemd-socket-activate does. Then it
+// becomes its daemon, or moves into its container's cgroup. Only its listener is known, and no
+// socket hook meets it again.
 func TestOwnerThatChanges(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		t.Run(fmt.Sprintf("before %t", before), func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestOwnerUnknownThatChanges(t *testing.T) {
 	assert.Len(t, k.processes, known)
 }
 
-// Where the ring has no room, what user space knows of a process is old: it is
+// If the ring buffer has no room, user space has old data about a process. The process is
 // announced when a socket hook meets it again.
 func TestOwnerThatChangesUnannounced(t *testing.T) {
 	enterNetNS(t)
@@ -109,7 +109,7 @@ func TestOwnerThatChangesUnannounced(t *testing.T) {
 	k.until("process", func() bool { return len(k.processes) > known })
 }
 
-// lastSighting is what was last announced of a process.
+// lastSighting is the last announcement of a process.
 func (k *kernel) lastSighting(t *testing.T, key owner.Key) owner.Sighting {
 	t.Helper()
 	for i := len(k.processes) - 1; i >= 0; i-- {
@@ -121,7 +121,7 @@ func (k *kernel) lastSighting(t *testing.T, key owner.Key) owner.Sighting {
 	return owner.Sighting{}
 }
 
-// playLauncher listens, and executes what it is ordered to in its place.
+// playLauncher listens, and then executes the ordered program in its place.
 func playLauncher(orders *json.Decoder, reports *json.Encoder) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -174,7 +174,7 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, data, 0o755)
 }
 
-// executableName is as much of it as the kernel side takes.
+// executableName is the part of the name that the kernel side copies.
 func executableName(path string) string {
 	name := filepath.Base(path)
 	return name[:min(len(name), 63)]
@@ -186,7 +186,7 @@ type cgroup struct {
 	id  uint64
 }
 
-// newCgroup makes one that ends with the test. A process in it goes back to the root.
+// newCgroup creates a cgroup for the test. Its processes return to the root at the end.
 func newCgroup(t *testing.T) cgroup {
 	t.Helper()
 	top := ""

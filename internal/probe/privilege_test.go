@@ -31,7 +31,7 @@ import (
 // scarceMemlock is the limit that processes had by default before 5.16.
 const scarceMemlock = 64 << 10
 
-// chargesMemlock: before 5.11 maps and programs are charged to RLIMIT_MEMLOCK.
+// chargesMemlock reports whether maps and programs count for RLIMIT_MEMLOCK, as before 5.11.
 func chargesMemlock(t *testing.T) bool {
 	t.Helper()
 	var name unix.Utsname
@@ -42,7 +42,7 @@ func chargesMemlock(t *testing.T) bool {
 	return major == 5 && minor < 11
 }
 
-// enoughMemlock raises this process's limit where it matters, for its children.
+// enoughMemlock raises this process's limit for its children, where it matters.
 func enoughMemlock(t *testing.T) uint64 {
 	t.Helper()
 	if !chargesMemlock(t) {
@@ -57,8 +57,8 @@ func without(c capability.Capability) []capability.Capability {
 	return slices.DeleteFunc(capability.Required(), func(other capability.Capability) bool { return other == c })
 }
 
-// TestPrivilegeLeast runs a probe as another user with three capabilities beside one
-// of root's: what root gets, it gets, but for what its hooks name a capability.
+// TestPrivilegeLeast runs a probe as another user with three capabilities beside one of root.
+// It gets the same, except where its hooks name a missing capability.
 func TestPrivilegeLeast(t *testing.T) {
 	enterNetNS(t)
 	memlock := enoughMemlock(t)
@@ -77,7 +77,7 @@ func TestPrivilegeLeast(t *testing.T) {
 	least.checkConnections(t, root)
 }
 
-// hasOrLacks: only hooks of these kinds may be missing, and must say what they lack.
+// hasOrLacks checks that only hooks of these kinds are missing, and say what they lack.
 func (o *observed) hasOrLacks(t *testing.T, hook hookReport, mayLack ...string) {
 	t.Helper()
 	if o.has(hook) {
@@ -94,7 +94,7 @@ func (o *observed) has(hook hookReport) bool {
 	})
 }
 
-// whyNot are the errors of the hooks that would give the same.
+// whyNot returns the errors of the hooks that provide the same.
 func (o *observed) whyNot(hook hookReport) string {
 	var all []string
 	for _, other := range o.Hooks {
@@ -114,8 +114,8 @@ type observed struct {
 
 const exchangeReceived, exchangeTransmitted = 1000, 20000
 
-// observe runs a probe while two connections to root's listener end, one of which
-// was open before the probe.
+// observe runs a probe while two connections to root's listener end. One of them was open
+// before the probe.
 func observe(t *testing.T, attributes *syscall.SysProcAttr, memlock uint64) *observed {
 	t.Helper()
 	l := listen(t, "tcp4", "127.0.0.1:0")
@@ -144,8 +144,7 @@ func addressOf(c interface{ LocalAddr() net.Addr }) netip.AddrPort {
 	return c.LocalAddr().(*net.TCPAddr).AddrPort()
 }
 
-// checkConnections holds what was told to what was done, and the owner to what root
-// learns of it.
+// checkConnections compares reports with what happened, and owners with those that root finds.
 func (o *observed) checkConnections(t *testing.T, root *observed) {
 	t.Helper()
 	require.Len(t, o.Closed, 2)
@@ -164,11 +163,11 @@ func (o *observed) checkConnections(t *testing.T, root *observed) {
 		assert.Equal(t, root.executable(closed.Owner.Key), o.executable(closed.Owner.Key))
 		assert.Equal(t, filepath.Base(executable(t)), o.executable(closed.Owner.Key))
 	}
-	// Who held the descriptor is seen in another user's process, too.
+	// Holders of descriptors are found in another user's process, too.
 	assert.Equal(t, root.Closed[0].Owner, o.Closed[0].Owner)
 }
 
-// executable is what the kernel side told of a process.
+// executable is the kernel side's name of a process.
 func (o *observed) executable(key owner.Key) string {
 	for _, process := range o.Processes {
 		if process.Key == key {
@@ -185,8 +184,8 @@ func executable(t *testing.T) string {
 	return path
 }
 
-// TestPrivilegeWithoutNetAdmin: packets are lost, nothing else, and that is said of
-// both directions in the same words.
+// TestPrivilegeWithoutNetAdmin: only packets are missing, and both directions say so in the
+// same words.
 func TestPrivilegeWithoutNetAdmin(t *testing.T) {
 	enterNetNS(t)
 	memlock := enoughMemlock(t)
@@ -206,7 +205,7 @@ func TestPrivilegeWithoutNetAdmin(t *testing.T) {
 	o.checkConnections(t, least)
 }
 
-// TestPrivilegeRefused: a start in vain says in one line what would help.
+// TestPrivilegeRefused: a failed start says in one line what is missing.
 func TestPrivilegeRefused(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -237,8 +236,7 @@ func TestPrivilegeRefused(t *testing.T) {
 	}
 }
 
-// TestPrivilegeMemlock: kernels that charge maps to RLIMIT_MEMLOCK say so, others do
-// not care.
+// TestPrivilegeMemlock: kernels that charge maps to RLIMIT_MEMLOCK report it, others ignore it.
 func TestPrivilegeMemlock(t *testing.T) {
 	enterNetNS(t)
 	charged := chargesMemlock(t)
@@ -253,7 +251,7 @@ func TestPrivilegeMemlock(t *testing.T) {
 	assert.Equal(t, want, o.New)
 }
 
-// TestPrivilegeUserNamespace: its root has every capability, and none that counts.
+// TestPrivilegeUserNamespace: its root has every capability, but none of them counts.
 func TestPrivilegeUserNamespace(t *testing.T) {
 	enterNetNS(t)
 	mapping := []syscall.SysProcIDMap{{ContainerID: 0, HostID: anybody, Size: 1}}
@@ -265,8 +263,8 @@ func TestPrivilegeUserNamespace(t *testing.T) {
 	assert.Contains(t, o.New+o.Start, "the capabilities of a user namespace do not count")
 }
 
-// TestPrivilegeSyscallTracepoint: their numbers are in tracefs, which is root's, and
-// Debian's kernels keep perf events for CAP_SYS_ADMIN.
+// TestPrivilegeSyscallTracepoint: their numbers are in tracefs, which only root can read, and
+// Debian's kernels reserve perf events for CAP_SYS_ADMIN.
 func TestPrivilegeSyscallTracepoint(t *testing.T) {
 	version, err := os.ReadFile("/proc/version")
 	require.NoError(t, err)
@@ -317,7 +315,7 @@ func setParanoid(t *testing.T, level int) {
 	})
 }
 
-// unmountTracefs hides it from the test's thread and its children alone.
+// unmountTracefs hides tracefs from the test's thread and its children.
 func unmountTracefs(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -327,8 +325,8 @@ func unmountTracefs(t *testing.T) {
 	}
 }
 
-// TestPrivilegeOtherProcesses: what is only in a process's files, and in its
-// namespaces, takes capabilities that one warning names.
+// TestPrivilegeOtherProcesses: facts from a process's files and namespaces need capabilities,
+// which one warning names.
 func TestPrivilegeOtherProcesses(t *testing.T) {
 	needing(t, "live", "orphan", "existing_listener")
 	enterNetNS(t)

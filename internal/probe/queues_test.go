@@ -44,14 +44,14 @@ func (k *kernel) queuesOf(port uint16) (connection.Queues, bool) {
 	return connection.Queues{}, false
 }
 
-// perNamespace counts overflows without the hooks, on whatever kernel.
+// perNamespace counts overflows without the hooks, on any kernel.
 func perNamespace(c *Config) {
 	c.Overflows = true
 	c.ExcludeHooks = append(slices.Clone(c.ExcludeHooks), otherWays(c, "", hook.FeatureOverflowSYN, hook.FeatureOverflowACK, hook.FeatureOverflowACK6)...)
 }
 
-// overflowed is the count of one listener that is the only one in its namespace, and
-// the kernel's own. Clients try again meanwhile: both are read when neither moves.
+// overflowed returns the count of the only listener in its namespace, and the kernel's own.
+// Clients retry meanwhile, so both are read when neither changes.
 func (k *kernel) overflowed(port uint16) (ours, kernels uint64) {
 	k.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -85,15 +85,14 @@ func TestSockAcceptQueue(t *testing.T) {
 	}
 }
 
-// The queue is the subflow's that listens, not the multipath socket's.
+// The queue belongs to the listening subflow, not to the multipath socket.
 func TestSockAcceptQueueOfMultipathListener(t *testing.T) {
 	testbed.NeedKernel(t, testbed.MultipathTCP)
 	t.Run("found", func(t *testing.T) { testAcceptQueue(t, unix.AF_INET, unix.IPPROTO_MPTCP, 2, true) })
 	t.Run("told", func(t *testing.T) { testAcceptQueue(t, unix.AF_INET, unix.IPPROTO_MPTCP, 3, false) })
 }
 
-// testAcceptQueue fills the queue of a listener that was there before the probe, or
-// that comes after.
+// testAcceptQueue fills the queue of a listener that began before the probe, or after it.
 func testAcceptQueue(t *testing.T, domain, protocol, backlog int, before bool) {
 	enterNetNS(t)
 	needing(t, "queue")
@@ -159,8 +158,8 @@ func TestSockSYNQueue(t *testing.T) {
 	assert.Zero(t, q.SYN, "each listener has its own")
 }
 
-// Two namespaces, one port: each listener has its own queues, and what is counted is
-// what the kernel counted in the namespaces.
+// Two namespaces with one port: each listener has its own queues, and the counts equal the
+// kernel's in the namespaces.
 func TestSockQueuesOfNamespaces(t *testing.T) {
 	const port = 18084
 	enterNetNS(t)
@@ -200,7 +199,7 @@ func TestSockQueuesOfNamespaces(t *testing.T) {
 	assert.Empty(t, s.Overflows)
 }
 
-// Ports that are not asked for have no queues, and their ends no counts.
+// Unselected ports have no queues, and their ends have no counts.
 func TestSockQueuesOfSelectedPorts(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawListener is a listening socket of which the test chooses the backlog.
+// rawListener is a listening socket whose backlog the test chooses.
 type rawListener struct {
 	fd   int
 	port uint16
@@ -26,8 +26,7 @@ type rawListener struct {
 	shared bool
 }
 
-// listenWith listens on loopback. With bind unset, the kernel chooses the port in
-// listen() and not before.
+// listenWith listens on loopback. Without bind, the kernel chooses the port in listen().
 func listenWith(t *testing.T, domain, protocol, backlog int, bind bool) *rawListener {
 	t.Helper()
 	l := &rawListener{ipv6: domain == unix.AF_INET6}
@@ -106,8 +105,8 @@ func (l *rawListener) address() unix.Sockaddr {
 	return &unix.SockaddrInet4{Port: int(l.port), Addr: [4]byte{127, 0, 0, 1}}
 }
 
-// call begins n connections and waits for none. On loopback their SYNs have been
-// served when it returns.
+// call begins n connections and waits for none. On loopback their SYNs have been handled when
+// it returns.
 func (l *rawListener) call(t *testing.T, n int) {
 	t.Helper()
 	domain := unix.AF_INET

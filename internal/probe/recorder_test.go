@@ -146,13 +146,13 @@ func testConfig(change ...func(*Config)) Config {
 	return cfg
 }
 
-// onlyPort keeps what else happens on the host out of the books.
+// onlyPort keeps other events of the host out of the ledger.
 func onlyPort(port uint16) func(*Config) {
 	return func(c *Config) { c.IncludePorts = []PortRange{{First: port, Last: port}} }
 }
 
-// startProbe starts a probe for a test that needs features beside those that its
-// configuration asks for: see needing. Whatever the host has must attach, needed or not.
+// startProbe starts a probe for a test that needs features beyond those of its configuration
+// (see needing). All features of the host must attach, needed or not.
 func startProbe(t *testing.T, cfg Config, needs ...string) *kernel {
 	t.Helper()
 	return startLogged(t, cfg, zaptest.NewLogger(t), needs...)
@@ -166,7 +166,7 @@ func startLogged(t *testing.T, cfg Config, logger *zap.Logger, needs ...string) 
 	return k
 }
 
-// hasWhatTheHostGives holds the hooks to the diagnosis, but for some features.
+// hasWhatTheHostGives compares the hooks with the diagnosis, except for some features.
 func (k *kernel) hasWhatTheHostGives(but ...string) {
 	k.t.Helper()
 	for _, state := range k.probe.Hooks() {
@@ -182,7 +182,7 @@ func (k *kernel) hasWhatTheHostGives(but ...string) {
 	}
 }
 
-// startAny starts a probe, whatever of it works.
+// startAny starts a probe, even if only parts of it work.
 func startAny(t *testing.T, cfg Config, logger ...*zap.Logger) *kernel {
 	t.Helper()
 	return startOn(t, nil, cfg, logger...)
@@ -212,7 +212,7 @@ func (k *kernel) until(what string, holds func() bool) {
 	}
 }
 
-// settle drains until the ring brings nothing any more.
+// settle drains until the ring buffer is empty.
 func (k *kernel) settle() {
 	k.t.Helper()
 	for before := -1; before != k.facts.n; {

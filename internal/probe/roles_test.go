@@ -31,8 +31,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 )
 
-// roleVariable turns this test binary into another process, which may do less than
-// root: see roles.
+// roleVariable turns this test binary into another process with fewer rights: see roles.
 const roleVariable = "EBPF_TCP_PROBE_ROLE"
 
 // roles talk JSON, one value per line: orders come in, reports go out.
@@ -76,7 +75,7 @@ const anybody = 1000
 // nil it runs as root; it ends with the test.
 func act(t *testing.T, role string, attributes *syscall.SysProcAttr) *actor {
 	t.Helper()
-	// The folder of a test binary is its user's alone, the link is not.
+	// Only its user can enter the folder of a test binary. Others can use the link.
 	a := &actor{t: t, cmd: exec.Command("/proc/self/exe")}
 	a.cmd.Args = os.Args[:1]
 	a.cmd.Env = append(os.Environ(), roleVariable+"="+role)
@@ -97,7 +96,7 @@ func act(t *testing.T, role string, attributes *syscall.SysProcAttr) *actor {
 	return a
 }
 
-// as are the attributes of a process of another user with only these capabilities.
+// as returns the attributes of another user's process with only these capabilities.
 func as(uid uint32, held ...capability.Capability) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	for _, c := range held {
@@ -116,18 +115,18 @@ func (a *actor) report(value any) {
 	require.NoError(a.t, a.reports.Decode(value))
 }
 
-// probeOrder is what a probe is to do, in two steps.
+// probeOrder has the orders for a probe, in two steps.
 type probeOrder struct {
 	// Memlock is RLIMIT_MEMLOCK in bytes.
 	Memlock uint64
 	Port    uint16
 	// Closes is how many connections to wait for, in the second order.
 	Closes int
-	// LookUp is a process to look for in /proc alone, in the second order.
+	// LookUp is a process to find in /proc alone, in the second order.
 	LookUp owner.Key
 }
 
-// probeReport is what became of it: after Start, and at the end.
+// probeReport is the result after Start, and at the end.
 type probeReport struct {
 	Held     capability.Set
 	New      string

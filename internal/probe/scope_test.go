@@ -63,11 +63,11 @@ func (w scopeWitness) ConnectionClosed(c *connection.Closed) {
 	})
 }
 
-// Ports of playScoped: one of its two listeners is there before the probe.
+// Ports of playScoped. One of its two listeners exists before the probe.
 const scopeEarlyPort, scopeLatePort, scopeClosedPort = 7001, 7002, 7003
 
-// playScoped does in its network namespace what a scope decides on: first what is there
-// before the probe, at the second order the rest.
+// playScoped does in its network namespace what a scope decides on. A part of it comes before
+// the probe, the rest at the second order.
 func playScoped(orders *json.Decoder, reports *json.Encoder) error {
 	var order struct{}
 	lo, err := netlink.LinkByName("lo")
@@ -162,7 +162,7 @@ func TestScope(t *testing.T) {
 				a.order(struct{}{})
 				a.report(new(uint32))
 			}
-			// One of each that a connection can be, everywhere that is seen; elsewhere nothing.
+			// One connection of each kind in every observed namespace, none elsewhere.
 			want := scopeFacts{Listeners: 2, Opened: 1, Adopted: 1, Closed: 2, Refused: 1}
 			lacks, err := thisHost(t).Lacks(refusedByReset)
 			require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestScope(t *testing.T) {
 			for !assert.ObjectsAreEqual(wanted, seen()) && time.Now().Before(deadline) {
 				require.NoError(t, p.Drain(time.Now().Add(20*time.Millisecond)))
 			}
-			// What is out of scope would have come by now, or comes with this.
+			// Facts out of scope would have arrived by now, or arrive with this.
 			require.NoError(t, p.Drain(time.Now().Add(200*time.Millisecond)))
 			assert.Equal(t, wanted, seen())
 

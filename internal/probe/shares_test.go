@@ -20,8 +20,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// elsewhere runs f on the test's thread in a new network namespace with loopback up,
-// which lasts as long as sockets that f leaves open.
+// elsewhere runs f on the test's thread in a new network namespace with loopback up. Sockets
+// that f leaves open keep it alive.
 func elsewhere(t *testing.T, f func()) (inode uint32) {
 	t.Helper()
 	own, err := os.Open("/proc/thread-self/ns/net")
@@ -63,7 +63,7 @@ func TestSharesOfConnections(t *testing.T) {
 	assert.Zero(t, s.Ledger.Lost[ledger.Connection][ledger.MapFull])
 }
 
-// What ends makes room, whoever deletes the entry.
+// Every end frees room, whichever side deletes the entry.
 func TestSharesAreGivenBack(t *testing.T) {
 	const size = 64
 	enterNetNS(t)
@@ -144,7 +144,7 @@ func TestSharesOfPortCounters(t *testing.T) {
 	const size, wanted, late = 128, 100, 12
 	enterNetNS(t)
 	k := startProbe(t, testConfig(func(c *Config) { c.MaxPortCounters = size }))
-	// Two counters each: a connection that opens, and that the server resets.
+	// Two counters each: for the open, and for the server's reset.
 	reset := func(n int) {
 		for range n {
 			l := listen(t, "tcp4", "127.0.0.1:0")

@@ -30,9 +30,9 @@ func benchmarkProbe(b *testing.B, change ...func(*Config)) *Probe {
 	return p
 }
 
-// BenchmarkSystemCall is what attribution::accept_tracepoint costs every system call
-// of the host: compare the two. Better ways to accept, which have it do nothing, are
-// left out.
+// BenchmarkSystemCall measures what attribution::accept_tracepoint costs every system call of
+// the host. Compare the two. Better ways to accept are excluded, because they make it do
+// nothing.
 func BenchmarkSystemCall(b *testing.B) {
 	for name, accept := range map[string]bool{"without accept_tracepoint": false, "with accept_tracepoint": true} {
 		b.Run(name, func(b *testing.B) {
@@ -48,8 +48,8 @@ func BenchmarkSystemCall(b *testing.B) {
 	}
 }
 
-// socketDefaults is what the receiver's defaults ask of the socket hooks, on a host with
-// memory for the greatest limits that are chosen by it.
+// socketDefaults are the receiver's defaults for the socket hooks, on a host with memory for
+// the greatest default limits.
 func socketDefaults(c *Config) {
 	c.OpenRecords = false
 	c.Drops, c.Accepts, c.Overflows = true, true, true
@@ -61,8 +61,8 @@ func socketDefaults(c *Config) {
 // BenchmarkConnection opens, serves and closes a connection on loopback. kernel-ns
 // is the time of all socket hooks for it, by the kernel's own statistics, with the
 // receiver's defaults; at most as many as the ring holds. x-empty is that against as many
-// runs of an empty program, measured before and after. Buffers that others on the
-// host drop meanwhile run the hook of drops, too, and are in it.
+// runs of an empty program, measured before and after. It includes runs of the drop hook for
+// other buffers of the host.
 func BenchmarkConnection(b *testing.B) {
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	require.NoError(b, err)
@@ -100,8 +100,8 @@ func BenchmarkConnection(b *testing.B) {
 	require.NoError(b, p.Drain(time.Now()))
 }
 
-// emptyRun is what the kernel's statistics tell of one run of an empty program: the time
-// that they take themselves.
+// emptyRun returns the time of one run of an empty program by the kernel's statistics, which is
+// their own time.
 func emptyRun(b *testing.B) float64 {
 	b.Helper()
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{

@@ -27,7 +27,7 @@ func nft(t *testing.T, command string) {
 	require.NoErrorf(t, err, "nft %s: %s", command, output)
 }
 
-// dropSegments lets netfilter drop what matches on its way in.
+// dropSegments makes netfilter drop matching inbound segments.
 func dropSegments(t *testing.T, match string) {
 	t.Helper()
 	nft(t, "add table inet test; add chain inet test input { type filter hook input priority 0; }; "+
@@ -83,7 +83,7 @@ func TestSockCountsRetransmits(t *testing.T) {
 	k := startProbe(t, testConfig(onlyPort(port)), "retransmit")
 	client, server := connect(t, l, "127.0.0.1")
 	dropSegments(t, fmt.Sprintf("tcp sport %d", port))
-	// More than a segment, though loopback's are large.
+	// More than a segment, even on loopback.
 	lost := make([]byte, 300_000)
 	_, err := server.Write(lost)
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func TestSockCountsResets(t *testing.T) {
 	assert.EqualValues(t, 1, k.counted(port, connection.ResetsReceived, ""))
 }
 
-// A segment in good order must not look like a drop: users would chase ghosts.
+// An ordinary segment must not count as a drop, or users would chase ghosts.
 func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 	enterNetNS(t)
 	l := listen(t, "tcp4", "127.0.0.1:0")
@@ -147,7 +147,7 @@ func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 			assert.NotEqualf(t, connection.Drops, counter.What, "%+v", counter)
 		}
 	}
-	// The same host still counts what is really dropped.
+	// The same host still counts real drops.
 	nft(t, "add table inet test; add chain inet test input { type filter hook input priority 0; }; "+
 		fmt.Sprintf("add rule inet test input tcp dport %d tcp flags & (syn|ack) == syn drop", port))
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
@@ -157,8 +157,8 @@ func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 	assert.Positive(t, k.counted(port, connection.Drops, "netfilter_drop"))
 }
 
-// The server closes first, and the client later: its last segment meets a TIME_WAIT socket,
-// which takes it by a way of its own.
+// The server closes first, and the client later. The client's last segment meets a TIME_WAIT
+// socket, which handles it on a path of its own.
 func TestSockCountsNoDropsInTimeWait(t *testing.T) {
 	for family, address := range map[string]string{"IPv4": "192.0.2.1:0", "IPv6": "[" + tcServer6.String() + "]:0"} {
 		for end, linger := range map[string]int{"FIN": -1, "reset": 0} {
@@ -188,7 +188,7 @@ func TestSockCountsNoDropsInTimeWait(t *testing.T) {
 					require.NoError(t, server.Close())
 					_, err = io.ReadAll(client)
 					require.NoError(t, err)
-					// Its acknowledgment has made the server's socket a TIME_WAIT one.
+					// Its acknowledgment has moved the server's socket to TIME_WAIT.
 					k.until("close", func() bool { return len(k.closed) > 0 })
 					k.closed = k.closed[1:]
 					require.NoError(t, client.(*net.TCPConn).SetLinger(linger))
@@ -205,8 +205,8 @@ func TestSockCountsNoDropsInTimeWait(t *testing.T) {
 	}
 }
 
-// Containers come and go: what was counted in their namespaces is told once more and
-// makes room.
+// Containers come and go. The counts of their namespaces are reported once more and free
+// their room.
 func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
 	enterNetNS(t)
 	other := newPeer(t)

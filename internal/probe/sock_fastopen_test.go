@@ -62,8 +62,8 @@ func (f *fastOpen) request(t *testing.T, acknowledged bool) (server *net.TCPConn
 	if !acknowledged {
 		dropSegments(t, fmt.Sprintf("tcp dport %d tcp flags & (syn|ack) == ack", f.port))
 	}
-	// A SYN that is sent again, as where a guest stalls, has no data: without the ACK
-	// nobody accepts then.
+	// A retransmitted SYN, as in a stalled guest, has no data. Without the ACK accept
+	// then waits for ever.
 	err := errors.New("never tried")
 	for tries := 0; err != nil && tries < 5; tries++ {
 		f.send(t)
@@ -95,8 +95,8 @@ func (f *fastOpen) send(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestSockFastOpenEndsBeforeItIsEstablished: the application has accepted, read a request
-// and answered it, and the handshake's ACK has not come.
+// TestSockFastOpenEndsBeforeItIsEstablished: the application accepts, reads a request and
+// answers it before the handshake's ACK arrives.
 func TestSockFastOpenEndsBeforeItIsEstablished(t *testing.T) {
 	tests := []struct {
 		reason connection.CloseReason
@@ -144,9 +144,9 @@ func TestSockFastOpenEndsBeforeItIsEstablished(t *testing.T) {
 	}
 }
 
-// TestSockFastOpenClosedBeforeItIsEstablished: an orderly close by the server, then the
-// ACK comes. Some kernels send the FIN at once, others when the handshake is complete, in
-// the interrupt of the ACK, which is whoever's.
+// TestSockFastOpenClosedBeforeItIsEstablished: an orderly close by the server precedes the
+// ACK. Some kernels send the FIN at once. Others send it in the interrupt of the ACK, during
+// which any process can be current.
 func TestSockFastOpenClosedBeforeItIsEstablished(t *testing.T) {
 	enterNetNS(t)
 	f := listenFastOpen(t)
@@ -183,7 +183,7 @@ func stateOf(t *testing.T, c *net.TCPConn) uint8 {
 	return info.State
 }
 
-// TestSockFastOpenEstablished: the handshake is the kernel's, though data came before.
+// TestSockFastOpenEstablished: data precede an ordinary handshake.
 func TestSockFastOpenEstablished(t *testing.T) {
 	enterNetNS(t)
 	f := listenFastOpen(t)
@@ -199,8 +199,8 @@ func TestSockFastOpenEstablished(t *testing.T) {
 	k.balance()
 }
 
-// TestSockFastOpenWithoutBacklog: accepted before it leaves SYN_RECV, so that what else
-// shows a passive open is gone.
+// TestSockFastOpenWithoutBacklog: the connection is accepted before it leaves SYN_RECV, so the
+// other signs of a passive open are gone.
 func TestSockFastOpenWithoutBacklog(t *testing.T) {
 	testbed.NeedKernel(t, testbed.FastOpenWithoutBacklog)
 	enterNetNS(t)

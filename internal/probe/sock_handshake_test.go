@@ -21,8 +21,8 @@ func setSysctl(t *testing.T, name, value string) {
 	require.NoError(t, os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644))
 }
 
-// What a cookie answers the kernel does not measure: a timestamp of which the cookie
-// takes the lower bits is no round trip.
+// The kernel does not measure handshakes with cookies, because the cookie uses the lower bits
+// of the timestamp.
 func TestSockHandshakeBySYNCookie(t *testing.T) {
 	for _, timestamps := range []string{"0", "1", "2"} { // 2: without a random offset
 		t.Run("timestamps "+timestamps, func(t *testing.T) {
@@ -61,7 +61,7 @@ func listenDeferred(t *testing.T) *net.TCPListener {
 	return l.(*net.TCPListener)
 }
 
-// The handshake's own ACK is dropped, and the client's thinking is no part of it.
+// The handshake's own ACK is dropped. The client's pause does not count.
 func TestSockHandshakeOfDeferredAccept(t *testing.T) {
 	for _, request := range []string{"request", ""} {
 		t.Run("request "+request, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestSockHandshakeOfDeferredAccept(t *testing.T) {
 	}
 }
 
-// The same where the state hook misses the beginning, and accept finds it.
+// The same if the state hook misses the beginning, and accept finds it.
 func TestSockHandshakeOfDeferredAcceptFoundLate(t *testing.T) {
 	enterNetNS(t)
 	l := listenDeferred(t)

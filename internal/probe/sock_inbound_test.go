@@ -66,7 +66,7 @@ func onlyPorts(ports ...uint16) func(*Config) {
 
 func loopback(port int) *net.TCPAddr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
 
-// tells fails unless exactly these local ports were told of as inbound, opened and closed.
+// tells fails unless exactly these local ports were reported as inbound, opened and closed.
 func (k *kernel) tells(ports ...uint16) {
 	k.t.Helper()
 	k.settle()
@@ -92,9 +92,8 @@ func TestSockSelfConnectIsOutbound(t *testing.T) {
 	k.tells()
 }
 
-// TestSockCrossedHandshakeIsOutbound: a client's SYN is answered with a SYN. Where both
-// ends get one instead of a SYN-ACK that is a simultaneous open; for the first it is the
-// same whether the other end goes the same way.
+// TestSockCrossedHandshakeIsOutbound: a SYN answers a client's SYN. If both ends get a SYN
+// instead of a SYN-ACK, it is a simultaneous open. The first end cannot know.
 func TestSockCrossedHandshakeIsOutbound(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig(onlyPorts(40001, 40002)))
@@ -116,7 +115,7 @@ func TestSockCrossedHandshakeIsOutbound(t *testing.T) {
 	k.tells()
 }
 
-// TestSockNewWithoutBacklog: what listen(fd, 0) hands on is no sign of a listener.
+// TestSockNewWithoutBacklog: the inherited backlog of listen(fd, 0) is no sign of a listener.
 func TestSockNewWithoutBacklog(t *testing.T) {
 	for name, domain := range map[string]int{"IPv4": unix.AF_INET, "IPv6": unix.AF_INET6} {
 		t.Run(name, func(t *testing.T) {
@@ -133,8 +132,8 @@ func TestSockNewWithoutBacklog(t *testing.T) {
 	}
 }
 
-// TestSockAdoptsWithoutBacklog: open before us, by listeners that asked for a backlog of 0
-// at the address, at any, and at any of both families.
+// TestSockAdoptsWithoutBacklog: connections that were open before, of listeners with a backlog
+// of 0 at the address, at any address, and at any address of both families.
 func TestSockAdoptsWithoutBacklog(t *testing.T) {
 	tests := map[string]struct {
 		domain        int
@@ -152,14 +151,14 @@ func TestSockAdoptsWithoutBacklog(t *testing.T) {
 			l.listenAt(t, test.domain, test.listen, 0)
 			client := dial(t, atPort(test.dials, l.port))
 			server := l.accept(t)
-			// In the queue still, and held by nobody.
+			// Still in the queue, and held by no process.
 			dial(t, atPort(test.dials, l.port))
 			k := startProbe(t, testConfig(onlyPort(l.port)))
 			s, live := k.snapshot(l.port)
 			assert.EqualValues(t, 2, s.Ledger.Adopted)
 			assert.Len(t, live, 2)
 			require.NoError(t, unix.Close(server))
-			// Or it may stay in FIN_WAIT2 for a minute.
+			// Otherwise it can stay in FIN_WAIT2 for a minute.
 			require.NoError(t, unix.Shutdown(client, unix.SHUT_WR))
 			k.until("close", func() bool { return len(k.closed) == 1 })
 			k.balance()
@@ -167,8 +166,8 @@ func TestSockAdoptsWithoutBacklog(t *testing.T) {
 	}
 }
 
-// TestSockOutboundFromAListenersPort: open before us, from a port that has a listener at
-// another address, or at the same, but with a backlog, which the socket has not.
+// TestSockOutboundFromAListenersPort: a connection that was open before, from a port with a
+// listener. That listens at another address, or with a backlog that the socket lacks.
 func TestSockOutboundFromAListenersPort(t *testing.T) {
 	for name, backlog := range map[string]int{"with a backlog": 5, "without a backlog": 0} {
 		for _, address := range []string{"127.0.0.1", "127.0.0.2"} {
@@ -197,7 +196,7 @@ func TestSockOutboundFromAListenersPort(t *testing.T) {
 	}
 }
 
-// TestSockForgetsListenersWithoutBacklog: with the last of them at an address.
+// TestSockForgetsListenersWithoutBacklog: the address is forgotten with its last listener.
 func TestSockForgetsListenersWithoutBacklog(t *testing.T) {
 	enterNetNS(t)
 	k := startProbe(t, testConfig())
@@ -256,8 +255,8 @@ func TestSockAdoptsWhatAClosedListenerAccepted(t *testing.T) {
 	k.balance()
 }
 
-// TestSockBeginningMissedWithoutBacklog: where the state hook missed it and no hook is at
-// accept, it is found when the server closes.
+// TestSockBeginningMissedWithoutBacklog: without a hook at accept, a beginning that the state
+// hook missed is found when the server closes.
 func TestSockBeginningMissedWithoutBacklog(t *testing.T) {
 	enterNetNS(t)
 	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, 0, true)
@@ -285,7 +284,7 @@ func (k *kernel) without(feature string) {
 	}
 }
 
-// dial connects and waits for nothing else.
+// dial connects without waiting for the server.
 func dial(t *testing.T, to unix.Sockaddr) (fd int) {
 	t.Helper()
 	domain := unix.AF_INET

@@ -18,7 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 )
 
-// download is more than the buffers of both ends hold.
+// download exceeds the buffers of both ends.
 const download = 1_500_000
 
 // offer writes a download, whether the client reads it or not.
@@ -35,8 +35,8 @@ func offer(t *testing.T, server *net.TCPConn) {
 	require.NoError(t, err)
 }
 
-// TestSockClientResetsAfterTheServerClosed: the server has answered and closed, or only
-// said that it sends no more, when the client resets.
+// TestSockClientResetsAfterTheServerClosed: the client resets after the server has answered and
+// closed, or has only shut down its sending side.
 func TestSockClientResetsAfterTheServerClosed(t *testing.T) {
 	reset := func(t *testing.T, client *net.TCPConn) {
 		require.NoError(t, client.SetLinger(0))
@@ -89,8 +89,8 @@ func TestSockClientResetsAfterTheServerClosed(t *testing.T) {
 	}
 }
 
-// TestSockLateDataIsNoClientReset: data that arrive when nobody will read them are
-// answered with a reset. The server closed first, and no reset came from the client.
+// TestSockLateDataIsNoClientReset: the kernel answers data after close() with a reset. The
+// server closed first, and the client sent no reset.
 func TestSockLateDataIsNoClientReset(t *testing.T) {
 	tests := map[string]func(t *testing.T, client, server *net.TCPConn){
 		"shut down both ways": func(t *testing.T, _, server *net.TCPConn) {
@@ -130,8 +130,8 @@ func TestSockLateDataIsNoClientReset(t *testing.T) {
 	}
 }
 
-// TestSockDataThatMeetTheCloseAreNoClientReset: the client sends while the server closes.
-// Where it meets close() itself the segment waits until that lets go of the socket.
+// TestSockDataThatMeetTheCloseAreNoClientReset: the client sends while the server closes. A
+// segment that meets close() itself waits until close() releases the socket.
 func TestSockDataThatMeetTheCloseAreNoClientReset(t *testing.T) {
 	enterNetNS(t)
 	steerLoopback(t)
@@ -155,7 +155,7 @@ func TestSockDataThatMeetTheCloseAreNoClientReset(t *testing.T) {
 		require.NoError(t, client.Close())
 	}
 	k.settle()
-	// Seen on a kernel that hides a process: see TestSockBalancesUnderInterrupts.
+	// On a kernel that hides a process: see TestSockBalancesUnderInterrupts.
 	require.Greater(t, len(k.closed), rounds*98/100)
 	reasons := make(map[string]int)
 	for _, closed := range k.closed {

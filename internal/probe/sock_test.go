@@ -151,8 +151,8 @@ func setUserTimeout(t *testing.T, c syscall.Conn, d time.Duration) {
 	require.NoError(t, failed)
 }
 
-// balance holds the kernel's side of the books' identity: what opened or was
-// adopted has been told of, is open, or is counted as lost.
+// balance checks the ledger of the kernel side: every opened or adopted connection was
+// reported, is open, or is counted as lost.
 func (k *kernel) balance() {
 	k.t.Helper()
 	k.settle()

@@ -15,8 +15,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 )
 
-// The domains know nothing of the kernel, so their enumerations are declared apart
-// from the C ones that generate ours: here they are held together.
+// The domains know nothing of the kernel, so their enumerations are declared apart from the
+// generated ones. This test compares the two.
 func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 	check := func(c uint32, domain int) {
 		t.Helper()
