@@ -29,7 +29,7 @@ type Options struct {
 	Shares  *shared.Shares
 	// Selected has a 1 for each port that is asked for; nil means all.
 	Selected *[settings.Ports]uint8
-	// Max bounds the listeners that are told apart.
+	// Max bounds the listeners that are distinguished.
 	Max int
 }
 
@@ -149,8 +149,8 @@ func (f *Follower) waitForPort(r *shared.ListenRecord) {
 	f.unbound[r.Sk] = *r
 }
 
-// refuse counts a listener that finds no room, once. Beyond Max refused ones, which can't
-// be told apart, none is counted.
+// refuse counts a listener that finds no room, once. Beyond Max refused ones, which it
+// can't distinguish, it counts none.
 func (f *Follower) refuse(socket uint64, cause ledger.Cause) {
 	if f.refused[socket] || len(f.refused) >= f.Max {
 		return

@@ -103,7 +103,7 @@ func (o *namespaceOverflows) keepOnly(found map[uint64]bool) {
 	}
 }
 
-// beginPass reads the counters, before the listeners are looked at.
+// beginPass reads the counters, before the pass over the listeners.
 func (o *namespaceOverflows) beginPass() {
 	if o == nil {
 		return

@@ -142,7 +142,7 @@ func (f *Follower) portOf(r *shared.ListenerLook) uint16 {
 func (f *Follower) queues(r *shared.ListenerLook) connection.Queues {
 	q := connection.Queues{Socket: r.Sk, Since: r.Listener.Since}
 	q.Unread = !look.Came(r.Outcome, shared.LookOutcomeRead)
-	// Without the hooks they are known when all listeners were looked at.
+	// Without the hooks they are known after the pass over all listeners.
 	q.OverflowsUnread = !f.overflowsCounted
 	if !q.Unread {
 		q.Accept, q.AcceptLimit, q.SYN = r.AcceptQueue, r.AcceptLimit, r.SynQueue

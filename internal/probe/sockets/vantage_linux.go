@@ -57,7 +57,7 @@ type Vantage struct {
 	stale int64
 }
 
-// listenersPerEntry is how many listeners are told apart for each that the kernel's map has
+// listenersPerEntry is how many listeners are distinguished for each that the kernel's map has
 // room for. Those beyond the map are reported without their queues.
 const listenersPerEntry = 4
 
