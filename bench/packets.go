@@ -11,7 +11,7 @@ import "context"
 func measurePackets(ctx context.Context, b *bench) error {
 	seen := []string{"ns/packet", "empty-ns"}
 	seenSYN := []string{"ns/packet", "reference-ns"}
-	return b.take(ctx, goBenchmark{folder: "internal/probe", pattern: "^BenchmarkTC$", times: 20, count: 3},
+	return b.take(ctx, goBenchmark{folder: "internal/probe/packets", pattern: "^BenchmarkTC$", times: 20, count: 3},
 		fromBenchmark{id: "tc-data", benchmark: "BenchmarkTC/data", metric: "x-empty", seen: seen},
 		fromBenchmark{id: "tc-syn-hit", benchmark: "BenchmarkTC/SYN", metric: "x-reference", seen: seenSYN},
 		fromBenchmark{id: "tc-syn-miss", benchmark: "BenchmarkTC/SYN,_new_clients", metric: "x-reference", seen: seenSYN},

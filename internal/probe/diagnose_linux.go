@@ -19,6 +19,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
@@ -77,16 +78,12 @@ func (d *Diagnosis) readCapabilities() error {
 // diagnosePackets tries both modes of the packet vantage point, and describes what depends
 // on it.
 func (p *Probe) diagnosePackets(d *Diagnosis) error {
-	netns, err := netns.Current()
-	if err != nil {
-		return err
-	}
 	ports, err := shared.NewPortTable()
 	if err != nil {
 		return fmt.Errorf("create a port table: %w", err)
 	}
 	defer ports.Close()
-	packets := FeatureDiagnosis{Name: hook.FeaturePacket, Gives: tcGives, Wanted: p.cfg.TCMode != TCOff}
+	feature := FeatureDiagnosis{Name: hook.FeaturePacket, Gives: packets.Gives, Wanted: p.cfg.TCMode != TCOff}
 	known := p.maps.Maps
 	for _, mode := range []TCMode{TCX, TCClsact} {
 		if p.cfg.TCMode == TCX || p.cfg.TCMode == TCClsact {
@@ -94,41 +91,26 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 		}
 		cfg := p.cfg
 		cfg.TCMode = mode
-		v := newTCVantage(&cfg, tcOptions{managers: tc.NewTrial(), maps: known, netns: netns, ownNetNS: netns, ports: ports, shares: p.shares}, zap.NewNop())
-		way := v.diagnose()
-		packets.Ways = append(packets.Ways, way)
-		if packets.Used() == &packets.Ways[len(packets.Ways)-1] {
-			err = errors.Join(d.addMaps("tc", v.objects.Maps, known),
+		trial, way := packets.Try(&packets.Options{
+			Config: &cfg, Managers: tc.NewTrial(), Maps: known, OwnNetNS: p.context.OwnNetNS, OwnPorts: ports,
+			Shares: p.shares, Logger: zap.NewNop(),
+		})
+		feature.Ways = append(feature.Ways, way)
+		if feature.Used() == &feature.Ways[len(feature.Ways)-1] {
+			err = errors.Join(d.addMaps("tc", trial.Maps(), known),
 				d.addMaps("tc", map[string]*ebpf.Map{"port_table": ports}, nil))
 		}
-		if err = errors.Join(err, v.close()); err != nil || mode == p.cfg.TCMode {
+		if err = errors.Join(err, trial.Close()); err != nil || mode == p.cfg.TCMode {
 			break
 		}
 	}
-	d.Features = append(d.Features, packets, p.diagnoseRefused(&packets))
+	d.Features = append(d.Features, feature, p.diagnoseRefused(&feature))
 	return err
-}
-
-// diagnose starts a vantage point, which the caller closes.
-func (v *tcVantage) diagnose() WayDiagnosis {
-	err := v.start()
-	var hooks []string
-	for _, state := range v.hooks() {
-		hooks = append(hooks, state.Name)
-		switch {
-		case err != nil:
-		case state.Err != nil:
-			err = state.Err
-		case !state.Attached:
-			err = errors.New("interfaces::include and ::exclude select no interface")
-		}
-	}
-	return hook.NewWayDiagnosis(err, hooks...)
 }
 
 // diagnoseRefused describes refusals. A reset without a socket shows at its tracepoint, or on
 // its way out.
-func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
+func (p *Probe) diagnoseRefused(packet *FeatureDiagnosis) FeatureDiagnosis {
 	err := p.host.Excluded.Refuse("raw_tp/tcp_send_reset")
 	if err == nil && !p.host.ResetWithoutSocket {
 		err = errors.New("before Linux 6.10 tcp_send_reset does not report resets without a socket")
@@ -137,7 +119,7 @@ func (p *Probe) diagnoseRefused(packets *FeatureDiagnosis) FeatureDiagnosis {
 		Name: hook.FeatureRefused, Gives: "attempts to connect to a port where nobody listens", Wanted: true,
 		Ways: []WayDiagnosis{hook.NewWayDiagnosis(err, "raw_tp/tcp_send_reset")},
 	}
-	if used := packets.Used(); used != nil {
+	if used := packet.Used(); used != nil {
 		d.Ways = append(d.Ways, WayDiagnosis{Hooks: used.Hooks[len(used.Hooks)-1:]})
 	}
 	return d
@@ -186,8 +168,8 @@ func (p *Probe) MapBytes() (uint64, error) {
 	sections, sectionsErr := mapMemory("sock", p.sockets.Sections(), nil)
 	all, err = append(all, sections...), errors.Join(err, sectionsErr)
 	var table uint64
-	if p.tc != nil && p.tc.own.objects != nil {
-		own, tcErr := mapMemory("tc", p.tc.own.objects.Maps, known)
+	if p.packets != nil && p.packets.Maps() != nil {
+		own, tcErr := mapMemory("tc", p.packets.Maps(), known)
 		var tableErr error
 		table, tableErr = p.sockets.Listeners.Ports.Bytes(p.context.OwnNetNS)
 		all, err = append(all, own...), errors.Join(err, tcErr, tableErr)

@@ -6,6 +6,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
 )
 
 // MapFill is how full a kernel map is.
@@ -14,12 +15,8 @@ type MapFill struct {
 	Entries, Capacity int
 }
 
-// NetworkNamespaces counts the existing namespaces of Config.NetworkNamespaces.
-type NetworkNamespaces struct {
-	// Attached are those where packets are observed, Failed those where this was
-	// refused, OverLimit those beyond Config.MaxNetworkNamespaces.
-	Attached, Failed, OverLimit int
-}
+// NetworkNamespaces counts the namespaces of Config.NetworkNamespaces that exist.
+type NetworkNamespaces = packets.NetworkNamespaces
 
 // Snapshot is one reading of the kernel's maps. Figures are cumulative since the probe
 // started.

@@ -22,6 +22,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // lookHooks are the hooks of the ways to live figures, best first.
@@ -72,7 +73,7 @@ func (k *kernel) stateOf(feature string) HookState {
 func TestLookWays(t *testing.T) {
 	const port = 27183
 	eachLook(t, testConfig(onlyPort(port)), func(t *testing.T, k *kernel, reads bool) {
-		other := newPeer(t)
+		other := wire.NewPeer(t)
 		inside := map[uint32]uint64{}
 		open := func(number, bytes int) {
 			l := listen(t, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
@@ -91,7 +92,7 @@ func TestLookWays(t *testing.T) {
 			require.NoError(t, err)
 		}
 		open(2, 10)
-		other.in(func() {
+		other.In(func() {
 			setLoopback(t, true)
 			open(3, 20)
 		})
@@ -248,7 +249,7 @@ func TestLookWaysFindPorts(t *testing.T) {
 // TestLookWaysOfManyConnections: the ledger balances with all of them open.
 func TestLookWaysOfManyConnections(t *testing.T) {
 	number := 10_000
-	if emulated() {
+	if wire.Emulated() {
 		number = 2_000
 	}
 	cfg := testConfig(onlyPort(27183), func(c *Config) {

@@ -22,6 +22,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // A connection without room is lost, and is not found again when it closes much later.
@@ -170,7 +171,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	defer namespace.Close()
 	const dialers = 4
 	each := 2500
-	if emulated() {
+	if wire.Emulated() {
 		each = 250
 	}
 	go serve(l)
@@ -195,7 +196,7 @@ func TestSockBalancesUnderInterrupts(t *testing.T) {
 	}
 	dialing.Wait()
 	require.NoError(t, l.Close())
-	if emulated() {
+	if wire.Emulated() {
 		k.until("closes", func() bool { return len(k.closed) == dialers*each })
 	}
 	k.balance()

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // TestSockDropsThatAreNoOverflows: a listening socket's drop counter grows with deferred
@@ -111,7 +112,7 @@ func TestSockOverflowsOfANamespaceThatCannotBeRead(t *testing.T) {
 	const port = 18085
 	k := startAny(t, testConfig(perNamespace, onlyPort(port)))
 	// Its thread is inside, but its process is not.
-	newPeer(t).in(func() {
+	wire.NewPeer(t).In(func() {
 		setLoopback(t, true)
 		listenOn(t, port, 1).call(t, 2+3)
 	})

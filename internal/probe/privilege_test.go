@@ -25,6 +25,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
@@ -191,16 +192,16 @@ func TestPrivilegeWithoutNetAdmin(t *testing.T) {
 	memlock := enoughMemlock(t)
 	least := observe(t, as(anybody, capability.Required()...), memlock)
 	o := observe(t, as(anybody, without(capability.NetAdmin)...), memlock)
-	packets := 0
+	directions := 0
 	for _, hook := range least.Hooks {
-		if hook.Gives == tcGives {
-			packets++
+		if hook.Gives == packets.Gives {
+			directions++
 			assert.Contains(t, o.whyNot(hook), "CAP_NET_ADMIN is missing: ")
 		} else if hook.Attached {
 			assert.Truef(t, o.has(hook), "%s: %s", hook.Name, o.whyNot(hook))
 		}
 	}
-	assert.Equal(t, int(tc.Directions), packets)
+	assert.Equal(t, int(tc.Directions), directions)
 	assert.Empty(t, o.Warnings, "the hooks tell")
 	o.checkConnections(t, least)
 }

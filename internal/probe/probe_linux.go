@@ -37,13 +37,13 @@ type Probe struct {
 	maps    *ebpf.Collection
 	shares  *shared.Shares
 	sockets *sockets.Vantage
-	tc      *tcNamespaces
+	packets *packets.Vantage
 
 	reader *ringbuf.Reader
 	// raw is the record that was read last, context what all decoders need.
-	raw     ringbuf.Record
-	context record.Context
-	packets packets.Decoder
+	raw           ringbuf.Record
+	context       record.Context
+	packetDecoder packets.Decoder
 }
 
 // New creates the maps. It attaches nothing; Start does.
@@ -54,7 +54,7 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 	cfg.RingBytes = ringSize(cfg.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, host: host}
-	p.packets.Context = &p.context
+	p.packetDecoder.Context = &p.context
 	var err error
 	if p.context.OwnNetNS, err = netns.Current(); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (p *Probe) Start(sink fact.Sink) error {
 	}
 	p.context.Sink = sink
 	p.sockets.Attach()
-	if err := p.startTC(); err != nil {
+	if err := p.startPackets(); err != nil {
 		return err
 	}
 	if err := p.anyAttached(); capability.Mendable(err) {
@@ -159,7 +159,7 @@ func (p *Probe) decode(sample []byte) {
 		return
 	}
 	kind := shared.RecordKind(head.Kind)
-	if !p.sockets.Decoder.Decode(kind, sample) && !p.packets.Decode(kind, sample) {
+	if !p.sockets.Decoder.Decode(kind, sample) && !p.packetDecoder.Decode(kind, sample) {
 		p.context.Undecodable(ledger.Connection)
 	}
 }
@@ -170,8 +170,8 @@ func (p *Probe) OwnNetNS() uint32 { return p.context.OwnNetNS }
 // Hooks describes each hook that was asked for.
 func (p *Probe) Hooks() []HookState {
 	states := append(p.sockets.States(), p.host.MissingMembers(p.cfg.Process)...)
-	if p.tc != nil {
-		states = append(states, p.tc.hooks()...)
+	if p.packets != nil {
+		states = append(states, p.packets.Hooks()...)
 	}
 	return states
 }
@@ -180,8 +180,8 @@ func (p *Probe) Hooks() []HookState {
 // read.
 func (p *Probe) Detach() error {
 	var err error
-	if p.tc != nil {
-		err = p.tc.detach()
+	if p.packets != nil {
+		err = p.packets.Detach()
 	}
 	if p.sockets != nil {
 		err = errors.Join(err, p.sockets.Detach())
@@ -192,9 +192,9 @@ func (p *Probe) Detach() error {
 // Close frees everything else. It may be called without Start, and twice.
 func (p *Probe) Close() error {
 	err := p.Detach()
-	if p.tc != nil {
-		err = errors.Join(err, p.tc.close())
-		p.tc = nil
+	if p.packets != nil {
+		err = errors.Join(err, p.packets.Close())
+		p.packets = nil
 	}
 	if p.sockets != nil {
 		err = errors.Join(err, p.sockets.Close())

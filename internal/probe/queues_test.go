@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // listenerOn is the latest listener on a port of the recorder's namespace.
@@ -167,7 +168,7 @@ func TestSockQueuesOfNamespaces(t *testing.T) {
 	k := startAny(t, testConfig(onlyPort(port), perNamespace))
 	servers := make([]*actor, 2)
 	for i := range servers {
-		newPeer(t).in(func() {
+		wire.NewPeer(t).In(func() {
 			setLoopback(t, true)
 			servers[i] = act(t, "queue", nil)
 		})

@@ -25,7 +25,7 @@ func TestUndecodableRecordsAreCounted(t *testing.T) {
 			r := &recorder{}
 			p := &Probe{context: record.Context{Sink: r}}
 			p.sockets = &sockets.Vantage{Decoder: sockets.NewDecoder(&p.context, 0, nil)}
-			p.packets.Context = &p.context
+			p.packetDecoder.Context = &p.context
 			p.decode(sample)
 			assert.Equal(t, []string{"connection: drain undecodable (1)"}, r.lost)
 		})

@@ -22,8 +22,8 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{Time: time.Now().UnixNano()}
-	if p.tc != nil {
-		p.tc.sweepHalfOpen(p.context.Sink)
+	if p.packets != nil {
+		p.packets.SweepHalfOpen(p.context.Sink)
 	}
 	p.context.ForgetNames()
 	active, err := p.sockets.Live(visit)
@@ -42,9 +42,9 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	}
 	s.Ledger.Active = int64(active)
 	err = errors.Join(err, p.addFills(s))
-	if p.tc != nil {
-		s.Interfaces = p.tc.counters()
-		s.Namespaces = p.tc.namespaces()
+	if p.packets != nil {
+		s.Interfaces = p.packets.Counters()
+		s.Namespaces = p.packets.Namespaces()
 	}
 	s.Hooks = p.Hooks()
 	return s, err
@@ -81,9 +81,9 @@ func (p *Probe) readLedger(to *ledger.Kernel) error {
 	}
 	to.Lost[ledger.Connection][ledger.MapStale] += p.sockets.Stale()
 	to.Lost[ledger.Listener][ledger.MapStale] += p.sockets.Listeners.Stale()
-	if p.tc != nil {
-		full, share := p.tc.lostHalfOpen()
-		to.Produced[ledger.Failed] += p.tc.sweptHalfOpen()
+	if p.packets != nil {
+		full, share := p.packets.LostHalfOpen()
+		to.Produced[ledger.Failed] += p.packets.SweptHalfOpen()
 		to.Lost[ledger.Failed][ledger.MapFull] += full
 		to.Lost[ledger.Failed][ledger.MapShare] += share
 	}

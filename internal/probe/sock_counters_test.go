@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // nft runs in the network namespace of the test's thread.
@@ -160,13 +161,13 @@ func TestSockCountsNoDropsInGoodOrder(t *testing.T) {
 // The server closes first, and the client later. The client's last segment meets a TIME_WAIT
 // socket, which handles it on a path of its own.
 func TestSockCountsNoDropsInTimeWait(t *testing.T) {
-	for family, address := range map[string]string{"IPv4": "192.0.2.1:0", "IPv6": "[" + tcServer6.String() + "]:0"} {
+	for family, address := range map[string]string{"IPv4": "192.0.2.1:0", "IPv6": "[" + wire.Server6.String() + "]:0"} {
 		for end, linger := range map[string]int{"FIN": -1, "reset": 0} {
 			t.Run(family+" "+end, func(t *testing.T) {
 				enterNetNS(t)
-				other := newPeer(t)
+				other := wire.NewPeer(t)
 				veth6(t, other)
-				other.in(func() {
+				other.In(func() {
 					device, err := netlink.LinkByName("peer-server")
 					require.NoError(t, err)
 					addAddress6(t, device, "2001:db8::7/64")
@@ -177,7 +178,7 @@ func TestSockCountsNoDropsInTimeWait(t *testing.T) {
 				const connections = 5
 				for range connections {
 					var client net.Conn
-					other.in(func() {
+					other.In(func() {
 						var err error
 						client, err = net.Dial("tcp", l.Addr().String())
 						require.NoError(t, err)
@@ -209,10 +210,10 @@ func TestSockCountsNoDropsInTimeWait(t *testing.T) {
 // their room.
 func TestSockEndsTheCountersOfNamespacesWithoutListeners(t *testing.T) {
 	enterNetNS(t)
-	other := newPeer(t)
+	other := wire.NewPeer(t)
 	k := startProbe(t, testConfig(onlyPort(9)), refusedByReset)
 	var inode uint32
-	other.in(func() {
+	other.In(func() {
 		setLoopback(t, true)
 		var err error
 		inode, err = netns.Current()

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // download exceeds the buffers of both ends.
@@ -139,7 +140,7 @@ func TestSockDataThatMeetTheCloseAreNoClientReset(t *testing.T) {
 	port := portOf(l.Addr())
 	k := startProbe(t, testConfig(onlyPort(port), func(c *Config) { c.RingBytes = 16 << 20 }))
 	rounds := 3000
-	if emulated() {
+	if wire.Emulated() {
 		rounds = 300
 	}
 	for range rounds {

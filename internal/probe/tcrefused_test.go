@@ -16,11 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // Whoever sends the reset, the kernel or a firewall: one refusal each.
 func TestTCRefusedOnce(t *testing.T) {
-	const open, closed, attempts = tcServerPort, 9, 10
+	const open, closed, attempts = wire.ServerPort, 9, 10
 	for name, test := range map[string]struct {
 		rules string // of a chain for what comes in
 		port  uint16
@@ -34,9 +36,9 @@ func TestTCRefusedOnce(t *testing.T) {
 		for _, halfOpen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, half-open tracked %t", name, halfOpen), func(t *testing.T) {
 				enterNetNS(t)
-				other := newPeer(t)
-				other.veth(t, "server")
-				listen(t, "tcp4", netip.AddrPortFrom(tcServer4, open).String())
+				other := wire.NewPeer(t)
+				other.Veth(t, "server")
+				listen(t, "tcp4", netip.AddrPortFrom(wire.Server4, open).String())
 				k := startProbe(t, testConfig(mode(TCAuto), included("server"), func(c *Config) {
 					// Records are of all namespaces, and so is the rate.
 					c.HalfOpen, c.FailedPerSecond = halfOpen, 1<<30
@@ -45,8 +47,8 @@ func TestTCRefusedOnce(t *testing.T) {
 					nft(t, "add table ip test; add chain ip test in { type "+test.hook+"; }; add rule ip test in "+test.rules)
 				}
 				for range attempts {
-					other.in(func() {
-						_, err := net.Dial("tcp4", netip.AddrPortFrom(tcServer4, test.port).String())
+					other.In(func() {
+						_, err := net.Dial("tcp4", netip.AddrPortFrom(wire.Server4, test.port).String())
 						assert.ErrorIs(t, err, unix.ECONNREFUSED)
 					})
 				}
@@ -55,10 +57,12 @@ func TestTCRefusedOnce(t *testing.T) {
 				require.Len(t, k.failed, attempts)
 				for _, failed := range k.failed {
 					assert.Equal(t, connection.FailureRefused, failed.Type)
-					assert.Equal(t, tcServer4, failed.Server.Addr())
+					assert.Equal(t, wire.Server4, failed.Server.Addr())
 					assert.Equal(t, "192.0.2.7", failed.Client.Addr().String())
 				}
-				assert.Zero(t, entriesOf(t, k.probe.maps.Maps["half_open_handshakes"]))
+				entries, err := shared.CountEntries(k.probe.maps.Maps["half_open_handshakes"])
+				require.NoError(t, err)
+				assert.Zero(t, entries)
 				assert.EqualValues(t, attempts, k.count(0, connection.Failures, "refused"))
 			})
 		}
@@ -80,7 +84,7 @@ func TestTCRefusesNoOtherSegments(t *testing.T) {
 		client.send(func(tcp *layers.TCP) { tcp.ACK, tcp.SrcPort, tcp.DstPort = false, port, 9; flags(tcp) })
 		require.True(t, client.answer(port).RST)
 	}
-	client.send(onlySYN, func(tcp *layers.TCP) { tcp.SrcPort, tcp.DstPort = 3000, 9 })
+	client.send(wire.OnlySYN, func(tcp *layers.TCP) { tcp.SrcPort, tcp.DstPort = 3000, 9 })
 	k.until("refusal", func() bool { return len(k.failed) > 0 })
 	k.settle()
 	require.Len(t, k.failed, 1)

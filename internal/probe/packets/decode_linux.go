@@ -2,7 +2,6 @@
 
 //go:build amd64 || arm64
 
-// Package packets is the vantage point on packets.
 package packets
 
 import (

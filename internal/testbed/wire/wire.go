@@ -9,6 +9,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -26,10 +27,15 @@ import (
 // tests.
 const Soon = 3 * time.Second
 
-// Patience is a limit of a real machine, or ten times as much on an emulated one: a guest of
-// scripts/kernels, which is told by its name.
+// Emulated reports whether this is a guest of scripts/kernels, by the name that it has.
+func Emulated() bool {
+	name, err := os.Hostname()
+	return err == nil && name == "kernel-under-test"
+}
+
+// Patience is a limit of a real machine, or ten times as much on an emulated one.
 func Patience(limit time.Duration) time.Duration {
-	if name, err := os.Hostname(); err == nil && name == "kernel-under-test" {
+	if Emulated() {
 		return 10 * limit
 	}
 	return limit
@@ -132,6 +138,27 @@ func (p *Peer) Veth(t testing.TB, name string) {
 	require.NoError(t, netlink.LinkSetNsFd(other, p.File.FD()))
 	SetUp(t, name, "192.0.2.1/24")
 	p.In(func() { SetUp(t, "peer-"+name, "192.0.2.7/24") })
+}
+
+// EventuallyUp waits for the carrier of a device of the peer, without which frames are
+// dropped. The kernel notices it in its own time.
+func (p *Peer) EventuallyUp(t testing.TB, name string) {
+	t.Helper()
+	Within(t, Soon, func() (up bool) {
+		p.In(func() {
+			device, err := netlink.LinkByName(name)
+			up = err == nil && device.Attrs().OperState == netlink.OperUp
+		})
+		return up
+	}, "%s is up", name)
+}
+
+// HardwareAddress is that of a device in the thread's namespace.
+func HardwareAddress(t testing.TB, device string) net.HardwareAddr {
+	t.Helper()
+	link, err := netlink.LinkByName(device)
+	require.NoError(t, err)
+	return link.Attrs().HardwareAddr
 }
 
 // Send sends frames as they are from a device of the peer.

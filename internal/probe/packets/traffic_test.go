@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"io"
@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // A bulk transfer passes a veth pair in super-packets: what is counted are the
@@ -26,12 +28,12 @@ func TestTCCountsRealTraffic(t *testing.T) {
 	const headers = 14 + 20 + 20 + 12 // with a timestamp
 	for _, check := range []string{"0", "1"} {
 		t.Run("forwarding "+check, func(t *testing.T) {
-			enterNetNS(t)
+			wire.Enter(t)
 			require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(check), 0o644))
-			other := newPeer(t)
-			other.veth(t, "server")
+			other := wire.NewPeer(t)
+			other.Veth(t, "server")
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			b := startTCBench(t, tcConfig(included("server"), func(c *Config) { c.PacketSampleRate = 0 }))
+			b := startBench(t, config(included("server"), func(c *settings.Config) { c.PacketSampleRate = 0 }))
 			require.Equal(t, check == "1", b.looksAtAddresses())
 
 			listener, err := net.Listen("tcp4", "192.0.2.1:8080")
@@ -39,7 +41,7 @@ func TestTCCountsRealTraffic(t *testing.T) {
 			defer func() { require.NoError(t, listener.Close()) }()
 			var sendErr error
 			var client *unix.TCPInfo
-			go other.in(func() { client, sendErr = sendBulk(t, "192.0.2.1:8080", size) })
+			go other.In(func() { client, sendErr = sendBulk(t, "192.0.2.1:8080", size) })
 			server, err := listener.Accept()
 			require.NoError(t, err)
 			n, err := io.Copy(io.Discard, server)
@@ -47,7 +49,7 @@ func TestTCCountsRealTraffic(t *testing.T) {
 			require.EqualValues(t, size, n)
 			info := tcpInfo(t, server.(*net.TCPConn))
 			require.NoError(t, server.Close())
-			other.in(func() {})
+			other.In(func() {})
 			require.NoError(t, sendErr)
 
 			in, out := b.of("server", false), b.of("server", true)

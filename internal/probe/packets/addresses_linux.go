@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package packets
 
 import (
 	"encoding/binary"
@@ -17,11 +17,11 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-const tcAddressSize = unsafe.Sizeof(shared.Address{})
+const addressSize = unsafe.Sizeof(shared.Address{})
 
-// tcAddressTable mirrors what the kernel's programs know as local: single addresses, and
+// addressTable mirrors what the kernel's programs know as local: single addresses, and
 // prefixes.
-type tcAddressTable struct {
+type addressTable struct {
 	table  *ebpf.Map
 	places []netip.Addr // invalid = free
 
@@ -31,11 +31,11 @@ type tcAddressTable struct {
 	anyEntered *ebpf.Variable
 }
 
-func newTCAddressTable(objects *ebpf.Collection) *tcAddressTable {
-	table := objects.Maps[tcAddresses]
-	return &tcAddressTable{
+func newAddressTable(objects *ebpf.Collection) *addressTable {
+	table := objects.Maps[addressesTable]
+	return &addressTable{
 		table:      table,
-		places:     make([]netip.Addr, table.ValueSize()/uint32(tcAddressSize)),
+		places:     make([]netip.Addr, table.ValueSize()/uint32(addressSize)),
 		prefixes:   objects.Maps["local_prefixes"],
 		entered:    make(map[netip.Prefix]bool),
 		anyEntered: objects.Variables["any_local_prefixes"],
@@ -44,7 +44,7 @@ func newTCAddressTable(objects *ebpf.Collection) *tcAddressTable {
 
 // set makes the programs know exactly these, IPv4 mapped. It returns how many of them
 // found no room. New ones are entered before old ones are removed.
-func (t *tcAddressTable) set(local map[netip.Prefix]bool) (left int, err error) {
+func (t *addressTable) set(local map[netip.Prefix]bool) (left int, err error) {
 	single := make(map[netip.Addr]bool, len(local))
 	prefixes := make(map[netip.Prefix]bool)
 	for prefix := range local {
@@ -84,7 +84,7 @@ func isLoopback4(prefix netip.Prefix) bool {
 	return prefix.Bits() >= mappedBits+8 && prefix.Addr().Unmap().Is4() && prefix.Addr().Unmap().IsLoopback()
 }
 
-func (t *tcAddressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, err error) {
+func (t *addressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, err error) {
 	for prefix := range prefixes {
 		if t.entered[prefix] {
 			continue
@@ -114,7 +114,7 @@ func (t *tcAddressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int
 	return left, t.tellEntered()
 }
 
-func (t *tcAddressTable) tellEntered() error {
+func (t *addressTable) tellEntered() error {
 	if err := t.anyEntered.Set(len(t.entered) > 0); err != nil {
 		return fmt.Errorf("tell the packet programs of local prefixes: %w", err)
 	}
@@ -127,9 +127,9 @@ func prefixKey(prefix netip.Prefix) []byte {
 	return append(binary.NativeEndian.AppendUint32(nil, uint32(prefix.Bits())), address[:]...)
 }
 
-func (t *tcAddressTable) enter(address netip.Addr) (bool, error) {
+func (t *addressTable) enter(address netip.Addr) (bool, error) {
 	free := -1
-	hash := int(tcAddressHash(address))
+	hash := int(addressHash(address))
 	for probe := range int(shared.LocalAddressProbes) {
 		place := (hash + probe) % len(t.places)
 		if t.places[place] == address {
@@ -145,20 +145,20 @@ func (t *tcAddressTable) enter(address netip.Addr) (bool, error) {
 	return true, t.write(free, address)
 }
 
-func (t *tcAddressTable) write(place int, address netip.Addr) error {
-	var raw [tcAddressSize]byte
+func (t *addressTable) write(place int, address netip.Addr) error {
+	var raw [addressSize]byte
 	if address.IsValid() {
 		raw = address.As16()
 	}
-	if err := shared.WriteAt(t.table, int64(place)*int64(tcAddressSize), raw[:]); err != nil {
+	if err := shared.WriteAt(t.table, int64(place)*int64(addressSize), raw[:]); err != nil {
 		return fmt.Errorf("write the table of local addresses: %w", err)
 	}
 	t.places[place] = address
 	return nil
 }
 
-// tcAddressHash is address_hash of bpf/tc/addresses.h.
-func tcAddressHash(address netip.Addr) uint32 {
+// addressHash is address_hash of bpf/tc/addresses.h.
+func addressHash(address netip.Addr) uint32 {
 	raw := address.As16()
 	hash := binary.NativeEndian.Uint32(raw[0:])
 	for at := 4; at < len(raw); at += 4 {

@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package packets
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/clock"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
@@ -23,17 +24,17 @@ const (
 // shared.CauseMapShare.
 type markCounts [len(shared.Ledger{}.Marked)]int64
 
-// tcMarks finds, of the attempts that half_open_handshakes had no room for, those that
+// marks finds, of the attempts that half_open_handshakes had no room for, those that
 // did not end in time. The kernel counts the marks it makes and clears; one that is
 // neither cleared nor young was of an attempt that is lost.
-type tcMarks struct {
+type marks struct {
 	sets, ledger *ebpf.Map
 	timeout      uint32 // in milliseconds
 	lost         markCounts
 }
 
-func newTCMarks(cfg *Config, maps map[string]*ebpf.Map) tcMarks {
-	return tcMarks{
+func newMarks(cfg *settings.Config, maps map[string]*ebpf.Map) marks {
+	return marks{
 		sets:    maps["half_open_marks"],
 		ledger:  maps["ledger"],
 		timeout: uint32(cfg.HandshakeTimeout.Milliseconds()),
@@ -42,7 +43,7 @@ func newTCMarks(cfg *Config, maps map[string]*ebpf.Map) tcMarks {
 
 // lose returns how many attempts were lost since the last time. The kernel goes on
 // meanwhile: in this order, what it does makes them fewer, and the next time finds them.
-func (m *tcMarks) lose(c *clock.Clock) (sum int64, err error) {
+func (m *marks) lose(c *clock.Clock) (sum int64, err error) {
 	before, err := shared.ReadLedger(m.ledger)
 	if err != nil || before.Marked == [len(markCounts{})]uint64{} {
 		return 0, err
@@ -66,7 +67,7 @@ func (m *tcMarks) lose(c *clock.Clock) (sum int64, err error) {
 }
 
 // young counts the marks that are no older than the timeout.
-func (m *tcMarks) young(now uint32) (n markCounts, err error) {
+func (m *marks) young(now uint32) (n markCounts, err error) {
 	keys := make([]uint32, min(m.sets.MaxEntries(), 1024))
 	sets := make([]shared.HalfOpenMarks, len(keys))
 	var cursor ebpf.MapBatchCursor

@@ -2,12 +2,11 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"encoding/binary"
 	"os"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -18,133 +17,63 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
-	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
-// peer is another network namespace, with a thread of its own in it.
-type peer struct {
-	file *netns.Namespace
-	do   chan func()
-}
-
-func newPeer(t *testing.T) *peer {
+// sendFrames sends frames as they are from a device of the peer.
+func sendFrames(t *testing.T, p *wire.Peer, device string, virtio []byte, frames ...[]byte) {
 	t.Helper()
-	p := &peer{do: make(chan func())}
-	ready := make(chan error)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			p.file, err = netns.OpenThread()
-		}
-		ready <- err
-		for f := range p.do {
-			f()
-		}
-	}()
-	require.NoError(t, <-ready)
-	t.Cleanup(func() {
-		close(p.do)
-		<-done
-		p.file.Close()
-	})
-	return p
+	p.In(func() { wire.Send(t, device, virtio, frames...) })
 }
 
-// in runs f on the peer's thread.
-func (p *peer) in(f func()) {
-	done := make(chan struct{})
-	p.do <- func() { defer close(done); f() }
-	<-done
-}
-
-// veth makes a pair, up and with addresses: one end here, the other at the peer.
-func (p *peer) veth(t *testing.T, name string) {
+// startBench attaches to interfaces of the current namespace.
+func startBench(t *testing.T, cfg settings.Config) *bench {
 	t.Helper()
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: 9000}, PeerName: "peer-" + name, PeerMTU: 9000}
-	require.NoError(t, netlink.LinkAdd(pair))
-	other, err := netlink.LinkByName("peer-" + name)
-	require.NoError(t, err)
-	require.NoError(t, netlink.LinkSetNsFd(other, p.file.FD()))
-	setUp(t, name, "192.0.2.1/24")
-	p.in(func() { setUp(t, "peer-"+name, "192.0.2.7/24") })
-}
-
-// eventuallyUp waits for the carrier, without which frames are dropped: the kernel takes
-// notice of it in its own time.
-func (p *peer) eventuallyUp(t *testing.T, name string) {
-	t.Helper()
-	within(t, soon, func() (up bool) {
-		p.in(func() {
-			device, err := netlink.LinkByName(name)
-			up = err == nil && device.Attrs().OperState == netlink.OperUp
-		})
-		return up
-	}, "%s is up", name)
-}
-
-func setUp(t *testing.T, name, address string) {
-	t.Helper()
-	device, err := netlink.LinkByName(name)
-	require.NoError(t, err)
-	if address != "" {
-		parsed, err := netlink.ParseAddr(address)
-		require.NoError(t, err)
-		require.NoError(t, netlink.AddrAdd(device, parsed))
-	}
-	require.NoError(t, netlink.LinkSetUp(device))
-}
-
-// startTCBench attaches to interfaces of the current namespace.
-func startTCBench(t *testing.T, cfg Config) *tcBench {
-	t.Helper()
-	needing(t, packetNeedsOf(&cfg)...)
-	b := openTCBench(t, cfg)
+	needMode(t, cfg.TCMode)
+	b := openBench(t, cfg)
 	require.NoError(t, b.start())
 	for _, hook := range b.hooks() {
 		require.NoError(t, hook.Err)
 	}
-	b.listen(tcServerPort, true)
+	b.listen(wire.ServerPort, true)
 	return b
 }
 
-func openTCBench(t *testing.T, cfg Config) *tcBench {
+func openBench(t *testing.T, cfg settings.Config) *bench {
 	t.Helper()
-	b := newTCBench(t, cfg)
+	b := newBench(t, cfg)
 	require.NoError(t, b.close())
-	b.tcVantage = newTCVantage(&cfg, b.options, zaptest.NewLogger(t))
-	live := b.tcVantage
+	b.namespace = newNamespace(b.options, testNetNS, b.ports, b.logger)
+	live := b.namespace
 	t.Cleanup(func() { require.NoError(t, live.close()) })
 	return b
 }
 
-func included(names ...string) func(*Config) {
-	return func(c *Config) { c.IncludeInterfaces, c.ExcludeInterfaces = names, []string{"lo"} }
+func included(names ...string) func(*settings.Config) {
+	return func(c *settings.Config) { c.IncludeInterfaces, c.ExcludeInterfaces = names, []string{"lo"} }
 }
 
-func mode(m TCMode) func(*Config) { return func(c *Config) { c.TCMode = m } }
+func mode(m settings.TCMode) func(*settings.Config) { return func(c *settings.Config) { c.TCMode = m } }
 
 // attachedTo lists the names of the interfaces with both programs.
-func (b *tcBench) attachedTo() []string {
+func (b *bench) attachedTo() []string {
 	return b.attached.Interfaces()
 }
 
-func (b *tcBench) eventuallyAttachedTo(names ...string) {
+func (b *bench) eventuallyAttachedTo(names ...string) {
 	b.t.Helper()
 	require.Eventuallyf(b.t, func() bool { return slices.Equal(b.attachedTo(), names) },
 		5*time.Second, 5*time.Millisecond, "want %v", names)
 }
 
 // of is the count of one interface and direction.
-func (b *tcBench) of(name string, egress bool) packet.Interface {
+func (b *bench) of(name string, egress bool) packet.Interface {
 	b.t.Helper()
 	for _, one := range b.counters() {
 		if one.Name == name && one.Egress == egress {
@@ -167,7 +96,7 @@ func tcxPrograms(t *testing.T, index int) (n int) {
 	return n
 }
 
-// tcxSupported is false before 6.6, where a query for TCX makes no sense.
+// tcxSupported is false before 6.6, where a query for settings.TCX makes no sense.
 func tcxSupported() bool {
 	_, err := link.QueryPrograms(link.QueryOptions{Target: loopbackIndex, Attach: ebpf.AttachTCXIngress})
 	return err == nil
@@ -205,37 +134,37 @@ func filtersOf(t *testing.T, device netlink.Link) (names []string) {
 }
 
 func TestTCFollowsInterfaces(t *testing.T) {
-	for _, m := range []TCMode{TCX, TCClsact} {
+	for _, m := range []settings.TCMode{settings.TCX, settings.TCClsact} {
 		t.Run(string(m), func(t *testing.T) {
-			needingMode(t, m)
-			enterNetNS(t)
-			other := newPeer(t)
-			other.veth(t, "early")
-			b := startTCBench(t, tcConfig(mode(m), included("early*", "late*", "rename*")))
+			needMode(t, m)
+			wire.Enter(t)
+			other := wire.NewPeer(t)
+			other.Veth(t, "early")
+			b := startBench(t, config(mode(m), included("early*", "late*", "rename*")))
 			assert.Equal(t, []string{"early"}, b.attachedTo())
-			other.veth(t, "late")
+			other.Veth(t, "late")
 			b.eventuallyAttachedTo("early", "late")
 
 			late, err := netlink.LinkByName("late")
 			require.NoError(t, err)
-			sendFrames(t, other, "peer-late", nil, ordinary(t))
+			sendFrames(t, other, "peer-late", nil, wire.Ordinary(t))
 			require.Eventually(t, func() bool { return b.of("late", false).Packets[packet.Data] == 1 }, 5*time.Second, time.Millisecond)
 
 			require.NoError(t, netlink.LinkSetDown(late))
 			require.NoError(t, netlink.LinkSetName(late, "renamed"))
 			require.NoError(t, netlink.LinkSetUp(late))
 			b.eventuallyAttachedTo("early", "renamed")
-			other.eventuallyUp(t, "peer-late")
-			sendFrames(t, other, "peer-late", nil, ordinary(t), ordinary(t))
+			other.EventuallyUp(t, "peer-late")
+			sendFrames(t, other, "peer-late", nil, wire.Ordinary(t), wire.Ordinary(t))
 			require.Eventually(t, func() bool { return b.of("renamed", false).Packets[packet.Data] == 2 }, 5*time.Second, time.Millisecond)
 			assert.EqualValues(t, 1, b.of("late", false).Packets[packet.Data], "what was counted keeps its name")
 
 			require.NoError(t, netlink.LinkDel(late))
 			b.eventuallyAttachedTo("early")
 			assert.EqualValues(t, 2, b.of("renamed", false).Packets[packet.Data], "totals never fall")
-			other.veth(t, "late")
+			other.Veth(t, "late")
 			b.eventuallyAttachedTo("early", "late")
-			sendFrames(t, other, "peer-late", nil, ordinary(t))
+			sendFrames(t, other, "peer-late", nil, wire.Ordinary(t))
 			require.Eventually(t, func() bool { return b.of("late", false).Packets[packet.Data] == 2 }, 5*time.Second, time.Millisecond)
 			for _, hook := range b.hooks() {
 				assert.True(t, hook.Attached)
@@ -253,12 +182,12 @@ func TestTCFollowsInterfaces(t *testing.T) {
 }
 
 func TestTCLeavesOthersAlone(t *testing.T) {
-	enterNetNS(t)
-	newPeer(t).veth(t, "shared")
+	wire.Enter(t)
+	wire.NewPeer(t).Veth(t, "shared")
 	device, err := netlink.LinkByName("shared")
 	require.NoError(t, err)
 	foreign := func() *netlink.BpfFilter {
-		prog := newTCBench(t, tcConfig()).objects.Programs["tc_ingress_eth"]
+		prog := newBench(t, config()).objects.Programs["tc_ingress_eth"]
 		return &netlink.BpfFilter{
 			FilterAttrs: netlink.FilterAttrs{
 				LinkIndex: device.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS,
@@ -269,8 +198,8 @@ func TestTCLeavesOthersAlone(t *testing.T) {
 	}
 	{ // their qdisc
 		require.NoError(t, netlink.QdiscAdd(clsact(device.Attrs().Index)))
-		first := startTCBench(t, tcConfig(mode(TCClsact), included("shared"), func(c *Config) { c.TCFirst = true }))
-		second := startTCBench(t, tcConfig(mode(TCClsact), included("shared")))
+		first := startBench(t, config(mode(settings.TCClsact), included("shared"), func(c *settings.Config) { c.TCFirst = true }))
+		second := startBench(t, config(mode(settings.TCClsact), included("shared")))
 		assert.Len(t, filtersOf(t, device), 4)
 		require.NoError(t, first.detach())
 		assert.Len(t, filtersOf(t, device), 2)
@@ -279,7 +208,7 @@ func TestTCLeavesOthersAlone(t *testing.T) {
 		require.NoError(t, netlink.QdiscDel(clsact(device.Attrs().Index)))
 	}
 	{ // their filter on our qdisc
-		b := startTCBench(t, tcConfig(mode(TCClsact), included("shared"), func(c *Config) { c.TCFirst = true }))
+		b := startBench(t, config(mode(settings.TCClsact), included("shared"), func(c *settings.Config) { c.TCFirst = true }))
 		require.NoError(t, netlink.FilterAdd(foreign()))
 		assert.Len(t, filtersOf(t, device), 3)
 		require.NoError(t, b.detach())
@@ -288,8 +217,8 @@ func TestTCLeavesOthersAlone(t *testing.T) {
 }
 
 func TestTCSelectsInterfaces(t *testing.T) {
-	enterNetNS(t)
-	other := newPeer(t)
+	wire.Enter(t)
+	other := wire.NewPeer(t)
 	require.NoError(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "bridge"}}))
 	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "member"}, PeerName: "free"}
 	require.NoError(t, netlink.LinkAdd(pair))
@@ -298,16 +227,16 @@ func TestTCSelectsInterfaces(t *testing.T) {
 	bridge, err := netlink.LinkByName("bridge")
 	require.NoError(t, err)
 	require.NoError(t, netlink.LinkSetMaster(member, bridge))
-	other.veth(t, "hostside")
+	other.Veth(t, "hostside")
 	hostSide, err := netlink.LinkByName("hostside")
 	require.NoError(t, err)
 	address, err := netlink.ParseAddr("192.0.2.1/24")
 	require.NoError(t, err)
 	require.NoError(t, netlink.AddrDel(hostSide, address))
 
-	attached := func(change ...func(*Config)) []string {
+	attached := func(change ...func(*settings.Config)) []string {
 		t.Helper()
-		b := startTCBench(t, tcConfig(change...))
+		b := startBench(t, config(change...))
 		defer func() { require.NoError(t, b.detach()) }()
 		return b.attachedTo()
 	}
@@ -318,11 +247,11 @@ func TestTCSelectsInterfaces(t *testing.T) {
 	require.NoError(t, netlink.AddrAdd(hostSide, address))
 	assert.Equal(t, []string{"bridge", "free", "hostside"}, attached(included("*")), "with an address it is ours")
 	require.NoError(t, netlink.AddrDel(hostSide, address))
-	assert.Equal(t, []string{"bridge", "free"}, attached(included("*", "member"), func(c *Config) {
+	assert.Equal(t, []string{"bridge", "free"}, attached(included("*", "member"), func(c *settings.Config) {
 		c.ExcludeInterfaces = []string{"lo", "mem*"}
 	}))
 
-	b := openTCBench(t, tcConfig(included("free", "eth77")))
+	b := openBench(t, config(included("free", "eth77")))
 	err = b.start()
 	require.ErrorContains(t, err, "interfaces::include")
 	require.ErrorContains(t, err, `"eth77"`)
@@ -330,7 +259,7 @@ func TestTCSelectsInterfaces(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, tcxPrograms(t, free.Attrs().Index), "nothing is left half attached")
 
-	b = startTCBench(t, tcConfig(included("*")))
+	b = startBench(t, config(included("*")))
 	require.NoError(t, netlink.LinkSetNoMaster(member))
 	b.eventuallyAttachedTo("bridge", "free", "member")
 	require.NoError(t, netlink.LinkSetMaster(member, bridge))
@@ -341,57 +270,28 @@ func TestTCSelectsInterfaces(t *testing.T) {
 // them since 6.7, if they were built with them.
 func TestTCSelectsOneEndOfNetkitPairs(t *testing.T) {
 	testbed.NeedKernel(t, testbed.NetkitDevices)
-	enterNetNS(t)
+	wire.Enter(t)
 	pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "host"}}
 	pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "eth0"})
 	require.NoError(t, netlink.LinkAdd(pair))
-	b := startTCBench(t, tcConfig(included("*")))
+	b := startBench(t, config(included("*")))
 	b.eventuallyAttachedTo("eth0", "host")
 
-	other := newPeer(t)
+	other := wire.NewPeer(t)
 	end, err := netlink.LinkByName("eth0")
 	require.NoError(t, err)
-	require.NoError(t, netlink.LinkSetNsFd(end, other.file.FD()))
+	require.NoError(t, netlink.LinkSetNsFd(end, other.File.FD()))
 	b.eventuallyAttachedTo()
-	other.in(func() {
-		inside := startTCBench(t, tcConfig(included("*")))
+	other.In(func() {
+		inside := startBench(t, config(included("*")))
 		inside.eventuallyAttachedTo("eth0")
 		require.NoError(t, inside.detach())
 	})
-	setUp(t, "host", "192.0.2.1/24")
+	wire.SetUp(t, "host", "192.0.2.1/24")
 	b.eventuallyAttachedTo("host")
 }
 
-// virtioHeader says that only the first bytes are to be in the linear area.
-func virtioHeader(linear uint16) []byte {
-	header := make([]byte, 10)
-	binary.NativeEndian.PutUint16(header[2:], linear)
-	return header
-}
-
-// sendFrames sends frames as they are from a device of the peer.
-func sendFrames(t *testing.T, p *peer, device string, virtio []byte, frames ...[]byte) {
-	t.Helper()
-	p.in(func() { sendFramesHere(t, device, virtio, frames...) })
-}
-
-func sendFramesHere(t *testing.T, device string, virtio []byte, frames ...[]byte) {
-	t.Helper()
-	from, err := netlink.LinkByName(device)
-	require.NoError(t, err)
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	require.NoError(t, err)
-	defer unix.Close(fd)
-	if virtio != nil {
-		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))
-	}
-	for _, frame := range frames {
-		to := &unix.SockaddrLinklayer{Ifindex: from.Attrs().Index}
-		require.NoError(t, unix.Sendto(fd, append(slices.Clone(virtio), frame...), 0, to))
-	}
-}
-
-func (b *tcBench) eventualPacket() (record *shared.PacketRecord) {
+func (b *bench) eventualPacket() (record *shared.PacketRecord) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool { record = b.packet(); return record != nil }, 5*time.Second, time.Millisecond)
 	return record
@@ -399,20 +299,20 @@ func (b *tcBench) eventualPacket() (record *shared.PacketRecord) {
 
 // What TEST_RUN can't express.
 func TestTCOverVeth(t *testing.T) {
-	enterNetNS(t)
-	other := newPeer(t)
-	other.veth(t, "server")
-	b := startTCBench(t, tcConfig(included("server")))
-	tagged := build(t, ethernet(0x8100), vlan(5, layers.EthernetTypeIPv4), ipv4(), tcpSegment(), payload(100))
-	double := build(t, ethernet(0x88a8), vlan(5, 0x8100), vlan(6, layers.EthernetTypeIPv4), ipv4(), tcpSegment(), payload(100))
-	long := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(func(tcp *layers.TCP) {
+	wire.Enter(t)
+	other := wire.NewPeer(t)
+	other.Veth(t, "server")
+	b := startBench(t, config(included("server")))
+	tagged := wire.Build(t, wire.Ethernet(0x8100), wire.VLAN(5, layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(), wire.Payload(100))
+	double := wire.Build(t, wire.Ethernet(0x88a8), wire.VLAN(5, 0x8100), wire.VLAN(6, layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(), wire.Payload(100))
+	long := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(func(tcp *layers.TCP) {
 		tcp.Options = []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 0xb4}}}
-	}), payload(8000))
-	long6 := build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolIPv6Destination),
-		extension(layers.IPProtocolTCP, 1), payload(20+8000))
+	}), wire.Payload(8000))
+	long6 := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolIPv6Destination),
+		wire.Extension(layers.IPProtocolTCP, 1), wire.Payload(20+8000))
 	tcp6 := long6[14+40+16:]
-	binary.BigEndian.PutUint16(tcp6[0:], tcClientPort)
-	binary.BigEndian.PutUint16(tcp6[2:], tcServerPort)
+	binary.BigEndian.PutUint16(tcp6[0:], wire.ClientPort)
+	binary.BigEndian.PutUint16(tcp6[2:], wire.ServerPort)
 	tcp6[12], tcp6[13] = 0x50, 0x10
 
 	for name, test := range map[string]struct {
@@ -424,11 +324,11 @@ func TestTCOverVeth(t *testing.T) {
 	}{
 		"VLAN in metadata":              {tagged, nil, flow4(), 100, 0},
 		"QinQ, the outer in metadata":   {double, nil, flow4(), 100, 0},
-		"headers not linear":            {long, virtioHeader(14), flow4(), 8000, 4},
-		"TCP header not linear":         {long, virtioHeader(34), flow4(), 8000, 4},
-		"options not linear":            {long, virtioHeader(54), flow4(), 8000, 4},
-		"IPv6 extensions not linear":    {long6, virtioHeader(54), flow6(), 8000, 0},
-		"IPv6 nothing but the Ethernet": {long6, virtioHeader(14), flow6(), 8000, 0},
+		"headers not linear":            {long, wire.VirtioHeader(14), flow4(), 8000, 4},
+		"TCP header not linear":         {long, wire.VirtioHeader(34), flow4(), 8000, 4},
+		"options not linear":            {long, wire.VirtioHeader(54), flow4(), 8000, 4},
+		"IPv6 extensions not linear":    {long6, wire.VirtioHeader(54), flow6(), 8000, 0},
+		"IPv6 nothing but the Ethernet": {long6, wire.VirtioHeader(14), flow6(), 8000, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.t = t
@@ -442,12 +342,12 @@ func TestTCOverVeth(t *testing.T) {
 		})
 	}
 	b.t = t
-	sendFrames(t, other, "peer-server", nil, ordinary(t)[:14+9], ordinary(t)[:14+19])
+	sendFrames(t, other, "peer-server", nil, wire.Ordinary(t)[:14+9], wire.Ordinary(t)[:14+19])
 	require.Eventually(t, func() bool { return b.of("server", false).Malformed[packet.IPTruncated] == 2 }, 5*time.Second, time.Millisecond)
 }
 
 func TestTCOnDevicesWithoutLinkHeader(t *testing.T) {
-	enterNetNS(t)
+	wire.Enter(t)
 	tun := &netlink.Tuntap{
 		LinkAttrs: netlink.LinkAttrs{Name: "tun"}, Mode: netlink.TUNTAP_MODE_TUN,
 		Flags: netlink.TUNTAP_NO_PI, Queues: 1, NonPersist: true,
@@ -455,26 +355,26 @@ func TestTCOnDevicesWithoutLinkHeader(t *testing.T) {
 	require.NoError(t, netlink.LinkAdd(tun))
 	require.Len(t, tun.Fds, 1)
 	defer tun.Fds[0].Close()
-	setUp(t, "tun", "192.0.2.1/24")
-	b := startTCBench(t, tcConfig(included("tun")))
+	wire.SetUp(t, "tun", "192.0.2.1/24")
+	b := startBench(t, config(included("tun")))
 	for _, frame := range [][]byte{
-		ordinary(t),
-		build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment(), payload(100)),
+		wire.Ordinary(t),
+		wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolTCP), wire.Segment(), wire.Payload(100)),
 	} {
 		_, err := tun.Fds[0].Write(frame[14:])
 		require.NoError(t, err)
 		record := b.eventualPacket()
 		assert.EqualValues(t, 100, record.Payload)
 		assert.EqualValues(t, len(frame)-14, record.Length)
-		assert.EqualValues(t, tcServerPort, record.Flow.LocalPort)
+		assert.EqualValues(t, wire.ServerPort, record.Flow.LocalPort)
 	}
 	// The programs of one namespace are told the same.
 	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644))
 	require.Eventually(t, func() bool {
 		return b.looksAtAddresses()
 	}, 5*time.Second, time.Millisecond)
-	foreign := ipv4(func(ip *layers.IPv4) { ip.DstIP = tcClient4.AsSlice() })
-	_, err := tun.Fds[0].Write(build(t, ethernet(layers.EthernetTypeIPv4), foreign, tcpSegment())[14:])
+	foreign := wire.IPv4(func(ip *layers.IPv4) { ip.DstIP = wire.Client4.AsSlice() })
+	_, err := tun.Fds[0].Write(wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), foreign, wire.Segment())[14:])
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return b.of("tun", false).Forwarded == 1 }, 5*time.Second, time.Millisecond)
 }

@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"net/netip"
@@ -16,12 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
-func includeTestClients(c *Config) {
+func includeTestClients(c *settings.Config) {
 	c.IncludeClients = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:ffff::/48")}
 }
 
@@ -29,16 +32,16 @@ func toPort(port layers.TCPPort) func(*layers.TCP) {
 	return func(tcp *layers.TCP) { tcp.DstPort = port }
 }
 
-func trackHalfOpen(c *Config) { c.HalfOpen, c.PacketSampleRate = true, 0 }
+func trackHalfOpen(c *settings.Config) { c.HalfOpen, c.PacketSampleRate = true, 0 }
 
 func reset(tcp *layers.TCP) { tcp.RST, tcp.ACK = true, false }
 
 func TestTCServerSideOnly(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	for name, run := range map[string]func(){
-		"another port":       func() { b.run("tc_ingress_eth", ordinary(t, toPort(9))) },
-		"the client's port":  func() { b.run("tc_ingress_eth", egressOf(ordinary(t))) },
-		"inbound, at egress": func() { b.run("tc_egress_eth", ordinary(t)) },
+		"another port":       func() { b.run("tc_ingress_eth", wire.Ordinary(t, toPort(9))) },
+		"the client's port":  func() { b.run("tc_ingress_eth", egressOf(wire.Ordinary(t))) },
+		"inbound, at egress": func() { b.run("tc_egress_eth", wire.Ordinary(t)) },
 	} {
 		run()
 		assert.Nil(t, b.packet(), name)
@@ -46,48 +49,48 @@ func TestTCServerSideOnly(t *testing.T) {
 	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tc.Ingress))
 	assert.Equal(t, shared.InterfaceCounters{}, b.totals(tc.Egress))
 
-	b.run("tc_egress_eth", egressOf(ordinary(t)))
+	b.run("tc_egress_eth", egressOf(wire.Ordinary(t)))
 	require.NotNil(t, b.packet())
 	assert.EqualValues(t, 1, b.totals(tc.Egress).Packets[packet.Data])
 
-	b.listen(tcServerPort, false)
-	b.run("tc_ingress_eth", ordinary(t))
+	b.listen(wire.ServerPort, false)
+	b.run("tc_ingress_eth", wire.Ordinary(t))
 	assert.Nil(t, b.packet(), "the listener is gone")
 }
 
 func TestTCForwardedCountsApart(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	set := func(addresses ...netip.Addr) {
 		left, err := b.addresses.set(singles(addresses...))
 		require.NoError(t, err)
 		require.Zero(t, left)
 	}
-	frame6 := build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment(), payload(1))
-	b.run("tc_ingress_eth", ordinary(t))
+	frame6 := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolTCP), wire.Segment(), wire.Payload(1))
+	b.run("tc_ingress_eth", wire.Ordinary(t))
 	require.NotNil(t, b.packet(), "nobody forwards: the address is not looked at")
 
 	require.NoError(t, b.setLookFurther(true))
-	b.run("tc_ingress_eth", ordinary(t))
+	b.run("tc_ingress_eth", wire.Ordinary(t))
 	b.run("tc_ingress_eth", frame6)
-	b.run("tc_egress_eth", egressOf(ordinary(t)), gsoContext(3, 40))
+	b.run("tc_egress_eth", egressOf(wire.Ordinary(t)), gsoContext(3, 40))
 	assert.Nil(t, b.packet())
 	assert.EqualValues(t, 2, b.totals(tc.Ingress).Forwarded)
 	assert.EqualValues(t, 3, b.totals(tc.Egress).Forwarded)
 
-	set(tcServer4, tcServer6)
-	b.run("tc_ingress_eth", ordinary(t))
+	set(wire.Server4, wire.Server6)
+	b.run("tc_ingress_eth", wire.Ordinary(t))
 	require.NotNil(t, b.packet())
 	b.run("tc_ingress_eth", frame6)
 	require.NotNil(t, b.packet())
-	b.run("tc_egress_eth", egressOf(ordinary(t)))
+	b.run("tc_egress_eth", egressOf(wire.Ordinary(t)))
 	require.NotNil(t, b.packet())
 
-	set(tcClient4)
-	b.run("tc_ingress_eth", ordinary(t))
+	set(wire.Client4)
+	b.run("tc_ingress_eth", wire.Ordinary(t))
 	assert.Nil(t, b.packet(), "the address was removed")
-	loopback := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) {
+	loopback := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(func(ip *layers.IPv4) {
 		ip.DstIP = netip.MustParseAddr("127.9.9.9").AsSlice()
-	}), tcpSegment())
+	}), wire.Segment())
 	b.run("tc_ingress_eth", loopback)
 	assert.NotNil(t, b.packet(), "all of 127/8 is this host")
 }
@@ -113,12 +116,12 @@ func mappedPrefix(text string) netip.Prefix {
 }
 
 func TestTCLocalPrefixes(t *testing.T) {
-	b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
+	b := newBench(t, config(func(c *settings.Config) { c.PacketSampleRate = 0 }))
 	require.NoError(t, b.setLookFurther(true))
-	frame6 := build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment(), payload(1))
+	frame6 := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolTCP), wire.Segment(), wire.Payload(1))
 	tell := func(prefixes ...string) {
 		t.Helper()
-		all := singles(tcClient4)
+		all := singles(wire.Client4)
 		for _, prefix := range prefixes {
 			all[mappedPrefix(prefix)] = true
 		}
@@ -139,7 +142,7 @@ func TestTCLocalPrefixes(t *testing.T) {
 		require.NotEqualValues(t, 1, counted, "both directions are the same")
 		return counted == 2
 	}
-	odd := ordinary(t, func(tcp *layers.TCP) {
+	odd := wire.Ordinary(t, func(tcp *layers.TCP) {
 		tcp.Options = []layers.TCPOption{{OptionType: layers.TCPOptionKindNop}}
 	})
 	for _, test := range []struct {
@@ -160,7 +163,7 @@ func TestTCLocalPrefixes(t *testing.T) {
 		{nil, false, false},
 	} {
 		tell(test.prefixes...)
-		assert.Equal(t, test.ours, ours(ordinary(t)), "%v", test.prefixes)
+		assert.Equal(t, test.ours, ours(wire.Ordinary(t)), "%v", test.prefixes)
 		assert.Equal(t, test.ours, ours(odd), "%v, with an option", test.prefixes)
 		assert.Equal(t, test.our6, ours(frame6), "%v, IPv6", test.prefixes)
 	}
@@ -173,7 +176,7 @@ func TestTCLocalPrefixes(t *testing.T) {
 }
 
 func TestTCAddressTableHoldsManyAndSaysWhenFull(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	var addresses []netip.Addr
 	next := netip.MustParseAddr("10.0.0.0")
 	add := func(number int) {
@@ -208,26 +211,26 @@ func TestTCAddressTableHoldsManyAndSaysWhenFull(t *testing.T) {
 }
 
 func TestTCSelection(t *testing.T) {
-	data, syn := ordinary(t), ordinary(t, onlySYN)
+	data, syn := wire.Ordinary(t), wire.Ordinary(t, wire.OnlySYN)
 	t.Run("by class", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) {
+		b := newBench(t, config(func(c *settings.Config) {
 			c.PacketSampleRate, c.PacketClasses = 0, []packet.Class{packet.SYN, packet.RST}
 		}))
 		b.run("tc_ingress_eth", data)
 		assert.Nil(t, b.packet())
 		b.run("tc_ingress_eth", syn)
 		require.NotNil(t, b.packet())
-		b.run("tc_ingress_eth", ordinary(t, reset))
+		b.run("tc_ingress_eth", wire.Ordinary(t, reset))
 		require.NotNil(t, b.packet())
 	})
 	t.Run("by rate", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 10 }))
+		b := newBench(t, config(func(c *settings.Config) { c.PacketSampleRate = 10 }))
 		_, _, err := b.objects.Programs["tc_ingress_eth"].Benchmark(data, 10_000, nil)
 		require.NoError(t, err)
 		assert.InDelta(t, 1000, b.ledger().Produced[shared.EventPacket], 200)
 	})
 	t.Run("off", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
+		b := newBench(t, config(func(c *settings.Config) { c.PacketSampleRate = 0 }))
 		b.run("tc_ingress_eth", syn)
 		assert.Nil(t, b.packet())
 		assert.Zero(t, b.ledger().Produced[shared.EventPacket])
@@ -237,9 +240,9 @@ func TestTCSelection(t *testing.T) {
 
 func TestTCPacketBooks(t *testing.T) {
 	t.Run("rate limit", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.PacketsPerSecond = 1 }))
+		b := newBench(t, config(func(c *settings.Config) { c.PacketsPerSecond = 1 }))
 		for range 1 + 5 {
-			b.run("tc_ingress_eth", ordinary(t))
+			b.run("tc_ingress_eth", wire.Ordinary(t))
 		}
 		assert.NotNil(t, b.packet())
 		assert.Nil(t, b.packet())
@@ -247,9 +250,9 @@ func TestTCPacketBooks(t *testing.T) {
 		assert.EqualValues(t, 5, b.ledger().Lost[shared.EventPacket][shared.CauseRateLimited])
 	})
 	t.Run("ring full", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.RingBytes = 4096 }))
+		b := newBench(t, config(func(c *settings.Config) { c.RingBytes = 4096 }))
 		for range 100 {
-			b.run("tc_ingress_eth", ordinary(t))
+			b.run("tc_ingress_eth", wire.Ordinary(t))
 		}
 		delivered := uint64(0)
 		for b.packet() != nil {
@@ -262,27 +265,29 @@ func TestTCPacketBooks(t *testing.T) {
 }
 
 func TestTCFilters(t *testing.T) {
-	stranger := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(func(ip *layers.IPv4) {
+	stranger := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(func(ip *layers.IPv4) {
 		ip.SrcIP = netip.MustParseAddr("203.0.113.1").AsSlice()
-	}), tcpSegment(), payload(9))
+	}), wire.Segment(), wire.Payload(9))
 	t.Run("clients", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(includeTestClients))
-		b.run("tc_ingress_eth", ordinary(t))
+		b := newBench(t, config(includeTestClients))
+		b.run("tc_ingress_eth", wire.Ordinary(t))
 		require.NotNil(t, b.packet())
-		b.run("tc_egress_eth", egressOf(ordinary(t)))
+		b.run("tc_egress_eth", egressOf(wire.Ordinary(t)))
 		require.NotNil(t, b.packet())
-		b.run("tc_ingress_eth", build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment()))
+		b.run("tc_ingress_eth", wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolTCP), wire.Segment()))
 		require.NotNil(t, b.packet())
 		b.run("tc_ingress_eth", stranger)
 		assert.Nil(t, b.packet())
 		assert.EqualValues(t, 1, b.totals(tc.Ingress).Packets[packet.Data])
 	})
 	t.Run("ports", func(t *testing.T) {
-		b := newTCBench(t, tcConfig(func(c *Config) { c.IncludePorts = []PortRange{{First: 8000, Last: 8079}, {First: 8081, Last: 9000}} }))
+		b := newBench(t, config(func(c *settings.Config) {
+			c.IncludePorts = []settings.PortRange{{First: 8000, Last: 8079}, {First: 8081, Last: 9000}}
+		}))
 		b.listen(8081, true)
-		b.run("tc_ingress_eth", ordinary(t))
+		b.run("tc_ingress_eth", wire.Ordinary(t))
 		assert.Nil(t, b.packet())
-		b.run("tc_ingress_eth", ordinary(t, toPort(8081)))
+		b.run("tc_ingress_eth", wire.Ordinary(t, toPort(8081)))
 		require.NotNil(t, b.packet())
 	})
 }
@@ -290,15 +295,15 @@ func TestTCFilters(t *testing.T) {
 // TestTCRefusedIsNotHalfOpen: an attempt at an address where nobody listens on a port
 // that has a listener elsewhere.
 func TestTCRefusedIsNotHalfOpen(t *testing.T) {
-	b := newTCBench(t, tcConfig(trackHalfOpen), func(o *tcOptions) { o.refusedAtEgress = true })
-	key := shared.HalfOpenKey{Netns: tcTestNetNS}
-	key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
-	key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, tcClientPort
+	b := newBench(t, config(trackHalfOpen), func(o *Options) { o.RefusedAtEgress = true })
+	key := shared.HalfOpenKey{Netns: testNetNS}
+	key.Flow.Local, key.Flow.Remote = wire.Server4.As16(), wire.Client4.As16()
+	key.Flow.LocalPort, key.Flow.RemotePort = wire.ServerPort, wire.ClientPort
 	handshakes := b.maps["half_open_handshakes"]
 
-	b.run("tc_ingress_eth", ordinary(t, onlySYN))
+	b.run("tc_ingress_eth", wire.Ordinary(t, wire.OnlySYN))
 	require.NoError(t, handshakes.Lookup(&key, new(shared.HalfOpen)))
-	b.run("tc_egress_eth", egressOf(ordinary(t, reset, func(tcp *layers.TCP) { tcp.ACK, tcp.Seq, tcp.Window = true, 0, 0 })))
+	b.run("tc_egress_eth", egressOf(wire.Ordinary(t, reset, func(tcp *layers.TCP) { tcp.ACK, tcp.Seq, tcp.Window = true, 0, 0 })))
 	failed := b.failed()
 	require.NotNil(t, failed)
 	assert.EqualValues(t, shared.FailureRefused, failed.Failure)
@@ -306,11 +311,11 @@ func TestTCRefusedIsNotHalfOpen(t *testing.T) {
 }
 
 func TestTCSweepsHalfOpen(t *testing.T) {
-	b := newTCBench(t, tcConfig(trackHalfOpen, func(c *Config) { c.FailedPerSecond = 2 }))
+	b := newBench(t, config(trackHalfOpen, func(c *settings.Config) { c.FailedPerSecond = 2 }))
 	handshakes := b.maps["half_open_handshakes"]
 	name := func(uint32, uint32) string { return "lo" }
-	h := &recorder{netns: tcTestNetNS}
-	b.run("tc_ingress_eth", ordinary(t, onlySYN))
+	h := new(failures)
+	b.run("tc_ingress_eth", wire.Ordinary(t, wire.OnlySYN))
 	b.sweepHalfOpen(h, name)
 	require.Empty(t, h.failed, "it is younger than the timeout")
 
@@ -318,35 +323,35 @@ func TestTCSweepsHalfOpen(t *testing.T) {
 	require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
 	old := shared.HalfOpen{First: uint64(now.Nano() - 2*time.Second.Nanoseconds()), Ifindex: loopbackIndex}
 	for port := range uint16(5) {
-		key := shared.HalfOpenKey{Netns: tcTestNetNS}
-		key.Flow.Local, key.Flow.Remote = tcServer4.As16(), tcClient4.As16()
-		key.Flow.LocalPort, key.Flow.RemotePort = tcServerPort, 1000+port
+		key := shared.HalfOpenKey{Netns: testNetNS}
+		key.Flow.Local, key.Flow.Remote = wire.Server4.As16(), wire.Client4.As16()
+		key.Flow.LocalPort, key.Flow.RemotePort = wire.ServerPort, 1000+port
 		require.NoError(t, handshakes.Put(&key, &old))
 	}
 	b.sweepHalfOpen(h, name)
 	require.Len(t, h.failed, 2, "the rate allows no more")
 	assert.Equal(t, connection.FailureHandshakeTimeout, h.failed[0].Type)
-	assert.Equal(t, netip.AddrPortFrom(tcServer4, tcServerPort), h.failed[0].Server)
-	assert.Equal(t, tcClient4, h.failed[0].Client.Addr())
+	assert.Equal(t, netip.AddrPortFrom(wire.Server4, wire.ServerPort), h.failed[0].Server)
+	assert.Equal(t, wire.Client4, h.failed[0].Client.Addr())
 	assert.Equal(t, "lo", h.failed[0].Interface)
 	assert.InDelta(t, time.Now().Add(-time.Second).UnixNano(), h.failed[0].Time, float64(time.Second))
 	assert.EqualValues(t, 5, b.sweptHalfOpen())
-	assert.Len(t, h.lost, 3)
-	assert.EqualValues(t, 5, b.portCount(tcServerPort, 4, connection.FailureHandshakeTimeout))
+	assert.Equal(t, map[ledger.Cause]int{ledger.RateLimited: 3}, h.lost)
+	assert.EqualValues(t, 5, b.portCount(wire.ServerPort, 4, connection.FailureHandshakeTimeout))
 	b.sweepHalfOpen(h, name)
 	assert.EqualValues(t, 5, b.sweptHalfOpen(), "each once; the young one is still there")
 }
 
 func TestTCRefusedAtEgress(t *testing.T) {
-	refusing := func(o *tcOptions) { o.refusedAtEgress = true }
+	refusing := func(o *Options) { o.RefusedAtEgress = true }
 	answer := func(change ...func(*layers.TCP)) []byte {
 		set := func(tcp *layers.TCP) {
 			tcp.RST, tcp.Seq, tcp.Window, tcp.DstPort = true, 0, 0, 9
 		}
-		return egressOf(build(t, ethernet(layers.EthernetTypeIPv4), ipv4(),
-			tcpSegment(append([]func(*layers.TCP){set}, change...)...)))
+		return egressOf(wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(),
+			wire.Segment(append([]func(*layers.TCP){set}, change...)...)))
 	}
-	b := newTCBench(t, tcConfig(), refusing)
+	b := newBench(t, config(), refusing)
 	b.run("tc_egress_eth", answer())
 	failed := b.failed()
 	require.NotNil(t, failed)
@@ -377,11 +382,11 @@ func TestTCRefusedAtEgress(t *testing.T) {
 	b.run("tc_egress_eth", answer())
 	assert.Nil(t, b.failed(), "another host's refusal, forwarded")
 
-	off := newTCBench(t, tcConfig())
+	off := newBench(t, config())
 	off.run("tc_egress_eth", answer())
 	assert.Nil(t, off.failed())
 
-	limited := newTCBench(t, tcConfig(func(c *Config) { c.FailedPerSecond = 1 }), refusing)
+	limited := newBench(t, config(func(c *settings.Config) { c.FailedPerSecond = 1 }), refusing)
 	limited.run("tc_egress_eth", answer())
 	assert.NotNil(t, limited.failed())
 	limited.run("tc_egress_eth", answer())
@@ -391,10 +396,10 @@ func TestTCRefusedAtEgress(t *testing.T) {
 }
 
 func TestTCForeignInterfacesCountAsOther(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	require.NoError(t, b.counts.release(loopbackIndex, b.interfaces[loopbackIndex].slot))
 	delete(b.interfaces, loopbackIndex)
-	b.run("tc_ingress_eth", ordinary(t))
+	b.run("tc_ingress_eth", wire.Ordinary(t))
 	all := b.counters()
 	require.Len(t, all, 2)
 	assert.Equal(t, otherInterfaces, all[0].Name)

@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"errors"
@@ -23,17 +23,18 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
-// tcVirtual is a virtual IP as load balancers have it: an address that no interface
+// virtualIP is a virtual IP as load balancers have it: an address that no interface
 // carries, in a prefix that is routed to this host.
-type tcVirtual struct {
+type virtualIP struct {
 	name, prefix, address string
 	// table holds the local route; a rule leads to any other than the kernel's own.
 	table int
 }
 
-var tcVirtuals = []tcVirtual{
+var virtuals = []virtualIP{
 	{"IPv4 prefix", "198.51.100.0/24", "198.51.100.77", unix.RT_TABLE_LOCAL},
 	{"IPv4 address", "198.51.100.77/32", "198.51.100.77", unix.RT_TABLE_LOCAL},
 	{"IPv4 in another table", "198.51.100.64/26", "198.51.100.77", 100},
@@ -43,17 +44,17 @@ var tcVirtuals = []tcVirtual{
 	{"IPv6 in another table", "2001:db8:99::/64", "2001:db8:99::77", 5000},
 }
 
-// tcRouter is a host that forwards, and a peer that reaches everything through it.
-func tcRouter(t *testing.T) (other *peer) {
+// router is a host that forwards, and a peer that reaches everything through it.
+func router(t *testing.T) (other *wire.Peer) {
 	t.Helper()
-	enterNetNS(t)
+	wire.Enter(t)
 	for _, file := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"} {
 		require.NoError(t, os.WriteFile(file, []byte("1"), 0o644))
 	}
-	other = newPeer(t)
-	other.veth(t, "server")
+	other = wire.NewPeer(t)
+	other.Veth(t, "server")
 	addAddress(t, "server", "2001:db8:1::1/64")
-	other.in(func() {
+	other.In(func() {
 		addAddress(t, "peer-server", "2001:db8:1::7/64")
 		for destination, gateway := range map[string]string{"0.0.0.0/0": "192.0.2.1", "::/0": "2001:db8:1::1"} {
 			_, to, err := net.ParseCIDR(destination)
@@ -61,7 +62,7 @@ func tcRouter(t *testing.T) (other *peer) {
 			require.NoError(t, netlink.RouteAdd(&netlink.Route{Dst: to, Gw: net.ParseIP(gateway)}))
 		}
 	})
-	other.eventuallyUp(t, "peer-server")
+	other.EventuallyUp(t, "peer-server")
 	return other
 }
 
@@ -76,7 +77,7 @@ func addAddress(t *testing.T, name, address string) {
 	require.NoError(t, netlink.AddrAdd(device, parsed))
 }
 
-func (v *tcVirtual) route(t *testing.T) *netlink.Route {
+func (v *virtualIP) route(t *testing.T) *netlink.Route {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
 	require.NoError(t, err)
@@ -88,7 +89,7 @@ func (v *tcVirtual) route(t *testing.T) *netlink.Route {
 }
 
 // rule leads packets to the address, and from it, to the table.
-func (v *tcVirtual) rule(t *testing.T) (remove func()) {
+func (v *virtualIP) rule(t *testing.T) (remove func()) {
 	t.Helper()
 	if v.table == unix.RT_TABLE_LOCAL {
 		return func() {}
@@ -104,22 +105,22 @@ func (v *tcVirtual) rule(t *testing.T) (remove func()) {
 }
 
 // syn is a frame to the address, with nobody behind it.
-func (v *tcVirtual) syn(t *testing.T) []byte {
+func (v *virtualIP) syn(t *testing.T) []byte {
 	t.Helper()
 	to := netip.MustParseAddr(v.address)
-	link := ethernet(layers.EthernetTypeIPv4)
-	link.DstMAC = hardwareAddress(t, "server")
+	link := wire.Ethernet(layers.EthernetTypeIPv4)
+	link.DstMAC = wire.HardwareAddress(t, "server")
 	if to.Is4() {
-		return build(t, link, ipv4(func(ip *layers.IPv4) { ip.DstIP = to.AsSlice() }), tcpSegment(onlySYN))
+		return wire.Build(t, link, wire.IPv4(func(ip *layers.IPv4) { ip.DstIP = to.AsSlice() }), wire.Segment(wire.OnlySYN))
 	}
-	ip := ipv6(layers.IPProtocolTCP)
+	ip := wire.IPv6(layers.IPProtocolTCP)
 	ip.DstIP = to.AsSlice()
 	link.EthernetType = layers.EthernetTypeIPv6
-	return build(t, link, ip, tcpSegment(onlySYN))
+	return wire.Build(t, link, ip, wire.Segment(wire.OnlySYN))
 }
 
 // knows tells whether the programs have the prefix.
-func (b *tcBench) knows(prefix string) bool {
+func (b *bench) knows(prefix string) bool {
 	b.t.Helper()
 	wanted := mappedPrefix(prefix)
 	var found uint8
@@ -127,8 +128,8 @@ func (b *tcBench) knows(prefix string) bool {
 		return true
 	}
 	var table []byte
-	require.NoError(b.t, b.objects.Maps[tcAddresses].Lookup(uint32(0), &table))
-	for place := range slices.Chunk(table, int(tcAddressSize)) {
+	require.NoError(b.t, b.objects.Maps[addressesTable].Lookup(uint32(0), &table))
+	for place := range slices.Chunk(table, int(addressSize)) {
 		if address, _ := netip.AddrFromSlice(place); wanted.IsSingleIP() && address == wanted.Addr() {
 			return true
 		}
@@ -137,7 +138,7 @@ func (b *tcBench) knows(prefix string) bool {
 }
 
 // halfOpen lists the local addresses of handshakes that are tracked.
-func (b *tcBench) halfOpen() (local []netip.Addr) {
+func (b *bench) halfOpen() (local []netip.Addr) {
 	b.t.Helper()
 	var key shared.HalfOpenKey
 	var value shared.HalfOpen
@@ -152,26 +153,26 @@ func (b *tcBench) halfOpen() (local []netip.Addr) {
 // On a host that forwards, the packets of its own connections are its own also where
 // their address is only routed as local. Routes come and go while we look.
 func TestTCLocalRoutesAreOurs(t *testing.T) {
-	for _, virtual := range tcVirtuals {
+	for _, virtual := range virtuals {
 		t.Run(virtual.name, func(t *testing.T) {
-			other := tcRouter(t)
+			other := router(t)
 			defer virtual.rule(t)()
 			route := virtual.route(t)
 			require.NoError(t, netlink.RouteAdd(route))
-			b := startTCBench(t, tcConfig(included("server"), trackHalfOpen))
+			b := startBench(t, config(included("server"), trackHalfOpen))
 			require.True(t, b.looksAtAddresses())
 			listener := listenTransparent(t)
 
 			serveOnce := func() {
 				t.Helper()
 				require.NoError(t, listener.SetDeadline(time.Now().Add(5*time.Second)))
-				go other.in(func() { talkFrom(t, virtual.address) })
+				go other.In(func() { talkFrom(t, virtual.address) })
 				server, err := listener.Accept()
 				require.NoError(t, err)
 				_, err = io.Copy(io.Discard, server)
 				require.NoError(t, err)
 				require.NoError(t, server.Close())
-				other.in(func() {})
+				other.In(func() {})
 			}
 			serveOnce()
 			in, out := b.of("server", false), b.of("server", true)
@@ -186,13 +187,13 @@ func TestTCLocalRoutesAreOurs(t *testing.T) {
 			assert.Contains(t, b.halfOpen(), netip.MustParseAddr(virtual.address))
 
 			require.NoError(t, netlink.RouteDel(route))
-			within(t, soon, func() bool { return !b.knows(virtual.prefix) }, "the route went")
+			wire.Within(t, wire.Soon, func() bool { return !b.knows(virtual.prefix) }, "the route went")
 			sendFrames(t, other, "peer-server", nil, virtual.syn(t))
 			require.Eventually(t, func() bool { return b.of("server", false).Forwarded == 1 }, 5*time.Second, time.Millisecond)
 			assert.EqualValues(t, 2, b.of("server", false).Packets[packet.SYN])
 
 			require.NoError(t, netlink.RouteAdd(route))
-			within(t, soon, func() bool { return b.knows(virtual.prefix) }, "the route came")
+			wire.Within(t, wire.Soon, func() bool { return b.knows(virtual.prefix) }, "the route came")
 			serveOnce()
 			assert.EqualValues(t, 3, b.of("server", false).Packets[packet.SYN])
 			assert.EqualValues(t, 1, b.of("server", false).Forwarded)
@@ -232,13 +233,13 @@ func talkFrom(t *testing.T, address string) {
 
 // A local route that a route of another type replaces goes without a message of its own.
 func TestTCLocalRouteIsReplaced(t *testing.T) {
-	tcRouter(t)
-	v := tcVirtuals[0]
+	router(t)
+	v := virtuals[0]
 	route := v.route(t)
 	require.NoError(t, netlink.RouteAdd(route))
-	b := startTCBench(t, tcConfig(included("server")))
+	b := startBench(t, config(included("server")))
 	require.True(t, b.knows(v.prefix))
 	route.Type, route.Scope = unix.RTN_UNICAST, netlink.SCOPE_LINK
 	require.NoError(t, netlink.RouteReplace(route))
-	within(t, soon, func() bool { return !b.knows(v.prefix) }, "the route was replaced")
+	wire.Within(t, wire.Soon, func() bool { return !b.knows(v.prefix) }, "the route was replaced")
 }

@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"fmt"
@@ -20,11 +20,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // holdings are what a leak would make grow.
@@ -35,7 +36,7 @@ type holdings struct {
 }
 
 // holdings of the process, and of the kernel on behalf of the probe.
-func (k *kernel) holdings() holdings {
+func (k *live) holdings() holdings {
 	k.t.Helper()
 	h := holdings{goroutines: runtime.NumGoroutine()}
 	files, err := os.ReadDir("/proc/self/fd")
@@ -51,12 +52,11 @@ func (k *kernel) holdings() holdings {
 		}
 	}
 	ours := make(map[uint32]bool)
-	m := k.probe.tc
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	vantages := []*tcVantage{m.own}
-	for _, other := range m.others {
-		vantages = append(vantages, other.tcVantage)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	vantages := []*namespace{k.own}
+	for _, other := range k.others {
+		vantages = append(vantages, other.namespace)
 	}
 	for _, v := range vantages {
 		v.mu.Lock()
@@ -77,8 +77,7 @@ func (k *kernel) holdings() holdings {
 		v.mu.Unlock()
 	}
 	h.links = linksOf(k.t, ours)
-	h.tables, err = shared.CountEntries(k.probe.maps.Maps["port_tables"])
-	require.NoError(k.t, err)
+	h.tables = k.tables.number()
 	return h
 }
 
@@ -112,7 +111,7 @@ func (h *holdings) exceed(other *holdings) bool {
 }
 
 // settlesTo waits until nothing is held that was not before.
-func (k *kernel) settlesTo(before holdings) {
+func (k *live) settlesTo(before holdings) {
 	k.t.Helper()
 	var now holdings
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -123,14 +122,41 @@ func (k *kernel) settlesTo(before holdings) {
 	}
 }
 
-// attachedTo lists interfaces of our namespace with both programs.
-func (k *kernel) attachedTo() []string {
-	b := tcBench{tcVantage: k.probe.tc.own}
-	return b.attachedTo()
+// interfaces of one namespace, by name.
+func (k *live) interfaces(inode uint32) map[string]packet.Interface {
+	all := make(map[string]packet.Interface)
+	for _, i := range k.Counters() {
+		if i.NetNS == inode && !i.Egress {
+			all[i.Name] = i
+		}
+	}
+	return all
 }
 
-func onVeths(m TCMode) func(*Config) {
-	return func(c *Config) {
+// attachedIn waits until packets are observed in that many namespaces.
+func (k *live) attachedIn(number int) {
+	k.t.Helper()
+	wire.Within(k.t, wire.Soon, func() bool { return k.Namespaces().Attached == number }, "observed in %d namespaces", number)
+}
+
+func setLoopback(t *testing.T, up bool) {
+	t.Helper()
+	lo, err := netlink.LinkByName("lo")
+	require.NoError(t, err)
+	if up {
+		require.NoError(t, netlink.LinkSetUp(lo))
+	} else {
+		require.NoError(t, netlink.LinkSetDown(lo))
+	}
+}
+
+// attachedTo lists interfaces of our namespace with both programs.
+func (k *live) attachedTo() []string {
+	return k.own.attached.Interfaces()
+}
+
+func onVeths(m settings.TCMode) func(*settings.Config) {
+	return func(c *settings.Config) {
 		c.TCMode = m
 		c.IncludeInterfaces = []string{"lo", "churn*", "moves*"}
 	}
@@ -138,11 +164,11 @@ func onVeths(m TCMode) func(*Config) {
 
 func TestTCChurnOfInterfaces(t *testing.T) {
 	const rounds, pairs = 10, 20
-	tcModes(t, func(t *testing.T, m TCMode) {
-		enterNetNS(t)
-		k := startProbe(t, testConfig(onVeths(m)))
+	modes(t, func(t *testing.T, m settings.TCMode) {
+		wire.Enter(t)
+		k := startLive(t, config(onVeths(m)))
 		before := k.holdings()
-		if m == TCX {
+		if m == settings.TCX {
 			require.Equal(t, 2, before.links, "of lo")
 		}
 		require.Equal(t, 1, before.entries)
@@ -158,14 +184,14 @@ func TestTCChurnOfInterfaces(t *testing.T) {
 			}
 			slices.Sort(want)
 			began := time.Now()
-			within(t, soon, func() bool { return slices.Equal(k.attachedTo(), want) }, "attached to %v", want)
+			wire.Within(t, wire.Soon, func() bool { return slices.Equal(k.attachedTo(), want) }, "attached to %v", want)
 			slowest = max(slowest, time.Since(began))
 			for _, name := range want {
 				if name != "lo" {
 					require.NoError(t, netlink.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: name}}))
 				}
 			}
-			within(t, soon, func() bool { return len(k.attachedTo()) == 1 }, "detached from all but lo")
+			wire.Within(t, wire.Soon, func() bool { return len(k.attachedTo()) == 1 }, "detached from all but lo")
 		}
 		t.Logf("%d pairs at a time attached within %s", pairs, slowest)
 		k.settlesTo(before)
@@ -173,28 +199,27 @@ func TestTCChurnOfInterfaces(t *testing.T) {
 }
 
 func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
-	tcModes(t, func(t *testing.T, m TCMode) {
-		enterNetNS(t)
+	modes(t, func(t *testing.T, m settings.TCMode) {
+		wire.Enter(t)
 		here, err := netns.OpenThread()
 		require.NoError(t, err)
 		defer here.Close()
 		folder := t.TempDir()
-		other := newContainer(t, filepath.Join(folder, "other"))
-		other.in(func() { setLoopback(t, true) })
-		client := newPeer(t)
-		client.veth(t, "moves")
-		k := startProbe(t, testConfig(inNamespaces(m, folder), onVeths(m)))
+		other := wire.NewContainer(t, filepath.Join(folder, "other"))
+		other.In(func() { setLoopback(t, true) })
+		client := wire.NewPeer(t)
+		client.Veth(t, "moves")
+		k := startLive(t, config(inNamespaces(m, folder), onVeths(m)))
 		k.attachedIn(1)
 		require.Equal(t, []string{"lo", "moves"}, k.attachedTo())
 		before := k.holdings()
 		inside := func() []string {
-			k.probe.tc.mu.Lock()
-			defer k.probe.tc.mu.Unlock()
-			b := tcBench{tcVantage: k.probe.tc.others[other.inode].tcVantage}
-			return b.attachedTo()
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return k.others[other.Inode].attached.Interfaces()
 		}
 		serve := func(talk func()) {
-			listener := echo(t, "192.0.2.1:8080")
+			listener := wire.Echo(t, "192.0.2.1:8080")
 			defer func() { require.NoError(t, listener.Close()) }()
 			// The hook marks the port before listen returns.
 			talk()
@@ -203,42 +228,42 @@ func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 			t.Helper()
 			assert.Equal(t, n, k.interfaces(netns)["moves"].Packets[packet.SYN])
 		}
-		serve(func() { client.in(func() { talk(t, "192.0.2.1:8080") }) })
+		serve(func() { client.In(func() { wire.Talk(t, "192.0.2.1:8080") }) })
 		said(1, 0)
 
 		device, err := netlink.LinkByName("moves")
 		require.NoError(t, err)
 		require.NoError(t, netlink.LinkSetDown(device))
 		require.NoError(t, netlink.LinkSetUp(device))
-		serve(func() { client.in(func() { talk(t, "192.0.2.1:8080") }) })
+		serve(func() { client.In(func() { wire.Talk(t, "192.0.2.1:8080") }) })
 		said(2, 0)
 
-		namespace, err := netns.Open(other.path)
+		namespace, err := netns.Open(other.Path)
 		require.NoError(t, err)
 		require.NoError(t, netlink.LinkSetNsFd(device, namespace.FD()))
 		namespace.Close()
-		within(t, soon, func() bool {
+		wire.Within(t, wire.Soon, func() bool {
 			return slices.Equal(k.attachedTo(), []string{"lo"}) && slices.Equal(inside(), []string{"lo", "moves"})
 		}, "attached where it went")
-		other.in(func() {
-			setUp(t, "moves", "192.0.2.1/24")
-			serve(func() { client.in(func() { talk(t, "192.0.2.1:8080") }) })
+		other.In(func() {
+			wire.SetUp(t, "moves", "192.0.2.1/24")
+			serve(func() { client.In(func() { wire.Talk(t, "192.0.2.1:8080") }) })
 		})
 		said(2, 0)
-		said(1, other.inode)
+		said(1, other.Inode)
 
-		other.in(func() {
+		other.In(func() {
 			device, err := netlink.LinkByName("moves")
 			require.NoError(t, err)
 			require.NoError(t, netlink.LinkSetNsFd(device, here.FD()))
 		})
-		within(t, soon, func() bool {
+		wire.Within(t, wire.Soon, func() bool {
 			return slices.Equal(k.attachedTo(), []string{"lo", "moves"}) && slices.Equal(inside(), []string{"lo"})
 		}, "attached where it came back")
-		setUp(t, "moves", "192.0.2.1/24")
-		serve(func() { client.in(func() { talk(t, "192.0.2.1:8080") }) })
+		wire.SetUp(t, "moves", "192.0.2.1/24")
+		serve(func() { client.In(func() { wire.Talk(t, "192.0.2.1:8080") }) })
 		said(3, 0)
-		said(1, other.inode)
+		said(1, other.Inode)
 		k.settlesTo(before)
 	})
 }
@@ -247,47 +272,47 @@ func TestTCFollowsAnInterfaceThroughNamespaces(t *testing.T) {
 func TestTCChurnOfNamespaces(t *testing.T) {
 	const atOnce = 10
 	rounds := 5
-	if emulated() {
+	if wire.Emulated() {
 		rounds = 2 // the verifier is slow there, and a leak shows in the second
 	}
-	tcModes(t, func(t *testing.T, m TCMode) {
-		enterNetNS(t)
+	modes(t, func(t *testing.T, m settings.TCMode) {
+		wire.Enter(t)
 		folder := t.TempDir()
-		k := startProbe(t, testConfig(inNamespaces(m, folder)))
+		k := startLive(t, config(inNamespaces(m, folder)))
 		var before holdings
 		keptBefore := keptAlive(t)
 		var threadsBefore, threadsMost int
 		for round := range rounds {
-			containers := make(map[uint32]*container)
+			containers := make(map[uint32]*wire.Container)
 			for i := range atOnce {
-				c := newContainer(t, filepath.Join(folder, fmt.Sprint(round, "-", i)))
-				c.connect(fmt.Sprint("to-", round, "-", i))
-				c.in(func() { setLoopback(t, true) })
-				containers[c.inode] = c
+				c := wire.NewContainer(t, filepath.Join(folder, fmt.Sprint(round, "-", i)))
+				c.Connect(fmt.Sprint("to-", round, "-", i))
+				c.In(func() { setLoopback(t, true) })
+				containers[c.Inode] = c
 			}
 			began := time.Now()
-			within(t, 10*time.Second, func() bool { return k.probe.tc.namespaces().Attached == atOnce }, "all attached")
+			wire.Within(t, 10*time.Second, func() bool { return k.Namespaces().Attached == atOnce }, "all attached")
 			t.Logf("%d namespaces at once in %s", atOnce, time.Since(began))
 			k.inNamespaces(containers)
 			threadsMost = max(threadsMost, threads(t))
 			for _, c := range containers {
-				c.remove()
+				c.Remove()
 			}
 			began = time.Now()
-			within(t, soon, func() bool { return keptAlive(t) <= keptBefore }, "nothing keeps them alive, but %d", keptBefore)
+			wire.Within(t, wire.Soon, func() bool { return keptAlive(t) <= keptBefore }, "nothing keeps them alive, but %d", keptBefore)
 			t.Logf("let go in %s", time.Since(began))
-			within(t, 5*time.Second, func() bool {
+			wire.Within(t, 5*time.Second, func() bool {
 				interfaces, err := net.Interfaces()
 				return err == nil && len(interfaces) == 1
 			}, "the namespaces end, and their veths with them")
-			within(t, 5*time.Second, func() bool { return k.probe.tc.namespaces().Attached == 0 }, "all detached")
+			wire.Within(t, 5*time.Second, func() bool { return k.Namespaces().Attached == 0 }, "all detached")
 			if round == 0 {
 				before, threadsBefore = k.holdings(), threads(t)
 			}
 		}
 		k.settlesTo(before)
 		t.Logf("threads: %d after the first round, %d at most, %d now", threadsBefore, threadsMost, threads(t))
-		assert.LessOrEqual(t, threads(t), threadsBefore+tcNamespacesAtOnce, "they do not grow with namespaces")
+		assert.LessOrEqual(t, threads(t), threadsBefore+namespacesAtOnce, "they do not grow with namespaces")
 	})
 }
 
@@ -305,46 +330,15 @@ func keptAlive(t *testing.T) (n int) {
 	return n
 }
 
-// inNamespaces makes a connection in each, and finds it reported and its packets
-// counted.
-func (k *kernel) inNamespaces(containers map[uint32]*container) {
+// inNamespaces makes a connection in each, and finds its packets counted.
+func (k *live) inNamespaces(containers map[uint32]*wire.Container) {
 	k.t.Helper()
 	for inode, c := range containers {
-		k.netns, k.closed = inode, nil
-		c.in(func() {
-			listener := echo(k.t, "127.0.0.1:8080")
-			talk(k.t, "127.0.0.1:8080")
+		c.In(func() {
+			listener := wire.Echo(k.t, "127.0.0.1:8080")
+			wire.Talk(k.t, "127.0.0.1:8080")
 			require.NoError(k.t, listener.Close())
 		})
-		k.until("close", func() bool { return len(k.closed) == 1 })
-		assert.Equal(k.t, "lo", k.closed[0].Interface)
-		assert.EqualValues(k.t, 1, k.interfaces(inode)["lo"].Packets[packet.SYN], c.path)
+		assert.EqualValues(k.t, 1, k.interfaces(inode)["lo"].Packets[packet.SYN], c.Path)
 	}
-}
-
-// Sockets are covered in namespaces that nobody named, too.
-func TestSockChurnOfNamespaces(t *testing.T) {
-	const number = 50
-	enterNetNS(t)
-	folder := t.TempDir()
-	k := startProbe(t, testConfig())
-	for i := range number {
-		c := newContainer(t, filepath.Join(folder, fmt.Sprint(i)))
-		k.netns, k.opened, k.closed = c.inode, nil, nil
-		c.in(func() {
-			setLoopback(t, true)
-			listener := echo(t, "127.0.0.1:8080")
-			talk(t, "127.0.0.1:8080")
-			require.NoError(t, listener.Close())
-		})
-		k.until("close", func() bool { return len(k.closed) == 1 })
-		assert.Len(t, k.opened, 1)
-		assert.Equal(t, connection.CloseClientFIN, k.closed[0].Reason)
-		c.remove()
-	}
-	_, live := k.snapshot(8080)
-	assert.Empty(t, live)
-	// A listener ends when the last call of accept(2) has left it.
-	k.until("the end of all listeners", func() bool { return len(k.probe.sockets.Listeners.Ports.Namespaces()) == 0 })
-	assert.Empty(t, k.lost)
 }

@@ -2,10 +2,9 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
-	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -15,31 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // raw is a layer of bytes as they are.
 func raw(b ...byte) gopacket.Payload { return b }
-
-// extension is an IPv6 extension header of 8 × (1 + more) bytes.
-func extension(next layers.IPProtocol, more int) gopacket.Payload {
-	header := make([]byte, 8*(1+more))
-	header[0], header[1] = byte(next), byte(more)
-	header[2], header[3] = 1, byte(len(header)-4) // PadN
-	return header
-}
-
-func fragmentHeader(next layers.IPProtocol, offset uint16, more bool) gopacket.Payload {
-	header := make([]byte, 8)
-	header[0] = byte(next)
-	field := offset << 3
-	if more {
-		field |= 1
-	}
-	binary.BigEndian.PutUint16(header[2:], field)
-	return header
-}
 
 // wellFormedFrame is a segment that any stack may send, and what is to be read of it.
 type wellFormedFrame struct {
@@ -54,23 +36,23 @@ func wellFormed(t *testing.T) []wellFormedFrame {
 	t.Helper()
 	eth4, eth6 := layers.EthernetTypeIPv4, layers.EthernetTypeIPv6
 	tcpBytes := func(family gopacket.NetworkLayer, n int) gopacket.Payload {
-		tcp := tcpSegment()
+		tcp := wire.Segment()
 		require.NoError(t, tcp.SetNetworkLayerForChecksum(family))
 		buffer := gopacket.NewSerializeBuffer()
-		require.NoError(t, gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, tcp, payload(n)))
+		require.NoError(t, gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, tcp, wire.Payload(n)))
 		return buffer.Bytes()
 	}
 	over6 := func(first layers.IPProtocol, extensions ...gopacket.SerializableLayer) []byte {
-		ip := ipv6(first)
-		stack := append([]gopacket.SerializableLayer{ethernet(eth6), ip}, extensions...)
-		return build(t, append(stack, tcpBytes(ip, 100))...)
+		ip := wire.IPv6(first)
+		stack := append([]gopacket.SerializableLayer{wire.Ethernet(eth6), ip}, extensions...)
+		return wire.Build(t, append(stack, tcpBytes(ip, 100))...)
 	}
 	const (
 		hop, routing, dst = layers.IPProtocolIPv6HopByHop, layers.IPProtocolIPv6Routing, layers.IPProtocolIPv6Destination
 		frag, ah, tcp     = layers.IPProtocolIPv6Fragment, layers.IPProtocolAH, layers.IPProtocolTCP
 	)
 	authentication := raw(append([]byte{byte(tcp), 4}, make([]byte, 22)...)...)
-	withOptions := tcpSegment(func(tcp *layers.TCP) {
+	withOptions := wire.Segment(func(tcp *layers.TCP) {
 		tcp.Options = []layers.TCPOption{
 			{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 0xb4}},
 			{OptionType: layers.TCPOptionKindSACKPermitted, OptionLength: 2},
@@ -79,47 +61,47 @@ func wellFormed(t *testing.T) []wellFormedFrame {
 			{OptionType: layers.TCPOptionKindWindowScale, OptionLength: 3, OptionData: []byte{7}},
 		}
 	})
-	fullOptions := tcpSegment(func(tcp *layers.TCP) {
+	fullOptions := wire.Segment(func(tcp *layers.TCP) {
 		tcp.Options = []layers.TCPOption{{OptionType: 254, OptionLength: 40, OptionData: make([]byte, 38)}}
 	})
-	nops := tcpSegment(func(tcp *layers.TCP) {
+	nops := wire.Segment(func(tcp *layers.TCP) {
 		for range 40 {
 			tcp.Options = append(tcp.Options, layers.TCPOption{OptionType: layers.TCPOptionKindNop})
 		}
 	})
-	ipOptions := ipv4(func(ip *layers.IPv4) {
+	ipOptions := wire.IPv4(func(ip *layers.IPv4) {
 		ip.Options = []layers.IPv4Option{{OptionType: 7, OptionLength: 39, OptionData: make([]byte, 37)}}
 	})
-	splitOptions := slices.Clone(tcpBytes(ipv4(), 4))
+	splitOptions := slices.Clone(tcpBytes(wire.IPv4(), 4))
 	splitOptions[12] = 0xa0
 	return []wellFormedFrame{
-		{"IPv4", ordinary(t), flow4(), 100, 0},
-		{"no payload", build(t, ethernet(eth4), ipv4(), tcpSegment()), flow4(), 0, 0},
-		{"Ethernet padding", append(build(t, ethernet(eth4), ipv4(), tcpSegment()), make([]byte, 6)...), flow4(), 0, 0},
-		{"IPv4 options", build(t, ethernet(eth4), ipOptions, tcpSegment(), payload(100)), flow4(), 100, 0},
-		{"TCP options", build(t, ethernet(eth4), ipv4(), withOptions, payload(100)), flow4(), 100, 20},
-		{"40 bytes of options", build(t, ethernet(eth4), ipv4(), fullOptions, payload(100)), flow4(), 100, 40},
-		{"40 NOPs", build(t, ethernet(eth4), ipv4(), nops), flow4(), 0, 40},
-		{"VLAN in-band", build(t, ethernet(0x8100), vlan(5, eth4), ipv4(), tcpSegment(), payload(100)), flow4(), 100, 0},
-		{"QinQ in-band", build(t, ethernet(0x88a8), vlan(5, 0x8100), vlan(6, eth4), ipv4(), tcpSegment(), payload(100)), flow4(), 100, 0},
-		{"three tags in-band", build(t, ethernet(0x9100), vlan(5, 0x88a8), vlan(6, 0x8100), vlan(7, eth6), ipv6(tcp), tcpSegment(), payload(9)), flow6(), 9, 0},
-		{"IPv6", build(t, ethernet(eth6), ipv6(tcp), tcpSegment(), payload(100)), flow6(), 100, 0},
-		{"hop-by-hop", over6(hop, extension(tcp, 0)), flow6(), 100, 0},
-		{"routing, dst", over6(routing, extension(dst, 2), extension(tcp, 1)), flow6(), 100, 0},
-		{"atomic fragment", over6(frag, fragmentHeader(tcp, 0, false)), flow6(), 100, 0},
+		{"IPv4", wire.Ordinary(t), flow4(), 100, 0},
+		{"no payload", wire.Build(t, wire.Ethernet(eth4), wire.IPv4(), wire.Segment()), flow4(), 0, 0},
+		{"Ethernet padding", append(wire.Build(t, wire.Ethernet(eth4), wire.IPv4(), wire.Segment()), make([]byte, 6)...), flow4(), 0, 0},
+		{"IPv4 options", wire.Build(t, wire.Ethernet(eth4), ipOptions, wire.Segment(), wire.Payload(100)), flow4(), 100, 0},
+		{"TCP options", wire.Build(t, wire.Ethernet(eth4), wire.IPv4(), withOptions, wire.Payload(100)), flow4(), 100, 20},
+		{"40 bytes of options", wire.Build(t, wire.Ethernet(eth4), wire.IPv4(), fullOptions, wire.Payload(100)), flow4(), 100, 40},
+		{"40 NOPs", wire.Build(t, wire.Ethernet(eth4), wire.IPv4(), nops), flow4(), 0, 40},
+		{"VLAN in-band", wire.Build(t, wire.Ethernet(0x8100), wire.VLAN(5, eth4), wire.IPv4(), wire.Segment(), wire.Payload(100)), flow4(), 100, 0},
+		{"QinQ in-band", wire.Build(t, wire.Ethernet(0x88a8), wire.VLAN(5, 0x8100), wire.VLAN(6, eth4), wire.IPv4(), wire.Segment(), wire.Payload(100)), flow4(), 100, 0},
+		{"three tags in-band", wire.Build(t, wire.Ethernet(0x9100), wire.VLAN(5, 0x88a8), wire.VLAN(6, 0x8100), wire.VLAN(7, eth6), wire.IPv6(tcp), wire.Segment(), wire.Payload(9)), flow6(), 9, 0},
+		{"IPv6", wire.Build(t, wire.Ethernet(eth6), wire.IPv6(tcp), wire.Segment(), wire.Payload(100)), flow6(), 100, 0},
+		{"hop-by-hop", over6(hop, wire.Extension(tcp, 0)), flow6(), 100, 0},
+		{"routing, dst", over6(routing, wire.Extension(dst, 2), wire.Extension(tcp, 1)), flow6(), 100, 0},
+		{"atomic fragment", over6(frag, wire.FragmentHeader(tcp, 0, false)), flow6(), 100, 0},
 		{"AH", over6(ah, authentication), flow6(), 100, 0},
 		{"eight extensions", over6(
-			hop, extension(dst, 0), extension(routing, 0), extension(dst, 0), extension(dst, 0),
-			extension(dst, 0), extension(dst, 0), extension(dst, 31), extension(tcp, 0),
+			hop, wire.Extension(dst, 0), wire.Extension(routing, 0), wire.Extension(dst, 0), wire.Extension(dst, 0),
+			wire.Extension(dst, 0), wire.Extension(dst, 0), wire.Extension(dst, 31), wire.Extension(tcp, 0),
 		), flow6(), 100, 0},
-		{"first IPv4 fragment", build(t, ethernet(eth4), ipv4(func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }), tcpSegment(), payload(96)), flow4(), 96, 0},
-		{"first fragment ends in the options", build(t, ethernet(eth4), ipv4(func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }), raw(splitOptions...)), flow4(), 0, 4},
-		{"first IPv6 fragment", over6(frag, fragmentHeader(tcp, 0, true)), flow6(), 100, 0},
+		{"first IPv4 fragment", wire.Build(t, wire.Ethernet(eth4), wire.IPv4(func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }), wire.Segment(), wire.Payload(96)), flow4(), 96, 0},
+		{"first fragment ends in the options", wire.Build(t, wire.Ethernet(eth4), wire.IPv4(func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }), raw(splitOptions...)), flow4(), 0, 4},
+		{"first IPv6 fragment", over6(frag, wire.FragmentHeader(tcp, 0, true)), flow6(), 100, 0},
 	}
 }
 
 func TestTCParsesWellFormed(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	for _, test := range wellFormed(t) {
 		t.Run(test.name, func(t *testing.T) {
 			b.t = t
@@ -136,7 +118,7 @@ func TestTCParsesWellFormed(t *testing.T) {
 			assert.EqualValues(t, 0x1234, record.Window)
 			assert.EqualValues(t, 0x10, record.Flags)
 			assert.EqualValues(t, loopbackIndex, record.Ifindex)
-			assert.EqualValues(t, tcTestNetNS, record.Head.Netns)
+			assert.EqualValues(t, testNetNS, record.Head.Netns)
 			assert.Zero(t, record.Malformed)
 			assert.Zero(t, record.Egress)
 			class := packet.ACK
@@ -152,27 +134,27 @@ func TestTCParsesWellFormed(t *testing.T) {
 }
 
 func TestTCCountsMalformed(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	eth4, eth6 := layers.EthernetTypeIPv4, layers.EthernetTypeIPv6
 	const ip4, tcp4 = 14, 34 // offsets in a plain frame
-	plain := func(edit func([]byte) []byte) []byte { return edit(ordinary(t)) }
+	plain := func(edit func([]byte) []byte) []byte { return edit(wire.Ordinary(t)) }
 	set := func(at int, value ...byte) func([]byte) []byte {
 		return func(f []byte) []byte { copy(f[at:], value); return f }
 	}
 	cut := func(to int) func([]byte) []byte { return func(f []byte) []byte { return f[:to] } }
 	options := func(o ...byte) []byte {
-		frame := build(t, ethernet(eth4), ipv4(), tcpSegment(), raw(o...))
+		frame := wire.Build(t, wire.Ethernet(eth4), wire.IPv4(), wire.Segment(), raw(o...))
 		frame[tcp4+12] = byte(5+len(o)/4) << 4
 		return frame
 	}
 	over6 := func(next layers.IPProtocol, body ...gopacket.SerializableLayer) []byte {
-		return build(t, append([]gopacket.SerializableLayer{ethernet(eth6), ipv6(next)}, body...)...)
+		return wire.Build(t, append([]gopacket.SerializableLayer{wire.Ethernet(eth6), wire.IPv6(next)}, body...)...)
 	}
 	chain := func(n int) (stack []gopacket.SerializableLayer) {
 		for range n - 1 {
-			stack = append(stack, extension(layers.IPProtocolIPv6Destination, 0))
+			stack = append(stack, wire.Extension(layers.IPProtocolIPv6Destination, 0))
 		}
-		return append(stack, extension(layers.IPProtocolTCP, 0), payload(20))
+		return append(stack, wire.Extension(layers.IPProtocolTCP, 0), wire.Payload(20))
 	}
 	// TEST_RUN wants whole IP headers where it expects IP: behind a tag it does not.
 	tagged := func(frame []byte) []byte {
@@ -186,25 +168,25 @@ func TestTCCountsMalformed(t *testing.T) {
 		"IPv4 header cut in the first bytes": {tagged(plain(cut(ip4 + 6))), packet.IPTruncated, false},
 		"IPv4 header cut before addresses":   {tagged(plain(cut(ip4 + 14))), packet.IPTruncated, false},
 		"IPv4 options cut":                   {plain(func(f []byte) []byte { f[ip4] = 0x4f; return f[:ip4+30] }), packet.IPTruncated, false},
-		"IPv6 header cut":                    {tagged(over6(layers.IPProtocolTCP, payload(20))[:14+30]), packet.IPTruncated, false},
+		"IPv6 header cut":                    {tagged(over6(layers.IPProtocolTCP, wire.Payload(20))[:14+30]), packet.IPTruncated, false},
 		"extension header cut":               {over6(layers.IPProtocolIPv6Destination, raw(6, 5, 0, 0, 0, 0, 0, 0)), packet.IPTruncated, false},
 		"version 5":                          {plain(set(ip4, 0x55)), packet.IPHeader, false},
-		"version 4 in IPv6":                  {func() []byte { f := over6(layers.IPProtocolTCP, payload(20)); f[14] = 0x45; return f }(), packet.IPHeader, false},
+		"version 4 in IPv6":                  {func() []byte { f := over6(layers.IPProtocolTCP, wire.Payload(20)); f[14] = 0x45; return f }(), packet.IPHeader, false},
 		"header length 4":                    {plain(set(ip4, 0x44)), packet.IPHeader, false},
-		"hop-by-hop not first":               {over6(layers.IPProtocolIPv6Destination, extension(0, 0), extension(6, 0), payload(20)), packet.IPHeader, false},
+		"hop-by-hop not first":               {over6(layers.IPProtocolIPv6Destination, wire.Extension(0, 0), wire.Extension(6, 0), wire.Payload(20)), packet.IPHeader, false},
 		"nine extension headers":             {over6(layers.IPProtocolIPv6Destination, chain(9)...), packet.IPHeader, false},
 		"total length below the header":      {plain(set(ip4+2, 0, 19)), packet.IPLength, false},
 		"total length 0":                     {plain(set(ip4+2, 0, 0)), packet.IPLength, false},
 		"total length beyond the frame":      {plain(set(ip4+2, 0x10, 0)), packet.IPLength, false},
-		"IPv6 payload beyond the frame":      {func() []byte { f := over6(layers.IPProtocolTCP, payload(20)); f[19]++; return f }(), packet.IPLength, false},
+		"IPv6 payload beyond the frame":      {func() []byte { f := over6(layers.IPProtocolTCP, wire.Payload(20)); f[19]++; return f }(), packet.IPLength, false},
 		"extension beyond the datagram": {func() []byte {
-			f := over6(layers.IPProtocolIPv6Destination, extension(6, 1), payload(20))
+			f := over6(layers.IPProtocolIPv6Destination, wire.Extension(6, 1), wire.Payload(20))
 			f[19] = 8
 			return f
 		}(), packet.IPLength, false},
 		"datagram ends in the TCP header": {plain(set(ip4+2, 0, 39)), packet.TCPTruncated, false},
 		"datagram ends before TCP":        {plain(set(ip4+2, 0, 20)), packet.TCPTruncated, false},
-		"tiny first fragment":             {build(t, ethernet(eth4), ipv4(func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }), payload(8)), packet.TCPTruncated, false},
+		"tiny first fragment":             {wire.Build(t, wire.Ethernet(eth4), wire.IPv4(func(ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }), wire.Payload(8)), packet.TCPTruncated, false},
 		"IPv6 without payload":            {over6(layers.IPProtocolTCP), packet.TCPTruncated, false},
 		"data offset 4":                   {plain(set(tcp4+12, 0x40)), packet.TCPOffset, true},
 		"data offset 0":                   {plain(set(tcp4+12, 0x00)), packet.TCPOffset, true},
@@ -237,21 +219,21 @@ func TestTCCountsMalformed(t *testing.T) {
 }
 
 func TestTCIgnoresWhatIsNotTCP(t *testing.T) {
-	b := newTCBench(t, tcConfig())
-	udp := ipv4(func(ip *layers.IPv4) { ip.Protocol = layers.IPProtocolUDP })
+	b := newBench(t, config())
+	udp := wire.IPv4(func(ip *layers.IPv4) { ip.Protocol = layers.IPProtocolUDP })
 	for name, frame := range map[string][]byte{
-		"UDP": build(t, ethernet(layers.EthernetTypeIPv4), udp, payload(40)),
+		"UDP": wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), udp, wire.Payload(40)),
 		"UDP with bad lengths": func() []byte {
-			f := build(t, ethernet(layers.EthernetTypeIPv4), udp, payload(40))
+			f := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), udp, wire.Payload(40))
 			f[16] = 0xff
 			return f
 		}(),
-		"ARP":               build(t, ethernet(layers.EthernetTypeARP), payload(46)),
-		"four tags":         build(t, ethernet(0x8100), vlan(1, 0x8100), vlan(1, 0x8100), vlan(1, 0x8100), vlan(1, layers.EthernetTypeIPv4), ipv4(), tcpSegment()),
-		"ICMPv6 behind dst": build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolIPv6Destination), extension(layers.IPProtocolICMPv6, 0), payload(8)),
-		"no next header":    build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolNoNextHeader), payload(8)),
-		"UDP fragment":      build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolIPv6Fragment), fragmentHeader(layers.IPProtocolUDP, 100, false), payload(8)),
-		"cut in the tag":    build(t, ethernet(0x8100), raw(0, 5)),
+		"ARP":               wire.Build(t, wire.Ethernet(layers.EthernetTypeARP), wire.Payload(46)),
+		"four tags":         wire.Build(t, wire.Ethernet(0x8100), wire.VLAN(1, 0x8100), wire.VLAN(1, 0x8100), wire.VLAN(1, 0x8100), wire.VLAN(1, layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment()),
+		"ICMPv6 behind dst": wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolIPv6Destination), wire.Extension(layers.IPProtocolICMPv6, 0), wire.Payload(8)),
+		"no next header":    wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolNoNextHeader), wire.Payload(8)),
+		"UDP fragment":      wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolIPv6Fragment), wire.FragmentHeader(layers.IPProtocolUDP, 100, false), wire.Payload(8)),
+		"cut in the tag":    wire.Build(t, wire.Ethernet(0x8100), raw(0, 5)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.t = t
@@ -263,19 +245,19 @@ func TestTCIgnoresWhatIsNotTCP(t *testing.T) {
 }
 
 func TestTCCountsFragments(t *testing.T) {
-	b := newTCBench(t, tcConfig())
-	later := ipv4(func(ip *layers.IPv4) { ip.FragOffset = 3 })
-	b.run("tc_ingress_eth", build(t, ethernet(layers.EthernetTypeIPv4), later, payload(100)))
-	b.run("tc_ingress_eth", build(t, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolIPv6Fragment),
-		fragmentHeader(layers.IPProtocolTCP, 3, true), payload(96)))
-	b.run("tc_egress_eth", build(t, ethernet(layers.EthernetTypeIPv4), later, payload(100)))
+	b := newBench(t, config())
+	later := wire.IPv4(func(ip *layers.IPv4) { ip.FragOffset = 3 })
+	b.run("tc_ingress_eth", wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), later, wire.Payload(100)))
+	b.run("tc_ingress_eth", wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolIPv6Fragment),
+		wire.FragmentHeader(layers.IPProtocolTCP, 3, true), wire.Payload(96)))
+	b.run("tc_egress_eth", wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), later, wire.Payload(100)))
 	assert.Nil(t, b.packet())
 	assert.Equal(t, shared.InterfaceCounters{Fragments: 2}, b.totals(tc.Ingress))
 	assert.Equal(t, shared.InterfaceCounters{Fragments: 1}, b.totals(tc.Egress))
 }
 
 func TestTCFlagClasses(t *testing.T) {
-	b := newTCBench(t, tcConfig())
+	b := newBench(t, config())
 	const fin, syn, rst, psh, ack, urg, ece, cwr = 1, 2, 4, 8, 16, 32, 64, 128
 	for flags := range 256 {
 		want := packet.Abnormal
@@ -291,7 +273,7 @@ func TestTCFlagClasses(t *testing.T) {
 		case ack:
 			want = packet.Data
 		}
-		frame := ordinary(t)
+		frame := wire.Ordinary(t)
 		frame[34+13] = byte(flags)
 		before := b.totals(tc.Ingress)
 		b.run("tc_ingress_eth", frame)
@@ -316,8 +298,8 @@ func TestTCCountsSegmentsOfSuperPackets(t *testing.T) {
 		"one segment, a size": {gsoContext(1, 1448), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newTCBench(t, tcConfig())
-			frame := build(t, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(), payload(1000))
+			b := newBench(t, config())
+			frame := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(), wire.Payload(1000))
 			b.run("tc_egress_eth", egressOf(frame), test.context)
 			counted := b.totals(tc.Egress)
 			wire := uint64(len(frame)) + (test.segments-1)*header
@@ -353,19 +335,19 @@ func egressOf(frame []byte) []byte {
 // The fast path counts what the thorough one would: the same frames, with and
 // without a reason to look closely.
 func TestTCFastPathCountsTheSame(t *testing.T) {
-	fast := newTCBench(t, tcConfig(func(c *Config) { c.PacketSampleRate = 0 }))
-	thorough := newTCBench(t, tcConfig())
-	stamped := ordinary(t, func(tcp *layers.TCP) {
+	fast := newBench(t, config(func(c *settings.Config) { c.PacketSampleRate = 0 }))
+	thorough := newBench(t, config())
+	stamped := wire.Ordinary(t, func(tcp *layers.TCP) {
 		nop := layers.TCPOption{OptionType: layers.TCPOptionKindNop}
 		stamp := layers.TCPOption{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: make([]byte, 8)}
 		tcp.Options = []layers.TCPOption{nop, nop, stamp}
 	})
-	frames := [][]byte{stamped, ordinary(t), egressOf(stamped)}
+	frames := [][]byte{stamped, wire.Ordinary(t), egressOf(stamped)}
 	for _, test := range wellFormed(t) {
 		frames = append(frames, test.frame)
 	}
 	for _, check := range []bool{false, true} {
-		for _, b := range []*tcBench{fast, thorough} {
+		for _, b := range []*bench{fast, thorough} {
 			require.NoError(t, b.setLookFurther(check))
 		}
 		for n, frame := range frames {
@@ -374,7 +356,7 @@ func TestTCFastPathCountsTheSame(t *testing.T) {
 				for _, value := range []byte{0, 1, 0x50, 0x80, 0xff, frame[at] ^ 0x10} {
 					changed := append([]byte(nil), frame...)
 					changed[at] = value
-					for _, b := range []*tcBench{fast, thorough} {
+					for _, b := range []*bench{fast, thorough} {
 						b.run("tc_ingress_eth", changed, gsoContext(uint32(n%3), 30))
 						b.run("tc_egress_eth", changed)
 					}

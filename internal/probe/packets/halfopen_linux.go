@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package packets
 
 import (
 	"errors"
@@ -17,13 +17,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/clock"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// tcSweeper finds handshakes that took too long. The kernel has no event for that.
-type tcSweeper struct {
+// sweeper finds handshakes that took too long. The kernel has no event for that.
+type sweeper struct {
 	handshakes, counters *ebpf.Map
-	marks                tcMarks
+	marks                marks
 	timeout              time.Duration
 	records              bool
 	perSecond            uint32
@@ -36,11 +37,11 @@ type tcSweeper struct {
 	produced int64
 }
 
-func newTCSweeper(cfg *Config, ownNetNS uint32, maps map[string]*ebpf.Map, shares *shared.Shares) *tcSweeper {
-	return &tcSweeper{
+func newSweeper(cfg *settings.Config, ownNetNS uint32, maps map[string]*ebpf.Map, shares *shared.Shares) *sweeper {
+	return &sweeper{
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
-		marks:      newTCMarks(cfg, maps),
+		marks:      newMarks(cfg, maps),
 		timeout:    cfg.HandshakeTimeout,
 		records:    cfg.FailedRecords,
 		perSecond:  cfg.FailedPerSecond,
@@ -51,7 +52,7 @@ func newTCSweeper(cfg *Config, ownNetNS uint32, maps map[string]*ebpf.Map, share
 }
 
 // sweep reports and forgets what is older than the timeout.
-func (s *tcSweeper) sweep(h fact.Sink, name func(netns, index uint32) string) error {
+func (s *sweeper) sweep(h fact.Sink, name func(netns, index uint32) string) error {
 	if err := s.clock.Refresh(); err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ type halfOpenEntry struct {
 }
 
 // expired lists the attempts that are too old at a time of the boot clock.
-func (s *tcSweeper) expired(now int64) ([]halfOpenEntry, error) {
+func (s *sweeper) expired(now int64) ([]halfOpenEntry, error) {
 	var expired []halfOpenEntry
 	var e halfOpenEntry
 	entries := s.handshakes.Iterate()
@@ -113,7 +114,7 @@ func (s *tcSweeper) expired(now int64) ([]halfOpenEntry, error) {
 }
 
 // allowance is what the rate allows since the last sweep.
-func (s *tcSweeper) allowance() *allowance {
+func (s *sweeper) allowance() *allowance {
 	now := time.Now()
 	elapsed := now.Sub(s.last)
 	s.last = now
@@ -147,7 +148,7 @@ func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
 
 // count adds to the counter of the port. No program writes entries with this
 // failure, so reading and writing back loses nothing.
-func (s *tcSweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
+func (s *sweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
 	counter := shared.PortCounterKey{
 		Netns:  key.Netns,
 		Detail: uint32(connection.FailureHandshakeTimeout),

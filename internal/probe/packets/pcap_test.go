@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"bytes"
@@ -30,10 +30,11 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // ownCapture is made by this test: go test -tags privileged -run TCOwnCapture -update-capture.
-const ownCapture = "../../testdata/packets/segments.pcap"
+const ownCapture = "../../../testdata/packets/segments.pcap"
 
 var updateCapture = flag.Bool("update-capture", false, "write "+ownCapture+" anew")
 
@@ -61,8 +62,8 @@ func TestTCAgreesWithTshark(t *testing.T) {
 			wants := tsharkView(t, capture)
 			frames := readCapture(t, capture)
 			require.Len(t, wants, len(frames))
-			b := newTCBench(t, tcConfig())
-			require.NoError(t, shared.WriteAt(b.options.ports, 1, bytes.Repeat([]byte{1}, shared.PortTableSize-1)))
+			b := newBench(t, config())
+			require.NoError(t, shared.WriteAt(b.ports, 1, bytes.Repeat([]byte{1}, shared.PortTableSize-1)))
 			segments := 0
 			for n, frame := range frames {
 				b.run("tc_ingress_eth", frame)
@@ -208,11 +209,11 @@ func ownFrames(t *testing.T) [][]byte {
 	for _, test := range wellFormed(t) {
 		frames = append(frames, test.frame)
 	}
-	later := ipv4(func(ip *layers.IPv4) { ip.FragOffset = 3 })
+	later := wire.IPv4(func(ip *layers.IPv4) { ip.FragOffset = 3 })
 	return append(frames,
-		build(t, ethernet(layers.EthernetTypeIPv4), later, payload(100)),
-		build(t, ethernet(layers.EthernetTypeARP), payload(46)),
-		ordinary(t, onlySYN),
-		ordinary(t, reset),
+		wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), later, wire.Payload(100)),
+		wire.Build(t, wire.Ethernet(layers.EthernetTypeARP), wire.Payload(46)),
+		wire.Ordinary(t, wire.OnlySYN),
+		wire.Ordinary(t, reset),
 	)
 }

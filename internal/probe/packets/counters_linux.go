@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package packets
 
 import (
 	"encoding/binary"
@@ -16,16 +16,16 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
-// tcTotals are both directions of one interface.
-type tcTotals [tc.Directions]shared.InterfaceCounters
+// totals are both directions of one interface.
+type totals [tc.Directions]shared.InterfaceCounters
 
-func (t *tcTotals) add(other *tcTotals) { t.each(other, func(to *uint64, n uint64) { *to += n }) }
+func (t *totals) add(other *totals) { t.each(other, func(to *uint64, n uint64) { *to += n }) }
 
-func (t *tcTotals) subtract(other *tcTotals) {
+func (t *totals) subtract(other *totals) {
 	t.each(other, func(to *uint64, n uint64) { *to -= n })
 }
 
-func (t *tcTotals) each(other *tcTotals, apply func(*uint64, uint64)) {
+func (t *totals) each(other *totals, apply func(*uint64, uint64)) {
 	for d := range t {
 		to, from := &t[d], &other[d]
 		for i := range to.Packets {
@@ -44,26 +44,26 @@ func (t *tcTotals) each(other *tcTotals, apply func(*uint64, uint64)) {
 // slots, or two whose indexes collide. It is reported under this name.
 const otherInterfaces = "_other"
 
-// tcInterfaceSize is that of an entry of the kernel's table of interfaces.
-const tcInterfaceSize = 8
+// interfaceSize is that of an entry of the kernel's table of interfaces.
+const interfaceSize = 8
 
 // maxGoneInterfaces bounds the names whose totals outlive the interface; those of
 // further ones are added to otherInterfaces.
 const maxGoneInterfaces = 128
 
-// tcCounters hands out slots of the kernel's counters and keeps, by name, the
+// counters hands out slots of the kernel's counters and keeps, by name, the
 // totals of interfaces that are gone, so that no total ever falls.
-type tcCounters struct {
+type counters struct {
 	// places are which interfaces have a slot, as the kernel's table has it.
 	places        []int
 	table, values *ebpf.Map
 	free          []uint32
-	gone          map[string]*tcTotals
+	gone          map[string]*totals
 }
 
-func newTCCounters(maps map[string]*ebpf.Map) *tcCounters {
-	c := &tcCounters{table: maps[tcInterfaces], values: maps["packet_counters"], gone: make(map[string]*tcTotals)}
-	c.places = make([]int, c.table.ValueSize()/tcInterfaceSize)
+func newCounters(maps map[string]*ebpf.Map) *counters {
+	c := &counters{table: maps[interfacesTable], values: maps["packet_counters"], gone: make(map[string]*totals)}
+	c.places = make([]int, c.table.ValueSize()/interfaceSize)
 	for slot := c.values.MaxEntries()/uint32(tc.Directions) - 1; slot > 0; slot-- {
 		c.free = append(c.free, slot)
 	}
@@ -72,7 +72,7 @@ func newTCCounters(maps map[string]*ebpf.Map) *tcCounters {
 
 // assign zeroes a slot and enters it for the interface; 0 when none is left or the
 // place of its index is taken.
-func (c *tcCounters) assign(index int) (uint32, error) {
+func (c *counters) assign(index int) (uint32, error) {
 	if c.places[index%len(c.places)] != 0 || len(c.free) == 0 {
 		return 0, nil
 	}
@@ -92,7 +92,7 @@ func (c *tcCounters) assign(index int) (uint32, error) {
 }
 
 // release gives a slot back; what it counted goes to keep first.
-func (c *tcCounters) release(index int, slot uint32) error {
+func (c *counters) release(index int, slot uint32) error {
 	if slot == 0 {
 		return nil
 	}
@@ -103,11 +103,11 @@ func (c *tcCounters) release(index int, slot uint32) error {
 
 // enter writes an entry of the kernel's table, the counters before the index that
 // makes them valid.
-func (c *tcCounters) enter(index int, entry shared.InterfaceSlot) error {
-	var raw [tcInterfaceSize]byte
+func (c *counters) enter(index int, entry shared.InterfaceSlot) error {
+	var raw [interfaceSize]byte
 	binary.NativeEndian.PutUint32(raw[0:], entry.Ifindex)
 	binary.NativeEndian.PutUint32(raw[4:], entry.Counters)
-	at := int64(index%len(c.places)) * tcInterfaceSize
+	at := int64(index%len(c.places)) * interfaceSize
 	err := shared.WriteAt(c.table, at+4, raw[4:])
 	if err == nil {
 		err = shared.WriteAt(c.table, at, raw[:4])
@@ -119,24 +119,24 @@ func (c *tcCounters) enter(index int, entry shared.InterfaceSlot) error {
 }
 
 // keep adds what an interface counted to the totals of its name.
-func (c *tcCounters) keep(name string, counted *tcTotals) {
-	if *counted == (tcTotals{}) {
+func (c *counters) keep(name string, counted *totals) {
+	if *counted == (totals{}) {
 		return
 	}
 	if c.gone[name] == nil && len(c.gone) >= maxGoneInterfaces {
 		name = otherInterfaces
 	}
 	if c.gone[name] == nil {
-		c.gone[name] = new(tcTotals)
+		c.gone[name] = new(totals)
 	}
 	c.gone[name].add(counted)
 }
 
 // keepOther adds what interfaces counted that are not to be told apart any more.
-func (v *tcVantage) keepOther(interfaces []packet.Interface) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.counts == nil {
+func (n *namespace) keepOther(interfaces []packet.Interface) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.counts == nil {
 		return
 	}
 	for i := range interfaces {
@@ -145,7 +145,7 @@ func (v *tcVantage) keepOther(interfaces []packet.Interface) {
 		if one.Egress {
 			d = tc.Egress
 		}
-		var counted tcTotals
+		var counted totals
 		counted[d] = shared.InterfaceCounters{
 			Packets:   one.Packets,
 			Bytes:     one.Bytes,
@@ -153,37 +153,37 @@ func (v *tcVantage) keepOther(interfaces []packet.Interface) {
 			Fragments: one.Fragments,
 			Forwarded: one.Forwarded,
 		}
-		v.counts.keep(otherInterfaces, &counted)
+		n.counts.keep(otherInterfaces, &counted)
 	}
 }
 
 func slotKey(slot uint32, d tc.Direction) uint32 { return slot*uint32(tc.Directions) + uint32(d) }
 
 // read sums a slot over CPUs.
-func (c *tcCounters) read(slot uint32) (*tcTotals, error) {
-	totals := new(tcTotals)
+func (c *counters) read(slot uint32) (*totals, error) {
+	sum := new(totals)
 	perCPU := make([]shared.InterfaceCounters, ebpf.MustPossibleCPU())
 	for d := range tc.Directions {
 		if err := c.values.Lookup(slotKey(slot, d), &perCPU); err != nil {
 			return nil, fmt.Errorf("read the packet counters: %w", err)
 		}
 		for i := range perCPU {
-			var one tcTotals
+			var one totals
 			one[d] = perCPU[i]
-			totals.add(&one)
+			sum.add(&one)
 		}
 	}
-	return totals, nil
+	return sum, nil
 }
 
 // all lists every interface that counted or still counts.
-func (c *tcCounters) all(live map[int]*tcInterface) ([]packet.Interface, error) {
-	totals := make(map[string]*tcTotals, len(live)+len(c.gone)+1)
-	add := func(name string, counted *tcTotals) {
-		if totals[name] == nil {
-			totals[name] = new(tcTotals)
+func (c *counters) all(live map[int]*counted) ([]packet.Interface, error) {
+	byName := make(map[string]*totals, len(live)+len(c.gone)+1)
+	add := func(name string, counted *totals) {
+		if byName[name] == nil {
+			byName[name] = new(totals)
 		}
-		totals[name].add(counted)
+		byName[name].add(counted)
 	}
 	for name, counted := range c.gone {
 		add(name, counted)
@@ -202,11 +202,11 @@ func (c *tcCounters) all(live map[int]*tcInterface) ([]packet.Interface, error) 
 		add(i.name, counted)
 	}
 	other, err := c.read(0)
-	if failed = errors.Join(failed, err); err == nil && *other != (tcTotals{}) {
+	if failed = errors.Join(failed, err); err == nil && *other != (totals{}) {
 		add(otherInterfaces, other)
 	}
-	interfaces := make([]packet.Interface, 0, 2*len(totals))
-	for name, both := range totals {
+	interfaces := make([]packet.Interface, 0, 2*len(byName))
+	for name, both := range byName {
 		for d := range tc.Directions {
 			interfaces = append(interfaces, packet.Interface{
 				Name:      name,

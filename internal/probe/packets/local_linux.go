@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package probe
+package packets
 
 import (
 	"bytes"
@@ -18,21 +18,21 @@ import (
 
 // Look tells the programs which addresses are ours, and whether to ask, before they can
 // call a packet forwarded.
-func (v *tcVantage) Look(view *tc.View) {
+func (n *namespace) Look(view *tc.View) {
 	local, err := view.Local()
 	if err == nil {
 		var left int
-		left, err = v.addresses.set(local)
-		if left > 0 && !v.overflowing {
-			v.logger.Warn("too many local addresses and prefixes: forwarded packets count as this host's",
+		left, err = n.addresses.set(local)
+		if left > 0 && !n.overflowing {
+			n.logger.Warn("too many local addresses and prefixes: forwarded packets count as this host's",
 				zap.Int("local", len(local)), zap.Int("without room", left))
 		}
-		v.overflowing = left > 0
+		n.overflowing = left > 0
 	}
-	known := err == nil && !v.overflowing
+	known := err == nil && !n.overflowing
 	check := known && foreignPackets(view.Links)
-	if err = errors.Join(err, v.setAddressesKnown(known), v.setLookFurther(check)); err != nil {
-		v.logger.Warn("forwarded packets count as this host's", zap.Error(err))
+	if err = errors.Join(err, n.setAddressesKnown(known), n.setLookFurther(check)); err != nil {
+		n.logger.Warn("forwarded packets count as this host's", zap.Error(err))
 	}
 }
 

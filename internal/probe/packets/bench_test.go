@@ -2,7 +2,7 @@
 
 //go:build linux && privileged && (amd64 || arm64)
 
-package probe
+package packets
 
 import (
 	"math"
@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/internal/reference"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // BenchmarkTC reports what a packet costs, as a multiple of an empty program and, where
@@ -31,38 +33,38 @@ func BenchmarkTC(b *testing.B) {
 		stamp := layers.TCPOption{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: make([]byte, 8)}
 		tcp.Options = []layers.TCPOption{nop, nop, stamp}
 	}
-	data := build(b, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(stamped), payload(1400))
-	data6 := build(b, ethernet(layers.EthernetTypeIPv6), ipv6(layers.IPProtocolTCP), tcpSegment(stamped), payload(1400))
-	elsewhere := build(b, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(stamped, func(tcp *layers.TCP) { tcp.DstPort = 9 }), payload(1400))
-	syn := build(b, ethernet(layers.EthernetTypeIPv4), ipv4(), tcpSegment(onlySYN))
-	quiet := func(c *Config) { c.PacketSampleRate = 0 }
-	halfOpen := func(c *Config) { c.HalfOpen = true }
-	local := []netip.Addr{tcServer4, tcServer6}
-	for _, bench := range []tcBenchmark{
+	data := wire.Build(b, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(stamped), wire.Payload(1400))
+	data6 := wire.Build(b, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolTCP), wire.Segment(stamped), wire.Payload(1400))
+	elsewhere := wire.Build(b, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(stamped, func(tcp *layers.TCP) { tcp.DstPort = 9 }), wire.Payload(1400))
+	syn := wire.Build(b, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(wire.OnlySYN))
+	quiet := func(c *settings.Config) { c.PacketSampleRate = 0 }
+	halfOpen := func(c *settings.Config) { c.HalfOpen = true }
+	local := []netip.Addr{wire.Server4, wire.Server6}
+	for _, bench := range []benchmark{
 		{name: "parse and count", frame: data, alone: "count_packet"},
-		{name: "data", frame: data, cfg: tcConfig(quiet)},
-		{name: "data IPv6", frame: data6, cfg: tcConfig(quiet)},
-		{name: "data, addresses checked", frame: data, cfg: tcConfig(quiet), check: true, local: local},
-		{name: "data IPv6, addresses checked", frame: data6, cfg: tcConfig(quiet), check: true, local: local},
-		{name: "data, in a local prefix", frame: data, cfg: tcConfig(quiet), check: true, prefixes: []string{"192.0.2.0/24"}},
-		{name: "data, forwarded", frame: data, cfg: tcConfig(quiet), check: true},
-		{name: "port without listener", frame: elsewhere, cfg: tcConfig(quiet)},
-		{name: "SYN", frame: syn, cfg: tcConfig(quiet), against: "count_syn"},
-		{name: "SYN, new clients", frame: syn, cfg: tcConfig(quiet), against: "count_syn", vary: true},
-		{name: "SYN, half-open tracked", frame: syn, cfg: tcConfig(quiet, halfOpen), against: "track_syn"},
-		{name: "SYN, half-open tracked, new clients", frame: syn, cfg: tcConfig(quiet, halfOpen), against: "track_syn", vary: true},
-		{name: "data, one in 1000 selected", frame: data, cfg: tcConfig(func(c *Config) { c.PacketSampleRate = 1000 })},
-		{name: "data, clients filtered", frame: data, cfg: tcConfig(quiet, includeTestClients)},
+		{name: "data", frame: data, cfg: config(quiet)},
+		{name: "data IPv6", frame: data6, cfg: config(quiet)},
+		{name: "data, addresses checked", frame: data, cfg: config(quiet), check: true, local: local},
+		{name: "data IPv6, addresses checked", frame: data6, cfg: config(quiet), check: true, local: local},
+		{name: "data, in a local prefix", frame: data, cfg: config(quiet), check: true, prefixes: []string{"192.0.2.0/24"}},
+		{name: "data, forwarded", frame: data, cfg: config(quiet), check: true},
+		{name: "port without listener", frame: elsewhere, cfg: config(quiet)},
+		{name: "SYN", frame: syn, cfg: config(quiet), against: "count_syn"},
+		{name: "SYN, new clients", frame: syn, cfg: config(quiet), against: "count_syn", vary: true},
+		{name: "SYN, half-open tracked", frame: syn, cfg: config(quiet, halfOpen), against: "track_syn"},
+		{name: "SYN, half-open tracked, new clients", frame: syn, cfg: config(quiet, halfOpen), against: "track_syn", vary: true},
+		{name: "data, one in 1000 selected", frame: data, cfg: config(func(c *settings.Config) { c.PacketSampleRate = 1000 })},
+		{name: "data, clients filtered", frame: data, cfg: config(quiet, includeTestClients)},
 	} {
 		b.Run(bench.name, bench.run)
 	}
 }
 
-// tcBenchmark is one kind of packet and what is asked of the programs.
-type tcBenchmark struct {
+// benchmark is one kind of packet and what is asked of the programs.
+type benchmark struct {
 	name  string
 	frame []byte
-	cfg   Config
+	cfg   settings.Config
 	// check has addresses looked at; local are this host's, and so is what is in prefixes.
 	check    bool
 	local    []netip.Addr
@@ -74,7 +76,7 @@ type tcBenchmark struct {
 	vary bool
 }
 
-func (t tcBenchmark) run(b *testing.B) {
+func (t benchmark) run(b *testing.B) {
 	spec, err := reference.LoadPrograms()
 	require.NoError(b, err)
 	references, err := ebpf.NewCollection(spec)
@@ -88,12 +90,12 @@ func (t tcBenchmark) run(b *testing.B) {
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, empty.Close()) })
 
-	subjects := []tcSubject{{prog: empty}, {prog: references.Programs[t.alone]}}
+	subjects := []subject{{prog: empty}, {prog: references.Programs[t.alone]}}
 	if t.alone == "" {
 		subjects[1] = t.ours(b)
 	}
 	if t.against != "" {
-		subjects = append(subjects, tcSubject{prog: references.Programs[t.against], clear: references.Maps["attempts"]})
+		subjects = append(subjects, subject{prog: references.Programs[t.against], clear: references.Maps["attempts"]})
 	}
 	least := make([]float64, len(subjects))
 	for i := range least {
@@ -113,14 +115,14 @@ func (t tcBenchmark) run(b *testing.B) {
 	}
 }
 
-// tcSubject is a program that is measured, and the map that it fills.
-type tcSubject struct {
+// subject is a program that is measured, and the map that it fills.
+type subject struct {
 	prog  *ebpf.Program
 	clear *ebpf.Map
 }
 
-func (t tcBenchmark) ours(b *testing.B) tcSubject {
-	tc := newTCBench(b, t.cfg)
+func (t benchmark) ours(b *testing.B) subject {
+	tc := newBench(b, t.cfg)
 	require.NoError(b, tc.setLookFurther(t.check))
 	local := singles(t.local...)
 	for _, prefix := range t.prefixes {
@@ -129,11 +131,11 @@ func (t tcBenchmark) ours(b *testing.B) tcSubject {
 	left, err := tc.addresses.set(local)
 	require.NoError(b, err)
 	require.Zero(b, left)
-	return tcSubject{prog: tc.objects.Programs["tc_ingress_eth"], clear: tc.maps["half_open_handshakes"]}
+	return subject{prog: tc.objects.Programs["tc_ingress_eth"], clear: tc.maps["half_open_handshakes"]}
 }
 
 // nanoseconds is what one packet takes. The kernel's own figure has no fractions.
-func (t tcBenchmark) nanoseconds(b *testing.B, subject tcSubject, references *ebpf.Collection) float64 {
+func (t benchmark) nanoseconds(b *testing.B, subject subject, references *ebpf.Collection) float64 {
 	b.Helper()
 	packets, prog := 20_000, subject.prog
 	if t.vary {

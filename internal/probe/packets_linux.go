@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package probe
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
+)
+
+// startPackets starts to observe packets in our network namespace, and in those of the
+// configuration. It fails for interfaces that are named but do not exist.
+func (p *Probe) startPackets() error {
+	tables := p.sockets.Listeners.Ports
+	own, err := tables.Enter(p.context.OwnNetNS)
+	if err != nil || p.cfg.TCMode == TCOff {
+		return err
+	}
+	p.packets = packets.New(&packets.Options{
+		Config:                 &p.cfg,
+		Managers:               tc.ForProcess(),
+		Maps:                   p.maps.Maps,
+		OwnNetNS:               p.context.OwnNetNS,
+		OwnPorts:               own,
+		Tables:                 tables,
+		Shares:                 p.shares,
+		RefusedAtEgress:        true,
+		TracepointTellsRefused: p.tracepointTellsRefused(),
+		Logger:                 p.logger,
+	})
+	p.context.OtherNames = p.packets.InterfaceName
+	return p.packets.Start()
+}
+
+// tracepointTellsRefused: tcp_send_reset fires without a socket, and is attached.
+func (p *Probe) tracepointTellsRefused() bool {
+	return p.host.ResetWithoutSocket && p.sockets.Attached(hook.FeatureResetSent)
+}
