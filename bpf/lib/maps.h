@@ -67,7 +67,7 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* One for each place that gives out ids, because one can interrupt another. */
+/* One for each kind of program that takes ids, because one can interrupt another. */
 enum id_space {
 	ID_OPENED = 0, /* the state hook, in a softirq */
 	ID_ADOPTED, /* the scans */
@@ -104,7 +104,7 @@ struct {
  * When the SYN-ACK first went out, boot clock ns, of handshakes whose SYN-ACK was sent
  * again. The SYN-ACK retransmit hook inserts, the state hook deletes at ESTABLISHED.
  * Full: the oldest entry goes and its duration is not measured. That happens in a flood
- * of SYNs that nobody completes.
+ * of SYNs without ACKs.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -203,7 +203,7 @@ struct port_table {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
-	__uint(max_entries, 1); /* our own namespace; with others, set at load */
+	__uint(max_entries, 1); /* the own namespace; with others, set at load */
 	__type(key, __u32);
 	__array(
 		values, struct {
@@ -265,7 +265,7 @@ struct {
 	__type(value, __u64);
 } last_half_open_mark SEC(".maps");
 
-#define TOLD_REFUSALS 1024
+#define REPORTED_REFUSALS 1024
 
 /*
  * Hashes of refusals that the tracepoint reported; 0 = none. tcp_send_reset writes, TC at
@@ -274,10 +274,10 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, TOLD_REFUSALS);
+	__uint(max_entries, REPORTED_REFUSALS);
 	__type(key, __u32);
 	__type(value, __u64);
-} told_refusals SEC(".maps");
+} reported_refusals SEC(".maps");
 
 /* -- shares of network namespaces ---------------------------------------------- */
 

@@ -63,11 +63,11 @@ static __always_inline bool is_listening_port(__u32 netns, __u16 port)
 /* The index of a port in a port table. */
 static __always_inline __u32 port_index(__u16 port)
 {
-	__u32 place = bpf_htons(port);
+	__u32 index = bpf_htons(port);
 
 	/* Verifiers of the 6.1 class: see is_port_selected. */
-	asm volatile("%0 &= 0xffff" : "+r"(place));
-	return place;
+	asm volatile("%0 &= 0xffff" : "+r"(index));
+	return index;
 }
 
 static __always_inline void mark_listening(__u32 netns, __u16 port)

@@ -17,7 +17,7 @@
 #include "flowhash.h"
 #include "maps.h"
 
-const volatile bool tracepoint_tells_refused;
+const volatile bool tracepoint_reports_refused;
 
 static __always_inline __u64 refusal_hash(const struct flow *flow, __u32 acknowledgment)
 {
@@ -30,9 +30,9 @@ static __always_inline __u64 refusal_hash(const struct flow *flow, __u32 acknowl
 
 static __always_inline __u64 *refusal_note(__u64 hash)
 {
-	__u32 place = hash >> 32 & (TOLD_REFUSALS - 1);
+	__u32 index = hash >> 32 & (REPORTED_REFUSALS - 1);
 
-	return bpf_map_lookup_elem(&told_refusals, &place);
+	return bpf_map_lookup_elem(&reported_refusals, &index);
 }
 
 static __always_inline void note_refusal(const struct flow *flow, __u32 acknowledgment)

@@ -14,8 +14,8 @@
  *   - for an accepted socket of such a listener: its address is in backlogless_listeners.
  *
  * The sequence of states does not show it. SYN_SENT, SYN_RECV, ESTABLISHED is a client's
- * socket that connects to itself, that meets the SYN of the other side, or that is answered
- * with a bare SYN.
+ * socket in three cases: it connects to itself, both sides send a SYN at the same time, or a
+ * bare SYN answers it.
  */
 #ifndef EBPF_TCP_INBOUND_H
 #define EBPF_TCP_INBOUND_H

@@ -22,8 +22,8 @@ static __always_inline void count_overflow(const struct sock *sk)
 }
 
 /*
- * Enters a listener; returns enum followed. An existing entry stays: a scan meets a socket
- * once per descriptor.
+ * Enters a listener; returns enum followed. An existing entry stays: a scan finds a
+ * socket once per descriptor.
  */
 static __always_inline __u8 follow_listener(__u64 key, const struct listener *listener)
 {

@@ -173,7 +173,7 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (!skb || !read_segment(skb, &segment))
 		return 0;
-	if (tracepoint_tells_refused && !(segment.flags & TCP_ACK))
+	if (tracepoint_reports_refused && !(segment.flags & TCP_ACK))
 		note_refusal(&segment.flow, segment.answer);
 	if (!is_flow_selected(&segment.flow))
 		return 0;

@@ -16,8 +16,8 @@
 #define WIDEST_WINDOW 65535
 
 /*
- * A SYN came in. In promiscuous mode it may have another host's hardware address, or an
- * address that is not this host's: then nobody here will answer, and it begins nothing.
+ * A SYN arrived. In promiscuous mode it may have the hardware address or the address of
+ * another host. This host does not answer such a SYN, so it begins no attempt.
  */
 static __noinline int begin_half_open(struct __sk_buff *skb, const struct half_open_key *key,
 				      __u32 client_next)

@@ -33,7 +33,7 @@ struct {
 	__type(value, struct interface_counters);
 } packet_counters SEC(".maps");
 
-/* The place of an interface. The entry may be another's, with another ifindex. */
+/* The entry of an interface, or of another one with another ifindex. */
 static __always_inline const struct interface_slot *interface_at(__u32 ifindex)
 {
 	return &interfaces[ifindex & (INTERFACE_HASH - 1)];

@@ -29,7 +29,8 @@ static __noinline int find_refused(struct __sk_buff *skb, const struct parsed *p
 	if (!read_header(skb, parsed->transport, &tcp) || tcp.sequence || tcp.window)
 		return 0;
 	read_packet_flow(skb, parsed, true, &key.flow);
-	if (tracepoint_tells_refused && is_refusal_noted(&key.flow, bpf_ntohl(tcp.acknowledgment)))
+	if (tracepoint_reports_refused &&
+	    is_refusal_noted(&key.flow, bpf_ntohl(tcp.acknowledgment)))
 		return 0;
 	local = (struct address *)key.flow.local;
 	if (look_further & LOOK_AT_ADDRESS && !is_local(local->halves[0], local->halves[1]))

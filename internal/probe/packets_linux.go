@@ -27,14 +27,14 @@ func (p *Probe) startPackets() error {
 		Tables:                 tables,
 		Shares:                 p.shares,
 		RefusedAtEgress:        true,
-		TracepointTellsRefused: p.tracepointTellsRefused(),
+		TracepointReportsRefused: p.tracepointReportsRefused(),
 		Logger:                 p.logger,
 	})
 	p.context.OtherNames = p.packets.InterfaceName
 	return p.packets.Start()
 }
 
-// tracepointTellsRefused: tcp_send_reset fires without a socket, and is attached.
-func (p *Probe) tracepointTellsRefused() bool {
+// tracepointReportsRefused: tcp_send_reset fires without a socket, and is attached.
+func (p *Probe) tracepointReportsRefused() bool {
 	return p.host.ResetWithoutSocket && p.sockets.Attached(hook.FeatureResetSent)
 }

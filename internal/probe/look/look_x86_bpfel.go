@@ -38,8 +38,8 @@ const (
 	lookMapRates                = "rates"
 	lookMapRecords              = "records"
 	lookMapRepeatedHandshakes   = "repeated_handshakes"
+	lookMapReportedRefusals     = "reported_refusals"
 	lookMapRoomsTaken           = "rooms_taken"
-	lookMapToldRefusals         = "told_refusals"
 	lookProgLookAtConnections   = "look_at_connections"
 	lookProgLookAtListeners     = "look_at_listeners"
 	lookProgVisitConnections    = "visit_connections"
@@ -123,8 +123,8 @@ type lookMapSpecs struct {
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // lookVariableSpecs contains global variables before they are loaded into the kernel.
@@ -178,8 +178,8 @@ type lookMaps struct {
 	Rates                *ebpf.Map `ebpf:"rates"`
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *lookMaps) Close() error {
@@ -206,8 +206,8 @@ func (m *lookMaps) Close() error {
 		m.Rates,
 		m.Records,
 		m.RepeatedHandshakes,
+		m.ReportedRefusals,
 		m.RoomsTaken,
-		m.ToldRefusals,
 	)
 }
 

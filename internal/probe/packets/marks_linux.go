@@ -16,10 +16,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-const (
-	marksInSet = len(shared.HalfOpenMarks{}.Marks)
-)
-
 // markCounts are marks by why the attempt had no room: shared.CauseMapFull or
 // shared.CauseMapShare.
 type markCounts [len(shared.Ledger{}.Marked)]int64

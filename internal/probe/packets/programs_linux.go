@@ -147,7 +147,7 @@ func (n *namespace) constants() map[string]any {
 		"track_half_open":    n.cfg.HalfOpen,
 		"refused_at_egress":  n.options.RefusedAtEgress,
 
-		"tracepoint_tells_refused": n.options.TracepointTellsRefused,
+		"tracepoint_reports_refused": n.options.TracepointReportsRefused,
 		"handshake_timeout_ms":     uint32(n.cfg.HandshakeTimeout.Milliseconds()),
 		"half_open_marks_mask":     shared.HalfOpenSets(n.cfg) - 1,
 	}

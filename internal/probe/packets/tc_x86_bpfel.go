@@ -38,8 +38,8 @@ const (
 	tcMapRates                    = "rates"
 	tcMapRecords                  = "records"
 	tcMapRepeatedHandshakes       = "repeated_handshakes"
+	tcMapReportedRefusals         = "reported_refusals"
 	tcMapRoomsTaken               = "rooms_taken"
-	tcMapToldRefusals             = "told_refusals"
 	tcProgTcEgressEth             = "tc_egress_eth"
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
@@ -66,7 +66,7 @@ const (
 	tcVarRoomCapacity             = "room_capacity"
 	tcVarSampleRate               = "sample_rate"
 	tcVarSelectedPorts            = "selected_ports"
-	tcVarTracepointTellsRefused   = "tracepoint_tells_refused"
+	tcVarTracepointReportsRefused = "tracepoint_reports_refused"
 	tcVarTrackHalfOpen            = "track_half_open"
 )
 
@@ -144,8 +144,8 @@ type tcMapSpecs struct {
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // tcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -174,7 +174,7 @@ type tcVariableSpecs struct {
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SampleRate               *ebpf.VariableSpec `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
-	TracepointTellsRefused   *ebpf.VariableSpec `ebpf:"tracepoint_tells_refused"`
+	TracepointReportsRefused *ebpf.VariableSpec `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 }
 
@@ -220,8 +220,8 @@ type tcMaps struct {
 	Rates                *ebpf.Map `ebpf:"rates"`
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *tcMaps) Close() error {
@@ -248,8 +248,8 @@ func (m *tcMaps) Close() error {
 		m.Rates,
 		m.Records,
 		m.RepeatedHandshakes,
+		m.ReportedRefusals,
 		m.RoomsTaken,
-		m.ToldRefusals,
 	)
 }
 
@@ -279,7 +279,7 @@ type tcVariables struct {
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SampleRate               *ebpf.Variable `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
-	TracepointTellsRefused   *ebpf.Variable `ebpf:"tracepoint_tells_refused"`
+	TracepointReportsRefused *ebpf.Variable `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 }
 

@@ -61,7 +61,7 @@ type Options struct {
 	Shares *shared.Shares
 	// RefusedAtEgress reports refused attempts by the resets that leave, except those of
 	// the kernel itself where a tracepoint reports them.
-	RefusedAtEgress, TracepointTellsRefused bool
+	RefusedAtEgress, TracepointReportsRefused bool
 	Logger                                  *zap.Logger
 }
 

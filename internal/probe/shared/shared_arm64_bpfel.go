@@ -36,8 +36,8 @@ const (
 	mapsMapRates                = "rates"
 	mapsMapRecords              = "records"
 	mapsMapRepeatedHandshakes   = "repeated_handshakes"
+	mapsMapReportedRefusals     = "reported_refusals"
 	mapsMapRoomsTaken           = "rooms_taken"
-	mapsMapToldRefusals         = "told_refusals"
 )
 
 // loadMaps returns the embedded CollectionSpec for maps.
@@ -108,8 +108,8 @@ type mapsMapSpecs struct {
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // mapsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -158,8 +158,8 @@ type mapsMaps struct {
 	Rates                *ebpf.Map `ebpf:"rates"`
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *mapsMaps) Close() error {
@@ -184,8 +184,8 @@ func (m *mapsMaps) Close() error {
 		m.Rates,
 		m.Records,
 		m.RepeatedHandshakes,
+		m.ReportedRefusals,
 		m.RoomsTaken,
-		m.ToldRefusals,
 	)
 }
 

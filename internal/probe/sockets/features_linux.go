@@ -9,7 +9,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 )
 
-// Features lists what the hooks of bpf/sock.bpf.c give, in the order in which they attach.
+// Features lists what the hooks of bpf/sock/sock.bpf.c give, in the order in which they attach.
 func Features(cfg *settings.Config, host *hook.Host) []hook.Feature {
 	return []hook.Feature{
 		{

@@ -53,7 +53,7 @@ func (v *Vantage) hookConstants() (map[string]any, error) {
 		"emit_failed":               cfg.FailedRecords,
 		"failed_per_second":         cfg.FailedPerSecond,
 		"ordinary_reasons":          ordinaryReasons(v.Host.DropReasons),
-		"tracepoint_tells_refused":  v.Host.ResetWithoutSocket && cfg.TCMode != settings.TCOff,
+		"tracepoint_reports_refused":  v.Host.ResetWithoutSocket && cfg.TCMode != settings.TCOff,
 		"handshake_timeout_ms":      uint32(cfg.HandshakeTimeout.Milliseconds()),
 		"half_open_marks_mask":      shared.HalfOpenSets(cfg) - 1,
 	}, nil

@@ -36,8 +36,8 @@ const (
 	scanMapRates                    = "rates"
 	scanMapRecords                  = "records"
 	scanMapRepeatedHandshakes       = "repeated_handshakes"
+	scanMapReportedRefusals         = "reported_refusals"
 	scanMapRoomsTaken               = "rooms_taken"
-	scanMapToldRefusals             = "told_refusals"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
 	scanProgScanOrphans             = "scan_orphans"
@@ -127,8 +127,8 @@ type scanMapSpecs struct {
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // scanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -186,8 +186,8 @@ type scanMaps struct {
 	Rates                *ebpf.Map `ebpf:"rates"`
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *scanMaps) Close() error {
@@ -212,8 +212,8 @@ func (m *scanMaps) Close() error {
 		m.Rates,
 		m.Records,
 		m.RepeatedHandshakes,
+		m.ReportedRefusals,
 		m.RoomsTaken,
-		m.ToldRefusals,
 	)
 }
 

@@ -36,8 +36,8 @@ const (
 	sockMapRates                    = "rates"
 	sockMapRecords                  = "records"
 	sockMapRepeatedHandshakes       = "repeated_handshakes"
+	sockMapReportedRefusals         = "reported_refusals"
 	sockMapRoomsTaken               = "rooms_taken"
-	sockMapToldRefusals             = "told_refusals"
 	sockProgAccept                  = "accept"
 	sockProgAccept4                 = "accept4"
 	sockProgAck4Fentry              = "ack4_fentry"
@@ -75,7 +75,7 @@ const (
 	sockVarRoomCapacity             = "room_capacity"
 	sockVarScope                    = "scope"
 	sockVarSelectedPorts            = "selected_ports"
-	sockVarTracepointTellsRefused   = "tracepoint_tells_refused"
+	sockVarTracepointReportsRefused = "tracepoint_reports_refused"
 	sockVarTrackHalfOpen            = "track_half_open"
 	sockVarTrackRepeatedHandshakes  = "track_repeated_handshakes"
 )
@@ -167,8 +167,8 @@ type sockMapSpecs struct {
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.MapSpec `ebpf:"told_refusals"`
 }
 
 // sockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -193,7 +193,7 @@ type sockVariableSpecs struct {
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
-	TracepointTellsRefused   *ebpf.VariableSpec `ebpf:"tracepoint_tells_refused"`
+	TracepointReportsRefused *ebpf.VariableSpec `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.VariableSpec `ebpf:"track_repeated_handshakes"`
 }
@@ -238,8 +238,8 @@ type sockMaps struct {
 	Rates                *ebpf.Map `ebpf:"rates"`
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
+	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
-	ToldRefusals         *ebpf.Map `ebpf:"told_refusals"`
 }
 
 func (m *sockMaps) Close() error {
@@ -264,8 +264,8 @@ func (m *sockMaps) Close() error {
 		m.Rates,
 		m.Records,
 		m.RepeatedHandshakes,
+		m.ReportedRefusals,
 		m.RoomsTaken,
-		m.ToldRefusals,
 	)
 }
 
@@ -291,7 +291,7 @@ type sockVariables struct {
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
-	TracepointTellsRefused   *ebpf.Variable `ebpf:"tracepoint_tells_refused"`
+	TracepointReportsRefused *ebpf.Variable `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.Variable `ebpf:"track_repeated_handshakes"`
 }
