@@ -95,7 +95,7 @@ func (t *addressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, 
 			left++
 			continue
 		case err != nil:
-			return left, fmt.Errorf("enter the local prefix %s: %w", prefix, err)
+			return left, fmt.Errorf("add the local prefix %s: %w", prefix, err)
 		}
 		t.entered[prefix] = true
 	}
@@ -116,7 +116,7 @@ func (t *addressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, 
 
 func (t *addressTable) tellEntered() error {
 	if err := t.anyEntered.Set(len(t.entered) > 0); err != nil {
-		return fmt.Errorf("tell the packet programs of local prefixes: %w", err)
+		return fmt.Errorf("enable local prefixes in the packet programs: %w", err)
 	}
 	return nil
 }

@@ -180,7 +180,7 @@ func (n *namespace) Leave(i tc.Interface) {
 	}
 	n.retire(known)
 	if err := n.counts.release(i.Index, known.slot); err != nil {
-		n.logger.Warn("leaving an interface", zap.String("interface", i.Name), zap.Error(err))
+		n.logger.Warn("failed to free the counters of an interface", zap.String("interface", i.Name), zap.Error(err))
 	}
 	delete(n.interfaces, i.Index)
 }
@@ -206,7 +206,7 @@ func (n *namespace) retire(i *counted) {
 func (n *namespace) disable(err error) error {
 	n.loadErr = err
 	if err := n.close(); err != nil {
-		n.logger.Warn("cleaning up after the packet vantage point", zap.Error(err))
+		n.logger.Warn("failed to clean up packet programs", zap.Error(err))
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (n *namespace) setLookFurther(atAddress bool) error {
 		further |= shared.LookFurtherAtAll
 	}
 	if err := n.objects.Variables["look_further"].Set(uint32(further)); err != nil {
-		return fmt.Errorf("tell the packet programs what to look at: %w", err)
+		return fmt.Errorf("configure the packet programs: %w", err)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (n *namespace) setAddressesKnown(known bool) error {
 		value = 1
 	}
 	if err := n.objects.Variables["addresses_known"].Set(value); err != nil {
-		return fmt.Errorf("tell the packet programs which addresses are ours: %w", err)
+		return fmt.Errorf("configure the local addresses of packet programs: %w", err)
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func (v *Vantage) reconcile(stop <-chan struct{}) {
 		if _, ok := found[inode]; !ok {
 			gone = append(gone, other)
 			if err := other.letGo(); err != nil {
-				v.options.Logger.Warn("leaving a network namespace", zap.String("path", other.path), zap.Error(err))
+				v.options.Logger.Warn("failed to detach from a network namespace", zap.String("path", other.path), zap.Error(err))
 			}
 		}
 	}
@@ -230,7 +230,7 @@ func (v *Vantage) enter(other *other) {
 	if err == nil {
 		delete(v.failed, other.inode)
 		v.others[other.inode] = other
-		logger.Debug("looking at packets in a network namespace")
+		logger.Debug("counting packets in a network namespace")
 	} else {
 		if _, known := v.failed[other.inode]; !known {
 			logger.Warn("packets of a network namespace are not counted", zap.Error(err))
@@ -247,7 +247,7 @@ func (v *Vantage) open(other *other) error {
 	}
 	if namespace.Inode != other.inode {
 		namespace.Close()
-		return fmt.Errorf("%s is another namespace by now", other.path)
+		return fmt.Errorf("%s is now another namespace", other.path)
 	}
 	ports, err := v.options.Tables.Enter(other.inode)
 	if err != nil {
@@ -279,7 +279,7 @@ func (v *Vantage) leave(other *other) {
 
 	err = errors.Join(err, v.options.Tables.Leave(other.inode), other.close())
 	if err != nil {
-		v.options.Logger.Warn("leaving a network namespace", zap.String("path", other.path), zap.Error(err))
+		v.options.Logger.Warn("failed to detach from a network namespace", zap.String("path", other.path), zap.Error(err))
 	}
 }
 
