@@ -30,7 +30,10 @@ lists_nothing() {
 
 # bpf2go writes its files as gofmt does.
 mapfile -t go_files < <(git ls-files --cached --others --exclude-standard '*.go' ':!*_bpfel.go')
-mapfile -t prose < <(git ls-files --cached --others --exclude-standard '*.md' ':!receiver/documentation.md')
+# Documents, messages and descriptions; generated files have them from there.
+mapfile -t prose < <(git ls-files --cached --others --exclude-standard \
+	'*.md' '*.go' metadata.yaml receiver/config.schema.yaml \
+	':!receiver/documentation.md' ':!*_test.go' ':!*generated*.go' ':!*_bpfel.go')
 check "go vet" go vet -tags privileged,soak ./...
 check "go vet of the tools" go vet -C internal/tools ./...
 check "go vet for darwin" env GOOS=darwin go vet ./...
@@ -40,6 +43,6 @@ check "build for arm64" env GOARCH=arm64 go build ./...
 check "staticcheck" go run "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION" \
 	-tags privileged,soak ./...
 check "gofumpt" lists_nothing go run "mvdan.cc/gofumpt@$GOFUMPT_VERSION" -l "${go_files[@]}"
-check "English" go run -C internal/tools ./prose -C ../.. "${prose[@]}" metadata.yaml receiver/config.schema.yaml
+check "English" go run -C internal/tools ./prose -C ../.. "${prose[@]}"
 check "clang-format" clang-format-19 --dry-run -Werror bpf/*/*.c bpf/*/*.h
 exit $status
