@@ -11,7 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "packet.h"
-#include "records.h"
+#include "values.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

@@ -5,7 +5,7 @@
 
 #include "kernel.h"
 
-#include "records.h"
+#include "values.h"
 
 /* A key that can be read in 64-bit words. */
 #define FLOW_KEY struct half_open_key __attribute__((aligned(8)))

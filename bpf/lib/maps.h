@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "records.h"
+#include "values.h"
 
 /* -- records and losses -------------------------------------------------------- */
 

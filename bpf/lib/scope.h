@@ -10,7 +10,7 @@
 #define EBPF_TCP_SCOPE_H
 
 #include "kernel.h"
-#include "records.h"
+#include "values.h"
 #include "shares.h"
 
 #include <bpf/bpf_core_read.h>

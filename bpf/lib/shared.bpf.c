@@ -9,7 +9,9 @@
 
 #include "maps.h"
 #include "records.h"
+#include "values.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-const union exported_types *exported_types SEC(".types");
+const union exported_records *exported_records SEC(".types");
+const union exported_values *exported_values SEC(".types");

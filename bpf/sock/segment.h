@@ -4,6 +4,7 @@
 #define EBPF_TCP_SEGMENT_H
 
 #include "socket.h"
+#include "values.h"
 
 /* -- the reader that headers.h asks for ---------------------------------------- */
 

@@ -16,7 +16,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "records.h"
+#include "values.h"
 
 #define LOCAL_PREFIXES 512
 

@@ -9,7 +9,7 @@
 
 #include "options.h"
 #include "packet.h"
-#include "records.h"
+#include "values.h"
 
 #define INTERFACE_SLOTS 256
 #define INTERFACE_HASH 4096

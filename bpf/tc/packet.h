@@ -23,7 +23,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "records.h"
+#include "values.h"
 
 /* -- the reader that headers.h asks for ---------------------------------------- */
 

@@ -19,7 +19,7 @@ type PortCounter struct {
 // PortCount is what a PortCounter counts.
 type PortCount uint8
 
-// Values match enum port_count in bpf/lib/records.h.
+// Values match enum port_count in bpf/lib/values.h.
 const (
 	Retransmits PortCount = iota
 	SYNACKRetransmits

@@ -31,7 +31,7 @@ type Packet struct {
 // tcp.packet.class.
 type Class uint8
 
-// Values match enum packet_class in bpf/lib/records.h.
+// Values match enum packet_class in bpf/lib/values.h.
 const (
 	SYN Class = iota
 	SYNACK
@@ -68,7 +68,7 @@ func (c Class) String() string {
 // tcp.malformed.kind.
 type Malformed uint8
 
-// Values match enum malformed in bpf/lib/records.h.
+// Values match enum malformed in bpf/lib/values.h.
 const (
 	WellFormed Malformed = iota
 	IPTruncated

@@ -148,7 +148,7 @@ func (n *namespace) constants() map[string]any {
 		"refused_at_egress":  n.options.RefusedAtEgress,
 
 		"tracepoint_reports_refused": n.options.TracepointReportsRefused,
-		"handshake_timeout_ms":     uint32(n.cfg.HandshakeTimeout.Milliseconds()),
-		"half_open_marks_mask":     shared.HalfOpenSets(n.cfg) - 1,
+		"handshake_timeout_ms":       uint32(n.cfg.HandshakeTimeout.Milliseconds()),
+		"half_open_marks_mask":       shared.HalfOpenSets(n.cfg) - 1,
 	}
 }

@@ -62,7 +62,7 @@ type Options struct {
 	// RefusedAtEgress reports refused attempts by the resets that leave, except those of
 	// the kernel itself where a tracepoint reports them.
 	RefusedAtEgress, TracepointReportsRefused bool
-	Logger                                  *zap.Logger
+	Logger                                    *zap.Logger
 }
 
 // Vantage observes packets in all its network namespaces: in our own from Start to Detach,

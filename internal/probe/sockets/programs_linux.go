@@ -43,19 +43,19 @@ func (v *Vantage) hookConstants() (map[string]any, error) {
 	}
 	cfg := v.Config
 	return map[string]any{
-		"emit_open":                 cfg.OpenRecords,
-		"track_half_open":           cfg.HalfOpen,
-		"scope":                     scopeNumber(cfg.Scope),
-		"track_repeated_handshakes": cfg.Handshakes,
-		"loaded_us":                 uint64(now.Microseconds()),
-		"attribute_process":         cfg.Process,
-		"ring_wakeup_bytes":         uint64(cfg.RingBytes / 4),
-		"emit_failed":               cfg.FailedRecords,
-		"failed_per_second":         cfg.FailedPerSecond,
-		"ordinary_reasons":          ordinaryReasons(v.Host.DropReasons),
-		"tracepoint_reports_refused":  v.Host.ResetWithoutSocket && cfg.TCMode != settings.TCOff,
-		"handshake_timeout_ms":      uint32(cfg.HandshakeTimeout.Milliseconds()),
-		"half_open_marks_mask":      shared.HalfOpenSets(cfg) - 1,
+		"emit_open":                  cfg.OpenRecords,
+		"track_half_open":            cfg.HalfOpen,
+		"scope":                      scopeNumber(cfg.Scope),
+		"track_repeated_handshakes":  cfg.Handshakes,
+		"loaded_us":                  uint64(now.Microseconds()),
+		"attribute_process":          cfg.Process,
+		"ring_wakeup_bytes":          uint64(cfg.RingBytes / 4),
+		"emit_failed":                cfg.FailedRecords,
+		"failed_per_second":          cfg.FailedPerSecond,
+		"ordinary_reasons":           ordinaryReasons(v.Host.DropReasons),
+		"tracepoint_reports_refused": v.Host.ResetWithoutSocket && cfg.TCMode != settings.TCOff,
+		"handshake_timeout_ms":       uint32(cfg.HandshakeTimeout.Milliseconds()),
+		"half_open_marks_mask":       shared.HalfOpenSets(cfg) - 1,
 	}, nil
 }
 
