@@ -19,16 +19,16 @@ func (p *Probe) startPackets() error {
 		return err
 	}
 	p.packets = packets.New(&packets.Options{
-		Config:                 &p.cfg,
-		Managers:               tc.ForProcess(),
-		Maps:                   p.maps.Maps,
-		OwnNetNS:               p.context.OwnNetNS,
-		OwnPorts:               own,
-		Tables:                 tables,
-		Shares:                 p.shares,
-		RefusedAtEgress:        true,
+		Config:                   &p.cfg,
+		Managers:                 tc.ForProcess(),
+		Maps:                     p.maps.Maps,
+		OwnNetNS:                 p.context.OwnNetNS,
+		OwnPorts:                 own,
+		Tables:                   tables,
+		Shares:                   p.shares,
+		RefusedAtEgress:          true,
 		TracepointReportsRefused: p.tracepointReportsRefused(),
-		Logger:                 p.logger,
+		Logger:                   p.logger,
 	})
 	p.context.OtherNames = p.packets.InterfaceName
 	return p.packets.Start()
