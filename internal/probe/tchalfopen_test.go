@@ -22,12 +22,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
-const (
-	clientISN   = 0x01020304
-	serverISN   = 0x05060707
-	offerWindow = 1000
-)
-
 // numbers are a segment's sequence number and, where it has one, its acknowledgment's.
 func numbers(sequence, acknowledgment uint32) func(*layers.TCP) {
 	return func(tcp *layers.TCP) { tcp.Seq, tcp.Ack = sequence, acknowledgment }
