@@ -90,7 +90,7 @@ var rules = []rule{
 	},
 	{
 		rooms:   list("internal/probe/packets/..."),
-		imports: join(domains, facts, vantage, list("internal/probe/tc", kernel, system)), planned: true,
+		imports: join(domains, facts, vantage, list("internal/probe/packets/...", "internal/probe/tc", kernel, system)),
 	},
 	{
 		rooms:   list("internal/probe/inspect/...", "internal/probe/sources/..."),

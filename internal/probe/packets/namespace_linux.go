@@ -16,8 +16,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets/halfopen"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
@@ -51,7 +51,7 @@ type namespace struct {
 	// overflowing: the kernel's table does not hold all local addresses.
 	overflowing bool
 
-	sweeper *sweeper
+	sweeper *halfopen.Sweeper
 
 	// mu guards what counters and hooks read, which the goroutine that drains the ring
 	// calls: nothing waits while it is held.
@@ -231,7 +231,7 @@ func (n *namespace) sweepHalfOpen(h fact.Sink, name func(netns, index uint32) st
 	if !n.cfg.HalfOpen || n.sweeper == nil {
 		return
 	}
-	if err := n.sweeper.sweep(h, name); err != nil {
+	if err := n.sweeper.Sweep(h, name); err != nil {
 		n.logger.Warn("some half-open attempts are not reported", zap.Error(err))
 	}
 }
@@ -242,7 +242,7 @@ func (n *namespace) sweptHalfOpen() int64 {
 	if n.sweeper == nil {
 		return 0
 	}
-	return n.sweeper.produced
+	return n.sweeper.Produced()
 }
 
 // lostHalfOpen is the number of those that found no room, in the map or in the share of
@@ -251,7 +251,7 @@ func (n *namespace) lostHalfOpen() (full, share int64) {
 	if n.sweeper == nil {
 		return 0, 0
 	}
-	return n.sweeper.marks.lost[shared.CauseMapFull], n.sweeper.marks.lost[shared.CauseMapShare]
+	return n.sweeper.Lost()
 }
 
 // interfaceName is "" for an interface that is gone.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets/halfopen"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
@@ -29,7 +30,7 @@ func (n *namespace) load() error {
 	n.objects = objects
 	n.counts = newCounters(n.objects.Maps)
 	n.addresses = newAddressTable(n.objects)
-	n.sweeper = newSweeper(n.cfg, n.options.OwnNetNS, n.options.Maps, n.options.Shares)
+	n.sweeper = halfopen.New(n.cfg, n.options.OwnNetNS, n.options.Maps, n.options.Shares)
 	return n.setLookFurther(false)
 }
 

@@ -2,7 +2,9 @@
 
 //go:build amd64 || arm64
 
-package packets
+// Package halfopen finds attempts to connect that took too long: handshakes that the packet
+// programs saw begin, and neither complete nor end.
+package halfopen
 
 import (
 	"errors"
@@ -21,8 +23,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// sweeper finds handshakes that took too long. The kernel has no event for that.
-type sweeper struct {
+// Sweeper finds handshakes that took too long. The kernel has no event for that.
+type Sweeper struct {
 	handshakes, counters *ebpf.Map
 	marks                marks
 	timeout              time.Duration
@@ -37,8 +39,9 @@ type sweeper struct {
 	produced int64
 }
 
-func newSweeper(cfg *settings.Config, ownNetNS uint32, maps map[string]*ebpf.Map, shares *shared.Shares) *sweeper {
-	return &sweeper{
+// New sweeps the maps that vantage points share.
+func New(cfg *settings.Config, ownNetNS uint32, maps map[string]*ebpf.Map, shares *shared.Shares) *Sweeper {
+	return &Sweeper{
 		handshakes: maps["half_open_handshakes"],
 		counters:   maps["port_counters"],
 		marks:      newMarks(cfg, maps),
@@ -51,8 +54,17 @@ func newSweeper(cfg *settings.Config, ownNetNS uint32, maps map[string]*ebpf.Map
 	}
 }
 
-// sweep reports and forgets what is older than the timeout.
-func (s *sweeper) sweep(h fact.Sink, name func(netns, index uint32) string) error {
+// Produced is the number of attempts found so far. The kernel's ledger does not contain them.
+func (s *Sweeper) Produced() int64 { return s.produced }
+
+// Lost is the number of attempts that found no room, in the map or in the share of their
+// namespace, and did not end in time.
+func (s *Sweeper) Lost() (full, share int64) {
+	return s.marks.lost[shared.CauseMapFull], s.marks.lost[shared.CauseMapShare]
+}
+
+// Sweep reports and forgets what is older than the timeout.
+func (s *Sweeper) Sweep(h fact.Sink, name func(netns, index uint32) string) error {
 	if err := s.clock.Refresh(); err != nil {
 		return err
 	}
@@ -96,7 +108,7 @@ type halfOpenEntry struct {
 }
 
 // expired lists the attempts that are too old at a time of the boot clock.
-func (s *sweeper) expired(now int64) ([]halfOpenEntry, error) {
+func (s *Sweeper) expired(now int64) ([]halfOpenEntry, error) {
 	var expired []halfOpenEntry
 	var e halfOpenEntry
 	entries := s.handshakes.Iterate()
@@ -114,7 +126,7 @@ func (s *sweeper) expired(now int64) ([]halfOpenEntry, error) {
 }
 
 // allowance is what the rate allows since the last sweep.
-func (s *sweeper) allowance() *allowance {
+func (s *Sweeper) allowance() *allowance {
 	now := time.Now()
 	elapsed := now.Sub(s.last)
 	s.last = now
@@ -148,7 +160,7 @@ func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
 
 // count adds to the counter of the port. No program writes entries with this
 // failure, so reading and writing back loses nothing.
-func (s *sweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
+func (s *Sweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
 	counter := shared.PortCounterKey{
 		Netns:  key.Netns,
 		Detail: uint32(connection.FailureHandshakeTimeout),
