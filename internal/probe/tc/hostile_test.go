@@ -92,7 +92,7 @@ func TestReportsFiltersThatStay(t *testing.T) {
 	require.NoError(t, err)
 	defer squatter.close()
 	p := startProcess(t, Auto, "first", "lo")
-	p.logs("filters of other instances stay")
+	p.logs("keeping the filters of other instances")
 	p.logs("@" + name)
 	p.stop()
 	_, filters, _ = n.tcOf()
