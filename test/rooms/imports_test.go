@@ -173,7 +173,7 @@ func reach(path string, all imports) map[string]string {
 
 // TestRules holds the rules to the words that describe them.
 func TestRules(t *testing.T) {
-	own := imports{"internal/owner": nil, "internal/probe": nil, "internal/probe/packets": nil, "internal/probe/sockets/live": nil, "receiver/internal/series": nil}
+	own := imports{"internal/owner": nil, "internal/probe": nil, "internal/probe/packets": nil, "internal/probe/packets/halfopen": nil, "internal/probe/sockets": nil, "receiver/internal/series": nil}
 	for _, test := range []struct {
 		from, to string
 		allowed  bool
@@ -188,8 +188,8 @@ func TestRules(t *testing.T) {
 		{"internal/probe/tc", "internal/probe/packets", false},
 		{"internal/probe/tc", "github.com/cilium/ebpf/link", true},
 		{"internal/probe/packets", "github.com/cilium/ebpf/link", true},
-		{"internal/probe/packets", "internal/probe/sockets/live", false},
-		{"internal/probe/sockets", "internal/probe/sockets/live", true},
+		{"internal/probe/packets", "internal/probe/sockets", false},
+		{"internal/probe/packets", "internal/probe/packets/halfopen", true},
 		{"receiver/internal/logrecord", "receiver/internal/series", false},
 		{"receiver/internal/logrecord", "go.opentelemetry.io/collector/pdata/plog", true},
 		{"connector/threats/internal/rules", "internal/owner", true},

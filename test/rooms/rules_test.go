@@ -73,20 +73,13 @@ var rules = []rule{
 	{rooms: list("internal/probe/netns"), imports: list("internal/capability", kernel, system)},
 	{rooms: list("internal/probe/shared/..."), imports: join(settings, list("internal/capability", kernel, system))},
 	{rooms: list("internal/probe/hook/..."), imports: join(domains, ground, settings, list(kernel, system))},
-	{rooms: list("internal/probe/tc"), imports: join(ground, list(kernel, system))},
-	{rooms: list("internal/probe/record"), imports: join(domains, facts, ground, settings), planned: true},
+	{rooms: list("internal/probe/tc/..."), imports: join(ground, list(kernel, system))},
+	{rooms: list("internal/probe/record"), imports: join(domains, facts, ground, settings)},
+	{rooms: list("internal/probe/look"), imports: join(ground, settings, list("internal/probe/hook", kernel, system))},
+	{rooms: list("internal/probe/listening"), imports: join(domains, facts, vantage, list("internal/probe/look", kernel, system))},
 	{
-		rooms:   list("internal/probe/look/..."),
-		imports: join(domains, ground, settings, list("internal/probe/hook", kernel, system)), planned: true,
-	},
-	{
-		rooms:   list("internal/probe/listening/..."),
-		imports: join(domains, facts, vantage, list("internal/probe/look/...", kernel, system)), planned: true,
-	},
-	{
-		rooms: list("internal/probe/sockets/..."),
-		imports: join(domains, facts, vantage,
-			list("internal/probe/look/...", "internal/probe/listening/...", kernel, system)), planned: true,
+		rooms:   list("internal/probe/sockets"),
+		imports: join(domains, facts, vantage, list("internal/probe/look", "internal/probe/listening", kernel, system)),
 	},
 	{
 		rooms:   list("internal/probe/packets/..."),
@@ -151,10 +144,12 @@ var nevers = []struct {
 	why          string
 }{
 	{join(domains, plannedDomains, facts), list("internal/probe/...", kernel, pdata, collector), "domains are pure Go"},
-	{list("internal/probe/tc"), list("internal/probe/packets/...", "internal/probe/sockets/...", "internal/probe/hook", "internal/fact"), "tc attaches the programs of others"},
+	{list("internal/probe/tc/..."), list("internal/probe/packets/...", "internal/probe/sockets", "internal/probe/hook", "internal/fact"), "tc attaches the programs of others"},
 	{list("internal/probe/..."), list("receiver/...", pdata, collector), "the kernel side knows no Collector"},
+	{list("internal/probe/packets/..."), list("internal/probe/sockets", "internal/probe/listening", "internal/probe/look"), "vantage points don't know each other"},
+	{list("internal/probe/sockets"), list("internal/probe/packets/...", "internal/probe/tc/..."), "vantage points don't know each other"},
 	{list("receiver/..."), list("internal/guard/...", "connector/..."), "the receiver reports facts and never acts"},
-	{list("internal/guard/..."), list("internal/probe"), "the guard uses tc and nothing else of the kernel side"},
+	{list("internal/guard/..."), list("internal/probe", "internal/probe/sockets", "internal/probe/packets/..."), "the guard uses tc and nothing else of the kernel side"},
 	{list("receiver/internal/logrecord"), list("receiver/internal/series", "internal/probe/...", kernel), "logs and metrics are made apart"},
 	{list("receiver/internal/series"), list("receiver/internal/logrecord", "internal/probe/...", kernel), "logs and metrics are made apart"},
 	{list("connector/threats/...", "exporter/view/...", "internal/view/..."), list("internal/probe/...", "internal/capability", kernel), "they run on any host"},
