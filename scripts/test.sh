@@ -44,7 +44,7 @@ refused)
 	: "${EBPF_TCP_TEST_EXCLUDE_HOOKS:?lists the hooks to do without}"
 	tests=(go test -count=1 -json -p 1 -timeout 20m -tags privileged "${root[@]}")
 	# Packet programs need no socket hooks.
-	mapfile -t packages < <(privileged_packages ./internal | grep -vE '/probe/(tc|packets)$')
+	mapfile -t packages < <(privileged_packages ./internal | grep -vE '/probe/(tc|packets)(/|$)')
 	{
 		status=0
 		"${tests[@]}" -skip '^TestTC.*' "${packages[@]}" || status=1
