@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
@@ -43,16 +44,11 @@ func foreignPackets(links map[int]netlink.Link) bool {
 			return true
 		}
 	}
-	for _, pattern := range []string{
-		"/proc/sys/net/ipv4/conf/*/forwarding",
-		"/proc/sys/net/ipv6/conf/*/forwarding",
-	} {
-		files, _ := filepath.Glob(pattern)
-		for _, file := range files {
-			value, err := os.ReadFile(file)
-			if err == nil && !bytes.Equal(bytes.TrimSpace(value), []byte("0")) {
-				return true
-			}
+	files, _ := filepath.Glob("/proc/sys/net/ipv[46]/conf/*/forwarding")
+	for _, file := range files {
+		value, err := os.ReadFile(file)
+		if err == nil && !bytes.Equal(bytes.TrimSpace(value), []byte("0")) {
+			return true
 		}
 	}
 	return false
@@ -61,10 +57,6 @@ func foreignPackets(links map[int]netlink.Link) bool {
 // seesForeignPackets: on such a host, packets pass that are not for its addresses,
 // even when it does not forward.
 func seesForeignPackets(link netlink.Link) bool {
-	switch link.Type() {
-	case "macvlan", "macvtap", "ipvlan", "ipvtap":
-		return true
-	default:
-		return link.Attrs().Promisc > 0
-	}
+	onAnother := []string{"macvlan", "macvtap", "ipvlan", "ipvtap"}
+	return slices.Contains(onAnother, link.Type()) || link.Attrs().Promisc > 0
 }
