@@ -19,14 +19,14 @@ import (
 
 const addressSize = unsafe.Sizeof(shared.Address{})
 
-// addressTable mirrors what the kernel's programs know as local: single addresses, and
+// addressTable mirrors the local addresses of the kernel's programs: single addresses and
 // prefixes.
 type addressTable struct {
 	table  *ebpf.Map
 	places []netip.Addr // invalid = free
 
 	prefixes *ebpf.Map
-	// entered are in prefixes, and anyEntered tells the programs that there are some.
+	// entered prefixes are in the map. anyEntered tells the programs to look them up.
 	entered    map[netip.Prefix]bool
 	anyEntered *ebpf.Variable
 }
@@ -42,8 +42,8 @@ func newAddressTable(objects *ebpf.Collection) *addressTable {
 	}
 }
 
-// set makes the programs know exactly these, IPv4 mapped. It returns how many of them
-// found no room. New ones are entered before old ones are removed.
+// set replaces the local addresses by these, IPv4 mapped. It returns how many of them found
+// no room. It adds new ones before it removes old ones.
 func (t *addressTable) set(local map[netip.Prefix]bool) (left int, err error) {
 	single := make(map[netip.Addr]bool, len(local))
 	prefixes := make(map[netip.Prefix]bool)
@@ -76,10 +76,10 @@ func (t *addressTable) set(local map[netip.Prefix]bool) (left int, err error) {
 	return left, nil
 }
 
-// mappedBits is how many bits an IPv4-mapped prefix is longer than that of IPv4.
+// mappedBits is the difference in length of an IPv4-mapped prefix and its IPv4 prefix.
 const mappedBits = 96
 
-// isLoopback4 is true within 127.0.0.0/8.
+// isLoopback4 reports whether an address is in 127.0.0.0/8.
 func isLoopback4(prefix netip.Prefix) bool {
 	return prefix.Bits() >= mappedBits+8 && prefix.Addr().Unmap().Is4() && prefix.Addr().Unmap().IsLoopback()
 }

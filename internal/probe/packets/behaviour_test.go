@@ -292,8 +292,7 @@ func TestTCFilters(t *testing.T) {
 	})
 }
 
-// TestTCRefusedIsNotHalfOpen: an attempt at an address where nobody listens on a port
-// that has a listener elsewhere.
+// TestTCRefusedIsNotHalfOpen: an attempt on a port whose listener is at another address.
 func TestTCRefusedIsNotHalfOpen(t *testing.T) {
 	b := newBench(t, config(trackHalfOpen), func(o *Options) { o.RefusedAtEgress = true })
 	key := shared.HalfOpenKey{Netns: testNetNS}

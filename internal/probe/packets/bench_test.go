@@ -20,13 +20,13 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
-// BenchmarkTC reports what a packet costs, as a multiple of an empty program and, where
-// there is one, of a program of bpf/bench/reference.bpf.c that does the least there is to do.
-// Both are of the same run: all programs take turns, and of each the least of several
-// rounds counts, for the machine does other things.
+// BenchmarkTC reports the cost of a packet as a multiple of an empty program. For some packets
+// there is also a reference in bpf/bench/reference.bpf.c that does the bare minimum. All
+// programs of a run take turns. The least of several rounds counts for each, because the
+// machine does other things.
 //
-// What packets of no interest cost has a floor: parsing alone and two counters in a
-// per-CPU map, "parse and count", were 1.13 x an empty program where data was 1.27 x.
+// Packets of no interest have a floor. Parsing alone and two counters in a per-CPU map, "parse
+// and count", were 1.13 x an empty program, and data was 1.27 x.
 func BenchmarkTC(b *testing.B) {
 	stamped := func(tcp *layers.TCP) {
 		nop := layers.TCPOption{OptionType: layers.TCPOptionKindNop}
@@ -65,7 +65,7 @@ type benchmark struct {
 	name  string
 	frame []byte
 	cfg   settings.Config
-	// check has addresses looked at; local are this host's, and so is what is in prefixes.
+	// check makes the programs look up addresses. local and prefixes are this host's.
 	check    bool
 	local    []netip.Addr
 	prefixes []string

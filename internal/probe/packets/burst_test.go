@@ -15,9 +15,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
-// Each program on TCX takes the kernel a grace period, so hundreds of interfaces take
-// seconds to attach to and to leave; the goroutine that drains the ring and takes
-// snapshots must not wait for that.
+// On TCX the kernel waits for a grace period per program, so attaching to hundreds of
+// interfaces takes seconds, and so does detaching. The goroutine that drains the ring buffer
+// and takes snapshots must not wait for that.
 func TestTCBurstOfInterfaces(t *testing.T) {
 	const pairs, limit = 200, 15 * time.Second
 	const pause = 2500 * time.Millisecond // a busy machine's; waiting for all took four seconds and more

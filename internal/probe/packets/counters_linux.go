@@ -40,21 +40,21 @@ func (t *totals) each(other *totals, apply func(*uint64, uint64)) {
 	}
 }
 
-// Slot 0 counts for interfaces without a slot of their own: more of them than
-// slots, or two whose indexes collide. It is reported under this name.
+// Slot 0 counts for interfaces without a slot of their own, because there are more than
+// slots or because two indexes collide. It is reported under this name.
 const otherInterfaces = "_other"
 
-// interfaceSize is that of an entry of the kernel's table of interfaces.
+// interfaceSize is the size of an entry of the kernel's table of interfaces.
 const interfaceSize = 8
 
-// maxGoneInterfaces bounds the names whose totals outlive the interface; those of
-// further ones are added to otherInterfaces.
+// maxGoneInterfaces bounds the names whose totals outlive the interface. Totals of further
+// ones are added to otherInterfaces.
 const maxGoneInterfaces = 128
 
-// counters hands out slots of the kernel's counters and keeps, by name, the
-// totals of interfaces that are gone, so that no total ever falls.
+// counters assigns slots of the kernel's counters. It keeps the totals of vanished
+// interfaces by name, so that no total ever falls.
 type counters struct {
-	// places are which interfaces have a slot, as the kernel's table has it.
+	// places mirrors the kernel's table of interfaces with a slot.
 	places        []int
 	table, values *ebpf.Map
 	free          []uint32
@@ -70,8 +70,8 @@ func newCounters(maps map[string]*ebpf.Map) *counters {
 	return c
 }
 
-// assign zeroes a slot and enters it for the interface; 0 when none is left or the
-// place of its index is taken.
+// assign zeroes a slot and enters it for the interface. It returns 0 if none is left or the
+// place of the index is taken.
 func (c *counters) assign(index int) (uint32, error) {
 	if c.places[index%len(c.places)] != 0 || len(c.free) == 0 {
 		return 0, nil
@@ -91,7 +91,7 @@ func (c *counters) assign(index int) (uint32, error) {
 	return slot, nil
 }
 
-// release gives a slot back; what it counted goes to keep first.
+// release frees a slot. The caller passes its counts to keep before.
 func (c *counters) release(index int, slot uint32) error {
 	if slot == 0 {
 		return nil
@@ -101,7 +101,7 @@ func (c *counters) release(index int, slot uint32) error {
 	return c.enter(index, shared.InterfaceSlot{})
 }
 
-// enter writes an entry of the kernel's table, the counters before the index that
+// enter writes an entry of the kernel's table. The counters come before the index, which
 // makes them valid.
 func (c *counters) enter(index int, entry shared.InterfaceSlot) error {
 	var raw [interfaceSize]byte
@@ -118,7 +118,7 @@ func (c *counters) enter(index int, entry shared.InterfaceSlot) error {
 	return nil
 }
 
-// keep adds what an interface counted to the totals of its name.
+// keep adds the counts of an interface to the totals of its name.
 func (c *counters) keep(name string, counted *totals) {
 	if *counted == (totals{}) {
 		return
@@ -132,7 +132,7 @@ func (c *counters) keep(name string, counted *totals) {
 	c.gone[name].add(counted)
 }
 
-// keepOther adds what interfaces counted that are not to be told apart any more.
+// keepOther adds the counts of interfaces that have no totals of their own.
 func (n *namespace) keepOther(interfaces []packet.Interface) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -176,7 +176,7 @@ func (c *counters) read(slot uint32) (*totals, error) {
 	return sum, nil
 }
 
-// all lists every interface that counted or still counts.
+// all lists every interface with counts, present or gone.
 func (c *counters) all(live map[int]*counted) ([]packet.Interface, error) {
 	byName := make(map[string]*totals, len(live)+len(c.gone)+1)
 	add := func(name string, counted *totals) {

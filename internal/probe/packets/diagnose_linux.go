@@ -16,8 +16,7 @@ import (
 // tc.NewTrial.
 type Trial struct{ own *namespace }
 
-// Try attaches the programs of one mode to one of the interfaces that are selected, until
-// Close.
+// Try attaches the programs of one mode to one of the selected interfaces, until Close.
 func Try(options *Options) (*Trial, hook.WayDiagnosis) {
 	t := &Trial{own: newNamespace(options, options.OwnNetNS, options.OwnPorts, options.Logger)}
 	err := t.own.start()
@@ -38,5 +37,5 @@ func Try(options *Options) (*Trial, hook.WayDiagnosis) {
 // Maps are those of the programs; nil without programs.
 func (t *Trial) Maps() map[string]*ebpf.Map { return t.own.maps() }
 
-// Close takes the programs off.
+// Close detaches the programs.
 func (t *Trial) Close() error { return t.own.close() }

@@ -368,7 +368,7 @@ func TestTCOnDevicesWithoutLinkHeader(t *testing.T) {
 		assert.EqualValues(t, len(frame)-14, record.Length)
 		assert.EqualValues(t, wire.ServerPort, record.Flow.LocalPort)
 	}
-	// The programs of one namespace are told the same.
+	// The programs of one namespace have the same settings.
 	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644))
 	require.Eventually(t, func() bool {
 		return b.looksAtAddresses()

@@ -17,8 +17,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
-// Look tells the programs which addresses are ours, and whether to ask, before they can
-// call a packet forwarded.
+// Look sets the local addresses, and whether the programs have to look them up. It precedes
+// any count of forwarded packets.
 func (n *namespace) Look(view *tc.View) {
 	local, err := view.Local()
 	if err == nil {
@@ -37,7 +37,7 @@ func (n *namespace) Look(view *tc.View) {
 	}
 }
 
-// foreignPackets: the host forwards, or sees what is for others by other means.
+// foreignPackets reports whether packets of others pass, by forwarding or otherwise.
 func foreignPackets(links map[int]netlink.Link) bool {
 	for _, link := range links {
 		if seesForeignPackets(link) {
@@ -54,8 +54,8 @@ func foreignPackets(links map[int]netlink.Link) bool {
 	return false
 }
 
-// seesForeignPackets: on such a host, packets pass that are not for its addresses,
-// even when it does not forward.
+// seesForeignPackets reports whether packets for other addresses pass even without
+// forwarding.
 func seesForeignPackets(link netlink.Link) bool {
 	onAnother := []string{"macvlan", "macvtap", "ipvlan", "ipvtap"}
 	return slices.Contains(onAnother, link.Type()) || link.Attrs().Promisc > 0

@@ -23,38 +23,38 @@ import (
 
 const Gives = "tcp.server.packets, malformed headers, selected packets, half-open attempts"
 
-// The program that observes, among those of this process on an interface. Programs that
-// block run before it, so that what they drop is not counted.
+// Name and order of the observing program among those of this process. Programs that block
+// run before it, so that packets that they drop are not counted.
 const (
 	observe      = "observe"
 	observeOrder = 200
 )
 
-// namespace is the vantage point in one network namespace: the programs that observe, which
-// a tc.Manager attaches, and what they count.
+// namespace is the vantage point in one network namespace: the observing programs, which a
+// tc.Manager attaches, and their counts.
 type namespace struct {
 	options *Options
 	cfg     *settings.Config
-	// inode is the namespace's, ports its table of those with a listener.
+	// inode is the namespace's, and ports its table of ports with a listener.
 	inode uint32
 	ports *ebpf.Map
-	// slots are how many interfaces have counters of their own; 0 = as bpf/tc/counters.h
-	// has it.
+	// slots is how many interfaces have counters of their own; 0 is the number in
+	// bpf/tc/counters.h.
 	slots  uint32
 	logger *zap.Logger
 
-	// manager is there from open to detach, attached from begin on.
+	// manager exists from open to detach, attached from begin on.
 	manager  *tc.Manager
 	attached *tc.Attached
-	// The manager's calls use these.
+	// Calls of the manager use these.
 	addresses *addressTable
-	// overflowing: the kernel's table does not hold all local addresses.
+	// overflowing is set if the kernel's table has no room for all local addresses.
 	overflowing bool
 
 	sweeper *halfopen.Sweeper
 
-	// mu guards what counters and hooks read, which the goroutine that drains the ring
-	// calls: nothing waits while it is held.
+	// mu guards what counters and hooks read. The goroutine that drains the ring buffer
+	// calls them, so nothing waits while mu is held.
 	mu      sync.Mutex
 	objects *ebpf.Collection
 	// loadErr is why there are no programs.
@@ -64,15 +64,15 @@ type namespace struct {
 	interfaces map[int]*counted
 }
 
-// counted is an interface that packets are counted of.
+// counted is an interface whose packets are counted.
 type counted struct {
 	name string
 	slot uint32
-	// before is what was counted under an earlier name.
+	// before has the counts under earlier names.
 	before totals
 }
 
-// newNamespace does not touch the kernel yet.
+// newNamespace does not change the kernel.
 func newNamespace(options *Options, inode uint32, ports *ebpf.Map, logger *zap.Logger) *namespace {
 	return &namespace{
 		options: options, cfg: options.Config, inode: inode, ports: ports, logger: logger,
@@ -84,9 +84,9 @@ func (n *namespace) selection() tc.Selection {
 	return tc.Selection{Include: n.cfg.IncludeInterfaces, Exclude: n.cfg.ExcludeInterfaces}
 }
 
-// start attaches to what is there in the caller's namespace and follows what comes.
-// It fails only for interfaces that the configuration names and the host lacks; then
-// nothing is attached. hooks tells what the kernel refuses.
+// start attaches to the interfaces of the caller's namespace and follows new ones. It fails
+// only for interfaces that the configuration names and the host lacks, and then attaches
+// nothing. hooks reports refusals by the kernel.
 func (n *namespace) start() error {
 	namespace, err := netns.OpenThread()
 	if err != nil {
@@ -113,8 +113,8 @@ func (n *namespace) start() error {
 	return nil
 }
 
-// startIn does the same in a namespace that may lack the interfaces that are named. The
-// namespace is closed with the vantage point, or when it fails.
+// startIn does the same in another namespace, which may lack the named interfaces. The
+// namespace is closed with the vantage point, or after a failure.
 func (n *namespace) startIn(namespace *netns.Namespace) (err error) {
 	if n.manager, err = n.options.Managers.Open(namespace); err == nil {
 		err = n.begin()
@@ -160,7 +160,7 @@ func (n *namespace) Enter(i tc.Interface) error {
 	return err
 }
 
-// Rename books what was counted so far under the old name.
+// Rename adds the counts so far to the old name.
 func (n *namespace) Rename(i tc.Interface) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -170,7 +170,7 @@ func (n *namespace) Rename(i tc.Interface) {
 	}
 }
 
-// Leave gives the counters back.
+// Leave frees the counters.
 func (n *namespace) Leave(i tc.Interface) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -185,8 +185,7 @@ func (n *namespace) Leave(i tc.Interface) {
 	delete(n.interfaces, i.Index)
 }
 
-// retire books what was counted so far under the interface's name. It is for callers
-// that hold mu.
+// retire adds the counts so far to the interface's name. The caller holds mu.
 func (n *namespace) retire(i *counted) {
 	if i.slot == 0 {
 		return
@@ -202,7 +201,7 @@ func (n *namespace) retire(i *counted) {
 	i.before = *total
 }
 
-// disable leaves a vantage point whose hooks only say why it is of no use.
+// disable leaves a vantage point whose hooks only report why it does not work.
 func (n *namespace) disable(err error) error {
 	n.loadErr = err
 	if err := n.close(); err != nil {
@@ -211,7 +210,7 @@ func (n *namespace) disable(err error) error {
 	return nil
 }
 
-// counters are running totals; those of interfaces that are gone are kept by name.
+// counters returns running totals. Those of vanished interfaces are kept by name.
 func (n *namespace) counters() []packet.Interface {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -254,7 +253,7 @@ func (n *namespace) lostHalfOpen() (full, share int64) {
 	return n.sweeper.Lost()
 }
 
-// interfaceName is "" for an interface that is gone.
+// interfaceName returns "" for a vanished interface.
 func (n *namespace) interfaceName(index uint32) string {
 	if n.manager == nil {
 		return ""
@@ -262,7 +261,7 @@ func (n *namespace) interfaceName(index uint32) string {
 	return n.manager.InterfaceName(index)
 }
 
-// hooks has one state per direction, over all interfaces.
+// hooks returns one state per direction, over all interfaces.
 func (n *namespace) hooks() []hook.State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -288,7 +287,7 @@ func (n *namespace) hooks() []hook.State {
 	return states
 }
 
-// detach takes the programs off all interfaces and lets the namespace go. Counters can
+// detach removes the programs from all interfaces and releases the namespace. Counters can
 // still be read.
 func (n *namespace) detach() error {
 	n.stop(time.Now().Add(tc.LockWait))
@@ -303,20 +302,20 @@ func (n *namespace) detach() error {
 	return err
 }
 
-// stop comes before detach, for several vantage points to have one limit.
+// stop comes before detach, so that several vantage points share one time limit.
 func (n *namespace) stop(limit time.Time) {
 	if n.attached != nil {
 		n.attached.Stop(limit)
 	}
 }
 
-// letGo releases the namespace before the programs are detached, where that is possible.
+// letGo releases the namespace before the programs are detached, if that is possible.
 func (n *namespace) letGo() error {
 	n.stop(time.Now().Add(tc.LockWait))
 	return n.manager.LetGo()
 }
 
-// maps are those of the programs; nil without programs.
+// maps returns those of the programs; nil without programs.
 func (n *namespace) maps() map[string]*ebpf.Map {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -326,7 +325,7 @@ func (n *namespace) maps() map[string]*ebpf.Map {
 	return n.objects.Maps
 }
 
-// close gives up everything. It may be called twice.
+// close frees everything. It may be called twice.
 func (n *namespace) close() error {
 	err := n.detach()
 	n.mu.Lock()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package packets is the vantage point on packets. It observes what comes in and goes out on
+// Package packets is the vantage point on packets. It observes inbound and outbound packets of
 // interfaces: counters per interface, selected packets, and attempts to connect that fail.
 // A tc.Manager attaches its programs.
 package packets

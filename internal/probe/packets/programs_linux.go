@@ -18,8 +18,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
-// load creates the maps that are not shared, and the programs that nearly every
-// interface needs.
+// load creates the maps that are not shared, and the programs that nearly every interface
+// needs.
 func (n *namespace) load() error {
 	objects, err := n.collection(tc.HeadersEthernet)
 	if err != nil {
@@ -34,15 +34,15 @@ func (n *namespace) load() error {
 	return n.setLookFurther(false)
 }
 
-// Tables that are variables of the programs, see TABLE in bpf/tc/options.h.
+// Tables that are variables of the programs: see TABLE in bpf/tc/options.h.
 const (
 	portsTable      = ".data.ports"
 	interfacesTable = ".data.interfaces"
 	addressesTable  = ".data.addresses"
 )
 
-// collection has the programs for one kind of interface; the verifier takes its time
-// for each, in each namespace. Further ones use the maps of the first.
+// collection has the programs for one kind of interface. The verifier takes time for each, in
+// each namespace. Further collections use the maps of the first.
 func (n *namespace) collection(begin tc.Headers) (*ebpf.Collection, error) {
 	spec, err := loadTc()
 	if err != nil {
@@ -72,7 +72,7 @@ func (n *namespace) collection(begin tc.Headers) (*ebpf.Collection, error) {
 	return objects, nil
 }
 
-// programName is a program's name in bpf/tc/tc.bpf.c.
+// programName returns a program's name in bpf/tc/tc.bpf.c.
 func programName(d tc.Direction, begin tc.Headers) string {
 	if begin == tc.HeadersNone {
 		return "tc_" + d.String() + "_l3"
@@ -80,7 +80,7 @@ func programName(d tc.Direction, begin tc.Headers) string {
 	return "tc_" + d.String() + "_eth"
 }
 
-// program loads those for interfaces without link headers when the first one needs
+// program loads the programs for interfaces without link headers when the first one needs
 // them.
 func (n *namespace) program(d tc.Direction, begin tc.Headers) (*ebpf.Program, error) {
 	name := programName(d, begin)
@@ -99,13 +99,13 @@ func (n *namespace) program(d tc.Direction, begin tc.Headers) (*ebpf.Program, er
 	return n.objects.Programs[name], nil
 }
 
-// looksAtAll: any packet may be selected, or its client excluded.
+// looksAtAll reports whether any packet can be selected, or its client excluded.
 func (n *namespace) looksAtAll() bool {
 	ordinary := slices.Contains(n.cfg.PacketClasses, packet.Data) || slices.Contains(n.cfg.PacketClasses, packet.ACK)
 	return ordinary || n.cfg.PacketSampleRate > 0 || len(n.cfg.IncludeClients)+len(n.cfg.ExcludeClients) > 0
 }
 
-// setLookFurther tells the programs what else to look at than ports and flags.
+// setLookFurther sets what the programs read beyond ports and flags.
 func (n *namespace) setLookFurther(atAddress bool) error {
 	var further shared.LookFurther
 	if atAddress {
@@ -120,7 +120,7 @@ func (n *namespace) setLookFurther(atAddress bool) error {
 	return nil
 }
 
-// setAddressesKnown tells the programs whether the table has all local addresses.
+// setAddressesKnown sets whether the table has all local addresses.
 func (n *namespace) setAddressesKnown(known bool) error {
 	var value uint32
 	if known {

@@ -23,18 +23,18 @@ import (
 )
 
 const (
-	// pollPause is how often namespaces are looked for: their files can't be
-	// watched, for a namespace is mounted on its file after that was made.
+	// pollPause is the interval of searches for namespaces. Their files cannot be
+	// watched, because a namespace is mounted on its file after the file was created.
 	pollPause = 250 * time.Millisecond
-	// retryPause is the time until one that failed is tried again.
+	// retryPause is the time until a failed namespace is tried again.
 	retryPause = 10 * time.Second
-	// namespacesAtOnce are entered or left side by side: each waits for the verifier,
-	// for the kernel's grace periods and for other instances.
+	// namespacesAtOnce are entered or left in parallel. Each waits for the verifier, for
+	// the kernel's grace periods and for other instances.
 	namespacesAtOnce = 8
-	// interfacesPerNamespace have counters of their own in each namespace but ours.
+	// interfacesPerNamespace have counters of their own in each namespace except ours.
 	interfacesPerNamespace = 15
-	// maxEndedInterfaces bounds the last counts of namespaces that are gone, which
-	// wait for the next snapshot; further ones are added to otherInterfaces.
+	// maxEndedInterfaces bounds the last counts of vanished namespaces, which wait for
+	// the next snapshot. Further ones are added to otherInterfaces.
 	maxEndedInterfaces = 1024
 )
 
@@ -71,22 +71,21 @@ type Options struct {
 type Vantage struct {
 	options *Options
 	own     *namespace
-	// refused is why there is none but our own.
+	// refused says why there is only our own namespace.
 	refused error
 
 	stop chan struct{}
 	done chan struct{}
-	// failed are those that could not be entered, and when to try again: the
-	// goroutine's, and mu's while namespaces are entered. The generation is the
-	// goroutine's.
+	// failed namespaces could not be entered, with the time of the next try. The
+	// goroutine owns them and generation; mu guards them while namespaces are entered.
 	failed     map[uint32]time.Time
 	generation uint32
 
 	mu sync.Mutex
-	// others are by inode, ours is not among them.
+	// others are by inode, without ours.
 	others map[uint32]*other
 	counts NetworkNamespaces
-	// ended are the counts of interfaces whose namespace is gone, not read yet.
+	// ended are unread counts of interfaces whose namespace is gone.
 	ended []packet.Interface
 	// endedHooks are the statistics of their programs.
 	endedHooks [tc.Directions]hook.State
@@ -97,11 +96,11 @@ type other struct {
 	*namespace
 	inode uint32
 	path  string
-	// generation tells it from one that had the same inode number before.
+	// generation differs from that of an earlier namespace with the same inode number.
 	generation uint32
 }
 
-// New does not touch the kernel yet.
+// New does not change the kernel.
 func New(options *Options) *Vantage {
 	return &Vantage{
 		options: options,
@@ -111,7 +110,7 @@ func New(options *Options) *Vantage {
 	}
 }
 
-// Start fails only for interfaces that are named and that our namespace lacks.
+// Start fails only for named interfaces that our namespace lacks.
 func (v *Vantage) Start() error {
 	if err := v.own.start(); err != nil {
 		return err
@@ -147,8 +146,8 @@ func (v *Vantage) follow(stop <-chan struct{}, done chan<- struct{}) {
 	}
 }
 
-// tellUnmatched names patterns that match nothing at start: containers may come later,
-// but a pattern that is wrong would never say so.
+// tellUnmatched logs patterns that match nothing at start. Containers can come later, but a
+// wrong pattern would never be noticed.
 func (v *Vantage) tellUnmatched() {
 	for _, pattern := range v.options.Config.NetworkNamespaces {
 		if len(netns.Find([]string{pattern})) == 0 {
@@ -157,7 +156,7 @@ func (v *Vantage) tellUnmatched() {
 	}
 }
 
-// reconcile makes the namespaces that we are in agree with those that are there.
+// reconcile enters new namespaces and leaves vanished ones.
 func (v *Vantage) reconcile(stop <-chan struct{}) {
 	found := netns.Find(v.options.Config.NetworkNamespaces)
 	if v.options.Config.Scope == settings.ScopeInitialUserNS {
@@ -202,7 +201,7 @@ func (v *Vantage) reconcile(stop <-chan struct{}) {
 	})
 }
 
-// tally warns when there begin to be more than there is room for.
+// tally warns once there are more namespaces than room.
 func (v *Vantage) tally(over int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -213,8 +212,8 @@ func (v *Vantage) tally(over int) {
 	v.counts = NetworkNamespaces{Attached: len(v.others), Failed: len(v.failed), OverLimit: over}
 }
 
-// enter reports a failure once and tries again later. A namespace that vanished
-// meanwhile is no failure.
+// enter reports a failure once and tries again later. A namespace that vanished meanwhile
+// is no failure.
 func (v *Vantage) enter(other *other) {
 	err := v.open(other)
 	if err != nil {
@@ -283,7 +282,7 @@ func (v *Vantage) leave(other *other) {
 	}
 }
 
-// keep returns what there is no room for. It is for callers that hold mu.
+// keep returns the counts without room. The caller holds mu.
 func (v *Vantage) keep(last []packet.Interface) (left []packet.Interface) {
 	for _, i := range last {
 		switch {
@@ -297,12 +296,12 @@ func (v *Vantage) keep(last []packet.Interface) (left []packet.Interface) {
 	return left
 }
 
-// Counters are running totals. Those of namespaces that are gone come once, and before those of a new one with
-// the same number.
+// Counters returns running totals. Those of a vanished namespace come once, and before those
+// of a new one with the same number.
 func (v *Vantage) Counters() []packet.Interface {
 	all := v.own.counters()
-	// Held while reading: each namespace is among those that are there or those that
-	// are gone, or its totals would seem to begin anew.
+	// Held while reading, so that each namespace is among either the existing or the
+	// vanished ones. Otherwise its totals would seem to begin again.
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	all = append(all, v.ended...)
@@ -313,7 +312,7 @@ func (v *Vantage) Counters() []packet.Interface {
 	return all
 }
 
-// counters are the vantage point's, with the namespace that they are of.
+// counters returns the vantage point's counters with their namespace.
 func (o *other) counters() []packet.Interface {
 	all := o.namespace.counters()
 	for i := range all {
@@ -329,7 +328,7 @@ func (v *Vantage) Namespaces() NetworkNamespaces {
 	return v.counts
 }
 
-// InterfaceName is "" for a namespace or an interface that is gone.
+// InterfaceName returns "" for a vanished namespace or interface.
 func (v *Vantage) InterfaceName(netns, index uint32) string {
 	if netns == v.options.OwnNetNS {
 		return v.own.interfaceName(index)
@@ -354,8 +353,8 @@ func (v *Vantage) SweptHalfOpen() int64 { return v.own.sweptHalfOpen() }
 // their namespace, and did not end in time.
 func (v *Vantage) LostHalfOpen() (full, share int64) { return v.own.lostHalfOpen() }
 
-// Hooks has one state per direction, over all interfaces of all namespaces, and one
-// for the namespaces of the configuration.
+// Hooks returns one state per direction, over all interfaces of all namespaces, and one for
+// the namespaces of the configuration.
 func (v *Vantage) Hooks() []hook.State {
 	states := v.own.hooks()
 	v.mu.Lock()
@@ -388,8 +387,7 @@ func (v *Vantage) Hooks() []hook.State {
 // Maps are the programs' own in our namespace, and those they share; nil without programs.
 func (v *Vantage) Maps() map[string]*ebpf.Map { return v.own.maps() }
 
-// Detach takes the programs off everywhere and lets the namespaces go. Counters can
-// still be read.
+// Detach removes all programs and releases the namespaces. Counters can still be read.
 func (v *Vantage) Detach() error {
 	if v.stop != nil {
 		close(v.stop)
@@ -415,7 +413,7 @@ func (v *Vantage) Detach() error {
 	return err
 }
 
-// Close gives up everything. It may be called twice.
+// Close frees everything. It may be called twice.
 func (v *Vantage) Close() error {
 	err := v.Detach()
 	v.mu.Lock()
@@ -427,7 +425,7 @@ func (v *Vantage) Close() error {
 	return errors.Join(err, v.own.close())
 }
 
-// sideBySide calls f for each item, for some of them at a time, and waits for all.
+// sideBySide calls f for each item, for some of them in parallel, and waits for all.
 func sideBySide[T any](items []T, f func(T)) {
 	var running sync.WaitGroup
 	places := make(chan struct{}, namespacesAtOnce)

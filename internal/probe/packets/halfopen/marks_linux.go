@@ -16,13 +16,13 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-// markCounts are marks by why the attempt had no room: shared.CauseMapFull or
+// markCounts are numbers of marks by the cause of the missing room: shared.CauseMapFull or
 // shared.CauseMapShare.
 type markCounts [len(shared.Ledger{}.Marked)]int64
 
-// marks finds, of the attempts that half_open_handshakes had no room for, those that
-// did not end in time. The kernel counts the marks it makes and clears; one that is
-// neither cleared nor young was of an attempt that is lost.
+// marks finds attempts without room in half_open_handshakes that did not end in time. The
+// kernel counts the marks that it makes and clears. A mark that is neither cleared nor young
+// belongs to a lost attempt.
 type marks struct {
 	sets, ledger *ebpf.Map
 	timeout      uint32 // in milliseconds
@@ -37,8 +37,9 @@ func newMarks(cfg *settings.Config, maps map[string]*ebpf.Map) marks {
 	}
 }
 
-// lose returns how many attempts were lost since the last time. The kernel goes on
-// meanwhile: in this order, what it does makes them fewer, and the next time finds them.
+// lose returns how many attempts were lost since the last call. The kernel makes and clears
+// marks meanwhile. In this order of readings the result can only be too small, and the next
+// call finds the rest.
 func (m *marks) lose(c *clock.Clock) (sum int64, err error) {
 	before, err := shared.ReadLedger(m.ledger)
 	if err != nil || before.Marked == [len(markCounts{})]uint64{} {

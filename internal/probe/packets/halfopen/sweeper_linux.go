@@ -2,8 +2,8 @@
 
 //go:build amd64 || arm64
 
-// Package halfopen finds attempts to connect that took too long: handshakes that the packet
-// programs saw begin, and neither complete nor end.
+// Package halfopen finds attempts to connect that took too long. The packet programs observed
+// the beginning of these handshakes, but no end.
 package halfopen
 
 import (
@@ -35,7 +35,7 @@ type Sweeper struct {
 
 	clock clock.Clock
 	last  time.Time
-	// produced counts the attempts found; the kernel's ledger knows nothing of them.
+	// produced counts the found attempts, which are not in the kernel's ledger.
 	produced int64
 }
 
@@ -63,7 +63,7 @@ func (s *Sweeper) Lost() (full, share int64) {
 	return s.marks.lost[shared.CauseMapFull], s.marks.lost[shared.CauseMapShare]
 }
 
-// Sweep reports and forgets what is older than the timeout.
+// Sweep reports and deletes attempts that are older than the timeout.
 func (s *Sweeper) Sweep(h fact.Sink, name func(netns, index uint32) string) error {
 	if err := s.clock.Refresh(); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (s *Sweeper) Sweep(h fact.Sink, name func(netns, index uint32) string) erro
 	rate := s.allowance()
 	for i := range expired {
 		e := &expired[i]
-		// Established or reset in the meantime: it is not ours to report.
+		// Established or reset meanwhile, and reported elsewhere.
 		if s.handshakes.Delete(&e.key) != nil {
 			continue
 		}
@@ -107,7 +107,7 @@ type halfOpenEntry struct {
 	value shared.HalfOpen
 }
 
-// expired lists the attempts that are too old at a time of the boot clock.
+// expired lists the attempts that are too old at a given boot time.
 func (s *Sweeper) expired(now int64) ([]halfOpenEntry, error) {
 	var expired []halfOpenEntry
 	var e halfOpenEntry
@@ -117,15 +117,15 @@ func (s *Sweeper) expired(now int64) ([]halfOpenEntry, error) {
 			expired = append(expired, e)
 		}
 	}
-	// The programs delete meanwhile, which may end the iteration early: the next
-	// sweep finds the rest.
+	// The programs delete meanwhile, which can end the iteration early. The next sweep
+	// finds the rest.
 	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return expired, fmt.Errorf("read the half-open handshakes: %w", err)
 	}
 	return expired, nil
 }
 
-// allowance is what the rate allows since the last sweep.
+// allowance is the number of records that the rate allows since the last sweep.
 func (s *Sweeper) allowance() *allowance {
 	now := time.Now()
 	elapsed := now.Sub(s.last)
@@ -137,15 +137,15 @@ func (s *Sweeper) allowance() *allowance {
 	}
 }
 
-// allowance is the records of one sweep, which network namespaces share as they share those
-// of a second: see bpf/lib/failed.h.
+// allowance has the records of one sweep. Network namespaces share them like those of a
+// second: see bpf/lib/failed.h.
 type allowance struct {
 	own        uint32
 	limit, all int
 	taken      map[uint32]int
 }
 
-// take takes one for a namespace, or returns why it gets none.
+// take takes a record for a namespace, or returns why the namespace gets none.
 func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
 	switch {
 	case a.all >= a.limit:
@@ -158,8 +158,8 @@ func (a *allowance) take(netns uint32) (ledger.Cause, bool) {
 	return 0, true
 }
 
-// count adds to the counter of the port. No program writes entries with this
-// failure, so reading and writing back loses nothing.
+// count adds to the counter of the port. No program writes entries with this failure, so
+// reading and writing back loses no increment.
 func (s *Sweeper) count(h fact.Sink, key *shared.HalfOpenKey) {
 	counter := shared.PortCounterKey{
 		Netns:  key.Netns,
