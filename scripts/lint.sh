@@ -28,6 +28,10 @@ lists_nothing() {
 	}
 }
 
+no_conflict() {
+	! git grep -nE '^(<{7}|>{7})( |$)'
+}
+
 # bpf2go writes its files as gofmt does.
 mapfile -t go_files < <(git ls-files --cached --others --exclude-standard '*.go' ':!*_bpfel.go')
 # Documents, messages and descriptions; generated files have them from there.
@@ -43,6 +47,7 @@ check "build for arm64" env GOARCH=arm64 go build ./...
 check "staticcheck" go run "honnef.co/go/tools/cmd/staticcheck@$STATICCHECK_VERSION" \
 	-tags privileged,soak ./...
 check "gofumpt" lists_nothing go run "mvdan.cc/gofumpt@$GOFUMPT_VERSION" -l "${go_files[@]}"
+check "conflict markers" no_conflict
 check "English" go run -C internal/tools ./prose -C ../.. "${prose[@]}"
 check "clang-format" clang-format-19 --dry-run -Werror bpf/*/*.c bpf/*/*.h
 exit $status
