@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/attach"
 )
 
 // Attached is a program in a manager, from Add to Remove.
@@ -41,7 +42,7 @@ type Attached struct {
 // place is an interface that a program is attached to.
 type place struct {
 	Interface
-	hooks [Directions]hook
+	hooks [Directions]attach.Hook
 }
 
 // detach begins with the last attached hook, so that the first one finds its qdisc empty.
@@ -51,7 +52,7 @@ func (i *place) detach() error {
 		if i.hooks[d] == nil {
 			continue
 		}
-		if detachErr := i.hooks[d].detach(); detachErr != nil {
+		if detachErr := i.hooks[d].Detach(); detachErr != nil {
 			err = errors.Join(err, fmt.Errorf("detach tc %s from %s: %w", d, i.Name, detachErr))
 		}
 	}
@@ -64,7 +65,7 @@ func (i *place) present() bool {
 		if hook == nil {
 			continue
 		}
-		if present, err := hook.present(); err == nil && !present {
+		if present, err := hook.Present(); err == nil && !present {
 			return false
 		}
 	}
@@ -126,7 +127,7 @@ func (a *Attached) Remove() error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	defer m.delist(a)
-	defer m.attacher.lock.release()
+	defer m.attacher.Release()
 	return a.detachFrom(slices.Collect(maps.Values(a.interfaces)))
 }
 
@@ -189,7 +190,7 @@ func (a *Attached) detachFrom(interfaces []*place) error {
 	for _, i := range interfaces {
 		all = errors.Join(all, i.detach())
 		a.manager.mu.Lock()
-		i.hooks = [Directions]hook{}
+		i.hooks = [Directions]attach.Hook{}
 		a.manager.mu.Unlock()
 	}
 	return all
@@ -237,7 +238,7 @@ func (a *Attached) enter(link netlink.Link) {
 		}
 	}
 	err := a.attach(i, begin)
-	attached := err == nil || errors.Is(err, errNoEgress)
+	attached := err == nil || errors.Is(err, attach.ErrNoEgress)
 	if !attached {
 		err = errors.Join(err, i.detach())
 		if a.Follower != nil {
@@ -264,16 +265,16 @@ func (a *Attached) attach(i *place, begin Headers) error {
 
 // attachHook decides where an Auto program attaches: on clsact if the kernel has no TCX or
 // the configuration excludes it.
-func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (hook, error) {
+func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (attach.Hook, error) {
 	m := a.manager
-	at := spot{index: index, direction: d, program: a.Name, first: a.First}
-	at.before, at.after = m.around(a, index, d)
+	at := attach.Spot{Index: index, Direction: d, Program: a.Name, First: a.First}
+	at.Before, at.After = m.around(a, index, d)
 	if m.modeOf(a) != Clsact {
 		err := a.refuse(TCX.Hook(d))
 		fallBack := err != nil
-		var hook hook
+		var hook attach.Hook
 		if err == nil {
-			hook, err = m.attacher.attachTCX(&at, program)
+			hook, err = m.attacher.TCX(&at, program)
 			fallBack = errors.Is(err, ebpf.ErrNotSupported)
 		}
 		if err == nil {
@@ -288,19 +289,19 @@ func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (ho
 	if err := a.refuse(Clsact.Hook(d)); err != nil {
 		return nil, err
 	}
-	return m.attacher.attachFilter(&at, program)
+	return m.attacher.Filter(&at, program)
 }
 
 // decide settles the mode, and warns where the order can't hold: TCX runs before clsact.
-func (a *Attached) decide(mode Mode, at *spot) {
+func (a *Attached) decide(mode Mode, at *attach.Spot) {
 	a.manager.mu.Lock()
 	a.mode = mode
 	a.manager.mu.Unlock()
 	misplaced := false
 	if mode == TCX {
-		misplaced = slices.ContainsFunc(at.before, func(h hook) bool { _, on := h.(*filter); return on })
+		misplaced = slices.ContainsFunc(at.Before, func(h attach.Hook) bool { return !attach.OnTCX(h) })
 	} else {
-		misplaced = slices.ContainsFunc(at.after, func(h hook) bool { _, on := h.(*tcxHook); return on })
+		misplaced = slices.ContainsFunc(at.After, attach.OnTCX)
 	}
 	if misplaced && !a.misplaced {
 		a.misplaced = true

@@ -5,6 +5,7 @@
 package tc
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/street"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
@@ -22,13 +24,13 @@ import (
 func TestWithoutTheLock(t *testing.T) {
 	const pairs = 5
 	wire.Enter(t)
-	squatter, err := bindAbstract(lockName)
+	squatter, err := net.Listen("unix", "@ebpf_tcp-lock")
 	require.NoError(t, err)
-	defer squatter.close()
+	defer func() { require.NoError(t, squatter.Close()) }()
 	addVeths(t, pairs)
-	c := newCounter(t, "lo", 0)
+	c := street.NewCounter(t, "lo", 0)
 	begin := time.Now()
-	u := c.join(NewRegistry(), c.attachable(Clsact, including("lo", "churn*")))
+	u := join(c, NewRegistry(), attachable(c, Clsact, including("lo", "churn*")))
 	started := time.Since(begin)
 	assert.Len(t, u.Interfaces(), 1+pairs)
 	begin = time.Now()
@@ -42,31 +44,31 @@ func TestWithoutTheLock(t *testing.T) {
 
 // A filter that takes the place of ours is reported as a new filter only.
 func TestComesBackAfterItsFilterWasReplaced(t *testing.T) {
-	s := newStreet(t)
-	n, ours := s.counter(), s.counter()
-	u := ours.join(NewRegistry(), ours.attachable(Clsact))
-	u.manager.mu.Lock()
-	theirs := u.interfaces[n.device.Attrs().Index].hooks[Ingress].(*filter).filter
-	u.manager.mu.Unlock()
-	theirs.Fd, theirs.Name = n.program[Ingress].FD(), "theirs"
+	s := street.New(t)
+	n, ours := s.Counter(), s.Counter()
+	u := join(ours, NewRegistry(), attachable(ours, Clsact))
+	_, filters, _ := n.Of()
+	theirs := *filters[0].BPF
+	require.Equal(t, Ingress, filters[0].Direction)
+	theirs.Fd, theirs.Name = n.Program[Ingress].FD(), "theirs"
 	require.NoError(t, netlink.FilterReplace(&theirs))
-	n.eventually(func(_ onTC, filters []filterName, _ int) bool { return len(filters) == 2 })
-	s.see(Ingress, map[seer]bool{u: true})
+	n.Eventually(func(_ street.OnTC, filters []street.Filter, _ int) bool { return len(filters) == 2 })
+	s.See(Ingress, map[street.Seer]bool{u: true})
 	require.NoError(t, netlink.FilterDel(&theirs))
 }
 
 func TestWatchReportsReplacedFilters(t *testing.T) {
 	wire.Enter(t)
-	n := newCounter(t, "lo", 0)
-	require.NoError(t, netlink.QdiscAdd(clsact(loopbackIndex)))
+	n := street.NewCounter(t, "lo", 0)
+	require.NoError(t, netlink.QdiscAdd(street.Clsact(1)))
 	w, err := newWatch()
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.close()) }()
 	filter := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: loopbackIndex, Parent: parentOf(Ingress), Handle: 7, Priority: 1, Protocol: unix.ETH_P_ALL,
+			LinkIndex: 1, Parent: street.Parent(Ingress), Handle: 7, Priority: 1, Protocol: unix.ETH_P_ALL,
 		},
-		Fd: n.program[Ingress].FD(), Name: "theirs", DirectAction: true,
+		Fd: n.Program[Ingress].FD(), Name: "theirs", DirectAction: true,
 	}
 	reported := func(limit time.Duration) bool {
 		came, err := w.wait(time.Now().Add(limit))
@@ -81,35 +83,35 @@ func TestWatchReportsReplacedFilters(t *testing.T) {
 
 // Anyone can keep the filters of a dead instance by holding its name; but not unseen.
 func TestReportsFiltersThatStay(t *testing.T) {
-	s := newStreet(t)
-	n := s.counter()
-	crashed := s.process(Clsact, "first")
-	_, filters, _ := n.tcOf()
+	s := street.New(t)
+	n := s.Counter()
+	crashed := startOn(s, Clsact, "first")
+	_, filters, _ := n.Of()
 	require.Len(t, filters, 2)
 	crashed.kill()
-	name := instanceName(filters[0].instance)
-	squatter, err := bindAbstract(name)
+	name := filters[0].Instance
+	squatter, err := net.Listen("unix", "@"+name)
 	require.NoError(t, err)
-	defer squatter.close()
+	defer func() { require.NoError(t, squatter.Close()) }()
 	p := startProcess(t, Auto, "first", "lo")
 	p.logs("keeping the filters of other instances")
 	p.logs("@" + name)
 	p.stop()
-	_, filters, _ = n.tcOf()
+	_, filters, _ = n.Of()
 	assert.Len(t, filters, 2)
 }
 
 // A trial takes one interface, and removes nothing that it did not make.
 func TestTrialLeavesTheRestAlone(t *testing.T) {
-	s := newStreet(t)
-	n, ours := s.counter(), s.counter()
-	s.process(Clsact, "first").kill()
+	s := street.New(t)
+	n, ours := s.Counter(), s.Counter()
+	startOn(s, Clsact, "first").kill()
 	addVeths(t, 2)
-	u := ours.join(NewTrial(), ours.attachable(Clsact, including("churn*", streetDevice)))
+	u := join(ours, NewTrial(), attachable(ours, Clsact, including("churn*", street.Device)))
 	u.noErrors()
 	assert.Len(t, u.Interfaces(), 1)
 	u.leave()
-	_, filters, _ := n.tcOf()
+	_, filters, _ := n.Of()
 	assert.Len(t, filters, 2, "of the one that crashed")
 }
 

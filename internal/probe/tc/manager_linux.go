@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/attach"
 )
 
 // Manager attaches programs in one network namespace. A goroutine follows the interfaces
@@ -32,7 +33,7 @@ type Manager struct {
 	watch     *watch
 	done      chan struct{}
 	unfollow  sync.Once
-	attacher  *attacher
+	attacher  *attach.Attacher
 
 	// changing serializes attaching and detaching. It is held during waits for the kernel
 	// and for other instances, which take seconds if many interfaces come at once. It
@@ -69,8 +70,7 @@ func (r *Registry) Open(namespace *netns.Namespace) (*Manager, error) {
 		m.release()
 		return nil, err
 	}
-	m.attacher = newAttacher(m.netlink, lock{warn: m.warn, late: m.late})
-	m.attacher.leaveDead = r.trial
+	m.attacher = attach.New(m.netlink, attach.Options{Warn: m.warn, Late: m.late, LeaveDead: r.trial})
 	if r.managers == nil {
 		r.managers = make(map[uint32]*Manager)
 	}
@@ -154,7 +154,7 @@ func (m *Manager) stopFollowing() (err error) {
 // release closes what keeps the namespace alive. It may be called twice.
 func (m *Manager) release() {
 	if m.attacher != nil {
-		m.attacher.close()
+		m.attacher.Close()
 	}
 	if m.netlink != nil {
 		m.netlink.Close()
@@ -188,7 +188,7 @@ func (m *Manager) Add(p *Program) (*Attached, error) {
 	defer m.changing.Unlock()
 	a := m.enlist(p)
 	err := m.namespace.Run(func() error {
-		defer m.attacher.lock.release()
+		defer m.attacher.Release()
 		m.reconcile()
 		if !m.registry.trial && !m.searched {
 			m.searched = true
@@ -269,7 +269,7 @@ func (m *Manager) reconcileInside() error {
 		return nil
 	}
 	return m.namespace.Run(func() error {
-		defer m.attacher.lock.release()
+		defer m.attacher.Release()
 		m.reconcile()
 		return nil
 	})
@@ -308,7 +308,7 @@ func (m *Manager) InterfaceName(index uint32) string {
 
 // around are the hooks of our other programs at one place: those that run before a program,
 // and those that run after it, in the order in which they run.
-func (m *Manager) around(a *Attached, index int, d Direction) (before, after []hook) {
+func (m *Manager) around(a *Attached, index int, d Direction) (before, after []attach.Hook) {
 	passed := false
 	for _, other := range m.programs {
 		i := other.interfaces[index]
@@ -341,16 +341,11 @@ func (m *Manager) modeOf(a *Attached) Mode {
 // removeDead logs what it removed, because it shows that an instance crashed. It also names
 // instances that seem alive, because any process can hold the name of a dead one.
 func (m *Manager) removeDead() {
-	err := m.attacher.removeDead()
-	if removed := m.attacher.removed; removed > 0 {
+	err := m.attacher.RemoveDead()
+	if removed := m.attacher.Removed(); removed > 0 {
 		m.log().Info("removed the filters of dead instances", zap.Int("filters", removed))
 	}
-	var living []string
-	for id := range m.attacher.living {
-		living = append(living, "@"+instanceName(id))
-	}
-	if len(living) > 0 {
-		slices.Sort(living)
+	if living := m.attacher.Living(); len(living) > 0 {
 		m.log().Info("keeping the filters of other instances, whose sockets are held", zap.Strings("sockets", living))
 	}
 	if err != nil {

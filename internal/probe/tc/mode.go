@@ -8,6 +8,8 @@
 // removes the filters of our dead processes.
 package tc
 
+import "github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/attach"
+
 // Mode says where on an interface a program attaches.
 type Mode string
 
@@ -21,21 +23,14 @@ const (
 )
 
 // Direction is one of the two places on an interface.
-type Direction int
+type Direction = attach.Direction
 
 const (
-	Ingress Direction = iota
-	Egress
+	Ingress = attach.Ingress
+	Egress  = attach.Egress
 	// Directions is their number.
-	Directions
+	Directions = attach.Directions
 )
-
-func (d Direction) String() string {
-	if d == Egress {
-		return "egress"
-	}
-	return "ingress"
-}
 
 // Hook is the kernel's name of a hook, such as tcx/ingress. Until Auto is decided, it
 // begins with tc.

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/street"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
@@ -68,7 +69,7 @@ func runProcess(config []string, in io.Reader, out io.Writer) error {
 	for _, program := range config[4:] {
 		name, order, _ := strings.Cut(program, ":")
 		p := &Program{
-			Name: name, Mode: Mode(config[1]), First: config[2] == "first", Refuse: refuseExcluded,
+			Name: name, Mode: Mode(config[1]), First: config[2] == "first", Refuse: street.RefuseExcluded,
 			Interfaces: Selection{Include: strings.Split(config[3], ",")}, Logger: logger,
 		}
 		if p.Order, err = strconv.Atoi(order); err != nil {
@@ -76,11 +77,11 @@ func runProcess(config []string, in io.Reader, out io.Writer) error {
 		}
 		var programs [Directions]*ebpf.Program
 		for d := range Directions {
-			state, counts, err := loadCounter(length)
+			state, counts, err := street.LoadCounter(length)
 			if err != nil {
 				return err
 			}
-			if err := state.Put(counterVerdict, int64(verdictNext)); err != nil {
+			if err := state.Put(street.KeyVerdict, int64(street.VerdictNext)); err != nil {
 				return err
 			}
 			programs[d] = counts
@@ -100,7 +101,7 @@ func runProcess(config []string, in io.Reader, out io.Writer) error {
 	for commands.Scan() && commands.Text() == "count" {
 		var counts [Directions]uint64
 		for d := range Directions {
-			if err := states[d].Lookup(counterCount, &counts[d]); err != nil {
+			if err := states[d].Lookup(street.KeyCount, &counts[d]); err != nil {
 				return err
 			}
 		}
@@ -118,7 +119,7 @@ func runProcess(config []string, in io.Reader, out io.Writer) error {
 
 // process is such a process, in the network namespace of the test.
 type process struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Scanner
@@ -143,20 +144,20 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// process has programs on the street; one if none is named.
-func (s *street) process(m Mode, position string, programs ...string) *process {
-	s.t.Helper()
-	return startProcess(s.t, m, position, streetDevice, programs...)
+// startOn has programs on the street; one if none is named.
+func startOn(s *street.Street, m Mode, position string, programs ...string) *process {
+	s.T.Helper()
+	return startProcess(s.T, m, position, street.Device, programs...)
 }
 
 // startProcess gives each a pid namespace of its own, as containers have.
-func startProcess(t *testing.T, m Mode, position, devices string, programs ...string) *process {
+func startProcess(t testing.TB, m Mode, position, devices string, programs ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command("/proc/self/exe")}
 	if len(programs) == 0 {
 		programs = []string{"test:1"}
 	}
-	config := append([]string{strconv.Itoa(streetFrame), string(m), position, devices}, programs...)
+	config := append([]string{strconv.Itoa(street.FrameLength), string(m), position, devices}, programs...)
 	p.cmd.Env = append(os.Environ(), processEnv+"="+strings.Join(config, " "))
 	p.cmd.Stderr = &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
@@ -190,7 +191,7 @@ func (p *process) logs(text string) {
 }
 
 // seen counts frames on the interfaces since the start.
-func (p *process) seen(d Direction) uint64 {
+func (p *process) Seen(d Direction) uint64 {
 	p.t.Helper()
 	_, err := fmt.Fprintln(p.in, "count")
 	require.NoError(p.t, err)

@@ -10,7 +10,12 @@ import (
 
 	"github.com/cilium/ebpf"
 	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/attach"
 )
+
+// LockWait is how long a change waits for other instances, at most.
+const LockWait = attach.LockWait
 
 // Program is what a user of a Manager attaches to interfaces.
 type Program struct {

@@ -17,20 +17,22 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/attach"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/street"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // linkOf finds the link of our program as another process finds it: by its id. It is nil
 // while there is none.
-func (n *counter) linkOf(d Direction) (link.Link, link.ID) {
-	n.t.Helper()
-	ours := programID(n.t, n.program[d])
-	all, err := link.QueryPrograms(link.QueryOptions{Target: n.device.Attrs().Index, Attach: attachType(d)})
-	require.NoError(n.t, err)
+func linkOf(n *street.Counter, d Direction) (link.Link, link.ID) {
+	n.T.Helper()
+	ours := street.ProgramID(n.T, n.Program[d])
+	all, err := link.QueryPrograms(link.QueryOptions{Target: n.Device.Attrs().Index, Attach: street.TCXType(d)})
+	require.NoError(n.T, err)
 	for _, program := range all.Programs {
 		if id, ok := program.LinkID(); ok && program.ID == ours {
 			found, err := link.NewFromID(id)
-			require.NoError(n.t, err)
+			require.NoError(n.T, err)
 			return found, id
 		}
 	}
@@ -41,62 +43,62 @@ func (n *counter) linkOf(d Direction) (link.Link, link.ID) {
 // another program. No message reports it.
 func TestComesBackAfterItsLinkWasDetached(t *testing.T) {
 	needMode(t, TCX)
-	s := newStreet(t)
-	n, ours := s.counter(), s.counter()
-	u, logs := ours.joinObserved(ours.attachable(TCX))
+	s := street.New(t)
+	n, ours := s.Counter(), s.Counter()
+	u, logs := joinObserved(ours, attachable(ours, TCX))
 	for what, spoil := range map[string]func(link.Link, *ebpf.Program) error{
 		"detached": func(l link.Link, _ *ebpf.Program) error { return l.Detach() },
 		"replaced": link.Link.Update,
 	} {
-		for _, d := range bothDirections() {
+		for _, d := range street.BothDirections() {
 			t.Run(what+" "+d.String(), func(t *testing.T) {
-				s.on(t)
-				ours.t = t
-				theirs, was := ours.linkOf(d)
+				s.On(t)
+				ours.T = t
+				theirs, was := linkOf(ours, d)
 				require.NotNil(t, theirs)
-				require.NoError(t, spoil(theirs, n.program[d]))
+				require.NoError(t, spoil(theirs, n.Program[d]))
 				require.NoError(t, theirs.Close())
 				wire.Within(t, wire.Soon, func() bool {
-					found, id := ours.linkOf(d)
+					found, id := linkOf(ours, d)
 					if found != nil {
 						require.NoError(t, found.Close())
 					}
 					return found != nil && id != was
 				}, "another link")
-				u.eventuallyAttachedTo(streetDevice)
-				for _, direction := range bothDirections() {
-					s.see(direction, map[seer]bool{u: true, n: false})
+				u.eventuallyAttachedTo(street.Device)
+				for _, direction := range street.BothDirections() {
+					s.See(direction, map[street.Seer]bool{u: true, n: false})
 				}
 				u.noErrors()
 			})
 		}
 	}
-	ours.t = t
+	ours.T = t
 	said := logs.All()
 	require.Len(t, said, 1, "once a minute at most: %v", said)
 	assert.Equal(t, "another process removed our programs from an interface; attaching them again", said[0].Message)
-	assert.Equal(t, streetDevice, said[0].ContextMap()["interface"])
+	assert.Equal(t, street.Device, said[0].ContextMap()["interface"])
 }
 
 // What could not be put back is tried again, though nothing changes: here because others
 // take all the places, of which there are 64.
 func TestTriesAgainWhatCouldNotBePutBack(t *testing.T) {
 	needMode(t, TCX)
-	s := newStreet(t)
-	ours := s.counter()
-	u, logs := ours.joinObserved(ours.attachable(TCX))
+	s := street.New(t)
+	ours := s.Counter()
+	u, logs := joinObserved(ours, attachable(ours, TCX))
 	u.manager.changing.Lock()
-	theirs, _ := ours.linkOf(Egress)
+	theirs, _ := linkOf(ours, Egress)
 	require.NotNil(t, theirs)
 	require.NoError(t, theirs.Detach())
 	require.NoError(t, theirs.Close())
 	var others []link.Link
 	for {
 		// A program has one place at most.
-		program, err := ebpf.NewProgram(emptyProgram())
+		program, err := ebpf.NewProgram(street.EmptyProgram())
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, program.Close()) })
-		l, err := link.AttachTCX(link.TCXOptions{Interface: ours.device.Attrs().Index, Program: program, Attach: ebpf.AttachTCXEgress})
+		l, err := link.AttachTCX(link.TCXOptions{Interface: ours.Device.Attrs().Index, Program: program, Attach: ebpf.AttachTCXEgress})
 		if errors.Is(err, unix.ERANGE) {
 			break
 		}
@@ -119,29 +121,29 @@ func TestTriesAgainWhatCouldNotBePutBack(t *testing.T) {
 
 // Some agents remove the qdisc that they made with all that is in it by then.
 func TestComesBackAfterTheirQdiscWent(t *testing.T) {
-	s := newStreet(t)
-	n, ours := s.counter(), s.counter()
-	n.attachIngress()
-	u := ours.join(NewRegistry(), ours.attachable(Clsact))
-	require.ErrorIs(t, u.States()[Egress].Err, errNoEgress)
-	s.see(Ingress, map[seer]bool{u: true, n: true})
+	s := street.New(t)
+	n, ours := s.Counter(), s.Counter()
+	n.AttachIngress()
+	u := join(ours, NewRegistry(), attachable(ours, Clsact))
+	require.ErrorIs(t, u.States()[Egress].Err, attach.ErrNoEgress)
+	s.See(Ingress, map[street.Seer]bool{u: true, n: true})
 	assert.Empty(t, u.Interfaces(), "ingress only")
 
 	for range 2 {
-		n.takeAll()
-		n.eventually(func(_ onTC, filters []filterName, _ int) bool { return len(filters) == 2 })
-		u.eventuallyAttachedTo(streetDevice)
-		for _, d := range bothDirections() {
-			s.see(d, map[seer]bool{u: true, n: false})
+		n.TakeAll()
+		n.Eventually(func(_ street.OnTC, filters []street.Filter, _ int) bool { return len(filters) == 2 })
+		u.eventuallyAttachedTo(street.Device)
+		for _, d := range street.BothDirections() {
+			s.See(d, map[street.Seer]bool{u: true, n: false})
 		}
 		u.noErrors()
-		n.attachClsact(1, unix.ETH_P_ALL)
+		n.AttachClsact(1, unix.ETH_P_ALL)
 	}
-	n.takeAll()
-	n.eventually(func(_ onTC, filters []filterName, _ int) bool { return len(filters) == 2 })
+	n.TakeAll()
+	n.Eventually(func(_ street.OnTC, filters []street.Filter, _ int) bool { return len(filters) == 2 })
 	u.leave()
-	others, filters, _ := n.tcOf()
-	assert.Equal(t, onTC{}, others, "the new qdisc is ours")
+	others, filters, _ := n.Of()
+	assert.Equal(t, street.OnTC{}, others, "the new qdisc is ours")
 	assert.Empty(t, filters)
 }
 
@@ -150,8 +152,8 @@ func TestInterfacesVanishWithoutAWarning(t *testing.T) {
 	const pairs = 60
 	modes(t, func(t *testing.T, m Mode) {
 		wire.Enter(t)
-		c := newCounter(t, "lo", 0)
-		u, logs := c.joinObserved(c.attachable(m, including("*")))
+		c := street.NewCounter(t, "lo", 0)
+		u, logs := joinObserved(c, attachable(c, m, including("*")))
 		for i := range pairs {
 			name := fmt.Sprintf("flash%d", i)
 			wire.AddVeth(t, name)

@@ -12,6 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/dump"
 )
 
 // localRoutes lists what the kernel routes as local, in all tables of the thread's network
@@ -32,7 +34,7 @@ func localRoutes() (map[netip.Prefix]bool, error) {
 	sockets := map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	local := make(map[netip.Prefix]bool)
 	for _, family := range []uint8{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		messages, err := dumpWatched(func() ([][]byte, error) { return dumpLocalRoutes(sockets, family) })
+		messages, err := dump.Watched(func() ([][]byte, error) { return dumpLocalRoutes(sockets, family) })
 		if err != nil {
 			return nil, fmt.Errorf("list the local routes: %w", err)
 		}

@@ -19,6 +19,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/attach"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/street"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
@@ -33,30 +35,30 @@ func positions(t *testing.T, test func(*testing.T, Mode, func(*Program))) {
 }
 
 // attachTheirs is somebody else's program.
-func (n *counter) attachTheirs(m Mode) {
-	n.t.Helper()
+func attachTheirs(n *street.Counter, m Mode) {
+	n.T.Helper()
 	if m == TCX {
-		n.attachTCX(nil)
+		n.AttachTCX(nil)
 	} else {
-		n.attachClsact(1, unix.ETH_P_ALL) // where ours would go first, too
+		n.AttachClsact(1, unix.ETH_P_ALL) // where ours would go first, too
 	}
 }
 
 func TestTogetherInOrder(t *testing.T) {
 	positions(t, func(t *testing.T, m Mode, position func(*Program)) {
-		s := newStreet(t)
+		s := street.New(t)
 		r := NewRegistry()
-		guard, observe, inspect := s.counter(), s.counter(), s.counter()
-		join := func(c *counter, name string, order int) *user {
-			return c.join(r, c.attachable(m, named(name, order), position))
+		guard, observe, inspect := s.Counter(), s.Counter(), s.Counter()
+		join := func(c *street.Counter, name string, order int) *user {
+			return join(c, r, attachable(c, m, named(name, order), position))
 		}
 		// The one in the middle is there, one comes before it, and one behind it.
 		watcher := join(observe, "observe", 200)
-		s.inOrder(observe)
+		s.InOrder(observe)
 		guardian := join(guard, "guard", 100)
-		s.inOrder(guard, observe)
+		s.InOrder(guard, observe)
 		inspector := join(inspect, "inspect", 300)
-		s.inOrder(guard, observe, inspect)
+		s.InOrder(guard, observe, inspect)
 		for i, u := range []*user{guardian, watcher, inspector} {
 			u.noErrors()
 			for _, state := range u.States() {
@@ -67,22 +69,22 @@ func TestTogetherInOrder(t *testing.T) {
 
 		// Any of them leaves, and comes back to its place.
 		watcher.leave()
-		s.inOrder(guard, inspect)
+		s.InOrder(guard, inspect)
 		watcher = join(observe, "observe", 200)
-		s.inOrder(guard, observe, inspect)
+		s.InOrder(guard, observe, inspect)
 		guardian.leave()
-		s.inOrder(observe, inspect)
+		s.InOrder(observe, inspect)
 		guardian = join(guard, "guard", 100)
-		s.inOrder(guard, observe, inspect)
+		s.InOrder(guard, observe, inspect)
 		inspector.leave()
 		guardian.leave()
-		s.inOrder(observe)
+		s.InOrder(observe)
 		watcher.leave()
-		n := s.counter()
-		others, filters, _ := n.tcOf()
-		assert.Equal(t, onTC{}, others)
+		n := s.Counter()
+		others, filters, _ := n.Of()
+		assert.Equal(t, street.OnTC{}, others)
 		assert.Empty(t, filters)
-		n.eventuallyWithoutTCX()
+		n.EventuallyWithoutTCX()
 	})
 }
 
@@ -91,36 +93,36 @@ func TestTogetherBesideOthers(t *testing.T) {
 	positions(t, func(t *testing.T, m Mode, position func(*Program)) {
 		for _, guardFirst := range []bool{true, false} {
 			t.Run(fmt.Sprintf("guard comes first: %t", guardFirst), func(t *testing.T) {
-				s := newStreet(t)
+				s := street.New(t)
 				r := NewRegistry()
-				before, between, after := s.counter(), s.counter(), s.counter()
-				guard, observe := s.counter(), s.counter()
-				asGuard := guard.attachable(m, named("guard", 1), position)
-				asObserver := observe.attachable(m, named("observe", 2), position)
-				before.attachTheirs(m)
+				before, between, after := s.Counter(), s.Counter(), s.Counter()
+				guard, observe := s.Counter(), s.Counter()
+				asGuard := attachable(guard, m, named("guard", 1), position)
+				asObserver := attachable(observe, m, named("observe", 2), position)
+				attachTheirs(before, m)
 				if guardFirst {
-					guard.join(r, asGuard)
+					join(guard, r, asGuard)
 				} else {
-					observe.join(r, asObserver)
+					join(observe, r, asObserver)
 				}
 				if m == TCX { // on clsact, two filters of others would have one handle
-					between.attachTheirs(m)
+					attachTheirs(between, m)
 				}
 				if guardFirst {
-					observe.join(r, asObserver)
+					join(observe, r, asObserver)
 				} else {
-					guard.join(r, asGuard)
+					join(guard, r, asGuard)
 				}
 				if m == TCX {
-					after.attachTheirs(m)
+					attachTheirs(after, m)
 				}
-				s.t = t
-				s.inOrder(guard, observe)
-				for _, d := range bothDirections() {
-					s.see(d, map[seer]bool{guard: true, observe: true, before: true})
-					before.decide(verdictPass)
-					s.see(d, map[seer]bool{before: true, guard: asGuard.First, observe: asGuard.First})
-					before.decide(verdictNext)
+				s.T = t
+				s.InOrder(guard, observe)
+				for _, d := range street.BothDirections() {
+					s.See(d, map[street.Seer]bool{guard: true, observe: true, before: true})
+					before.Decide(street.VerdictPass)
+					s.See(d, map[street.Seer]bool{before: true, guard: asGuard.First, observe: asGuard.First})
+					before.Decide(street.VerdictNext)
 				}
 			})
 		}
@@ -130,24 +132,28 @@ func TestTogetherBesideOthers(t *testing.T) {
 // Somebody removes one of the two, or both at a time: each comes back to its place.
 func TestTogetherPutBackInOrder(t *testing.T) {
 	positions(t, func(t *testing.T, m Mode, position func(*Program)) {
-		s := newStreet(t)
+		s := street.New(t)
 		r := NewRegistry()
-		guard, observe := s.counter(), s.counter()
+		guard, observe := s.Counter(), s.Counter()
 		users := []*user{
-			guard.join(r, guard.attachable(m, named("guard", 1), position)),
-			observe.join(r, observe.attachable(m, named("observe", 2), position)),
+			join(guard, r, attachable(guard, m, named("guard", 1), position)),
+			join(observe, r, attachable(observe, m, named("observe", 2), position)),
 		}
 		remove := func(of ...*user) {
 			for _, u := range of {
 				was := u.hooksOn(Ingress)
 				u.manager.changing.Lock() // both go before one is put back
-				switch hook := was.(type) {
-				case *tcxHook:
-					theirs, _ := u.linkOf(Ingress)
+				if attach.OnTCX(was) {
+					theirs, _ := linkOf(u.Counter, Ingress)
 					require.NoError(t, theirs.Detach())
 					require.NoError(t, theirs.Close())
-				case *filter:
-					require.NoError(t, netlink.FilterDel(&hook.filter))
+				} else {
+					_, filters, _ := u.Of()
+					for _, filter := range filters {
+						if filter.Program == u.Name && filter.Direction == Ingress {
+							require.NoError(t, netlink.FilterDel(filter.BPF))
+						}
+					}
 				}
 				u.manager.changing.Unlock()
 			}
@@ -158,12 +164,12 @@ func TestTogetherPutBackInOrder(t *testing.T) {
 					if hook == nil {
 						return false
 					}
-					there, err := hook.present()
+					there, err := hook.Present()
 					back = back && err == nil && there
 				}
 				return back
 			}, "put back")
-			s.inOrder(guard, observe)
+			s.InOrder(guard, observe)
 		}
 		remove(users[0])
 		remove(users[1])
@@ -172,10 +178,10 @@ func TestTogetherPutBackInOrder(t *testing.T) {
 }
 
 // hooksOn is the hook on the street.
-func (u *user) hooksOn(d Direction) hook {
+func (u *user) hooksOn(d Direction) attach.Hook {
 	u.manager.mu.Lock()
 	defer u.manager.mu.Unlock()
-	if i := u.Attached.interfaces[u.device.Attrs().Index]; i != nil {
+	if i := u.Attached.interfaces[u.Device.Attrs().Index]; i != nil {
 		return i.hooks[d]
 	}
 	return nil
@@ -185,20 +191,20 @@ func (u *user) hooksOn(d Direction) hook {
 func TestTogetherOneRefused(t *testing.T) {
 	modes(t, func(t *testing.T, m Mode) {
 		for _, refusedFirst := range []bool{true, false} {
-			s := newStreet(t)
+			s := street.New(t)
 			r := NewRegistry()
-			observe, guard := s.counter(), s.counter()
-			refused := guard.attachable(m, named("guard", 1))
-			refused.Load = func(Direction, Headers) (*ebpf.Program, error) { return ebpf.NewProgram(refusedProgram()) }
+			observe, guard := s.Counter(), s.Counter()
+			refused := attachable(guard, m, named("guard", 1))
+			refused.Load = func(Direction, Headers) (*ebpf.Program, error) { return ebpf.NewProgram(street.RefusedProgram()) }
 			core, logs := observer.New(zapcore.WarnLevel)
 			logging(core)(refused)
 			var failing *user
 			if refusedFirst {
-				failing = guard.join(r, refused)
+				failing = join(guard, r, refused)
 			}
-			working := observe.join(r, observe.attachable(m, named("observe", 2)))
+			working := join(observe, r, attachable(observe, m, named("observe", 2)))
 			if !refusedFirst {
-				failing = guard.join(r, refused)
+				failing = join(guard, r, refused)
 			}
 			for _, state := range failing.States() {
 				assert.False(t, state.Attached)
@@ -208,10 +214,10 @@ func TestTogetherOneRefused(t *testing.T) {
 			}
 			assert.Equal(t, 1, logs.FilterField(zap.String("program", "guard")).Len(), "%v", logs.All())
 			working.noErrors()
-			s.inOrder(observe)
+			s.InOrder(observe)
 			failing.leave()
 			working.noErrors()
-			s.inOrder(observe)
+			s.InOrder(observe)
 			working.leave()
 		}
 	})
@@ -221,41 +227,41 @@ func TestTogetherOneRefused(t *testing.T) {
 // one that is alive keeps its own.
 func TestTogetherDead(t *testing.T) {
 	modes(t, func(t *testing.T, m Mode) {
-		s := newStreet(t)
-		n, observe := s.counter(), s.counter()
-		crashed := s.process(m, "first", "guard:1", "observe:2")
-		_, filters, tcx := n.tcOf()
+		s := street.New(t)
+		n, observe := s.Counter(), s.Counter()
+		crashed := startOn(s, m, "first", "guard:1", "observe:2")
+		_, filters, tcx := n.Of()
 		require.Equal(t, 4, len(filters)+tcx)
-		working := observe.join(NewRegistry(), observe.attachable(m, named("observe", 2)))
-		s.see(Ingress, map[seer]bool{crashed: true, working: true})
+		working := join(observe, NewRegistry(), attachable(observe, m, named("observe", 2)))
+		s.See(Ingress, map[street.Seer]bool{crashed: true, working: true})
 		crashed.kill()
-		next := s.process(m, "first", "guard:1", "inspect:3")
+		next := startOn(s, m, "first", "guard:1", "inspect:3")
 		if m == Clsact {
 			next.logs(`removed the filters of dead instances	{"filters": 4}`)
 		}
-		n.eventually(func(_ onTC, filters []filterName, tcx int) bool { return len(filters)+tcx == 4+2 })
-		for _, d := range bothDirections() {
-			s.see(d, map[seer]bool{next: true, working: true})
+		n.Eventually(func(_ street.OnTC, filters []street.Filter, tcx int) bool { return len(filters)+tcx == 4+2 })
+		for _, d := range street.BothDirections() {
+			s.See(d, map[street.Seer]bool{next: true, working: true})
 		}
 		next.stop()
 		working.leave()
-		others, filters, _ := n.tcOf()
-		assert.Equal(t, onTC{}, others, "the qdisc of the one that crashed is ours")
+		others, filters, _ := n.Of()
+		assert.Equal(t, street.OnTC{}, others, "the qdisc of the one that crashed is ours")
 		assert.Empty(t, filters)
-		n.eventuallyWithoutTCX()
+		n.EventuallyWithoutTCX()
 	})
 }
 
 // Nobody waits for himself.
 func TestTogetherWithoutWaiting(t *testing.T) {
-	s := newStreet(t)
+	s := street.New(t)
 	r := NewRegistry()
 	core, logs := observer.New(zapcore.InfoLevel)
 	began := time.Now()
 	var users []*user
 	for order := range 4 {
-		c := s.counter()
-		users = append(users, c.join(r, c.attachable(Clsact, named("test", order), logging(core))))
+		c := s.Counter()
+		users = append(users, join(c, r, attachable(c, Clsact, named("test", order), logging(core))))
 	}
 	for _, u := range users {
 		u.leave()
@@ -266,40 +272,40 @@ func TestTogetherWithoutWaiting(t *testing.T) {
 
 // Components of one kind in one process: their programs have names of their own.
 func TestTogetherOfOneKind(t *testing.T) {
-	s := newStreet(t)
+	s := street.New(t)
 	r := NewRegistry()
-	a, b := s.counter(), s.counter()
-	first, second := a.join(r, a.attachable(Clsact)), b.join(r, b.attachable(Clsact))
-	_, filters, _ := s.counter().tcOf()
+	a, b := s.Counter(), s.Counter()
+	first, second := join(a, r, attachable(a, Clsact)), join(b, r, attachable(b, Clsact))
+	_, filters, _ := s.Counter().Of()
 	names := make(map[string]int)
-	instances := make(map[uint32]bool)
+	instances := make(map[string]bool)
 	for _, name := range filters {
-		names[name.program]++
-		instances[name.instance] = true
+		names[name.Program]++
+		instances[name.Instance] = true
 	}
 	assert.Equal(t, map[string]int{"test": 2, "test2": 2}, names)
 	assert.Len(t, instances, 1)
-	s.inOrder(a, b)
+	s.InOrder(a, b)
 	first.leave()
-	s.inOrder(b)
+	s.InOrder(b)
 	second.noErrors()
 }
 
 // TCX runs before clsact, whatever the order: that is said, and an Auto program avoids it.
 func TestTogetherOnTwoHooks(t *testing.T) {
 	needMode(t, TCX)
-	s := newStreet(t)
+	s := street.New(t)
 	r := NewRegistry()
-	guard, observe := s.counter(), s.counter()
+	guard, observe := s.Counter(), s.Counter()
 	core, logs := observer.New(zapcore.WarnLevel)
-	guardian := guard.join(r, guard.attachable(Clsact, named("guard", 1), logging(core)))
-	follower := observe.join(r, observe.attachable(Auto, named("observe", 2), logging(core)))
+	guardian := join(guard, r, attachable(guard, Clsact, named("guard", 1), logging(core)))
+	follower := join(observe, r, attachable(observe, Auto, named("observe", 2), logging(core)))
 	assert.Equal(t, "clsact/ingress", follower.States()[Ingress].Hook)
-	s.inOrder(guard, observe)
+	s.InOrder(guard, observe)
 	assert.Empty(t, logs.All())
 	follower.leave()
-	observe.join(r, observe.attachable(TCX, named("observe", 2), logging(core)))
-	s.inOrder(observe, guard)
+	join(observe, r, attachable(observe, TCX, named("observe", 2), logging(core)))
+	s.InOrder(observe, guard)
 	require.Equal(t, 1, logs.Len())
 	assert.Contains(t, logs.All()[0].Message, "packet programs don't run in their order")
 	guardian.noErrors()
@@ -308,11 +314,11 @@ func TestTogetherOnTwoHooks(t *testing.T) {
 // Both leave a namespace that is about to end, or one stays.
 func TestTogetherLetGo(t *testing.T) {
 	modes(t, func(t *testing.T, m Mode) {
-		s := newStreet(t)
+		s := street.New(t)
 		r := NewRegistry()
-		a, b := s.counter(), s.counter()
-		first := a.join(r, a.attachable(m, named("guard", 1)))
-		second := b.join(r, b.attachable(m, named("observe", 2)))
+		a, b := s.Counter(), s.Counter()
+		first := join(a, r, attachable(a, m, named("guard", 1)))
+		second := join(b, r, attachable(b, m, named("observe", 2)))
 		first.Stop(time.Now().Add(LockWait))
 		require.NoError(t, first.manager.LetGo())
 		assert.NotEmpty(t, r.managers, "the other one stays")
@@ -321,9 +327,9 @@ func TestTogetherLetGo(t *testing.T) {
 		assert.Empty(t, r.managers)
 		first.leave()
 		second.leave()
-		_, filters, _ := s.counter().tcOf()
+		_, filters, _ := s.Counter().Of()
 		assert.Empty(t, filters)
-		s.counter().eventuallyWithoutTCX()
+		s.Counter().EventuallyWithoutTCX()
 	})
 }
 

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/dump"
 )
 
 // View is one reading of a namespace.
@@ -25,7 +27,7 @@ type View struct {
 }
 
 func (m *Manager) look() (*View, error) {
-	list, err := dumpWatched(m.netlink.LinkList)
+	list, err := dump.Watched(m.netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list the interfaces: %w", err)
 	}
@@ -33,7 +35,7 @@ func (m *Manager) look() (*View, error) {
 	for _, link := range list {
 		v.Links[link.Attrs().Index] = link
 	}
-	v.addresses, err = dumpWatched(func() ([]netlink.Addr, error) { return m.netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	v.addresses, err = dump.Watched(func() ([]netlink.Addr, error) { return m.netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		v.addressErr = fmt.Errorf("list the local addresses: %w", err)
 	}

@@ -13,12 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/street"
 )
 
 // A router learns and forgets routes all the time: messages of those that are not local
 // don't even reach us.
 func TestWatchIsQuietAboutOtherRoutes(t *testing.T) {
-	newStreet(t)
+	street.New(t)
 	watch, err := newWatch()
 	require.NoError(t, err)
 	defer func() { require.NoError(t, watch.close()) }()
@@ -35,7 +37,7 @@ func TestWatchIsQuietAboutOtherRoutes(t *testing.T) {
 	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	require.NoError(t, err)
 	defer routes.Close()
-	device, err := netlink.LinkByName(streetDevice)
+	device, err := netlink.LinkByName(street.Device)
 	require.NoError(t, err)
 	for _, prefix := range []string{"203.0.113.0/24", "2001:db8:77::/48"} {
 		_, to, err := net.ParseCIDR(prefix)

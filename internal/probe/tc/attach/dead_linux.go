@@ -2,16 +2,17 @@
 
 //go:build amd64 || arm64
 
-package tc
+package attach
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// removeDead removes the filters of dead instances from all interfaces, whatever the mode,
+// RemoveDead removes the filters of dead instances from all interfaces, whatever the mode,
 // because they can have run in another one. The thread is in the attacher's namespace.
-func (a *attacher) removeDead() error {
+func (a *Attacher) RemoveDead() error {
 	a.lock.take()
 	qdiscs, err := qdiscs(a.netlink, nil)
 	if err != nil {
@@ -34,7 +35,7 @@ func (a *attacher) removeDead() error {
 // of all our instances say whether one of them created the qdisc. A qdisc without any of our
 // filters belongs to the owners of the filters in it. On a thread that cannot find our own
 // name, all instances seem dead, so it removes nothing.
-func (a *attacher) removeDeadFrom(q *qdisc) error {
+func (a *Attacher) removeDeadFrom(q *qdisc) error {
 	list, err := q.allFilters()
 	if err != nil {
 		return err
@@ -64,4 +65,17 @@ func (a *attacher) removeDeadFrom(q *qdisc) error {
 		}
 	}
 	return err
+}
+
+// Removed is the number of filters of dead instances that were removed.
+func (a *Attacher) Removed() int { return a.removed }
+
+// Living are the sockets of the other instances whose filters were found.
+func (a *Attacher) Living() []string {
+	var sockets []string
+	for id := range a.living {
+		sockets = append(sockets, "@"+instanceName(id))
+	}
+	slices.Sort(sockets)
+	return sockets
 }

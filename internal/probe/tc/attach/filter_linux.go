@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package tc
+package attach
 
 import (
 	"errors"
@@ -25,19 +25,20 @@ const (
 	priorityTries = 16
 )
 
-// errNoEgress means that another agent's ingress qdisc is in the place of clsact.
-var errNoEgress = errors.New("the existing ingress qdisc has no egress")
+// ErrNoEgress means that another agent's ingress qdisc is in the place of clsact.
+var ErrNoEgress = errors.New("the existing ingress qdisc has no egress")
 
 // filter is a cls_bpf filter in direct-action mode.
 type filter struct {
-	attacher *attacher
+	attacher *Attacher
 	qdisc    *qdisc
 	name     filterName
 	program  *ebpf.Program
 	filter   netlink.BpfFilter
 }
 
-func (a *attacher) attachFilter(at *spot, program *ebpf.Program) (hook, error) {
+// Filter attaches to clsact, and makes the qdisc if there is none.
+func (a *Attacher) Filter(at *Spot, program *ebpf.Program) (Hook, error) {
 	if a.instance == nil {
 		var err error
 		if a.instance, err = newInstance(); err != nil {
@@ -45,12 +46,12 @@ func (a *attacher) attachFilter(at *spot, program *ebpf.Program) (hook, error) {
 		}
 	}
 	a.lock.take()
-	q, err := ensureQdisc(a.netlink, at.index)
+	q, err := ensureQdisc(a.netlink, at.Index)
 	if err != nil {
 		return nil, err
 	}
-	if q.kind == qdiscIngress && at.direction == Egress {
-		return nil, errNoEgress
+	if q.kind == qdiscIngress && at.Direction == Egress {
+		return nil, ErrNoEgress
 	}
 	if err := a.removeDeadFrom(q); err != nil {
 		return nil, errors.Join(err, q.removeIfUnused())
@@ -58,7 +59,7 @@ func (a *attacher) attachFilter(at *spot, program *ebpf.Program) (hook, error) {
 	f := &filter{
 		attacher: a,
 		qdisc:    q,
-		name:     filterName{instance: a.instance.id, program: at.program, direction: at.direction, ourQdisc: q.ours},
+		name:     filterName{instance: a.instance.id, program: at.Program, direction: at.Direction, ourQdisc: q.ours},
 		program:  program,
 	}
 	if err := f.addInOrder(at); err != nil {
@@ -70,9 +71,9 @@ func (a *attacher) attachFilter(at *spot, program *ebpf.Program) (hook, error) {
 // addInOrder adds the filter before those of our programs that run after it. Filters that
 // have to run before it are added again if they no longer would, because the newest runs
 // first.
-func (f *filter) addInOrder(at *spot) error {
-	before, after := filtersOf(at.before), filtersOf(at.after)
-	if err := f.add(at.first, before, after); err != nil {
+func (f *filter) addInOrder(at *Spot) error {
+	before, after := filtersOf(at.Before), filtersOf(at.After)
+	if err := f.add(at.First, before, after); err != nil {
 		return err
 	}
 	next := f
@@ -81,14 +82,14 @@ func (f *filter) addInOrder(at *spot) error {
 			break
 		}
 		if err := earlier.renew(next.filter.Priority); err != nil {
-			return errors.Join(err, f.detach())
+			return errors.Join(err, f.Detach())
 		}
 		next = earlier
 	}
 	return nil
 }
 
-func filtersOf(hooks []hook) (filters []*filter) {
+func filtersOf(hooks []Hook) (filters []*filter) {
 	for _, h := range hooks {
 		if f, ok := h.(*filter); ok {
 			filters = append(filters, f)
@@ -216,13 +217,13 @@ func lastPriorities(there []netlink.Filter, before, after []*filter) (priorities
 	return priorities
 }
 
-// detach leaves the qdisc to its last user. It also works on a thread in another network
+// Detach leaves the qdisc to its last user. It also works on a thread in another network
 // namespace, but then it neither locks nor removes dead filters.
-func (f *filter) detach() error {
+func (f *filter) Detach() error {
 	if f.attacher.instance.here() {
 		f.attacher.lock.take()
 	}
-	there, err := f.present()
+	there, err := f.Present()
 	if err != nil || !there {
 		// Without our filter this is not the qdisc that we know.
 		return err
@@ -233,9 +234,9 @@ func (f *filter) detach() error {
 	return errors.Join(f.attacher.removeDeadFrom(f.qdisc), f.qdisc.removeIfUnused())
 }
 
-// present finds our filter by name, because another process can have removed it and put
+// Present finds our filter by name, because another process can have removed it and put
 // another one in its place.
-func (f *filter) present() (bool, error) {
+func (f *filter) Present() (bool, error) {
 	filters, err := f.qdisc.filters(f.name.direction)
 	if err != nil {
 		return false, err

@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package tc
+package attach
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc/dump"
 )
 
 // Kinds of qdiscs that hold filters for incoming and outgoing packets. An interface has at
@@ -54,7 +56,7 @@ func ensureQdisc(handle *netlink.Handle, index int) (*qdisc, error) {
 // qdiscs lists the qdiscs that hold filters, of one interface or, for nil, all of
 // the network namespace.
 func qdiscs(handle *netlink.Handle, device netlink.Link) ([]*qdisc, error) {
-	all, err := dump(func() ([]netlink.Qdisc, error) { return handle.QdiscList(device) })
+	all, err := dump.Settled(func() ([]netlink.Qdisc, error) { return handle.QdiscList(device) })
 	if err != nil {
 		return nil, fmt.Errorf("list qdiscs: %w", err)
 	}
@@ -94,7 +96,7 @@ func (q *qdisc) filters(d Direction) ([]netlink.Filter, error) {
 	if q.kind == qdiscIngress && d == Egress {
 		return nil, nil // the kernel would list those of ingress
 	}
-	list, err := dump(func() ([]netlink.Filter, error) { return q.netlink.FilterList(linkOf(q.index), parentOf(d)) })
+	list, err := dump.Settled(func() ([]netlink.Filter, error) { return q.netlink.FilterList(linkOf(q.index), parentOf(d)) })
 	if isGone(err) {
 		return nil, nil
 	}
@@ -143,30 +145,6 @@ func (q *qdisc) removeIfUnused() error {
 	}
 	return nil
 }
-
-// dump repeats the reading of a list that changed meanwhile. It returns ErrDumpInterrupted
-// if the list changed each time.
-func dump[T any](read func() ([]T, error)) (list []T, err error) {
-	for range maxDumps {
-		if list, err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return list, err
-}
-
-// dumpWatched accepts a list that changed each time. Its changes are followed, so it will be
-// read again.
-func dumpWatched[T any](read func() ([]T, error)) ([]T, error) {
-	list, err := dump(read)
-	if errors.Is(err, netlink.ErrDumpInterrupted) {
-		err = nil
-	}
-	return list, err
-}
-
-// maxDumps bounds the readings of a list that changes meanwhile.
-const maxDumps = 5
 
 // isGone reports whether the interface, the qdisc or the filter no longer exists.
 func isGone(err error) bool {

@@ -2,7 +2,7 @@
 
 //go:build amd64 || arm64
 
-package tc
+package attach
 
 import (
 	"crypto/rand"
