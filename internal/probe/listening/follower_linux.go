@@ -94,16 +94,19 @@ func (f *Follower) Knows(socket uint64) bool {
 // Opened takes the record of a listener that begins.
 func (f *Follower) Opened(r *shared.ListenRecord) {
 	delete(f.refused, r.Sk) // it was another one
-	f.Found(r)
+	f.follow(r, true)
 }
 
 // Found takes the record of a listener that exists. It may be known already.
-func (f *Follower) Found(r *shared.ListenRecord) {
+func (f *Follower) Found(r *shared.ListenRecord) { f.follow(r, false) }
+
+// follow takes a listener; begins is set if the record is of its beginning.
+func (f *Follower) follow(r *shared.ListenRecord, begins bool) {
 	if f.overflowing != nil {
 		f.overflowing.listen(r, f.selects(r.Port))
 	}
 	if r.Port == 0 {
-		f.waitForPort(r)
+		f.waitForPort(r, begins)
 		return
 	}
 	delete(f.unbound, r.Sk)
@@ -112,10 +115,10 @@ func (f *Follower) Found(r *shared.ListenRecord) {
 	case known:
 	case followed == shared.FollowedNotShare:
 		// A namespace beyond its share takes no room in the tables of user space either.
-		f.refuse(r.Sk, ledger.MapShare)
+		f.refuse(r.Sk, ledger.MapShare, begins)
 		return
 	case len(f.Ports.sockets) >= f.Max:
-		f.refuse(r.Sk, ledger.TableFull)
+		f.refuse(r.Sk, ledger.TableFull, begins)
 		return
 	}
 	delete(f.refused, r.Sk)
@@ -135,27 +138,30 @@ func (f *Follower) Found(r *shared.ListenRecord) {
 
 // waitForPort keeps a listener until its port is known. Nobody would ask for the port of one
 // that the kernel does not follow.
-func (f *Follower) waitForPort(r *shared.ListenRecord) {
+func (f *Follower) waitForPort(r *shared.ListenRecord, begins bool) {
 	if _, waits := f.unbound[r.Sk]; !waits {
 		switch shared.Followed(r.Followed) {
 		case shared.FollowedNotShare:
-			f.refuse(r.Sk, ledger.MapShare)
+			f.refuse(r.Sk, ledger.MapShare, begins)
 			return
 		case shared.FollowedNot:
-			f.refuse(r.Sk, ledger.MapFull)
+			f.refuse(r.Sk, ledger.MapFull, begins)
 			return
 		}
 	}
 	f.unbound[r.Sk] = *r
 }
 
-// refuse counts a listener that finds no room, once. Beyond Max refused ones, which it
-// can't distinguish, it counts none.
-func (f *Follower) refuse(socket uint64, cause ledger.Cause) {
-	if f.refused[socket] || len(f.refused) >= f.Max {
+// refuse counts a listener that finds no room, once. It remembers at most Max of them. Further
+// ones count when they begin, but not when a scan finds them, perhaps again.
+func (f *Follower) refuse(socket uint64, cause ledger.Cause, begins bool) {
+	full := len(f.refused) >= f.Max
+	if f.refused[socket] || full && !begins {
 		return
 	}
-	f.refused[socket] = true
+	if !full {
+		f.refused[socket] = true
+	}
 	f.lost(cause)
 }
 

@@ -50,12 +50,14 @@ func TestRefusedListenerIsCountedOnce(t *testing.T) {
 
 			f.Found(refused(3, port))
 			assert.Equal(t, 4, count(), "more can't be told apart")
+			f.Opened(refused(4, port))
+			assert.Equal(t, 5, count(), "a beginning is not found again")
 			f.KeepOnly(map[uint64]bool{1: true})
 			f.Found(refused(1, port))
-			assert.Equal(t, 4, count())
+			assert.Equal(t, 5, count())
 			f.Found(refused(3, port))
-			assert.Equal(t, 5, count(), "there is room again")
-			assert.Equal(t, map[ledger.Cause]int{ledger.MapShare: 5}, lost.by)
+			assert.Equal(t, 6, count(), "there is room again")
+			assert.Equal(t, map[ledger.Cause]int{ledger.MapShare: 6}, lost.by)
 		})
 	}
 }
