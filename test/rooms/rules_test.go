@@ -156,6 +156,11 @@ var nevers = []struct {
 	{list("internal/guard/..."), list("internal/probe", "internal/probe/sockets", "internal/probe/packets/..."), "the guard uses tc and nothing else of the kernel side"},
 	{list("receiver/internal/logrecord"), list("receiver/internal/series", "internal/probe/...", kernel), "logs and metrics are made apart"},
 	{list("receiver/internal/series"), list("receiver/internal/logrecord", "internal/probe/...", kernel), "logs and metrics are made apart"},
+	{
+		list("", "cmd/...", "receiver", "receiver/internal/pipeline", "receiver/internal/observe", "internal/probe/...", "internal/diagnosis"),
+		list("receiver/internal/facttest", "receiver/internal/kerneltest", "receiver/internal/metadatatest", "internal/testbed/..."),
+		"only tests and benchmarks use what is for them",
+	},
 	{list("connector/threats/...", "exporter/view/...", "internal/view/..."), list("internal/probe/...", "internal/capability", kernel), "they run on any host"},
 }
 
