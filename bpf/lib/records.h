@@ -162,7 +162,7 @@ struct live_record {
 	struct connection connection;
 };
 
-/* Filled by the socketless-reset hook, TC, or user space's half-open sweep. */
+/* Filled by socket hooks and TC at a reset or a full accept queue, read by probe. */
 struct failed_record {
 	struct record_head head;
 	struct flow flow;

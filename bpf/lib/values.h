@@ -91,7 +91,7 @@ struct port_key {
 	__u32 port;
 };
 
-/* Key of half_open. */
+/* Key of half_open_handshakes and repeated_handshakes. */
 struct half_open_key {
 	struct flow flow;
 	__u32 netns;
