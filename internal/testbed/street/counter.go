@@ -311,7 +311,7 @@ func ProgramID(t testing.TB, program *ebpf.Program) ebpf.ProgramID {
 	return id
 }
 
-// EventuallyWithoutTCX: the kernel takes a link off after its last descriptor is gone.
+// EventuallyWithoutTCX waits: the kernel takes a link off after its last descriptor is gone.
 func (n *Counter) EventuallyWithoutTCX() {
 	n.T.Helper()
 	n.Eventually(func(_ OnTC, _ []Filter, tcx int) bool { return tcx == 0 })
