@@ -312,7 +312,7 @@ func (n *namespace) stop(limit time.Time) {
 // letGo releases the namespace before the programs are detached, if that is possible.
 func (n *namespace) letGo() error {
 	n.stop(time.Now().Add(tc.LockWait))
-	return n.manager.LetGo()
+	return n.attached.LetGo()
 }
 
 // maps returns those of the programs; nil without programs.

@@ -35,6 +35,8 @@ type Attached struct {
 	interfaces map[int]*place
 	// failures are interfaces where attaching failed, by index.
 	failures map[int]error
+	// lettingGo is set by LetGo.
+	lettingGo bool
 	// misplaced is set after the warning that the order does not hold.
 	misplaced bool
 }
@@ -118,6 +120,40 @@ func (a *Attached) attachErrors() error {
 
 // Stop comes before Remove if several programs share one time limit. It returns at once.
 func (a *Attached) Stop(limit time.Time) { a.stopBy.CompareAndSwap(nil, &limit) }
+
+// LetGo prepares Remove in a namespace that is about to end. After the last program's call
+// the manager releases the namespace, if all of them are TCX links, which need no netlink.
+// Removing a link waits for the kernel's grace periods, and would keep the namespace alive.
+// Call Stop before.
+func (a *Attached) LetGo() error {
+	m := a.manager
+	if !m.registry.letGo(a) {
+		return nil
+	}
+	err := m.stopFollowing()
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if !slices.ContainsFunc(m.programs, func(other *Attached) bool { return other.mode != TCX }) {
+		m.release()
+	}
+	return err
+}
+
+// letGo forgets the manager if nobody stays in the namespace.
+func (r *Registry) letGo(a *Attached) (all bool) {
+	m := a.manager
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a.lettingGo = true
+	stays := func(other *Attached) bool { return !other.lettingGo }
+	if len(m.programs) != m.users || slices.ContainsFunc(m.programs, stays) {
+		return false
+	}
+	r.forget(m)
+	return true
+}
 
 // Remove detaches the program from all interfaces. The manager's other programs stay
 // attached.

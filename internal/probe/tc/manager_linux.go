@@ -23,9 +23,8 @@ import (
 // from the first program on.
 type Manager struct {
 	registry *Registry
-	// users is how many opened the manager, and leaving how many of them called LetGo.
-	// The registry guards both.
-	users, leaving int
+	// users is how many opened the manager; the registry guards it.
+	users int
 
 	// namespace and the netlink sockets keep the namespace alive while it is followed.
 	namespace *netns.Namespace
@@ -113,31 +112,6 @@ func (r *Registry) forget(m *Manager) {
 	if r.managers[m.namespace.Inode] == m {
 		delete(r.managers, m.namespace.Inode)
 	}
-}
-
-// LetGo releases the namespace before the programs are removed, once all users have called
-// it. It does so only for TCX links, which need no netlink. Removing a link waits for the
-// kernel's grace periods, and would keep alive a namespace that is about to end. Call Stop
-// for each program before.
-func (m *Manager) LetGo() error {
-	r := m.registry
-	r.mu.Lock()
-	m.leaving++
-	all := m.leaving == m.users
-	if all {
-		r.forget(m)
-	}
-	r.mu.Unlock()
-	if !all {
-		return nil
-	}
-	err := m.stopFollowing()
-	m.changing.Lock()
-	defer m.changing.Unlock()
-	if !slices.ContainsFunc(m.programs, func(a *Attached) bool { return a.mode != TCX }) {
-		m.release()
-	}
-	return err
 }
 
 // stopFollowing waits for the end of the current change.

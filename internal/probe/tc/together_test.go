@@ -320,16 +320,37 @@ func TestTogetherLetGo(t *testing.T) {
 		first := join(a, r, attachable(a, m, named("guard", 1)))
 		second := join(b, r, attachable(b, m, named("observe", 2)))
 		first.Stop(time.Now().Add(LockWait))
-		require.NoError(t, first.manager.LetGo())
+		require.NoError(t, first.LetGo())
 		assert.NotEmpty(t, r.managers, "the other one stays")
 		second.Stop(time.Now().Add(LockWait))
-		require.NoError(t, second.manager.LetGo())
+		require.NoError(t, second.LetGo())
 		assert.Empty(t, r.managers)
 		first.leave()
 		second.leave()
 		_, filters, _ := s.Counter().Of()
 		assert.Empty(t, filters)
 		s.Counter().EventuallyWithoutTCX()
+	})
+}
+
+// One that lets go and leaves does not count any more: another that stays is followed.
+func TestTogetherOneStays(t *testing.T) {
+	modes(t, func(t *testing.T, m Mode) {
+		s := street.New(t)
+		r := NewRegistry()
+		stays := s.Counter()
+		staying := join(stays, r, attachable(stays, m, named("observe", 2), including(street.Device, "late")))
+		for range 2 {
+			leaves := s.Counter()
+			leaving := join(leaves, r, attachable(leaves, m, named("guard", 1)))
+			leaving.Stop(time.Now().Add(LockWait))
+			require.NoError(t, leaving.LetGo())
+			leaving.leave()
+		}
+		assert.NotEmpty(t, r.managers)
+		wire.AddVeth(t, "late")
+		staying.eventuallyAttachedTo("late", street.Device)
+		staying.noErrors()
 	})
 }
 
