@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,13 +16,25 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // kernelObjects lists all programs, maps and links through the kernel.
-func kernelObjects(t *testing.T) map[lab.Object]bool {
+func kernelObjects(t *testing.T) (all map[lab.Object]bool) {
 	t.Helper()
+	var err error
+	ok := assert.Eventually(t, func() bool {
+		all, err = listObjects()
+		return !errors.Is(err, unix.EAGAIN) // a link that another program is about to make
+	}, settle, tick)
+	require.True(t, ok)
+	require.NoError(t, err)
+	return all
+}
+
+func listObjects() (map[lab.Object]bool, error) {
 	all := map[lab.Object]bool{}
 	for kind, following := range map[string]func(uint32) (uint32, error){
 		"program": func(id uint32) (uint32, error) {
@@ -37,7 +50,9 @@ func kernelObjects(t *testing.T) map[lab.Object]bool {
 			if errors.Is(err, os.ErrNotExist) {
 				break
 			}
-			require.NoError(t, err, "list each %s", kind)
+			if err != nil {
+				return nil, fmt.Errorf("list each %s: %w", kind, err)
+			}
 			all[lab.Object{Kind: kind, ID: id}] = true
 		}
 	}
@@ -46,8 +61,10 @@ func kernelObjects(t *testing.T) map[lab.Object]bool {
 	for links.Next() {
 		all[lab.Object{Kind: "link", ID: uint32(links.ID)}] = true
 	}
-	require.NoError(t, links.Err(), "list each link")
-	return all
+	if err := links.Err(); err != nil {
+		return nil, fmt.Errorf("list each link: %w", err)
+	}
+	return all, nil
 }
 
 // checkGone waits until the kernel has freed all objects that are in after but not in before.
@@ -56,8 +73,12 @@ func checkGone(t *testing.T, before, after map[lab.Object]bool) {
 	t.Helper()
 	var left []lab.Object
 	assert.Eventually(t, func() bool {
+		now, err := listObjects()
+		if err != nil {
+			return false
+		}
 		left = left[:0]
-		for o := range kernelObjects(t) {
+		for o := range now {
 			if after[o] && !before[o] {
 				left = append(left, o)
 			}
