@@ -171,7 +171,7 @@ func TestEveryMemberIsSorted(t *testing.T) {
 			unsorted = append(unsorted, m.String())
 		}
 	}
-	assert.Empty(t, unsorted)
+	assert.Empty(t, unsorted, "programs read members that are neither in coreMembers nor among hook.Decorations")
 	for owner, names := range coreMembers() {
 		for _, name := range names {
 			assert.Contains(t, read, member(owner, name), "nobody reads it")

@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -121,5 +123,7 @@ func Golden(t *testing.T, name string, marshalled []byte, err error) {
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, string(want), got.String(), "run the test with -update when this is intended")
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")); diff != "" {
+		require.Failf(t, "not as in "+file, "run the test with -update when this is intended (-want +got):\n%s", diff)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/filter"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -269,7 +270,7 @@ func TestClosedTakesWhatIsDocumented(t *testing.T) {
 	} {
 		want, err := strconv.ParseFloat(strings.ReplaceAll(string(documented[1+i]), ",", ""), 64)
 		require.NoError(t, err)
-		require.InEpsilon(t, want, bytes, 0.01)
+		assert.InEpsilonf(t, want, bytes, 0.01, "docs/limits.md says that a record takes %.0f bytes, it takes %.0f", want, bytes)
 	}
 }
 
