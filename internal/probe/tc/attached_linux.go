@@ -284,9 +284,15 @@ func (a *Attached) enter(link netlink.Link) {
 	a.note(i, attached, err)
 }
 
+// errNoProgram means that Load broke its promise.
+var errNoProgram = errors.New("the component has no program for this direction")
+
 func (a *Attached) attach(i *place, begin Headers) error {
 	for d := range Directions {
 		program, err := a.Load(d, begin)
+		if err == nil && program == nil {
+			err = errNoProgram
+		}
 		if err != nil {
 			return fmt.Errorf("attach tc %s to %s: %w", d, i.Name, err)
 		}

@@ -36,7 +36,9 @@ type Program struct {
 	// Interfaces selects the interfaces.
 	Interfaces Selection
 	// Load returns the program for one direction of devices whose packets begin with these
-	// headers. The user owns the result, and keeps it until Remove has returned.
+	// headers. It is asked for both directions, and nil is refused: for a direction of no
+	// interest it returns a program that does nothing. The user owns the result, and keeps
+	// it until Remove has returned.
 	Load func(Direction, Headers) (*ebpf.Program, error)
 	// Follower may be nil.
 	Follower Follower

@@ -223,6 +223,30 @@ func TestTogetherOneRefused(t *testing.T) {
 	})
 }
 
+// A program for one direction only is refused, and what was attached of it is gone.
+func TestTogetherOneWithoutEgress(t *testing.T) {
+	modes(t, func(t *testing.T, m Mode) {
+		s := street.New(t)
+		r := NewRegistry()
+		observe, guard := s.Counter(), s.Counter()
+		half := attachable(guard, m, named("guard", 1))
+		load := half.Load
+		half.Load = func(d Direction, begin Headers) (*ebpf.Program, error) {
+			if d == Egress {
+				return nil, nil
+			}
+			return load(d, begin)
+		}
+		working := join(observe, r, attachable(observe, m, named("observe", 2)))
+		for _, state := range join(guard, r, half).States() {
+			assert.False(t, state.Attached)
+			assert.ErrorIs(t, state.Err, errNoProgram)
+		}
+		working.noErrors()
+		s.InOrder(observe)
+	})
+}
+
 // A process with two programs is killed. The next one removes the filters of both, and the
 // one that is alive keeps its own.
 func TestTogetherDead(t *testing.T) {
