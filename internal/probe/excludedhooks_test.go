@@ -76,19 +76,24 @@ func TestWithoutHooks(t *testing.T) {
 	assert.True(t, errors.Is(err, hook.ErrExcluded))
 }
 
-// TestExcludedTCXIsClsact: packets are counted by the next way.
+// TestExcludedTCXIsClsact: packets are counted by the next way, in both directions, even if
+// only one of them is excluded.
 func TestExcludedTCXIsClsact(t *testing.T) {
-	enterNetNS(t)
-	k := startAny(t, testConfig(func(c *Config) {
-		c.TCMode, c.IncludeInterfaces, c.ExcludeHooks = TCAuto, []string{"lo"}, []string{"tcx/*"}
-	}))
-	var packets []string
-	for _, state := range k.probe.Hooks() {
-		if state.Feature == hook.FeaturePacket {
-			assert.NoError(t, state.Err)
-			assert.True(t, state.Attached)
-			packets = append(packets, state.Name)
-		}
+	for _, pattern := range []string{"tcx/*", "tcx/ingress", "tcx/egress"} {
+		t.Run(pattern, func(t *testing.T) {
+			enterNetNS(t)
+			k := startAny(t, testConfig(func(c *Config) {
+				c.TCMode, c.IncludeInterfaces, c.ExcludeHooks = TCAuto, []string{"lo"}, []string{pattern}
+			}))
+			var packets []string
+			for _, state := range k.probe.Hooks() {
+				if state.Feature == hook.FeaturePacket {
+					assert.NoError(t, state.Err)
+					assert.True(t, state.Attached)
+					packets = append(packets, state.Name)
+				}
+			}
+			assert.Equal(t, []string{"clsact/ingress", "clsact/egress"}, packets)
+		})
 	}
-	assert.Equal(t, []string{"clsact/ingress", "clsact/egress"}, packets)
 }

@@ -312,7 +312,7 @@ func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (at
 	at := attach.Spot{Index: index, Direction: d, Program: a.Name, First: a.First}
 	at.Before, at.After = m.around(a, index, d)
 	if m.modeOf(a) != Clsact {
-		err := a.refuse(TCX.Hook(d))
+		err := a.refuseTCX(d)
 		fallBack := err != nil
 		var hook attach.Hook
 		if err == nil {
@@ -332,6 +332,19 @@ func (a *Attached) attachHook(index int, d Direction, program *ebpf.Program) (at
 		return nil, err
 	}
 	return m.attacher.Filter(&at, program)
+}
+
+// refuseTCX returns an error if the configuration excludes TCX. Auto asks for all directions
+// before it decides, because a mode holds for all of them.
+func (a *Attached) refuseTCX(d Direction) error {
+	if a.mode != Auto {
+		return a.refuse(TCX.Hook(d))
+	}
+	var all error
+	for d := range Directions {
+		all = errors.Join(all, a.refuse(TCX.Hook(d)))
+	}
+	return all
 }
 
 // decide settles the mode, and warns where the order can't hold: TCX runs before clsact.
