@@ -270,7 +270,6 @@ struct packet_record {
 	__u8 reserved; /* the three reserved bits and AE/NS, as in byte 12 & 0x0f */
 	__u8 pad;
 	__u8 options[TCP_OPTIONS_LEN]; /* raw */
-	__u32 pad2;
 };
 
 /*

@@ -371,8 +371,6 @@ type PacketRecord struct {
 	Reserved       uint8
 	Pad            uint8
 	Options        [40]uint8
-	Pad2           uint32
-	_              [4]byte
 }
 
 type PortCount uint32
