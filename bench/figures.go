@@ -45,6 +45,7 @@ var figures = []figure{
 	{id: "record-allocations", name: "ring buffer to consumer, one log: allocations more than the record of constants", unit: allocations, target: 0.1},
 	{id: "record-metrics", name: "ring buffer to consumer, metrics only", against: "a record of constants", unit: times, target: 0.25},
 	{id: "hooks-own", name: "all socket hooks, kernel time of a connection", unit: nanos, informs: true},
+	{id: "hooks-alone", name: "all socket hooks while tcplife does not run, kernel time of a connection", against: "as many runs of an empty program", unit: times, informs: true},
 	{id: "hooks-statistics", name: "as many runs of an empty program, by the same statistics", unit: nanos, informs: true},
 	{id: "record-bare", name: "building a record of constants, CPU time", unit: nanos, informs: true},
 	{id: "record-both", name: "ring buffer to consumer, log and metrics", against: "a record of constants", unit: times, informs: true},

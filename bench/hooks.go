@@ -22,6 +22,10 @@ const (
 	hookConnections = 5000
 )
 
+func hookBenchmark() goBenchmark {
+	return goBenchmark{folder: "internal/probe", pattern: "^BenchmarkConnection$", times: hookConnections, count: 1}
+}
+
 // hookTimes is kernel time by the kernel's own statistics, in nanoseconds.
 type hookTimes struct {
 	// ours is the time of all our hooks for one connection, runs how often they ran.
@@ -41,7 +45,15 @@ func measureHooks(ctx context.Context, b *bench) error {
 		return fmt.Errorf("let the kernel take run times: %w", err)
 	}
 	defer stats.Close()
-	var ours, theirs, runs, empty, statistics sample
+	var ours, theirs, runs, empty, statistics, alone sample
+	for range hookRounds {
+		ratio, err := hooksAlone(ctx, b)
+		if err != nil {
+			return err
+		}
+		alone = append(alone, ratio)
+	}
+	b.found("hooks-alone", alone, "")
 	for range hookRounds {
 		t, err := hooksAgainstTcplife(ctx, b)
 		if errors.Is(err, exec.ErrNotFound) {
@@ -63,6 +75,17 @@ func measureHooks(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// hooksAlone is the time of all our hooks for one connection in runs of an empty program,
+// while no other tool displaces what the hooks have in the processors' caches.
+func hooksAlone(ctx context.Context, b *bench) (float64, error) {
+	found, err := hookBenchmark().run(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	ratio, err := found.metric("BenchmarkConnection", "x-empty")
+	return ratio.median(), err
+}
+
 func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error) {
 	life, err := startPeer(ctx, "tcplife")
 	if err != nil {
@@ -73,7 +96,7 @@ func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error)
 	if err != nil {
 		return t, err
 	}
-	found, err := goBenchmark{folder: "internal/probe", pattern: "^BenchmarkConnection$", times: hookConnections, count: 1}.run(ctx, b)
+	found, err := hookBenchmark().run(ctx, b)
 	if err != nil {
 		return t, err
 	}
