@@ -46,7 +46,7 @@ func inNamespaces(m TCMode, folder string) func(*Config) {
 	}
 }
 
-// attachedIn waits until that many namespaces are looked at.
+// attachedIn waits until packets of that many namespaces are observed.
 func (k *kernel) attachedIn(number int) {
 	k.t.Helper()
 	wire.Within(k.t, wire.Soon, func() bool { return k.probe.packets.Namespaces().Attached == number },
@@ -146,7 +146,7 @@ func TestTCInNamespaces(t *testing.T) {
 		k.until("listener", func() bool {
 			return slices.ContainsFunc(k.listeners, func(l connection.Listener) bool { return l.Address.Port() == 8080 })
 		})
-		wire.Within(t, wire.Soon, func() bool { _, ok := k.interfaces(late.Inode)["eth0"]; return ok }, "eth0 is looked at")
+		wire.Within(t, wire.Soon, func() bool { _, ok := k.interfaces(late.Inode)["eth0"]; return ok }, "eth0 is observed")
 		wire.Talk(t, "192.0.2.2:8080")
 		assert.EqualValues(t, 1, k.interfaces(late.Inode)["eth0"].Packets[packet.SYN])
 		require.NoError(t, listener.Close())

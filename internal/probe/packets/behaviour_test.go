@@ -67,7 +67,7 @@ func TestTCForwardedCountsApart(t *testing.T) {
 	}
 	frame6 := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv6), wire.IPv6(layers.IPProtocolTCP), wire.Segment(), wire.Payload(1))
 	b.run("tc_ingress_eth", wire.Ordinary(t))
-	require.NotNil(t, b.packet(), "nobody forwards: the address is not looked at")
+	require.NotNil(t, b.packet(), "nobody forwards: the address is not checked")
 
 	require.NoError(t, b.setLookFurther(true))
 	b.run("tc_ingress_eth", wire.Ordinary(t))

@@ -61,7 +61,7 @@ func TestTCHalfOpen(t *testing.T) {
 	assert.EqualValues(t, loopbackIndex, first.Ifindex)
 	b.run("tc_ingress_eth", syn)
 	require.NoError(t, handshakes.Lookup(halfOpenKey(), &again))
-	assert.Equal(t, first, again, "a retransmit does not begin anew")
+	assert.Equal(t, first, again, "a retransmit keeps the first time")
 	assert.Nil(t, b.failed())
 
 	b.run("tc_ingress_eth", wire.Ordinary(t, reset, numbers(clientISN+1, 0)))

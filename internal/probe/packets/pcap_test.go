@@ -36,7 +36,7 @@ import (
 // ownCapture is made by this test: go test -tags privileged -run TCOwnCapture -update-capture.
 const ownCapture = "../../../testdata/packets/segments.pcap"
 
-var updateCapture = flag.Bool("update-capture", false, "write "+ownCapture+" anew")
+var updateCapture = flag.Bool("update-capture", false, "write "+ownCapture+" again")
 
 // seen is a segment in tshark's words.
 type seen struct {
@@ -54,7 +54,7 @@ func TestTCAgreesWithTshark(t *testing.T) {
 		captures = append(captures, found...)
 		require.Greater(t, len(captures), 1, "EBPF_TCP_PCAPS has no folders with captures")
 	} else {
-		t.Log("EBPF_TCP_PCAPS unset: only the project's own capture is looked at")
+		t.Log("EBPF_TCP_PCAPS unset: only the project's own capture is read")
 	}
 	total := 0
 	for _, capture := range captures {

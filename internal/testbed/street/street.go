@@ -136,7 +136,7 @@ func (s *Street) See(d attach.Direction, sees map[Seer]bool) {
 		before[seer] = seer.Seen(d)
 	}
 	s.Send(d)
-	// A frame passes all programs before the next one is looked at.
+	// A frame passes all programs before the next frame enters.
 	for seer, does := range sees {
 		if does {
 			wire.Within(s.T, wire.Soon, func() bool { return seer.Seen(d) == before[seer]+1 }, "%T %s", seer, d)

@@ -32,8 +32,8 @@ func TestPortDeltas(t *testing.T) {
 	for range 100 {
 		assert.Empty(t, step(drop("b", 1)), "a is missing")
 	}
-	assert.Equal(t, map[string]uint64{"a": 1}, step(drop("a", 6), drop("b", 1)), "and not counted anew")
-	assert.Equal(t, map[string]uint64{"a": 2}, step(drop("a", 2), drop("b", 1)), "the kernel began anew")
+	assert.Equal(t, map[string]uint64{"a": 1}, step(drop("a", 6), drop("b", 1)), "and not counted again")
+	assert.Equal(t, map[string]uint64{"a": 2}, step(drop("a", 2), drop("b", 1)), "the kernel began again at 0")
 	assert.Equal(t, map[string]uint64{"_OTHER": 7}, step(drop("_OTHER", 3), drop("_OTHER", 4)), "one name for two")
 	assert.Equal(t, map[string]uint64{"_OTHER": 1}, step(drop("_OTHER", 4), drop("_OTHER", 4)))
 

@@ -324,7 +324,7 @@ func TestMetricsExpiry(t *testing.T) {
 	r.AddCount(web(), connection.Opens, "", 5)
 	for _, p := range sums(r.pass(time.Second), name) {
 		if p.attributes["server.port"] == int64(80) {
-			require.EqualValues(t, 5, p.value, "counts anew")
+			require.EqualValues(t, 5, p.value, "counts from 0 again")
 			require.Equal(t, renewed, p.start, "from a new start")
 		}
 	}
