@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stream puts the segments of a TCP connection together again, as far as their bytes
+// are wanted.
+package stream
+
+// Direction is one of the two streams of a connection.
+type Direction uint8
+
+// Directions.
+const (
+	ToServer Direction = iota
+	ToClient
+	Directions
+)
+
+// Reverse is the other direction.
+func (d Direction) Reverse() Direction { return ToClient - d }
+
+// Segment is what the kernel side saw of one segment, or a piece of a large one. It is only
+// valid during a call.
+type Segment struct {
+	Direction Direction
+	// Sequence is the number of the first byte of Data, or of the byte that would follow if
+	// Data is empty. Acknowledgment is the segment's.
+	Sequence, Acknowledgment uint32
+	// Data are the bytes that were copied.
+	Data []byte
+	// Left are bytes of the segment after Data that were not copied.
+	Left uint32
+	// Time is when it passed, Unix nanoseconds.
+	Time int64
+	// Begins is set if the kernel side saw the SYN, so that the stream to the server begins
+	// with this segment or was reordered before it.
+	Begins bool
+	// Joined is set if the kernel side did not know the connection: it is new, older than the
+	// inspection, or its entry was displaced. What is wanted must be told again.
+	Joined bool
+	// FIN and RST are the flags of the segment. A FIN follows the last byte.
+	FIN, RST bool
+	// Retransmits counts all segments that this host sent again on the connection. It is only
+	// known ToClient; else -1.
+	Retransmits int64
+}
+
+// Before reports whether one sequence number comes before another.
+func Before(a, b uint32) bool { return int32(a-b) < 0 }
