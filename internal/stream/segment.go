@@ -28,11 +28,16 @@ type Segment struct {
 	Data []byte
 	// Left are bytes of the segment after Data that were not copied.
 	Left uint32
+	// Skipped are bytes of the segment before Data that were not wanted. It tells a segment
+	// that ends a body from one that follows it.
+	Skipped uint32
 	// Time is when it passed, Unix nanoseconds.
 	Time int64
 	// Begins is set if the kernel side saw the SYN, so that the stream to the server begins
 	// with this segment or was reordered before it.
 	Begins bool
+	// First is the number of the first byte to the server if Begins is set; 0 if unknown.
+	First uint32
 	// Joined is set if the kernel side did not know the connection: it is new, older than the
 	// inspection, or its entry was displaced. What is wanted must be told again.
 	Joined bool

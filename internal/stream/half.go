@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import "bytes"
+
+const (
+	// maxQueued and maxPieces bound what one direction keeps out of order.
+	maxQueued = 128 << 10
+	maxPieces = 256
+	// pieceSize is what the list of pieces takes for each of them.
+	pieceSize = 72
+)
+
+// Chunk is a run of bytes in order. It is valid until the next call of its Half.
+type Chunk struct {
+	// Sequence is the number of the first byte of Data.
+	Sequence uint32
+	// Acknowledgment, Time and Skipped are those of the segment.
+	Acknowledgment, Skipped uint32
+	Time                    int64
+	Data                    []byte
+}
+
+// End is the number of the byte after the chunk.
+func (c *Chunk) End() uint32 { return c.Sequence + uint32(len(c.Data)) }
+
+// Half is one direction of a connection: it says which bytes come next, and keeps those
+// that came too early. The first byte seen of each number wins.
+type Half struct {
+	// Next is the number of the byte that comes next, if Known.
+	Next  uint32
+	Known bool
+	// Overlapped counts bytes that came again with another content.
+	Overlapped int
+
+	queue  []Chunk
+	queued int
+	// last is the chunk that Pop returned: its buffer goes back with the next call.
+	last []byte
+}
+
+// Start says which byte comes first.
+func (h *Half) Start(seq uint32) { h.Next, h.Known = seq, true }
+
+// SkipTo says that bytes before seq are not wanted.
+func (h *Half) SkipTo(pool *Pool, seq uint32) {
+	if Before(h.Next, seq) {
+		h.Next = seq
+		h.trim(pool)
+	}
+}
+
+// Push takes a chunk. It returns what of it comes next, and reports whether there is any.
+// What comes too early is kept; full is true if it exceeds a bound and was not.
+func (h *Half) Push(pool *Pool, c *Chunk) (next Chunk, ok, full bool) {
+	h.release(pool)
+	next = *c
+	if old := h.Next - next.Sequence; int32(old) > 0 {
+		if int64(old) >= int64(len(next.Data)) {
+			return Chunk{}, false, false
+		}
+		next.Data = next.Data[old:]
+		next.Sequence += old
+		next.Skipped += old
+	}
+	if next.Sequence == h.Next {
+		if len(h.queue) > 0 {
+			next.Data = h.yield(next.Sequence, next.Data)
+		}
+		return next, true, false
+	}
+	return Chunk{}, false, !h.keep(pool, &next)
+}
+
+// yield cuts data where bytes begin that came before, for they win.
+func (h *Half) yield(seq uint32, data []byte) []byte {
+	first := h.queue[0].Sequence - seq
+	if int64(first) >= int64(len(data)) {
+		return data
+	}
+	for i := range h.queue {
+		h.compare(&h.queue[i], seq, data)
+	}
+	return data[:first]
+}
+
+// compare counts the bytes of data that differ from what a piece has.
+func (h *Half) compare(piece *Chunk, seq uint32, data []byte) {
+	h.Overlapped += Differences(piece.Sequence, piece.Data, seq, data)
+}
+
+// Differences counts the bytes that two runs give differently where they overlap.
+func Differences(seqA uint32, a []byte, seqB uint32, b []byte) (n int) {
+	if d := int64(int32(seqB - seqA)); d >= 0 {
+		if d >= int64(len(a)) {
+			return 0
+		}
+		a = a[d:]
+	} else {
+		if -d >= int64(len(b)) {
+			return 0
+		}
+		b = b[-d:]
+	}
+	size := min(len(a), len(b))
+	a, b = a[:size], b[:size]
+	if bytes.Equal(a, b) {
+		return 0
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// keep queues what of a chunk is not there yet, in order. It reports false at a bound.
+func (h *Half) keep(pool *Pool, c *Chunk) bool {
+	seq, data := c.Sequence, c.Data
+	for at := 0; len(data) > 0; at++ {
+		for at < len(h.queue) && !Before(seq, h.queue[at].End()) {
+			at++
+		}
+		free := len(data)
+		if at < len(h.queue) {
+			free = min(free, max(0, int(int32(h.queue[at].Sequence-seq))))
+		}
+		if free > 0 {
+			piece := *c
+			piece.Sequence, piece.Data = seq, data[:free]
+			if !h.insert(pool, at, &piece) {
+				return false
+			}
+			seq, data = seq+uint32(free), data[free:]
+			continue
+		}
+		h.compare(&h.queue[at], seq, data)
+		have := min(len(data), int(h.queue[at].End()-seq))
+		seq, data = seq+uint32(have), data[have:]
+	}
+	return true
+}
+
+func (h *Half) insert(pool *Pool, at int, c *Chunk) bool {
+	if len(h.queue) >= maxPieces || h.queued+len(c.Data) > maxQueued || !pool.Reserve(pieceSize) {
+		return false
+	}
+	data, ok := pool.Append(nil, c.Data)
+	if !ok {
+		pool.Release(pieceSize)
+		return false
+	}
+	piece := *c
+	piece.Data = data
+	h.queue = append(h.queue, Chunk{})
+	copy(h.queue[at+1:], h.queue[at:])
+	h.queue[at] = piece
+	h.queued += len(data)
+	return true
+}
+
+// Pop returns the next chunk of those that came too early, if it is its turn.
+func (h *Half) Pop(pool *Pool) (Chunk, bool) {
+	h.release(pool)
+	h.trim(pool)
+	if len(h.queue) == 0 || h.queue[0].Sequence != h.Next {
+		return Chunk{}, false
+	}
+	c := h.queue[0]
+	h.last = c.Data
+	h.remove()
+	pool.Release(pieceSize)
+	return c, true
+}
+
+// Waiting returns the first chunk that waits for bytes before it.
+func (h *Half) Waiting() (*Chunk, bool) {
+	if len(h.queue) == 0 {
+		return nil, false
+	}
+	return &h.queue[0], true
+}
+
+// trim drops what came too early and is not wanted any more.
+func (h *Half) trim(pool *Pool) {
+	for len(h.queue) > 0 && Before(h.queue[0].Sequence, h.Next) {
+		first := &h.queue[0]
+		old := h.Next - first.Sequence
+		if int64(old) >= int64(len(first.Data)) {
+			pool.Put(first.Data)
+			pool.Release(pieceSize)
+			h.remove()
+			continue
+		}
+		// The buffer stays whole, so that its size is known when it goes back.
+		n := copy(first.Data, first.Data[old:])
+		first.Data = first.Data[:n]
+		first.Sequence += old
+		first.Skipped += old
+		h.queued -= int(old)
+	}
+}
+
+func (h *Half) remove() {
+	h.queued -= len(h.queue[0].Data)
+	copy(h.queue, h.queue[1:])
+	h.queue[len(h.queue)-1] = Chunk{}
+	h.queue = h.queue[:len(h.queue)-1]
+}
+
+func (h *Half) release(pool *Pool) {
+	if h.last != nil {
+		pool.Put(h.last)
+		h.last = nil
+	}
+}
+
+// Drop forgets all that is kept.
+func (h *Half) Drop(pool *Pool) {
+	h.release(pool)
+	for i := range h.queue {
+		pool.Put(h.queue[i].Data)
+		pool.Release(pieceSize)
+		h.queue[i] = Chunk{}
+	}
+	h.queue, h.queued = h.queue[:0], 0
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import "math/bits"
+
+const (
+	// smallest and classes bound the sizes of buffers: powers of two, 64 bytes to 8 MiB.
+	smallest = 6
+	classes  = 18
+	// Largest is the size of the largest buffer.
+	Largest = 1 << (smallest + classes - 1)
+)
+
+// Pool lends buffers, and refuses what would exceed its limit. What it keeps for reuse
+// counts too. It is for one goroutine.
+type Pool struct {
+	limit, lent, kept int
+	free              [classes][][]byte
+}
+
+// NewPool makes a pool that lends at most limit bytes.
+func NewPool(limit int) *Pool { return &Pool{limit: limit} }
+
+// Lent are the bytes that are out.
+func (p *Pool) Lent() int { return p.lent }
+
+// Reserve counts bytes that somebody else holds. It reports false, and counts nothing, if
+// they exceed the limit.
+func (p *Pool) Reserve(n int) bool {
+	if p.lent+n > p.limit {
+		return false
+	}
+	if p.lent+p.kept+n > p.limit {
+		p.drop()
+	}
+	p.lent += n
+	return true
+}
+
+// Release gives back what Reserve counted.
+func (p *Pool) Release(n int) { p.lent -= n }
+
+// Get lends an empty buffer with room for n bytes; nil if the limit forbids it.
+func (p *Pool) Get(n int) []byte {
+	class := max(bits.Len(uint(max(n, 1)-1)), smallest) - smallest
+	if class >= classes {
+		return nil
+	}
+	size := 1 << (class + smallest)
+	if last := len(p.free[class]) - 1; last >= 0 && p.lent+size <= p.limit {
+		b := p.free[class][last]
+		p.free[class] = p.free[class][:last]
+		p.kept -= size
+		p.lent += size
+		return b
+	}
+	if !p.Reserve(size) {
+		return nil
+	}
+	return make([]byte, 0, size)
+}
+
+// Put takes a buffer back. Nil is allowed.
+func (p *Pool) Put(b []byte) {
+	if cap(b) == 0 {
+		return
+	}
+	class := bits.Len(uint(cap(b))) - 1 - smallest
+	p.lent -= cap(b)
+	p.kept += cap(b)
+	p.free[class] = append(p.free[class], b[:0])
+}
+
+// Append adds data to a buffer of the pool and returns the buffer, perhaps another one.
+// It reports false, and adds nothing, if the limit forbids it.
+func (p *Pool) Append(b, data []byte) ([]byte, bool) {
+	if len(b)+len(data) <= cap(b) {
+		return append(b, data...), true
+	}
+	larger := p.Get(len(b) + len(data))
+	if larger == nil {
+		return b, false
+	}
+	larger = append(append(larger, b...), data...)
+	p.Put(b)
+	return larger, true
+}
+
+// drop leaves what is kept to the garbage collector.
+func (p *Pool) drop() {
+	for i := range p.free {
+		clear(p.free[i])
+		p.free[i] = p.free[i][:0]
+	}
+	p.kept = 0
+}
