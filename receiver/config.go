@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/inspection"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/strict"
 )
@@ -45,6 +46,7 @@ type Config struct {
 	TC          TCConfig          `mapstructure:"tc"`
 	Connections ConnectionsConfig `mapstructure:"connections"`
 	Packets     PacketsConfig     `mapstructure:"packets"`
+	Inspect     inspection.Config `mapstructure:"inspect"`
 	Attribution AttributionConfig `mapstructure:"attribution"`
 	Hooks       HooksConfig       `mapstructure:"hooks"`
 
@@ -179,6 +181,12 @@ type LimitsConfig struct {
 	PortCounters int `mapstructure:"port_counters"`
 	// NetworkNamespaces of interfaces::network_namespaces that are followed at one time.
 	NetworkNamespaces int `mapstructure:"network_namespaces"`
+	// InspectedConnections are followed at one time by inspection.
+	InspectedConnections int `mapstructure:"inspected_connections"`
+	// InspectedBytes are kept of all inspected connections together.
+	InspectedBytes int `mapstructure:"inspected_bytes"`
+	// InspectRingBytes is the size of the ring buffer of payload, a power of two.
+	InspectRingBytes int `mapstructure:"inspect_ring_bytes"`
 	// Series per metric. Further observations go into one overflow series.
 	Series int `mapstructure:"series"`
 	// FailedPerSecond bounds the records of tcp.server.connection.failed. The metric of the
@@ -203,6 +211,7 @@ func createDefaultConfig() *Config {
 		TC:                 TCConfig{Mode: string(probe.TCAuto), Position: positionFirst},
 		Connections:        ConnectionsConfig{Scope: string(probe.ScopeAll), HandshakeTimeout: 10 * time.Second},
 		Packets:            PacketsConfig{MaxPerSecond: 100},
+		Inspect:            inspection.Default(),
 		Attribution:        AttributionConfig{Process: true, Container: true},
 		Batch:              BatchConfig{MaxRecords: 1000, MaxAge: 200 * time.Millisecond},
 		Queue:              QueueConfig{MaxBytes: 16 << 20},
@@ -214,6 +223,10 @@ func createDefaultConfig() *Config {
 			NetworkNamespaces: 128,
 			Series:            2000,
 			FailedPerSecond:   1000,
+
+			InspectedConnections: 64 << 10,
+			InspectedBytes:       32 << 20,
+			InspectRingBytes:     8 << 20,
 		},
 		Metrics:            metadata.DefaultMetricsConfig(),
 		Events:             metadata.DefaultEventsConfig(),

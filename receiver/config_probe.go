@@ -57,6 +57,12 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 		},
 		ExcludeHooks: check.Hooks(f, "hooks::exclude", c.Hooks.Exclude),
 	}
+	if c.Inspect.On() {
+		cfg.Inspect = c.Inspect.Settings(f)
+		cfg.Inspect.MaxConnections = uint32(c.Limits.InspectedConnections)
+		cfg.Inspect.MaxBytes = c.Limits.InspectedBytes
+		cfg.Inspect.RingBytes = uint32(c.Limits.InspectRingBytes)
+	}
 	if !c.Events.TCPServerPacket.Enabled {
 		withoutPackets(&cfg)
 	}

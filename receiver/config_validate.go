@@ -24,6 +24,7 @@ const (
 	minConnections, maxConnections     = 0, 16 << 20
 	minEntries, maxEntries             = 1, 1 << 20
 	maxRingBytes                       = 1 << 30
+	minInspectedBytes                  = 64 << 10
 	minNamespaces, maxNamespaces       = 1, 4096
 	minSeries, maxSeries               = 1, 1_000_000
 	minPerSecond, maxPerSecond         = 1, 1_000_000
@@ -37,7 +38,9 @@ const (
 // also calls Validate of the type of retry_on_failure.
 func (c *Config) Validate() error {
 	var f check.Faults
-	c.probeConfig(&f)
+	kernel := c.probeConfig(&f)
+	selected := kernel.SelectedPorts()
+	c.Inspect.Validate(&f, c.TC.Mode, func(port uint16) bool { return selected[port] == 1 })
 	check.InRange(&f, "collection_interval", c.CollectionInterval, minInterval, maxInterval)
 	check.InRange(&f, "metric_expiration", c.MetricExpiration, minInterval, maxInterval)
 	if c.MetricExpiration < c.CollectionInterval {
@@ -120,12 +123,17 @@ func (l *LimitsConfig) validate(f *check.Faults) {
 	check.InRange(f, "limits::network_namespaces", l.NetworkNamespaces, minNamespaces, maxNamespaces)
 	check.InRange(f, "limits::series", l.Series, minSeries, maxSeries)
 	check.InRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
-	if l.RingBytes == 0 {
-		return
+	check.InRange(f, "limits::inspected_connections", l.InspectedConnections, minEntries, maxEntries)
+	check.InRange(f, "limits::inspected_bytes", l.InspectedBytes, minInspectedBytes, maxQueueBytes)
+	validateRing(f, "limits::inspect_ring_bytes", l.InspectRingBytes)
+	if l.RingBytes != 0 {
+		validateRing(f, "limits::ring_bytes", l.RingBytes)
 	}
-	page := os.Getpagesize()
-	check.InRange(f, "limits::ring_bytes", l.RingBytes, page, maxRingBytes)
-	if l.RingBytes > 0 && l.RingBytes&(l.RingBytes-1) != 0 {
-		f.Add("limits::ring_bytes", "%d is not a power of two", l.RingBytes)
+}
+
+func validateRing(f *check.Faults, key string, bytes int) {
+	check.InRange(f, key, bytes, os.Getpagesize(), maxRingBytes)
+	if bytes > 0 && bytes&(bytes-1) != 0 {
+		f.Add(key, "%d is not a power of two", bytes)
 	}
 }

@@ -39,6 +39,7 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPProducedCallback(t.onceRead(t.balances(func(b *ledger.Balance) int64 { return b.Produced }))),
 		b.RegisterEbpfTCPDeliveredCallback(t.balances(func(b *ledger.Balance) int64 { return b.Delivered })),
 		b.RegisterEbpfTCPQueuedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Queued })),
+		b.RegisterEbpfTCPLeftOutCallback(t.leftOut()),
 		b.RegisterEbpfTCPLostCallback(t.losses()),
 		b.RegisterEbpfTCPConnectionsActiveCallback(t.onceRead(t.number(t.active))),
 		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.QueueBytes() })),
@@ -112,6 +113,15 @@ func (t *telemetry) balances(term func(*ledger.Balance) int64) metric.Int64Callb
 			balance := t.ledger.Balance(e)
 			o.Observe(term(&balance), sets[e])
 		}
+		return nil
+	}
+}
+
+// leftOut observes requests, the only events that can be left out.
+func (t *telemetry) leftOut() metric.Int64Callback {
+	set := t.attributes(attribute.String("event", ledger.Request.String()))
+	return func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(t.ledger.Balance(ledger.Request).LeftOut, set)
 		return nil
 	}
 }

@@ -284,6 +284,8 @@ enum event {
 	EVENT_LISTENER,
 	EVENT_PROCESS,
 	EVENT_PORT_COUNT,
+	EVENT_SEGMENT, /* a segment, or a piece of one, whose bytes inspection wants */
+	EVENT_REQUEST, /* only user space produces it */
 	EVENTS,
 };
 

@@ -9,6 +9,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 )
 
 // Sink takes facts in the order in which the kernel recorded them. Calls never overlap.
@@ -23,6 +24,11 @@ type Sink interface {
 	ConnectionClosed(*connection.Closed)
 	ConnectionFailed(*connection.Failed)
 	PacketSelected(*packet.Packet)
+	// RequestSeen gets a request with its answer, or one of them alone. Its bytes are secret
+	// until they are redacted.
+	RequestSeen(*request.Exchange)
+	// SegmentsUsed counts segments that inspection took from the kernel side and used.
+	SegmentsUsed(n int)
 	// FactsLost counts facts that the kernel side recorded and user space could not keep.
 	FactsLost(ledger.Event, ledger.Cause, int)
 }
@@ -50,6 +56,12 @@ func (Nop) ConnectionFailed(*connection.Failed) {}
 
 // PacketSelected does nothing.
 func (Nop) PacketSelected(*packet.Packet) {}
+
+// RequestSeen does nothing.
+func (Nop) RequestSeen(*request.Exchange) {}
+
+// SegmentsUsed does nothing.
+func (Nop) SegmentsUsed(int) {}
 
 // FactsLost does nothing.
 func (Nop) FactsLost(ledger.Event, ledger.Cause, int) {}
@@ -104,6 +116,20 @@ func (t Tee) ConnectionFailed(f *connection.Failed) {
 func (t Tee) PacketSelected(p *packet.Packet) {
 	for _, to := range t {
 		to.PacketSelected(p)
+	}
+}
+
+// RequestSeen implements Sink.
+func (t Tee) RequestSeen(e *request.Exchange) {
+	for _, to := range t {
+		to.RequestSeen(e)
+	}
+}
+
+// SegmentsUsed implements Sink.
+func (t Tee) SegmentsUsed(n int) {
+	for _, to := range t {
+		to.SegmentsUsed(n)
 	}
 }
 

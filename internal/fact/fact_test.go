@@ -12,6 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 )
 
 // journal notes each call.
@@ -28,6 +29,8 @@ func (j *journal) ConnectionOpened(c *connection.Opened)           { j.note("ope
 func (j *journal) ConnectionClosed(c *connection.Closed)           { j.note("closed", c.ID) }
 func (j *journal) ConnectionFailed(f *connection.Failed)           { j.note("failed", f.Type) }
 func (j *journal) PacketSelected(p *packet.Packet)                 { j.note("packet", p.Length) }
+func (j *journal) RequestSeen(e *request.Exchange)                 { j.note("request", e.Status) }
+func (j *journal) SegmentsUsed(n int)                              { j.note("segments", n) }
 func (j *journal) FactsLost(e ledger.Event, c ledger.Cause, n int) { j.note("lost", e, c, n) }
 
 // reportOneEach reports one fact of each kind.
@@ -39,13 +42,15 @@ func reportOneEach(to Sink) {
 	to.ConnectionClosed(&connection.Closed{Connection: connection.Connection{ID: 3}})
 	to.ConnectionFailed(&connection.Failed{Type: connection.FailureReset})
 	to.PacketSelected(&packet.Packet{Length: 40})
+	to.RequestSeen(&request.Exchange{Status: 200})
+	to.SegmentsUsed(3)
 	to.FactsLost(ledger.Failed, ledger.MapFull, 5)
 }
 
 func TestTee(t *testing.T) {
 	var first, second journal
 	reportOneEach(Tee{&first, Nop{}, &second})
-	assert.Len(t, first.calls, 8)
+	assert.Len(t, first.calls, 10)
 	assert.Equal(t, first.calls, second.calls)
 	reportOneEach(Tee{}) // nobody listens
 }

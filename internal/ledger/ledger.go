@@ -3,9 +3,10 @@
 // Package ledger accounts for the receiver's events: what was produced, what reached a
 // consumer, what waits and what was lost, by place and reason. At rest
 //
-//	produced = delivered + active + queued + lost
+//	produced = delivered + active + queued + left out + lost
 //
-// holds exactly for every accounted event. Only connections can be active.
+// holds exactly for every accounted event. Only connections can be active, and only requests
+// can be left out.
 package ledger
 
 import "sync/atomic"
@@ -28,13 +29,21 @@ type Kernel struct {
 // Ledger is safe for concurrent use. The zero value is ready.
 type Ledger struct {
 	kernel    atomic.Pointer[Kernel]
+	produced  [Events]atomic.Int64
 	delivered [Events]atomic.Int64
+	leftOut   [Events]atomic.Int64
 	queued    [Events]atomic.Int64
 	lost      [Events][Causes]atomic.Int64
 }
 
 // SetKernel replaces the kernel side's part.
 func (l *Ledger) SetKernel(k Kernel) { l.kernel.Store(&k) }
+
+// Produce counts n events that user space found. The kernel side counts the others.
+func (l *Ledger) Produce(e Event, n int) { l.produced[e].Add(int64(n)) }
+
+// LeaveOut counts n events that the configuration does not select for a consumer.
+func (l *Ledger) LeaveOut(e Event, n int) { l.leftOut[e].Add(int64(n)) }
 
 // Deliver counts n events that a consumer accepted.
 func (l *Ledger) Deliver(e Event, n int) { l.delivered[e].Add(int64(n)) }
@@ -48,19 +57,24 @@ func (l *Ledger) Lose(e Event, c Cause, n int) { l.lost[e][c].Add(int64(n)) }
 
 // Balance is one event's line.
 type Balance struct {
-	Produced, Delivered, Active, Queued, Lost int64
+	Produced, Delivered, Active, Queued, LeftOut, Lost int64
 }
 
 // Difference is what the ledger can't explain; 0 at rest.
 func (b Balance) Difference() int64 {
-	return b.Produced - b.Delivered - b.Active - b.Queued - b.Lost
+	return b.Produced - b.Delivered - b.Active - b.Queued - b.LeftOut - b.Lost
 }
 
 // Balance returns the line of one event.
 func (l *Ledger) Balance(e Event) Balance {
-	b := Balance{Delivered: l.delivered[e].Load(), Queued: l.queued[e].Load()}
+	b := Balance{
+		Produced:  l.produced[e].Load(),
+		Delivered: l.delivered[e].Load(),
+		Queued:    l.queued[e].Load(),
+		LeftOut:   l.leftOut[e].Load(),
+	}
 	if k := l.kernel.Load(); k != nil {
-		b.Produced = k.Produced[e]
+		b.Produced += k.Produced[e]
 		if e == Connection {
 			b.Produced, b.Active = k.Opened+k.Adopted, k.Active
 		}

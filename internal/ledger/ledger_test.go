@@ -37,3 +37,15 @@ func TestBalanceBeforeTheFirstSnapshot(t *testing.T) {
 	assert.True(t, read)
 	assert.EqualValues(t, 3, kernel.Active)
 }
+
+// TestBalanceOfRequests: user space produces requests, and leaves out those that nothing
+// selects.
+func TestBalanceOfRequests(t *testing.T) {
+	var l Ledger
+	l.SetKernel(Kernel{})
+	l.Produce(Request, 10)
+	l.LeaveOut(Request, 7)
+	l.Deliver(Request, 2)
+	assert.Equal(t, Balance{Produced: 10, Delivered: 2, LeftOut: 7}, l.Balance(Request))
+	assert.EqualValues(t, 1, l.Balance(Request).Difference())
+}

@@ -19,6 +19,11 @@ const (
 	Process
 	// PortCount is an increment of a counter per port that found no room.
 	PortCount
+	// Segment is a segment, or a piece of one, whose bytes inspection wanted. It is delivered
+	// when the table of inspected connections took it.
+	Segment
+	// Request is an exchange that inspection found. User space produces it.
+	Request
 	Events
 )
 
@@ -43,6 +48,8 @@ const (
 	Undecodable
 	// TableFull: the receiver's own table of such facts had no room.
 	TableFull
+	// BudgetFull: the bytes that the table may hold were used up.
+	BudgetFull
 	// QueueFull: over queue.max_bytes.
 	QueueFull
 	// Refused: the consumer returned a permanent error.
@@ -58,13 +65,20 @@ const (
 type kind uint8
 
 const (
-	// counter events are increments in the kernel. Only their losses are counted.
-	counter kind = iota
-	// internal events are records that the receiver uses itself. Only their losses are
-	// counted.
-	internal
-	// accounted events are records for a consumer. Each is delivered, active, queued or lost.
-	accounted
+	// recorded events are records that pass the ring buffer.
+	recorded kind = 1 << iota
+	// balanced events are delivered, active, queued, left out or lost. Of others only losses
+	// are counted.
+	balanced
+	// consumed events wait for a consumer.
+	consumed
+
+	// counter events are increments in the kernel.
+	counter kind = 0
+	// internal events are records that the receiver uses itself.
+	internal = recorded
+	// accounted events are records for a consumer.
+	accounted = recorded | balanced | consumed
 )
 
 // event is a row of the events' table.
@@ -82,6 +96,9 @@ const (
 	listeners       = "limits::listeners"
 	portCounters    = "limits::port_counters"
 	failedPerSecond = "limits::failed_per_second"
+	inspectRing     = "limits::inspect_ring_bytes"
+	inspected       = "limits::inspected_connections"
+	inspectedBytes  = "limits::inspected_bytes"
 )
 
 var events = [Events]event{
@@ -96,12 +113,16 @@ var events = [Events]event{
 	}},
 	Process:   {"process", internal, nil},
 	PortCount: {"port_count", counter, map[Cause]string{MapFull: portCounters, MapShare: portCounters, TableFull: portCounters}},
+	Segment: {"segment", recorded | balanced, map[Cause]string{
+		RingFull: inspectRing, TableFull: inspected, BudgetFull: inspectedBytes,
+	}},
+	Request: {"request", balanced | consumed, nil},
 }
 
 // cause is a row of the causes' table.
 type cause struct {
 	place, reason string
-	// all is the least kind of which every event has the cause; 0 if it depends on the event.
+	// all is the kind of which every event has the cause; 0 if it depends on the event.
 	all kind
 	// limit is the setting to raise for every event; "" if no setting helps, or if it depends
 	// on the event.
@@ -112,22 +133,23 @@ var causes = [Causes]cause{
 	MapFull:        {place: "kernel_map", reason: "full"},
 	MapShare:       {place: "kernel_map", reason: "namespace_share"},
 	MapStale:       {place: "kernel_map", reason: "stale"},
-	RingFull:       {"ring", "full", internal, "limits::ring_bytes"},
+	RingFull:       {"ring", "full", recorded, "limits::ring_bytes"},
 	RateLimited:    {place: "kernel", reason: "rate_limited"},
 	RateShare:      {place: "kernel", reason: "namespace_share"},
-	Undecodable:    {"drain", "undecodable", internal, ""},
+	Undecodable:    {"drain", "undecodable", recorded, ""},
 	TableFull:      {place: "table", reason: "full"},
-	QueueFull:      {"queue", "full", accounted, "queue::max_bytes"},
-	Refused:        {"consumer", "refused", accounted, ""},
-	RetryExhausted: {"consumer", "retry_exhausted", accounted, "retry_on_failure::max_elapsed_time"},
-	Shutdown:       {"queue", "shutdown", accounted, ""},
+	BudgetFull:     {place: "table", reason: "byte_budget"},
+	QueueFull:      {"queue", "full", consumed, "queue::max_bytes"},
+	Refused:        {"consumer", "refused", consumed, ""},
+	RetryExhausted: {"consumer", "retry_exhausted", consumed, "retry_on_failure::max_elapsed_time"},
+	Shutdown:       {"queue", "shutdown", consumed, ""},
 }
 
 func (e Event) String() string { return events[e].name }
 
 // Accounted reports whether the balance of the event is kept. Of other events only losses are
 // counted.
-func (e Event) Accounted() bool { return events[e].kind == accounted }
+func (e Event) Accounted() bool { return events[e].kind&balanced != 0 }
 
 // AccountedEvents are the events whose balance is kept.
 func AccountedEvents() iter.Seq[Event] {
@@ -150,8 +172,7 @@ func (c Cause) Reason() string { return causes[c].reason }
 // first one happens, so that a rate over them sees it.
 func (e Event) CanLose(c Cause) bool {
 	_, own := events[e].limits[c]
-	all := causes[c].all
-	return own || all > 0 && events[e].kind >= all
+	return own || events[e].kind&causes[c].all != 0
 }
 
 // Limit is the setting that a loss is due to; "" if there is none.

@@ -24,7 +24,7 @@ func TestEveryEventAndCauseHasAName(t *testing.T) {
 }
 
 func TestAccountedEvents(t *testing.T) {
-	assert.Equal(t, []Event{Connection, Open, Failed, Packet}, slices.Collect(AccountedEvents()))
+	assert.Equal(t, []Event{Connection, Open, Failed, Packet, Segment, Request}, slices.Collect(AccountedEvents()))
 }
 
 // TestLossesNameTheirLimit: every loss that a setting causes names the setting.
@@ -44,6 +44,7 @@ func TestLossesNameTheirLimit(t *testing.T) {
 	}
 	assert.Equal(t, "limits::connections", Connection.Limit(MapShare))
 	assert.Equal(t, "limits::ring_bytes", Process.Limit(RingFull))
+	assert.Equal(t, "limits::inspect_ring_bytes", Segment.Limit(RingFull))
 	assert.Equal(t, "packets::max_per_second", Packet.Limit(RateLimited))
 }
 
@@ -53,6 +54,10 @@ func TestCanLose(t *testing.T) {
 	assert.False(t, Connection.CanLose(TableFull))
 	assert.True(t, Process.CanLose(Undecodable))
 	assert.False(t, Process.CanLose(QueueFull), "the receiver uses it itself")
+	assert.True(t, Segment.CanLose(BudgetFull))
+	assert.False(t, Segment.CanLose(QueueFull), "no consumer gets it")
+	assert.True(t, Request.CanLose(QueueFull))
+	assert.False(t, Request.CanLose(RingFull), "user space finds it")
 	assert.True(t, PortCount.CanLose(TableFull))
 	assert.False(t, PortCount.CanLose(RingFull), "it does not pass the ring")
 }

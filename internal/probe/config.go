@@ -23,6 +23,8 @@ type (
 	Attribution = settings.Attribution
 	// Packets says where packets are observed, and which are selected.
 	Packets = settings.Packets
+	// Inspect says what is looked for inside packets.
+	Inspect = settings.Inspect
 	// Limits bound the kernel's memory.
 	Limits = settings.Limits
 	// Scope says in which network namespaces sockets are observed.

@@ -28,6 +28,7 @@ import (
 // recorder keeps facts. Connections, and listeners that open, are those of one network
 // namespace; all other facts are those of the host.
 type recorder struct {
+	fact.Nop
 	netns     uint32
 	processes []owner.Sighting
 	listeners []connection.Listener

@@ -117,6 +117,7 @@ var rules = []rule{
 			"receiver/internal/series", "receiver/internal/observe", pdata, collector)),
 	},
 	{rooms: list("receiver/internal/check"), imports: list("internal/packet", "internal/probe", "internal/probe/settings", collector)},
+	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview"))},
 	{rooms: list("receiver/internal/needs"), imports: list("internal/probe", "receiver/internal/declared")},
 	{rooms: list("receiver/internal/strict", "receiver/internal/sharedcomponent"), imports: list(collector)},
 	{

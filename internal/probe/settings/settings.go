@@ -22,6 +22,8 @@ type Config struct {
 	Attribution
 	Packets
 	Limits
+	// Inspect says what is looked for inside packets.
+	Inspect Inspect
 
 	// ExcludeHooks are patterns (syntax of path.Match) of hooks that are not used, as if
 	// the kernel refused them: see hook.CheckPattern.

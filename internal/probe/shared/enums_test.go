@@ -100,6 +100,8 @@ func TestLedgerIsTheKernelSides(t *testing.T) {
 		EventListener:   ledger.Listener,
 		EventProcess:    ledger.Process,
 		EventPortCount:  ledger.PortCount,
+		EventSegment:    ledger.Segment,
+		EventRequest:    ledger.Request,
 		Events:          ledger.Events,
 	} {
 		assert.EqualValues(t, event, c)

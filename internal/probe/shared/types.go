@@ -122,7 +122,9 @@ const (
 	EventListener   Event = 4
 	EventProcess    Event = 5
 	EventPortCount  Event = 6
-	Events          Event = 7
+	EventSegment    Event = 7
+	EventRequest    Event = 8
+	Events          Event = 9
 )
 
 type FailedRecord struct {
@@ -216,8 +218,8 @@ type Ledger struct {
 	_          structs.HostLayout
 	Opened     uint64
 	Adopted    uint64
-	Produced   [7]uint64
-	Lost       [7][6]uint64
+	Produced   [9]uint64
+	Lost       [9][6]uint64
 	Marked     [2]uint64
 	MarksEnded [2]uint64
 }

@@ -16,7 +16,7 @@ func (l Loss) String() string { return l.Place + " " + l.Reason }
 
 // Entry accounts for one kind of event, as the receiver counts it.
 type Entry struct {
-	Produced, Delivered, Active, Queued, Lost float64
+	Produced, Delivered, Active, Queued, LeftOut, Lost float64
 	// Accounted is false for kinds of which only losses are counted.
 	Accounted bool
 	// Losses are those that happened.
@@ -28,13 +28,14 @@ func (e Entry) Difference() float64 {
 	if !e.Accounted {
 		return 0
 	}
-	return e.Produced - e.Delivered - e.Active - e.Queued - e.Lost
+	return e.Produced - e.Delivered - e.Active - e.Queued - e.LeftOut - e.Lost
 }
 
 // Since subtracts an earlier entry. Active and Queued stay as they are.
 func (e Entry) Since(before Entry) Entry {
 	e.Produced -= before.Produced
 	e.Delivered -= before.Delivered
+	e.LeftOut -= before.LeftOut
 	e.Lost -= before.Lost
 	e.Losses = maps.Clone(e.Losses)
 	for loss, n := range before.Losses {
@@ -90,6 +91,8 @@ func (e *Entry) add(name string, m Metric) {
 		e.Active += m.Value
 	case "queued":
 		e.Queued += m.Value
+	case "left_out":
+		e.LeftOut += m.Value
 	case "lost":
 		if m.Value > 0 {
 			if e.Losses == nil {

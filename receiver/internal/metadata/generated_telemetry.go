@@ -34,6 +34,7 @@ type TelemetryBuilder struct {
 	EbpfTCPHookDuration      metric.Float64ObservableCounter
 	EbpfTCPHookMissed        metric.Int64ObservableCounter
 	EbpfTCPHookRuns          metric.Int64ObservableCounter
+	EbpfTCPLeftOut           metric.Int64ObservableCounter
 	EbpfTCPLost              metric.Int64ObservableCounter
 	EbpfTCPMapCapacity       metric.Int64ObservableGauge
 	EbpfTCPMapEntries        metric.Int64ObservableGauge
@@ -138,6 +139,21 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPHookRunsCallback(cb metric.Int64
 		cb(ctx, &observerInt64{inst: builder.EbpfTCPHookRuns, obs: o})
 		return nil
 	}, builder.EbpfTCPHookRuns)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPLeftOutCallback sets callback for observable EbpfTCPLeftOut metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPLeftOutCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPLeftOut, obs: o})
+		return nil
+	}, builder.EbpfTCPLeftOut)
 	if err != nil {
 		return err
 	}
@@ -369,6 +385,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_ebpf_tcp_hook_runs",
 		metric.WithDescription("Runs of the hook's program. Absent unless kernel.bpf_stats_enabled is set. [Alpha]"),
 		metric.WithUnit("{run}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPLeftOut, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_left_out",
+		metric.WithDescription("Requests that become no log record, because none is wanted or inspect.http.select leaves them out. Metrics count them. [Alpha]"),
+		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPLost, err = builder.meter.Int64ObservableCounter(

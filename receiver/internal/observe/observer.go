@@ -14,6 +14,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
@@ -133,6 +134,19 @@ func (o *Observer) PacketSelected(p *packet.Packet) {
 		waits = o.logs.Packet(p, process, source)
 	}
 	o.enter(ledger.Packet, waits)
+}
+
+// RequestSeen implements fact.Sink.
+func (o *Observer) RequestSeen(*request.Exchange) {
+	o.facts++
+	o.ledger.Produce(ledger.Request, 1)
+	o.ledger.LeaveOut(ledger.Request, 1)
+}
+
+// SegmentsUsed implements fact.Sink.
+func (o *Observer) SegmentsUsed(n int) {
+	o.facts++
+	o.ledger.Deliver(ledger.Segment, n)
 }
 
 // FactsLost implements fact.Sink.

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import "time"
+
+// Inspect says what is looked for inside packets. The zero value inspects nothing.
+type Inspect struct {
+	// HTTP are the ports where HTTP/1.x is spoken. Ranges may overlap.
+	HTTP []InspectedPorts
+	// HeadBytes bounds the head of a request or an answer.
+	HeadBytes int
+	// IdleTimeout is how long a request may wait for an answer without any byte.
+	IdleTimeout time.Duration
+	// Methods are the known ones; nil means the semantic conventions'.
+	Methods []string
+	// MaxConnections is how many connections are followed at one time, in the kernel and in
+	// user space.
+	MaxConnections uint32
+	// MaxBytes bounds what user space keeps of all connections together.
+	MaxBytes int
+	// RingBytes is the size of the ring buffer of payload, a power of two of whole pages.
+	RingBytes uint32
+}
+
+// InspectedPorts are ports, and what of their bodies is wanted.
+type InspectedPorts struct {
+	PortRange
+	Bodies
+}
+
+// Bodies bounds the bytes of bodies that cross to user space.
+type Bodies struct {
+	// Request and Answer are the first bytes of each; 0 is none.
+	Request, Answer int
+	// Tail are the last bytes of an answer; 0 is none.
+	Tail int
+}
+
+// On reports whether anything is inspected.
+func (i *Inspect) On() bool { return len(i.HTTP) > 0 }
+
+// Selected has a 1 for each port that is inspected.
+func (i *Inspect) Selected() *[Ports]uint8 {
+	var selected [Ports]uint8
+	for _, r := range i.HTTP {
+		for port := int(r.First); port <= int(r.Last); port++ {
+			selected[port] = 1
+		}
+	}
+	return &selected
+}
+
+// BodiesOf returns the greatest bounds of a port; false if the port is not inspected.
+func (i *Inspect) BodiesOf(port uint16) (Bodies, bool) {
+	var bodies Bodies
+	found := false
+	for _, r := range i.HTTP {
+		if r.First <= port && port <= r.Last {
+			found = true
+			bodies.Request = max(bodies.Request, r.Request)
+			bodies.Answer = max(bodies.Answer, r.Answer)
+			bodies.Tail = max(bodies.Tail, r.Tail)
+		}
+	}
+	return bodies, found
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestInspectedPorts(t *testing.T) {
+	var none Inspect
+	assert.False(t, none.On())
+	_, found := none.BodiesOf(80)
+	assert.False(t, found)
+
+	some := Inspect{HTTP: []InspectedPorts{
+		{PortRange{80, 90}, Bodies{Request: 10}},
+		{PortRange{90, 65535}, Bodies{Request: 5, Answer: 20, Tail: 30}},
+	}}
+	assert.True(t, some.On())
+	bodies, found := some.BodiesOf(90)
+	assert.True(t, found)
+	assert.Equal(t, Bodies{Request: 10, Answer: 20, Tail: 30}, bodies, "the greatest of overlapping ranges")
+	selected := some.Selected()
+	assert.Equal(t, []uint8{0, 1, 1, 1}, []uint8{selected[79], selected[80], selected[91], selected[65535]})
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inspection
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
+)
+
+// Bounds of the configuration, both ends allowed.
+const (
+	minHeadBytes, maxHeadBytes     = 1 << 10, 64 << 10
+	minIdle, maxIdle               = time.Second, time.Hour
+	minDuration, maxDuration       = time.Duration(0), time.Hour
+	minSampleRate, maxSampleRate   = 0, 1 << 30
+	minBodyBytes, maxBodyBytes     = 0, 1 << 20
+	minModelBytes, maxModelBytes   = 1 << 10, 1 << 20
+	maxMethodBytes, maxHeaderBytes = 32, 128
+)
+
+// recordBytes is how much of bodies a record may carry. Batches of 4 MiB are the most that gRPC
+// servers accept by default.
+const recordBytes = 3 << 20
+
+// Validate adds the faults of the block to f. Sees reports whether connections to a port are
+// reported at all.
+func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) bool) {
+	http := &c.HTTP
+	check.InRange(f, "inspect::http::head_bytes", http.HeadBytes, minHeadBytes, maxHeadBytes)
+	check.InRange(f, "inspect::http::idle_timeout", http.IdleTimeout, minIdle, maxIdle)
+	openai := &http.Gateways.OpenAI
+	check.InRange(f, "inspect::http::gateways::openai::request_bytes", openai.RequestBytes, minModelBytes, maxModelBytes)
+	check.InRange(f, "inspect::http::gateways::openai::response_bytes", openai.ResponseBytes, minModelBytes, maxModelBytes)
+	for i, method := range http.Methods {
+		checkToken(f, item("inspect::http::methods", i), method, maxMethodBytes)
+	}
+	http.Select.validate(f)
+	http.Payload.validate(f)
+	http.validateNames(f)
+	c.validatePorts(f, mode, sees)
+}
+
+// validatePorts refuses ports whose packets nothing sees.
+func (c *Config) validatePorts(f *check.Faults, mode string, sees func(port uint16) bool) {
+	http := &c.HTTP
+	for _, list := range []struct {
+		key   string
+		ports []any
+	}{
+		{"inspect::http::ports", http.Ports},
+		{"inspect::http::gateways::kong::ports", http.Gateways.Kong.Ports},
+		{"inspect::http::gateways::openai::ports", http.Gateways.OpenAI.Ports},
+	} {
+		if len(list.ports) > 0 && mode == string(probe.TCOff) {
+			f.Add(list.key, "needs to see packets, but tc::mode is %q", mode)
+		}
+		for i := range list.ports {
+			// Ports that can't be parsed are faults already.
+			var ignored check.Faults
+			for _, r := range check.Ports(&ignored, "", list.ports[i:i+1]) {
+				if port, ok := unseen(r, sees); ok {
+					f.Add(item(list.key, i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
+				}
+			}
+		}
+	}
+}
+
+// unseen returns the first port of a range that nothing sees.
+func unseen(r probe.PortRange, sees func(port uint16) bool) (int, bool) {
+	for port := int(r.First); port <= int(r.Last); port++ {
+		if !sees(uint16(port)) {
+			return port, true
+		}
+	}
+	return 0, false
+}
+
+func (s *SelectConfig) validate(f *check.Faults) {
+	check.InRange(f, "inspect::http::select::sample_rate", s.SampleRate, minSampleRate, maxSampleRate)
+	check.InRange(f, "inspect::http::select::min_duration", s.MinDuration, minDuration, maxDuration)
+	for i, text := range s.Statuses {
+		if _, _, err := parseStatus(text); err != nil {
+			f.Add(item("inspect::http::select::statuses", i), "%q: %w", text, err)
+		}
+	}
+}
+
+// parseStatus returns the first and the last status of "404" or "5xx".
+func parseStatus(text string) (first, last int, err error) {
+	digits, class := strings.CutSuffix(text, "xx")
+	n, err := strconv.Atoi(digits)
+	switch {
+	case class && err == nil && len(digits) == 1 && 1 <= n && n <= 9:
+		return n * 100, n*100 + 99, nil
+	case !class && err == nil && len(digits) == 3 && 100 <= n && n <= 999:
+		return n, n, nil
+	default:
+		return 0, 0, errors.New(`neither a status such as "404" nor a class such as "5xx"`)
+	}
+}
+
+func (p *PayloadConfig) validate(f *check.Faults) {
+	check.InRange(f, "inspect::http::payload::request_bytes", p.RequestBytes, minBodyBytes, maxBodyBytes)
+	check.InRange(f, "inspect::http::payload::response_bytes", p.ResponseBytes, minBodyBytes, maxBodyBytes)
+	check.OneOf(f, "inspect::http::payload::format", p.Format, FormatRaw, FormatHex, FormatStructured, FormatXML)
+	carried := p.RequestBytes + p.ResponseBytes
+	if p.Format == FormatHex {
+		carried *= 2
+	}
+	if carried > recordBytes {
+		f.Add("inspect::http::payload", "a record would carry %d bytes of bodies, allowed are %d", carried, recordBytes)
+	}
+	if p.RequestBytes+p.ResponseBytes > 0 && len(p.ContentTypes) == 0 {
+		f.Add("inspect::http::payload::content_types", "selects no body")
+	}
+}
+
+// validateNames checks names of header fields. A name may end with *.
+func (h *HTTPConfig) validateNames(f *check.Faults) {
+	for _, list := range []struct {
+		key   string
+		names []string
+	}{
+		{"inspect::http::request_headers", h.RequestHeaders},
+		{"inspect::http::response_headers", h.ResponseHeaders},
+		{"inspect::http::redact::allow_headers", h.Redact.AllowHeaders},
+	} {
+		for i, name := range list.names {
+			checkToken(f, item(list.key, i), strings.TrimSuffix(name, "*"), maxHeaderBytes)
+		}
+	}
+}
+
+// checkToken checks a method or the name of a header field.
+func checkToken(f *check.Faults, key, text string, most int) {
+	switch {
+	case text == "":
+		f.Add(key, "a name is missing")
+	case len(text) > most:
+		f.Add(key, "a name of %d bytes is too long, allowed are %d", len(text), most)
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}*`, r) }):
+		f.Add(key, "%q is not a name of HTTP", text)
+	}
+}
+
+// item is the key of an item of a list.
+func item(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
