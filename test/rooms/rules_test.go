@@ -47,7 +47,7 @@ var (
 	content = []string{
 		"internal/request", "internal/stream", "internal/http1", "internal/http2", "internal/tls", "internal/exchange",
 		"internal/payload", "internal/privacy", "internal/route", "internal/forwarded", "internal/tracecontext",
-		"internal/gateway", "internal/genai",
+		"internal/gateway", "internal/genai", "internal/jsonscan",
 	}
 	domains = join(transport, content)
 	facts   = []string{"internal/ledger", "internal/fact"}
