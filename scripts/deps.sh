@@ -29,6 +29,7 @@ for task in "${@:-test}"; do
 		command_from ss iproute2
 		command_from nft nftables
 		command_from tshark tshark
+		command_from xmllint libxml2-utils
 		;;
 	kernels)
 		command_from qemu-system-x86_64 qemu-system-x86
