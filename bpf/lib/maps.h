@@ -314,6 +314,41 @@ struct {
 	__type(value, struct room_counts);
 } namespace_returns SEC(".maps");
 
+/* -- inspection ---------------------------------------------------------------- */
+
+/*
+ * Segments on their way to user space, apart from records, so that payload never displaces
+ * the end of a connection. Inspecting programs submit, user space consumes. Full: the
+ * segment is lost and counted in inspect_counts. Size set at load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} segments SEC(".maps");
+
+/*
+ * What is wanted of each inspected connection, in sets of ways; the hash of the connection
+ * chooses the set. The inspecting programs insert a connection at its SYN if a way of the
+ * set is free, else at its first data. User space writes numbers, and clears the entry when
+ * the connection is over. Full: data takes a way from another connection, whose next data
+ * takes one in turn. See wanted.h. Size set at load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wanted_set);
+} wanted SEC(".maps");
+
+/* What became of segments. Inspecting programs add, user space reads. Never full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct inspect_counts);
+} inspect_counts SEC(".maps");
+
 /* -- selection ----------------------------------------------------------------- */
 
 /*

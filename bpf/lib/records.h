@@ -23,6 +23,7 @@ enum record_kind {
 	RECORD_PROCESS, /* struct process_record */
 	RECORD_LISTEN, /* struct listen_record: a socket began to listen */
 	RECORD_UNLISTEN, /* struct listen_record: it stopped */
+	RECORD_SEGMENT, /* struct segment_record, in a ring of its own */
 	RECORD_KINDS,
 };
 
@@ -273,6 +274,34 @@ struct packet_record {
 };
 
 /*
+ * A segment of an inspected connection, or a piece of a large one. Filled by the inspecting
+ * programs, read by probe/inspect. The bytes that are wanted follow.
+ */
+struct segment_record {
+	struct record_head head;
+	struct flow flow; /* local = this host */
+	__u32 ifindex;
+	__u64 connection; /* id; 0 = unknown, or told by an earlier record */
+	struct owner owner; /* where connection is set */
+	__u32 sequence; /* of the first byte that follows */
+	__u32 acknowledgment;
+	__u32 length; /* bytes that follow */
+	__u32 left; /* bytes of the segment behind them */
+	__u32 retransmits; /* total_retrans of the socket, at egress */
+	__u8 flags; /* TCP flag byte */
+	__u8 egress; /* 1 = leaving the host */
+	__u8 known; /* enum segment_known */
+	__u8 pad;
+};
+
+/* What the program knew about the connection of a segment; bits. */
+enum segment_known {
+	SEGMENT_BEGINS = 1 << 0, /* nothing was sent between the SYN and this segment */
+	SEGMENT_JOINED = 1 << 1, /* the connection had no entry in wanted */
+	SEGMENT_SOCKET = 1 << 2, /* retransmits was read */
+};
+
+/*
  * The kinds of facts that the ledger tells apart. internal/ledger has the same numbers; a
  * test holds the two together.
  */
@@ -344,6 +373,8 @@ union exported_records {
 	struct scan_record scan;
 	struct listener_look listener_look;
 	struct packet_record packet;
+	struct segment_record segment;
+	enum segment_known segment_known;
 };
 
 #endif

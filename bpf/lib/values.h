@@ -176,6 +176,40 @@ struct namespace_share {
 	__u64 refused; /* when a connection last got no entry for want of a share */
 };
 
+/* Ways of a set of wanted. */
+#define WANTED_WAYS 4
+
+/*
+ * The words of a connection, see wanted.h: towards the server, towards the client. Both have
+ * its tag; 0 = free.
+ */
+struct wanted {
+	__u64 words[2];
+};
+
+/* The last segment of a connection that was beyond what is wanted, for each direction. */
+struct passed {
+	__u64 time[2]; /* boot clock ns; 0 = none */
+	__u32 end[2]; /* the sequence number behind it */
+	__u64 pad;
+};
+
+/* The words fill a cache line of their own. */
+struct wanted_set {
+	struct wanted ways[WANTED_WAYS];
+	struct passed passed[WANTED_WAYS];
+};
+
+/* What became of the segments of inspected ports, per CPU. */
+struct inspect_counts {
+	__u64 segments; /* wanted, in pieces */
+	__u64 lost; /* of these, for want of room in the ring */
+	__u64 bytes; /* copied */
+	__u64 beyond; /* segments too far behind what is wanted, see WINDOW */
+	__u64 displaced; /* connections that took the way of another */
+	__u64 unjoined; /* segments without an entry, over their share of a second */
+};
+
 /* The types that Go needs and that no map names, as in records.h. */
 union exported_values {
 	enum port_count port_count;
@@ -189,6 +223,8 @@ union exported_values {
 	struct interface_counters interface_counters;
 	struct interface_slot interface_slot;
 	struct address address;
+	struct wanted_set wanted_set;
+	struct inspect_counts inspect_counts;
 };
 
 #endif

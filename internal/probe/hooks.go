@@ -41,6 +41,7 @@ const (
 	FeatureLive             = hook.FeatureLive
 	FeatureQueue            = hook.FeatureQueue
 	FeaturePacket           = hook.FeaturePacket
+	FeatureInspect          = hook.FeatureInspect
 )
 
 // CheckHookPattern returns an error for a pattern of Config.ExcludeHooks that is malformed

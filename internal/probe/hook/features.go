@@ -25,4 +25,5 @@ const (
 	FeatureMember             = "member"
 	FeaturePacket             = "packet"
 	FeatureNetworkNamespaces  = "network_namespaces"
+	FeatureInspect            = "inspect"
 )

@@ -25,6 +25,7 @@ const (
 	lookMapConnectionsFull      = "connections_full"
 	lookMapHalfOpenHandshakes   = "half_open_handshakes"
 	lookMapHalfOpenMarks        = "half_open_marks"
+	lookMapInspectCounts        = "inspect_counts"
 	lookMapLastHalfOpenMark     = "last_half_open_mark"
 	lookMapLedger               = "ledger"
 	lookMapListenerBatch        = "listener_batch"
@@ -40,6 +41,8 @@ const (
 	lookMapRepeatedHandshakes   = "repeated_handshakes"
 	lookMapReportedRefusals     = "reported_refusals"
 	lookMapRoomsTaken           = "rooms_taken"
+	lookMapSegments             = "segments"
+	lookMapWanted               = "wanted"
 	lookProgLookAtConnections   = "look_at_connections"
 	lookProgLookAtListeners     = "look_at_listeners"
 	lookProgVisitConnections    = "visit_connections"
@@ -110,6 +113,7 @@ type lookMapSpecs struct {
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	ListenerBatch        *ebpf.MapSpec `ebpf:"listener_batch"`
@@ -125,6 +129,8 @@ type lookMapSpecs struct {
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
 // lookVariableSpecs contains global variables before they are loaded into the kernel.
@@ -165,6 +171,7 @@ type lookMaps struct {
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	ListenerBatch        *ebpf.Map `ebpf:"listener_batch"`
@@ -180,6 +187,8 @@ type lookMaps struct {
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	Segments             *ebpf.Map `ebpf:"segments"`
+	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *lookMaps) Close() error {
@@ -193,6 +202,7 @@ func (m *lookMaps) Close() error {
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
+		m.InspectCounts,
 		m.LastHalfOpenMark,
 		m.Ledger,
 		m.ListenerBatch,
@@ -208,6 +218,8 @@ func (m *lookMaps) Close() error {
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
 		m.RoomsTaken,
+		m.Segments,
+		m.Wanted,
 	)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/local"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
@@ -61,7 +62,7 @@ func TestTCServerSideOnly(t *testing.T) {
 func TestTCForwardedCountsApart(t *testing.T) {
 	b := newBench(t, config())
 	set := func(addresses ...netip.Addr) {
-		left, err := b.addresses.set(singles(addresses...))
+		left, err := b.addresses.Set(singles(addresses...))
 		require.NoError(t, err)
 		require.Zero(t, left)
 	}
@@ -110,7 +111,7 @@ func mappedPrefix(text string) netip.Prefix {
 	prefix := netip.MustParsePrefix(text)
 	bits := prefix.Bits()
 	if prefix.Addr().Is4() {
-		bits += mappedBits
+		bits += local.MappedBits
 	}
 	return netip.PrefixFrom(mapped(prefix.Addr()), bits)
 }
@@ -125,7 +126,7 @@ func TestTCLocalPrefixes(t *testing.T) {
 		for _, prefix := range prefixes {
 			all[mappedPrefix(prefix)] = true
 		}
-		left, err := b.addresses.set(all)
+		left, err := b.addresses.Set(all)
 		require.NoError(t, err)
 		require.Zero(t, left)
 	}
@@ -186,26 +187,28 @@ func TestTCAddressTableHoldsManyAndSaysWhenFull(t *testing.T) {
 		}
 	}
 	add(400)
-	left, err := b.addresses.set(singles(addresses...))
+	left, err := b.addresses.Set(singles(addresses...))
 	require.NoError(t, err)
 	assert.Zero(t, left)
-	assert.Empty(t, b.addresses.entered, "they are found at once")
+	single, prefixes := b.addresses.Entered()
+	assert.Equal(t, 400, single)
+	assert.Zero(t, prefixes, "they are found at once")
 	add(900)
-	left, err = b.addresses.set(singles(addresses...))
+	left, err = b.addresses.Set(singles(addresses...))
 	require.NoError(t, err)
 	assert.Zero(t, left)
-	assert.NotEmpty(t, b.addresses.entered, "not all found a place")
+	_, prefixes = b.addresses.Entered()
+	assert.NotZero(t, prefixes, "not all found a place")
 	add(2000)
-	left, err = b.addresses.set(singles(addresses...))
+	left, err = b.addresses.Set(singles(addresses...))
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, left, 3300-1024-512)
-	left, err = b.addresses.set(nil)
+	left, err = b.addresses.Set(nil)
 	require.NoError(t, err)
 	assert.Zero(t, left)
-	for _, place := range b.addresses.places {
-		require.False(t, place.IsValid())
-	}
-	assert.Empty(t, b.addresses.entered)
+	single, prefixes = b.addresses.Entered()
+	assert.Zero(t, single)
+	assert.Zero(t, prefixes)
 	var key [20]byte
 	require.ErrorIs(t, b.objects.Maps["local_prefixes"].NextKey(nil, &key), ebpf.ErrKeyNotExist)
 }

@@ -128,7 +128,7 @@ func (t benchmark) ours(b *testing.B) subject {
 	for _, prefix := range t.prefixes {
 		local[mappedPrefix(prefix)] = true
 	}
-	left, err := tc.addresses.set(local)
+	left, err := tc.addresses.Set(local)
 	require.NoError(b, err)
 	require.Zero(b, left)
 	return subject{prog: tc.objects.Programs["tc_ingress_eth"], clear: tc.maps["half_open_handshakes"]}

@@ -243,7 +243,7 @@ func entriesOf(t *testing.T, m *ebpf.Map) int {
 func TestTCHalfOpenOfOthers(t *testing.T) {
 	b := newBench(t, config(trackHalfOpen))
 	known := singles(wire.Server4)
-	left, err := b.addresses.set(known)
+	left, err := b.addresses.Set(known)
 	require.NoError(t, err)
 	require.Zero(t, left)
 	elsewhere := wire.Build(t, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(func(ip *layers.IPv4) { ip.DstIP = net.IPv4(192, 0, 2, 99) }), wire.Segment(wire.OnlySYN))

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/local"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
@@ -124,12 +125,12 @@ func (b *bench) knows(prefix string) bool {
 	b.t.Helper()
 	wanted := mappedPrefix(prefix)
 	var found uint8
-	if b.objects.Maps["local_prefixes"].Lookup(prefixKey(wanted), &found) == nil {
+	if b.objects.Maps["local_prefixes"].Lookup(local.PrefixKey(wanted), &found) == nil {
 		return true
 	}
 	var table []byte
-	require.NoError(b.t, b.objects.Maps[addressesTable].Lookup(uint32(0), &table))
-	for place := range slices.Chunk(table, int(addressSize)) {
+	require.NoError(b.t, b.objects.Maps[local.TableName].Lookup(uint32(0), &table))
+	for place := range slices.Chunk(table, int(local.AddressSize)) {
 		if address, _ := netip.AddrFromSlice(place); wanted.IsSingleIP() && address == wanted.Addr() {
 			return true
 		}

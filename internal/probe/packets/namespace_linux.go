@@ -15,6 +15,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/local"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets/halfopen"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
@@ -46,10 +47,10 @@ type namespace struct {
 	// manager exists from open to detach, attached from begin on.
 	manager  *tc.Manager
 	attached *tc.Attached
-	// Calls of the manager use these.
-	addresses *addressTable
-	// overflowing is set if the kernel's table has no room for all local addresses.
-	overflowing bool
+	// guests are the programs of others in this namespace.
+	guests []Guest
+	// Calls of the manager use it.
+	addresses *local.Table
 
 	sweeper *halfopen.Sweeper
 
@@ -74,10 +75,14 @@ type counted struct {
 
 // newNamespace does not change the kernel.
 func newNamespace(options *Options, inode uint32, ports *ebpf.Map, logger *zap.Logger) *namespace {
-	return &namespace{
+	n := &namespace{
 		options: options, cfg: options.Config, inode: inode, ports: ports, logger: logger,
 		interfaces: make(map[int]*counted),
 	}
+	for _, companion := range options.Companions {
+		n.guests = append(n.guests, companion(inode, ports, logger))
+	}
+	return n
 }
 
 func (n *namespace) selection() tc.Selection {
@@ -144,9 +149,21 @@ func (n *namespace) begin() error {
 		return err
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.attached = attached
+	n.mu.Unlock()
+	for _, guest := range n.guests {
+		guest.Begin(n.manager)
+	}
 	return nil
+}
+
+// Look sets the local addresses, and whether the programs have to look them up. It precedes
+// any count of forwarded packets.
+func (n *namespace) Look(view *tc.View) {
+	known, check, err := n.addresses.Look(view)
+	if err = errors.Join(err, n.setAddressesKnown(known), n.setLookFurther(check)); err != nil {
+		n.logger.Warn("forwarded packets count as this host's", zap.Error(err))
+	}
 }
 
 // Enter gives an interface counters of its own.
@@ -261,7 +278,7 @@ func (n *namespace) interfaceName(index uint32) string {
 	return n.manager.InterfaceName(index)
 }
 
-// hooks returns one state per direction, over all interfaces.
+// hooks returns one state per program and direction, over all interfaces.
 func (n *namespace) hooks() []hook.State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -284,6 +301,9 @@ func (n *namespace) hooks() []hook.State {
 		}
 		states = append(states, state)
 	}
+	for _, guest := range n.guests {
+		states = append(states, guest.Hooks(n.loadErr)...)
+	}
 	return states
 }
 
@@ -291,9 +311,9 @@ func (n *namespace) hooks() []hook.State {
 // still be read.
 func (n *namespace) detach() error {
 	n.stop(time.Now().Add(tc.LockWait))
-	var err error
+	err := n.detachGuests()
 	if n.attached != nil {
-		err = n.attached.Remove()
+		err = errors.Join(err, n.attached.Remove())
 	}
 	if n.manager != nil {
 		err = errors.Join(err, n.manager.Close())
@@ -304,6 +324,9 @@ func (n *namespace) detach() error {
 
 // stop comes before detach, so that several vantage points share one time limit.
 func (n *namespace) stop(limit time.Time) {
+	for _, guest := range n.guests {
+		guest.Stop(limit)
+	}
 	if n.attached != nil {
 		n.attached.Stop(limit)
 	}
@@ -312,7 +335,11 @@ func (n *namespace) stop(limit time.Time) {
 // letGo releases the namespace before the programs are detached, if that is possible.
 func (n *namespace) letGo() error {
 	n.stop(time.Now().Add(tc.LockWait))
-	return n.attached.LetGo()
+	var err error
+	for _, guest := range n.guests {
+		err = errors.Join(err, guest.LetGo())
+	}
+	return errors.Join(err, n.attached.LetGo())
 }
 
 // maps returns those of the programs; nil without programs.
@@ -328,6 +355,9 @@ func (n *namespace) maps() map[string]*ebpf.Map {
 // close frees everything. It may be called twice.
 func (n *namespace) close() error {
 	err := n.detach()
+	for _, guest := range n.guests {
+		guest.Close()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.counts, n.addresses, n.sweeper = nil, nil, nil

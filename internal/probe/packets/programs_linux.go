@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/local"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets/halfopen"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
@@ -29,7 +30,7 @@ func (n *namespace) load() error {
 	defer n.mu.Unlock()
 	n.objects = objects
 	n.counts = newCounters(n.objects.Maps)
-	n.addresses = newAddressTable(n.objects)
+	n.addresses = local.New(n.objects, n.logger)
 	n.sweeper = halfopen.New(n.cfg, n.options.OwnNetNS, n.options.Maps, n.options.Shares)
 	return n.setLookFurther(false)
 }
@@ -38,7 +39,6 @@ func (n *namespace) load() error {
 const (
 	portsTable      = ".data.ports"
 	interfacesTable = ".data.interfaces"
-	addressesTable  = ".data.addresses"
 )
 
 // collection has the programs for one kind of interface. The verifier takes time for each, in
@@ -60,7 +60,7 @@ func (n *namespace) collection(begin tc.Headers) (*ebpf.Collection, error) {
 	replacements := shared.MapsOf(spec, n.options.Maps)
 	if n.objects != nil {
 		replacements = shared.MapsOf(spec, n.objects.Maps)
-		for _, name := range []string{".bss", interfacesTable, addressesTable} {
+		for _, name := range []string{".bss", interfacesTable, local.TableName} {
 			replacements[name] = n.objects.Maps[name]
 		}
 	}

@@ -24,6 +24,7 @@ const (
 	tcMapConnectionsFull          = "connections_full"
 	tcMapHalfOpenHandshakes       = "half_open_handshakes"
 	tcMapHalfOpenMarks            = "half_open_marks"
+	tcMapInspectCounts            = "inspect_counts"
 	tcMapLastHalfOpenMark         = "last_half_open_mark"
 	tcMapLedger                   = "ledger"
 	tcMapListeners                = "listeners"
@@ -40,6 +41,8 @@ const (
 	tcMapRepeatedHandshakes       = "repeated_handshakes"
 	tcMapReportedRefusals         = "reported_refusals"
 	tcMapRoomsTaken               = "rooms_taken"
+	tcMapSegments                 = "segments"
+	tcMapWanted                   = "wanted"
 	tcProgTcEgressEth             = "tc_egress_eth"
 	tcProgTcEgressL3              = "tc_egress_l3"
 	tcProgTcIngressEth            = "tc_ingress_eth"
@@ -130,6 +133,7 @@ type tcMapSpecs struct {
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
@@ -146,6 +150,8 @@ type tcMapSpecs struct {
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
 // tcVariableSpecs contains global variables before they are loaded into the kernel.
@@ -206,6 +212,7 @@ type tcMaps struct {
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
@@ -222,6 +229,8 @@ type tcMaps struct {
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	Segments             *ebpf.Map `ebpf:"segments"`
+	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *tcMaps) Close() error {
@@ -234,6 +243,7 @@ func (m *tcMaps) Close() error {
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
+		m.InspectCounts,
 		m.LastHalfOpenMark,
 		m.Ledger,
 		m.Listeners,
@@ -250,6 +260,8 @@ func (m *tcMaps) Close() error {
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
 		m.RoomsTaken,
+		m.Segments,
+		m.Wanted,
 	)
 }
 

@@ -62,7 +62,9 @@ type Options struct {
 	// RefusedAtEgress reports refused attempts by the resets that leave, except those of
 	// the kernel itself where a tracepoint reports them.
 	RefusedAtEgress, TracepointReportsRefused bool
-	Logger                                    *zap.Logger
+	// Companions attach further programs beside ours.
+	Companions []Companion
+	Logger     *zap.Logger
 }
 
 // Vantage observes packets in all its network namespaces: in our own from Start to Detach,
@@ -88,7 +90,7 @@ type Vantage struct {
 	// ended are unread counts of interfaces whose namespace is gone.
 	ended []packet.Interface
 	// endedHooks are the statistics of their programs.
-	endedHooks [tc.Directions]hook.State
+	endedHooks []hook.State
 }
 
 // other is the vantage point in a namespace of the configuration.
@@ -269,8 +271,11 @@ func (v *Vantage) leave(other *other) {
 	v.mu.Lock()
 	delete(v.others, other.inode)
 	v.counts.Attached = len(v.others)
-	for d := range v.endedHooks {
-		v.endedHooks[d].Add(&states[d])
+	if v.endedHooks == nil {
+		v.endedHooks = make([]hook.State, len(states))
+	}
+	for i := range v.endedHooks {
+		v.endedHooks[i].Add(&states[i])
 	}
 	left := v.keep(last)
 	v.mu.Unlock()
@@ -353,14 +358,14 @@ func (v *Vantage) SweptHalfOpen() int64 { return v.own.sweptHalfOpen() }
 // their namespace, and did not end in time.
 func (v *Vantage) LostHalfOpen() (full, share int64) { return v.own.lostHalfOpen() }
 
-// Hooks returns one state per direction, over all interfaces of all namespaces, and one for
-// the namespaces of the configuration.
+// Hooks returns one state per program and direction, over all interfaces of all namespaces,
+// and one for the namespaces of the configuration.
 func (v *Vantage) Hooks() []hook.State {
 	states := v.own.hooks()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for d := range states {
-		states[d].Add(&v.endedHooks[d])
+	for i := range v.endedHooks {
+		states[i].Add(&v.endedHooks[i])
 	}
 	for _, other := range v.others {
 		theirs := other.hooks()

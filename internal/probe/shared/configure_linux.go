@@ -42,6 +42,14 @@ func HalfOpenSets(cfg *settings.Config) uint32 {
 	return 1 << bits.Len32((marks-1)/uint32(len(HalfOpenMarks{}.Marks)))
 }
 
+// wantedSets is how many sets of wanted give room for a number of connections: twice as many
+// ways, because hashes spread unevenly. A power of two.
+func wantedSets(connections uint32) uint32 {
+	ways := uint64(len(WantedSet{}.Ways))
+	sets := (2*uint64(connections) + ways - 1) / ways
+	return 1 << bits.Len64(max(sets, 1)-1)
+}
+
 // NewMaps creates the maps, with the sizes and the client filter of the configuration.
 func NewMaps(cfg *settings.Config) (*ebpf.Collection, error) {
 	if err := capability.CheckDescriptors(); err != nil {
@@ -78,6 +86,10 @@ func setSizes(spec *ebpf.CollectionSpec, cfg *settings.Config) {
 		spec.Maps["port_tables"].MaxEntries = 1 + cfg.MaxNetworkNamespaces
 	}
 	spec.Maps["half_open_marks"].MaxEntries = HalfOpenSets(cfg)
+	if cfg.Inspect.On() {
+		spec.Maps["segments"].MaxEntries = cfg.Inspect.RingBytes
+		spec.Maps["wanted"].MaxEntries = wantedSets(cfg.Inspect.MaxConnections)
+	}
 	if !cfg.ByClient() {
 		spec.Maps["client_filter"].MaxEntries = 1
 	}

@@ -24,6 +24,7 @@ const (
 	mapsMapConnectionsFull      = "connections_full"
 	mapsMapHalfOpenHandshakes   = "half_open_handshakes"
 	mapsMapHalfOpenMarks        = "half_open_marks"
+	mapsMapInspectCounts        = "inspect_counts"
 	mapsMapLastHalfOpenMark     = "last_half_open_mark"
 	mapsMapLedger               = "ledger"
 	mapsMapListeners            = "listeners"
@@ -38,6 +39,8 @@ const (
 	mapsMapRepeatedHandshakes   = "repeated_handshakes"
 	mapsMapReportedRefusals     = "reported_refusals"
 	mapsMapRoomsTaken           = "rooms_taken"
+	mapsMapSegments             = "segments"
+	mapsMapWanted               = "wanted"
 )
 
 // loadMaps returns the embedded CollectionSpec for maps.
@@ -96,6 +99,7 @@ type mapsMapSpecs struct {
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
@@ -110,6 +114,8 @@ type mapsMapSpecs struct {
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
 // mapsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -146,6 +152,7 @@ type mapsMaps struct {
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
@@ -160,6 +167,8 @@ type mapsMaps struct {
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	Segments             *ebpf.Map `ebpf:"segments"`
+	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *mapsMaps) Close() error {
@@ -172,6 +181,7 @@ func (m *mapsMaps) Close() error {
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
+		m.InspectCounts,
 		m.LastHalfOpenMark,
 		m.Ledger,
 		m.Listeners,
@@ -186,6 +196,8 @@ func (m *mapsMaps) Close() error {
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
 		m.RoomsTaken,
+		m.Segments,
+		m.Wanted,
 	)
 }
 

@@ -199,6 +199,16 @@ type Ids struct {
 	Next [4]uint64
 }
 
+type InspectCounts struct {
+	_         structs.HostLayout
+	Segments  uint64
+	Lost      uint64
+	Bytes     uint64
+	Beyond    uint64
+	Displaced uint64
+	Unjoined  uint64
+}
+
 type InterfaceCounters struct {
 	_         structs.HostLayout
 	Packets   [7]uint64
@@ -375,6 +385,13 @@ type PacketRecord struct {
 	Options        [40]uint8
 }
 
+type Passed struct {
+	_    structs.HostLayout
+	Time [2]uint64
+	End  [2]uint32
+	Pad  uint64
+}
+
 type PortCount uint32
 
 const (
@@ -443,7 +460,8 @@ const (
 	RecordKindProcess  RecordKind = 5
 	RecordKindListen   RecordKind = 6
 	RecordKindUnlisten RecordKind = 7
-	RecordKinds        RecordKind = 8
+	RecordKindSegment  RecordKind = 8
+	RecordKinds        RecordKind = 9
 )
 
 type Room uint32
@@ -480,3 +498,40 @@ const (
 	ScopeOwnNetns      Scope = 1
 	ScopeInitialUserNs Scope = 2
 )
+
+type SegmentKnown uint32
+
+const (
+	SegmentKnownBegins SegmentKnown = 1
+	SegmentKnownJoined SegmentKnown = 2
+	SegmentKnownSocket SegmentKnown = 4
+)
+
+type SegmentRecord struct {
+	_              structs.HostLayout
+	Head           RecordHead
+	Flow           Flow
+	Ifindex        uint32
+	Connection     uint64
+	Owner          Owner
+	Sequence       uint32
+	Acknowledgment uint32
+	Length         uint32
+	Left           uint32
+	Retransmits    uint32
+	Flags          uint8
+	Egress         uint8
+	Known          uint8
+	Pad            uint8
+}
+
+type Wanted struct {
+	_     structs.HostLayout
+	Words [2]uint64
+}
+
+type WantedSet struct {
+	_      structs.HostLayout
+	Ways   [4]Wanted
+	Passed [4]Passed
+}

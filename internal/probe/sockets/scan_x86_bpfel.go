@@ -24,6 +24,7 @@ const (
 	scanMapConnectionsFull          = "connections_full"
 	scanMapHalfOpenHandshakes       = "half_open_handshakes"
 	scanMapHalfOpenMarks            = "half_open_marks"
+	scanMapInspectCounts            = "inspect_counts"
 	scanMapLastHalfOpenMark         = "last_half_open_mark"
 	scanMapLedger                   = "ledger"
 	scanMapListeners                = "listeners"
@@ -38,6 +39,8 @@ const (
 	scanMapRepeatedHandshakes       = "repeated_handshakes"
 	scanMapReportedRefusals         = "reported_refusals"
 	scanMapRoomsTaken               = "rooms_taken"
+	scanMapSegments                 = "segments"
+	scanMapWanted                   = "wanted"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
 	scanProgScanOrphans             = "scan_orphans"
@@ -115,6 +118,7 @@ type scanMapSpecs struct {
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
@@ -129,6 +133,8 @@ type scanMapSpecs struct {
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
 // scanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -174,6 +180,7 @@ type scanMaps struct {
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
@@ -188,6 +195,8 @@ type scanMaps struct {
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	Segments             *ebpf.Map `ebpf:"segments"`
+	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *scanMaps) Close() error {
@@ -200,6 +209,7 @@ func (m *scanMaps) Close() error {
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
+		m.InspectCounts,
 		m.LastHalfOpenMark,
 		m.Ledger,
 		m.Listeners,
@@ -214,6 +224,8 @@ func (m *scanMaps) Close() error {
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
 		m.RoomsTaken,
+		m.Segments,
+		m.Wanted,
 	)
 }
 

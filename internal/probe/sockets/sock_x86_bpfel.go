@@ -24,6 +24,7 @@ const (
 	sockMapConnectionsFull          = "connections_full"
 	sockMapHalfOpenHandshakes       = "half_open_handshakes"
 	sockMapHalfOpenMarks            = "half_open_marks"
+	sockMapInspectCounts            = "inspect_counts"
 	sockMapLastHalfOpenMark         = "last_half_open_mark"
 	sockMapLedger                   = "ledger"
 	sockMapListeners                = "listeners"
@@ -38,6 +39,8 @@ const (
 	sockMapRepeatedHandshakes       = "repeated_handshakes"
 	sockMapReportedRefusals         = "reported_refusals"
 	sockMapRoomsTaken               = "rooms_taken"
+	sockMapSegments                 = "segments"
+	sockMapWanted                   = "wanted"
 	sockProgAccept                  = "accept"
 	sockProgAccept4                 = "accept4"
 	sockProgAck4Fentry              = "ack4_fentry"
@@ -155,6 +158,7 @@ type sockMapSpecs struct {
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
@@ -169,6 +173,8 @@ type sockMapSpecs struct {
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
+	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
 // sockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -226,6 +232,7 @@ type sockMaps struct {
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
+	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
@@ -240,6 +247,8 @@ type sockMaps struct {
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
+	Segments             *ebpf.Map `ebpf:"segments"`
+	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
 func (m *sockMaps) Close() error {
@@ -252,6 +261,7 @@ func (m *sockMaps) Close() error {
 		m.ConnectionsFull,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
+		m.InspectCounts,
 		m.LastHalfOpenMark,
 		m.Ledger,
 		m.Listeners,
@@ -266,6 +276,8 @@ func (m *sockMaps) Close() error {
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
 		m.RoomsTaken,
+		m.Segments,
+		m.Wanted,
 	)
 }
 

@@ -2,11 +2,10 @@
 
 //go:build amd64 || arm64
 
-package packets
+package local
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,24 +16,21 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
-// Look sets the local addresses, and whether the programs have to look them up. It precedes
-// any count of forwarded packets.
-func (n *namespace) Look(view *tc.View) {
+// Look sets the local addresses. known reports whether the programs have them all, check
+// whether packets of others pass, so that the programs have to look them up.
+func (t *Table) Look(view *tc.View) (known, check bool, err error) {
 	local, err := view.Local()
 	if err == nil {
 		var left int
-		left, err = n.addresses.set(local)
-		if left > 0 && !n.overflowing {
-			n.logger.Warn("too many local addresses and prefixes: forwarded packets count as this host's",
+		left, err = t.Set(local)
+		if left > 0 && !t.overflowing {
+			t.logger.Warn("too many local addresses and prefixes: forwarded packets count as this host's",
 				zap.Int("local", len(local)), zap.Int("without room", left))
 		}
-		n.overflowing = left > 0
+		t.overflowing = left > 0
 	}
-	known := err == nil && !n.overflowing
-	check := known && foreignPackets(view.Links)
-	if err = errors.Join(err, n.setAddressesKnown(known), n.setLookFurther(check)); err != nil {
-		n.logger.Warn("forwarded packets count as this host's", zap.Error(err))
-	}
+	known = err == nil && !t.overflowing
+	return known, known && foreignPackets(view.Links), err
 }
 
 // foreignPackets reports whether packets of others pass, by forwarding or otherwise.

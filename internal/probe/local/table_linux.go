@@ -2,7 +2,9 @@
 
 //go:build amd64 || arm64
 
-package packets
+// Package local tells packet programs which addresses are this host's: those that the kernel
+// routes as local. It fills the tables of bpf/tc/addresses.h.
+package local
 
 import (
 	"encoding/binary"
@@ -12,16 +14,25 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 )
 
-const addressSize = unsafe.Sizeof(shared.Address{})
+// AddressSize is that of an address in the table, in bytes.
+const AddressSize = unsafe.Sizeof(shared.Address{})
 
-// addressTable mirrors the local addresses of the kernel's programs: single addresses and
-// prefixes.
-type addressTable struct {
+// TableName is the map of single addresses, a variable of the programs.
+const TableName = ".data.addresses"
+
+// Table mirrors the local addresses of an object's programs: single addresses and prefixes.
+// One goroutine at a time uses it.
+type Table struct {
+	logger *zap.Logger
+	// overflowing is set if the programs' tables have no room for all local addresses.
+	overflowing bool
+
 	table  *ebpf.Map
 	places []netip.Addr // invalid = free
 
@@ -31,20 +42,22 @@ type addressTable struct {
 	anyEntered *ebpf.Variable
 }
 
-func newAddressTable(objects *ebpf.Collection) *addressTable {
-	table := objects.Maps[addressesTable]
-	return &addressTable{
+// New makes the table of the programs of an object.
+func New(objects *ebpf.Collection, logger *zap.Logger) *Table {
+	table := objects.Maps[TableName]
+	return &Table{
+		logger:     logger,
 		table:      table,
-		places:     make([]netip.Addr, table.ValueSize()/uint32(addressSize)),
+		places:     make([]netip.Addr, table.ValueSize()/uint32(AddressSize)),
 		prefixes:   objects.Maps["local_prefixes"],
 		entered:    make(map[netip.Prefix]bool),
 		anyEntered: objects.Variables["any_local_prefixes"],
 	}
 }
 
-// set replaces the local addresses by these, IPv4 mapped. It returns how many of them found
+// Set replaces the local addresses by these, IPv4 mapped. It returns how many of them found
 // no room. It adds new ones before it removes old ones.
-func (t *addressTable) set(local map[netip.Prefix]bool) (left int, err error) {
+func (t *Table) Set(local map[netip.Prefix]bool) (left int, err error) {
 	single := make(map[netip.Addr]bool, len(local))
 	prefixes := make(map[netip.Prefix]bool)
 	for prefix := range local {
@@ -76,20 +89,20 @@ func (t *addressTable) set(local map[netip.Prefix]bool) (left int, err error) {
 	return left, nil
 }
 
-// mappedBits is the difference in length of an IPv4-mapped prefix and its IPv4 prefix.
-const mappedBits = 96
+// MappedBits is the difference in length of an IPv4-mapped prefix and its IPv4 prefix.
+const MappedBits = 96
 
 // isLoopback4 reports whether an address is in 127.0.0.0/8.
 func isLoopback4(prefix netip.Prefix) bool {
-	return prefix.Bits() >= mappedBits+8 && prefix.Addr().Unmap().Is4() && prefix.Addr().Unmap().IsLoopback()
+	return prefix.Bits() >= MappedBits+8 && prefix.Addr().Unmap().Is4() && prefix.Addr().Unmap().IsLoopback()
 }
 
-func (t *addressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, err error) {
+func (t *Table) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, err error) {
 	for prefix := range prefixes {
 		if t.entered[prefix] {
 			continue
 		}
-		err := t.prefixes.Put(prefixKey(prefix), uint8(1))
+		err := t.prefixes.Put(PrefixKey(prefix), uint8(1))
 		switch {
 		case errors.Is(err, unix.ENOSPC):
 			left++
@@ -106,7 +119,7 @@ func (t *addressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, 
 		if prefixes[prefix] {
 			continue
 		}
-		if err := t.prefixes.Delete(prefixKey(prefix)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := t.prefixes.Delete(PrefixKey(prefix)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return left, fmt.Errorf("remove the local prefix %s: %w", prefix, err)
 		}
 		delete(t.entered, prefix)
@@ -114,20 +127,20 @@ func (t *addressTable) enterPrefixes(prefixes map[netip.Prefix]bool) (left int, 
 	return left, t.tellEntered()
 }
 
-func (t *addressTable) tellEntered() error {
+func (t *Table) tellEntered() error {
 	if err := t.anyEntered.Set(len(t.entered) > 0); err != nil {
 		return fmt.Errorf("enable local prefixes in the packet programs: %w", err)
 	}
 	return nil
 }
 
-// prefixKey is the key of local_prefixes in bpf/tc/addresses.h.
-func prefixKey(prefix netip.Prefix) []byte {
+// PrefixKey is a prefix as a key of local_prefixes in bpf/tc/addresses.h.
+func PrefixKey(prefix netip.Prefix) []byte {
 	address := prefix.Addr().As16()
 	return append(binary.NativeEndian.AppendUint32(nil, uint32(prefix.Bits())), address[:]...)
 }
 
-func (t *addressTable) enter(address netip.Addr) (bool, error) {
+func (t *Table) enter(address netip.Addr) (bool, error) {
 	free := -1
 	hash := int(addressHash(address))
 	for probe := range int(shared.LocalAddressProbes) {
@@ -145,12 +158,12 @@ func (t *addressTable) enter(address netip.Addr) (bool, error) {
 	return true, t.write(free, address)
 }
 
-func (t *addressTable) write(place int, address netip.Addr) error {
-	var raw [addressSize]byte
+func (t *Table) write(place int, address netip.Addr) error {
+	var raw [AddressSize]byte
 	if address.IsValid() {
 		raw = address.As16()
 	}
-	if err := shared.WriteAt(t.table, int64(place)*int64(addressSize), raw[:]); err != nil {
+	if err := shared.WriteAt(t.table, int64(place)*int64(AddressSize), raw[:]); err != nil {
 		return fmt.Errorf("write the table of local addresses: %w", err)
 	}
 	t.places[place] = address
@@ -166,4 +179,14 @@ func addressHash(address netip.Addr) uint32 {
 	}
 	hash = (hash ^ hash>>15) * uint32(shared.LocalAddressMixer)
 	return hash ^ hash>>13
+}
+
+// Entered counts the single addresses and the prefixes that the programs have.
+func (t *Table) Entered() (single, prefixes int) {
+	for _, place := range t.places {
+		if place.IsValid() {
+			single++
+		}
+	}
+	return single, len(t.entered)
 }

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The inspecting vantage point: what is inside the packets of inspected ports.
+ *
+ *   inspect_ingress_eth, inspect_egress_eth  on devices with Ethernet headers
+ *   inspect_ingress_l3, inspect_egress_l3    on devices without
+ *
+ *   wanted.h   which bytes of a connection are wanted   <-> wanted, with user space
+ *   copy.h     wanted bytes                              -> segments
+ *
+ * The kernel chooses and copies; user space reassembles, pairs and parses. Pairing in the
+ * kernel costs as much, and loses pipelining, heads in several segments, and headers.
+ *
+ * Server-side means: at ingress the destination port is inspected and has a listener in
+ * this namespace, at egress the source port. On lo this sees every segment once.
+ *
+ * A packet of another port costs a look at its headers. A packet of a body costs one look at
+ * a cache line.
+ *
+ * The programs never decide about a packet: TCX_NEXT, which is TC_ACT_UNSPEC.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "addresses.h"
+#include "copy.h"
+#include "filter.h"
+#include "flow.h"
+#include "packet.h"
+#include "segment_of.h"
+#include "wanted.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define NEXT (-1) /* TCX_NEXT and TC_ACT_UNSPEC */
+
+/* -- the beginning of a connection ----------------------------------------------- */
+
+/* A SYN begins a connection: what an earlier one at the same ports wanted is void. */
+static __always_inline void begin_connection(struct wanted_set *set, __u64 tag, __u32 sequence)
+{
+	__u64 way = find_way(set, tag);
+
+	if (way == NO_WAY)
+		way = claim(set, false);
+	if (way != NO_WAY)
+		enter(set, way, tag | WORD_NEW | (sequence + 1), tag | WORD_NEW);
+}
+
+/* Its SYN-ACK says where the answers begin. */
+static __always_inline void answer_connection(struct wanted_set *set, __u64 tag, __u32 sequence)
+{
+	__u64 way = find_way(set, tag);
+
+	if (way == NO_WAY)
+		return;
+	BOUND_WAY(way);
+	store_word(&set->ways[way].words[1], tag | WORD_NEW | (sequence + 1));
+}
+
+/* -- a segment of an inspected port ---------------------------------------------- */
+
+/*
+ * What the sender acknowledges, it has received. So the other side's bytes are wanted from
+ * there, unless user space knows better.
+ */
+static __always_inline void want_next(__u64 *other, __u64 tag, __u32 acknowledgment)
+{
+	__u64 word = load_word(other);
+
+	if (has_tag(word, tag) && is_before(word, acknowledgment))
+		store_word(other, (word & ~0xffffffffULL) | acknowledgment);
+}
+
+/* Too far behind what is wanted. It may be the end of a body all the same. */
+static __always_inline void pass_by(struct passed *passed, __u32 end, bool egress)
+{
+	COUNT_INSPECTED(beyond, 1);
+	passed->end[egress] = end;
+	passed->time[egress] = bpf_ktime_get_boot_ns();
+}
+
+static __noinline int take_segment(struct __sk_buff *skb, struct segment *segment, __u64 tag,
+				   struct wanted_set *set, __u64 way)
+{
+	bool egress = segment->egress, ends = segment->flags & (TCP_FIN | TCP_RST);
+	__u32 end = segment->sequence + segment->payload, from;
+	__u64 *words, word;
+
+	BOUND_WAY(way);
+	words = set->ways[way].words;
+	word = load_word(&words[egress]);
+	from = is_before(segment->sequence, word) ? (__u32)word : segment->sequence;
+	if (from - (__u32)word >= WINDOW && !ends) {
+		pass_by(&set->passed[way], end, egress);
+		return 0;
+	}
+	if (is_before(end, from)) /* an end that was sent again */
+		from = end;
+	if (!egress && word & WORD_NEW) {
+		segment->known |= SEGMENT_BEGINS;
+		store_word(&words[0], word & ~WORD_NEW);
+	}
+	segment->offset += from - segment->sequence;
+	segment->sequence = from;
+	segment->payload = end - from;
+	if (copy_segment(skb, segment, egress && word & WORD_NEW))
+		store_word(&words[1], load_word(&words[1]) & ~WORD_NEW);
+	if (segment->payload)
+		want_next(&words[!egress], tag, segment->acknowledgment);
+	return 0;
+}
+
+/* Data of a connection without an entry: it is new, older than we are, or was displaced. */
+static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64 hash)
+{
+	struct wanted_set *set = set_of(hash);
+	__u64 tag = tag_of(hash), way, word, sent, answered;
+
+	if (!set || !segment->payload)
+		return 0;
+	if (!may_join(skb, segment, hash)) {
+		COUNT_INSPECTED(unjoined, 1);
+		return 0;
+	}
+	way = claim(set, true);
+	BOUND_WAY(way);
+	word = load_word(&set->ways[way].words[0]);
+	if (word && !(word & WORD_NEW))
+		COUNT_INSPECTED(displaced, 1);
+	sent = tag | segment->sequence;
+	answered = tag | segment->acknowledgment;
+	enter(set, way, segment->egress ? answered : sent,
+	      (segment->egress ? sent : answered) | WORD_NEW);
+	segment->known |= SEGMENT_JOINED;
+	return take_segment(skb, segment, tag, set, way);
+}
+
+static __always_inline int inspect(struct __sk_buff *skb, struct segment *segment, bool egress)
+{
+	__u64 hash = hash_of(segment), tag = tag_of(hash);
+	struct wanted_set *set = set_of(hash);
+	__u64 way;
+
+	if (!set)
+		return NEXT;
+	if (segment->flags & TCP_SYN) {
+		if (!egress && !(segment->flags & TCP_ACK))
+			begin_connection(set, tag, segment->sequence);
+		else if (egress)
+			answer_connection(set, tag, segment->sequence);
+		if (!segment->payload)
+			return NEXT;
+		segment->sequence++; /* TCP Fast Open */
+	}
+	way = find_way(set, tag);
+	if (way == NO_WAY) {
+		join(skb, segment, hash);
+		return NEXT;
+	}
+	BOUND_WAY(way);
+	if (!(segment->flags & (TCP_FIN | TCP_RST)) &&
+	    is_before(segment->sequence + segment->payload,
+		      load_word(&set->ways[way].words[egress])))
+		return NEXT;
+	take_segment(skb, segment, tag, set, way);
+	return NEXT;
+}
+
+/* -- programs ------------------------------------------------------------------ */
+
+/* Headers that the fast path leaves. */
+static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool egress)
+{
+	struct segment segment = {};
+
+	if (!read_segment(skb, ethernet, egress, &segment))
+		return NEXT;
+	return inspect(skb, &segment, egress);
+}
+
+#define INSPECT(name, ethernet, egress)                                                            \
+	SEC("tc")                                                                                  \
+	int name(struct __sk_buff *skb)                                                            \
+	{                                                                                          \
+		struct segment segment = {};                                                       \
+		enum ordinary ordinary = read_ordinary(skb, ethernet, egress, &segment);           \
+                                                                                                   \
+		if (ordinary == ORDINARY_UNINTERESTING)                                            \
+			return NEXT;                                                               \
+		if (ordinary == ORDINARY_NOT)                                                      \
+			return look_closely(skb, ethernet, egress);                                \
+		return inspect(skb, &segment, egress);                                             \
+	}
+
+INSPECT(inspect_ingress_eth, true, false)
+INSPECT(inspect_egress_eth, true, true)
+INSPECT(inspect_ingress_l3, false, false)
+INSPECT(inspect_egress_l3, false, true)

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package inspect
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// Options are what the vantage point gets from the probe.
+type Options struct {
+	Config   *settings.Config
+	OwnNetNS uint32
+	// Maps are shared with the other vantage points, by name.
+	Maps    map[string]*ebpf.Map
+	Context *record.Context
+}
+
+// Vantage reads what the programs of all namespaces copy. It is a packets.Companion: the
+// vantage point on packets says where it attaches.
+type Vantage struct {
+	options *Options
+	words   *words
+	reader  *ringbuf.Reader
+
+	// What was read last; reused.
+	raw        ringbuf.Record
+	connection request.Connection
+	segment    stream.Segment
+}
+
+// New opens the ring buffer and the table of what is wanted. It attaches nothing.
+func New(options *Options) (*Vantage, error) {
+	v := &Vantage{options: options}
+	var seed [8]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, fmt.Errorf("choose the seed of the table of inspected connections: %w", err)
+	}
+	var err error
+	if v.words, err = mapWords(options.Maps["wanted"], binary.NativeEndian.Uint64(seed[:])); err != nil {
+		return nil, err
+	}
+	if v.reader, err = ringbuf.NewReader(options.Maps["segments"]); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ring buffer of segments: %w", err), v.Close())
+	}
+	return v, nil
+}
+
+// Want tells the programs from which number on bytes of a direction are wanted. It does
+// nothing for a connection without an entry: its next data asks again.
+func (v *Vantage) Want(netns uint32, f *flow.Flow, d stream.Direction, sequence uint32) {
+	v.words.want(netns, f, d, sequence)
+}
+
+// Passed returns the end and the time of the last segment of a direction that was not copied,
+// because it was too far behind what was wanted; 0 if there was none.
+func (v *Vantage) Passed(netns uint32, f *flow.Flow, d stream.Direction) (end uint32, when int64) {
+	end, boot := v.words.passedBy(netns, f, d)
+	if boot == 0 {
+		return 0, 0
+	}
+	return end, v.options.Context.Clock.Unix(boot)
+}
+
+// Forget frees the entry of a connection that is over.
+func (v *Vantage) Forget(netns uint32, f *flow.Flow) { v.words.forget(netns, f) }
+
+// drainAtOnce bounds one Drain, so that records of the other ring are not kept waiting.
+const drainAtOnce = 16384
+
+// Drain gives the segments that wait to a taker. more reports whether some are left.
+func (v *Vantage) Drain(to Taker) (more bool, err error) {
+	v.reader.SetDeadline(time.Unix(0, 1)) // never wait
+	for range drainAtOnce {
+		err := v.reader.ReadInto(&v.raw)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("read the ring buffer of segments: %w", err)
+		}
+		v.decode(v.raw.RawSample, to)
+	}
+	return true, nil
+}
+
+func (v *Vantage) decode(sample []byte, to Taker) {
+	r := record.View[shared.SegmentRecord](sample)
+	if r == nil || len(sample) < int(segmentHeader+r.Length) {
+		v.options.Context.Undecodable(ledger.Segment)
+		return
+	}
+	context := v.options.Context
+	v.connection = request.Connection{
+		Flow:      record.Flow(&r.Flow),
+		NetNS:     r.Head.Netns,
+		Interface: context.InterfaceName(r.Head.Netns, r.Ifindex),
+	}
+	if r.Connection != 0 {
+		v.connection.ID, v.connection.Owner = r.Connection, record.Owner(&r.Owner)
+	}
+	known := shared.SegmentKnown(r.Known)
+	v.segment = stream.Segment{
+		Direction:      stream.Direction(r.Egress),
+		Sequence:       r.Sequence,
+		Acknowledgment: r.Acknowledgment,
+		Data:           sample[segmentHeader : segmentHeader+r.Length],
+		Left:           r.Left,
+		Time:           context.Clock.Unix(r.Head.Time),
+		Begins:         known&shared.SegmentKnownBegins != 0,
+		Joined:         known&shared.SegmentKnownJoined != 0,
+		FIN:            r.Flags&flagFIN != 0 && r.Left == 0,
+		RST:            r.Flags&flagRST != 0 && r.Left == 0,
+		Retransmits:    -1,
+	}
+	if known&shared.SegmentKnownSocket != 0 {
+		v.segment.Retransmits = int64(r.Retransmits)
+	}
+	to.Segment(&v.connection, &v.segment)
+}
+
+// Flags of the TCP header.
+const (
+	flagFIN = 0x01
+	flagRST = 0x04
+)
+
+// Figures reads the programs' counts.
+func (v *Vantage) Figures() (Figures, error) {
+	counts, err := v.counts()
+	return Figures{
+		Segments:  counts.Segments,
+		Lost:      counts.Lost,
+		Bytes:     counts.Bytes,
+		Beyond:    counts.Beyond,
+		Displaced: counts.Displaced,
+		Unjoined:  counts.Unjoined,
+		Waiting:   v.reader.AvailableBytes(),
+		Ring:      v.reader.BufferSize(),
+	}, err
+}
+
+func (v *Vantage) counts() (sum shared.InspectCounts, err error) {
+	perCPU := make([]shared.InspectCounts, ebpf.MustPossibleCPU())
+	if err := v.options.Maps["inspect_counts"].Lookup(uint32(0), &perCPU); err != nil {
+		return sum, fmt.Errorf("read the counts of segments: %w", err)
+	}
+	for i := range perCPU {
+		sum.Segments += perCPU[i].Segments
+		sum.Lost += perCPU[i].Lost
+		sum.Bytes += perCPU[i].Bytes
+		sum.Beyond += perCPU[i].Beyond
+		sum.Displaced += perCPU[i].Displaced
+		sum.Unjoined += perCPU[i].Unjoined
+	}
+	return sum, nil
+}
+
+// Close frees everything. It may be called twice.
+func (v *Vantage) Close() error {
+	err := v.words.close()
+	if v.reader != nil {
+		err = errors.Join(err, v.reader.Close())
+		v.reader = nil
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package inspect
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// Layout of a word of the map wanted: see bpf/inspect/wanted.h.
+const (
+	tagShift   = 33
+	wordNew    = 1 << 32
+	numberMask = 1<<32 - 1
+)
+
+// words is user space's view of the map wanted. The programs write to it at the same time.
+type words struct {
+	memory []byte
+	sets   []shared.WantedSet
+	seed   uint64
+	mask   uint64
+}
+
+func mapWords(m *ebpf.Map, seed uint64) (*words, error) {
+	page := os.Getpagesize()
+	size := (int(m.MaxEntries()*m.ValueSize()) + page - 1) / page * page
+	memory, err := unix.Mmap(m.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the table of inspected connections: %w", err)
+	}
+	return &words{
+		memory: memory,
+		sets:   unsafe.Slice((*shared.WantedSet)(unsafe.Pointer(unsafe.SliceData(memory))), m.MaxEntries()),
+		seed:   seed,
+		mask:   uint64(m.MaxEntries() - 1),
+	}, nil
+}
+
+func fold(hash, word uint64) uint64 {
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15
+	return hash ^ hash>>32
+}
+
+// hash is hash_of of bpf/inspect/segment_of.h.
+func (w *words) hash(netns uint32, f *flow.Flow) uint64 {
+	remote, local := halves(f.Client.Addr()), halves(f.Server.Addr())
+	hash := w.seed ^ uint64(netns)
+	if remote[0]|local[0] != 0 {
+		hash = fold(fold(hash, remote[0]), local[0])
+	}
+	hash = fold(fold(hash, remote[1]), local[1])
+	ports := uint32(bits.ReverseBytes16(f.Client.Port()))<<16 | uint32(bits.ReverseBytes16(f.Server.Port()))
+	return fold(hash, uint64(ports))
+}
+
+func halves(address netip.Addr) [2]uint64 {
+	raw := address.As16()
+	return [2]uint64{binary.NativeEndian.Uint64(raw[:8]), binary.NativeEndian.Uint64(raw[8:])}
+}
+
+// entry finds the words of a connection; nil if another one has taken its place.
+func (w *words) entry(netns uint32, f *flow.Flow) (words *[2]uint64, passed *shared.Passed, tag uint64) {
+	hash := w.hash(netns, f)
+	tag = max(hash>>tagShift, 1)
+	set := &w.sets[hash&w.mask]
+	for i := range set.Ways {
+		if atomic.LoadUint64(&set.Ways[i].Words[0])>>tagShift == tag {
+			return &set.Ways[i].Words, &set.Passed[i], tag
+		}
+	}
+	return nil, nil, 0
+}
+
+// want stores the number from which bytes of a direction are wanted.
+func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence uint32) {
+	entry, _, tag := w.entry(netns, f)
+	if entry == nil {
+		return
+	}
+	word := &entry[d]
+	for range 4 { // the programs store to it, too
+		old := atomic.LoadUint64(word)
+		if old>>tagShift != tag || atomic.CompareAndSwapUint64(word, old, old&^numberMask|uint64(sequence)) {
+			return
+		}
+	}
+}
+
+// passedBy returns the end and the boot time of the last segment that was beyond what was
+// wanted. The programs may be writing it: an end that changes meanwhile is unknown.
+func (w *words) passedBy(netns uint32, f *flow.Flow, d stream.Direction) (end uint32, when uint64) {
+	_, passed, _ := w.entry(netns, f)
+	if passed == nil {
+		return 0, 0
+	}
+	end = atomic.LoadUint32(&passed.End[d])
+	when = atomic.LoadUint64(&passed.Time[d])
+	if atomic.LoadUint32(&passed.End[d]) != end {
+		return 0, 0
+	}
+	return end, when
+}
+
+// forget frees the entry of a connection that is over.
+func (w *words) forget(netns uint32, f *flow.Flow) {
+	entry, _, _ := w.entry(netns, f)
+	if entry == nil {
+		return
+	}
+	atomic.StoreUint64(&entry[stream.ToClient], 0)
+	atomic.StoreUint64(&entry[stream.ToServer], 0)
+}
+
+func (w *words) close() error {
+	if w == nil || w.memory == nil {
+		return nil
+	}
+	err := unix.Munmap(w.memory)
+	w.memory, w.sets = nil, nil
+	if err != nil {
+		return fmt.Errorf("unmap the table of inspected connections: %w", err)
+	}
+	return nil
+}
