@@ -64,25 +64,19 @@ func (h *Half) Push(pool *Pool, c *Chunk) (next Chunk, ok, full bool) {
 		next.Sequence += old
 		next.Skipped += old
 	}
-	if next.Sequence == h.Next {
-		if len(h.queue) > 0 {
-			next.Data = h.yield(next.Sequence, next.Data)
+	if next.Sequence != h.Next {
+		return Chunk{}, false, !h.keep(pool, &next)
+	}
+	if len(h.queue) > 0 {
+		if n := int64(h.queue[0].Sequence - next.Sequence); n < int64(len(next.Data)) {
+			// What came before wins. Pop returns it, and what follows.
+			rest := next
+			rest.Data, rest.Sequence = next.Data[n:], next.Sequence+uint32(n)
+			full = !h.keep(pool, &rest)
+			next.Data = next.Data[:n]
 		}
-		return next, true, false
 	}
-	return Chunk{}, false, !h.keep(pool, &next)
-}
-
-// yield cuts data where bytes begin that came before, for they win.
-func (h *Half) yield(seq uint32, data []byte) []byte {
-	first := h.queue[0].Sequence - seq
-	if int64(first) >= int64(len(data)) {
-		return data
-	}
-	for i := range h.queue {
-		h.compare(&h.queue[i], seq, data)
-	}
-	return data[:first]
+	return next, true, full
 }
 
 // compare counts the bytes of data that differ from what a piece has.
@@ -227,3 +221,6 @@ func (h *Half) Drop(pool *Pool) {
 	}
 	h.queue, h.queued = h.queue[:0], 0
 }
+
+// Reset makes a half that was dropped ready for another connection.
+func (h *Half) Reset() { *h = Half{queue: h.queue[:0]} }

@@ -16,11 +16,14 @@ const (
 // counts too. It is for one goroutine.
 type Pool struct {
 	limit, lent, kept int
-	free              [classes][][]byte
+	// spare is left to Reserve.
+	spare int
+	free  [classes][][]byte
 }
 
-// NewPool makes a pool that lends at most limit bytes.
-func NewPool(limit int) *Pool { return &Pool{limit: limit} }
+// NewPool makes a pool that lends at most limit bytes. A quarter of them is only for
+// Reserve.
+func NewPool(limit int) *Pool { return &Pool{limit: limit, spare: limit / 4} }
 
 // Lent are the bytes that are out.
 func (p *Pool) Lent() int { return p.lent }
@@ -48,7 +51,10 @@ func (p *Pool) Get(n int) []byte {
 		return nil
 	}
 	size := 1 << (class + smallest)
-	if last := len(p.free[class]) - 1; last >= 0 && p.lent+size <= p.limit {
+	if p.lent+size > p.limit-p.spare {
+		return nil
+	}
+	if last := len(p.free[class]) - 1; last >= 0 {
 		b := p.free[class][last]
 		p.free[class] = p.free[class][:last]
 		p.kept -= size

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// maxBehind is how far behind the first byte of a connection a segment can be that belongs
+// to it, though the kernel side saw it begin.
+const maxBehind = 1 << 20
+
+// Table has the connections. It is for one goroutine.
+type Table struct {
+	options Options
+	pool    *stream.Pool
+	figures stream.Figures
+	http1   *http1.Engine
+	conns   map[Key]*conn
+	// newest and oldest are the ends of the list of connections, by their last segment.
+	newest, oldest, free *conn
+}
+
+// conn is an entry of the table.
+type conn struct {
+	key          Key
+	talk         talk
+	newer, older *conn
+}
+
+// New makes a table.
+func New(options Options) *Table {
+	options.defaults()
+	t := &Table{options: options, pool: stream.NewPool(options.MaxBytes), conns: map[Key]*conn{}}
+	t.http1 = http1.New(options.Options, t.pool, &t.figures, options.Report)
+	return t
+}
+
+// Figures returns what the table counts.
+func (t *Table) Figures() Figures {
+	f := Figures{Figures: t.figures, Connections: len(t.conns), Bytes: t.pool.Lent()}
+	t.Active(func(_ uint16, active int) { f.Active += active })
+	return f
+}
+
+// Active calls yield with the requests under way on each port that had any.
+func (t *Table) Active(yield func(port uint16, active int)) { t.http1.Active(yield) }
+
+// Segment takes a segment. What the connection says of itself replaces what was known.
+func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
+	c := t.find(on, s)
+	if c == nil {
+		return
+	}
+	t.touch(c)
+	if c.talk.Segment(on, s) {
+		t.over(c)
+	}
+}
+
+// find returns the connection of a segment; nil if the segment needs none.
+func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
+	key := Key{Flow: on.Flow, NetNS: on.NetNS}
+	c := t.conns[key]
+	if c != nil && s.Begins && s.Joined && s.Sequence-c.talk.Origin() > maxBehind {
+		t.over(c)
+		c = nil
+	}
+	if c != nil || s.RST || len(s.Data) == 0 {
+		return c
+	}
+	if len(t.conns) >= max(t.options.MaxConnections, 1) {
+		t.options.Lost(LossTable, 1)
+		t.over(t.oldest)
+	}
+	if c = t.free; c == nil {
+		c = &conn{}
+	} else {
+		t.free = c.older
+	}
+	*c = conn{key: key, talk: t.http1.Begin(on, s)}
+	t.conns[key] = c
+	return c
+}
+
+// touch moves a connection to the newest end of the list.
+func (t *Table) touch(c *conn) {
+	if t.newest == c {
+		return
+	}
+	t.unlink(c)
+	c.older = t.newest
+	if t.newest != nil {
+		t.newest.newer = c
+	}
+	t.newest = c
+	if t.oldest == nil {
+		t.oldest = c
+	}
+}
+
+func (t *Table) unlink(c *conn) {
+	if c.newer != nil {
+		c.newer.older = c.older
+	}
+	if c.older != nil {
+		c.older.newer = c.newer
+	}
+	if t.oldest == c {
+		t.oldest = c.newer
+	}
+	if t.newest == c {
+		t.newest = c.older
+	}
+	c.newer, c.older = nil, nil
+}
+
+// over ends a connection.
+func (t *Table) over(c *conn) {
+	c.talk.End()
+	c.talk = nil
+	t.unlink(c)
+	delete(t.conns, c.key)
+	t.options.Forget(&c.key)
+	c.older, t.free = t.free, c
+}
+
+// Sweep reports requests that waited too long, and gives up waiting for missing bytes. Call
+// it about once a second.
+func (t *Table) Sweep(now int64) {
+	idle := now - int64(t.options.IdleTimeout)
+	for c := t.oldest; c != nil; {
+		next := c.newer
+		if c.talk.Sweep(now, idle) {
+			t.over(c)
+		}
+		c = next
+	}
+}
+
+// Finish reports all that is under way, and forgets all connections.
+func (t *Table) Finish() {
+	for t.oldest != nil {
+		t.over(t.oldest)
+	}
+}

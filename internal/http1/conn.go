@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// state is what a direction expects next.
+type state uint8
+
+const (
+	// stateHead is a message that begins, or is in its head.
+	stateHead state = iota
+	// stateBody is a body of a known length.
+	stateBody
+	// stateEnd is the end of a body that was passed over.
+	stateEnd
+	stateChunks
+	// stateClose is a body until the connection ends.
+	stateClose
+	// stateOpaque is what is no HTTP any more.
+	stateOpaque
+	// stateLost is anything: where the next message begins is unknown.
+	stateLost
+	// stateClosed is after a FIN.
+	stateClosed
+)
+
+// half is one direction of a connection.
+type half struct {
+	stream.Half
+	state state
+	// msg is the exchange whose message is being read; nil between messages, and if nobody
+	// wants to know.
+	msg    *pending
+	end    syntax.End
+	chunks syntax.Chunks
+	// remaining are the bytes of the body behind Next.
+	remaining int64
+	// told is from where on the kernel side knows that bytes are wanted.
+	told uint32
+	// far is the highest end of a segment, which passed at farTime.
+	far     uint32
+	farTime int64
+	// fin is the number of the FIN.
+	fin     uint32
+	finTime int64
+	hasFin  bool
+	// withhold: the client was answered before it sent the body that it had announced.
+	withhold bool
+	// overlapped is what of Overlapped was counted.
+	overlapped int
+}
+
+// Conn is one connection.
+type Conn struct {
+	request.Connection
+	engine *Engine
+	key    stream.Key
+	port   *port
+	halves [stream.Directions]half
+	// first to last are the requests under way, in their order.
+	first, last *pending
+	depth       int
+	// completed are exchanges of a request and its answer that alternated.
+	completed int
+	// acked is what the last segment to the client acknowledged, unless that was an interim
+	// answer.
+	acked    uint32
+	hasAcked bool
+	// origin is the number of the first byte to the server that was seen.
+	origin uint32
+	// proven: pairs follow from the order. alternates: never two requests were under way.
+	// anchored: the messages to the server are read from a place where one began. joined: the
+	// connection is older than its inspection. begun: the first bytes to the server were read.
+	// holed: bytes were missed that could belong to a head.
+	proven, alternates, anchored, joined, begun, holed bool
+	// ender is why requests are not answered, by who acted first.
+	ender request.Problem
+	// retransmits is the last known count, -1 if unknown.
+	retransmits int64
+	seen        int64
+
+	// over: nothing more will come.
+	over     bool
+	nextFree *Conn
+}
+
+// message is one direction of an exchange under way.
+type message struct {
+	// head are the first bytes of the head, and lines about framing behind them.
+	head []byte
+	// kept are those of head that the bound counts; line is where the present line began, of
+	// those behind. skip is set if the present line can't be about framing.
+	kept, line int
+	skip       bool
+	size       int
+	start, end uint32
+	// ack is that of the segment with the first byte.
+	ack          uint32
+	began, ended int64
+	bodyBytes    int64
+	body         []byte
+	tail         []byte
+	trailers     []byte
+	// headDone and done: head and message were read. cut: head lacks bytes. bodyCut: body
+	// lacks bytes that were asked for.
+	headDone, done, cut, bodyCut, unsized bool
+	// partial: framing may be in what was cut.
+	partial bool
+}
+
+// pending is an exchange under way.
+type pending struct {
+	message [stream.Directions]message
+	next    *pending
+	problem request.Problem
+	// head and connect: the method decides about the body of the answer.
+	head, connect, upgrade bool
+	// expect: the client waits for 100 before it sends the body, or for the answer.
+	expect bool
+	// bare: the start line has no version. malformed: it could not be read.
+	bare, malformed bool
+	// alone: an answer without its request. observed: a pair that TCP allows, on a connection
+	// that must still show that it alternates.
+	alone, observed bool
+	// anchored is the connection's when the request began.
+	anchored bool
+	// ordered: the order made the pair.
+	ordered bool
+	// answerAt is where the answer begins, if the client waited for all before it.
+	answerAt uint32
+	// told: reported as idle already.
+	told bool
+	// switched: the connection leaves HTTP.
+	switched bool
+	// retransmits is the count when the request began.
+	retransmits int64
+	overlapped  int
+}
+
+// port is a server's port.
+type port struct {
+	stream.Port
+	active int
+}
+
+// append puts an exchange behind the others under way.
+func (c *Conn) append(p *pending) {
+	if c.last == nil {
+		c.first = p
+	} else {
+		c.last.next = p
+	}
+	c.last = p
+	c.depth++
+	c.port.active++
+}
+
+// remove takes an exchange out.
+func (c *Conn) remove(p *pending) {
+	var before *pending
+	for at := &c.first; *at != nil; before, at = *at, &(*at).next {
+		if *at != p {
+			continue
+		}
+		*at = p.next
+		if c.last == p {
+			c.last = before
+		}
+		p.next = nil
+		c.depth--
+		if !p.told {
+			c.port.active--
+		}
+		break
+	}
+	for d := range c.halves {
+		if c.halves[d].msg == p {
+			c.halves[d].msg = nil
+		}
+	}
+}
+
+// unanswered is the first request whose answer has not begun.
+func (c *Conn) unanswered() *pending {
+	p := c.first
+	for p != nil && p == c.halves[stream.ToClient].msg {
+		p = p.next
+	}
+	return p
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package http1 follows connections that speak HTTP/1.x. It pairs requests with answers, and
+// reports them.
+//
+// # Pairs
+//
+// A wrong pair is worse than none. A connection is proven while its first byte was seen, no
+// byte was missed that could belong to a head, and each request could be read. Then pairs
+// follow from the order alone, as HTTP/1.1 says.
+//
+// Otherwise TCP must prove each pair. A client that never has more than one request under
+// way has received the whole answer to the one before when it sends the next. So the
+// acknowledgment number of the request is where its answer begins. A server that answers it
+// has received it, so the acknowledgment number of the answer is the end of the request, or
+// higher. And the request must begin where a message ended: in order, or where the server's
+// last answer acknowledged everything. All this must hold, and the client must have
+// alternated visibly: at least one complete exchange, and never two requests under way. Else
+// request and answer are reported alone.
+//
+// An answer alone is not followed behind its head. Its body can't be measured, because the
+// answer to HEAD gives a length and has no body.
+package http1
+
+import (
+	"unsafe"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// Bounds.
+const (
+	// maxHeadBytes bounds how much of a head is looked at for what precedes it.
+	maxHeadBytes = 64 << 10
+	// maxDepth is how many requests of a connection can be under way.
+	maxDepth = 1024
+	// maxAhead is how far ahead a sequence number can be wanted.
+	maxAhead = 1 << 30
+	// tellEvery is after how many bytes the kernel side learns how far a body was read.
+	tellEvery = 8 << 10
+	// holeTime is how long bytes may be late.
+	holeTime = 10 * 1_000_000_000
+)
+
+// Engine has what connections share. It is for one goroutine.
+type Engine struct {
+	options     stream.Options
+	pool        *stream.Pool
+	figures     *stream.Figures
+	report      func(*request.Exchange)
+	ports       map[uint16]*port
+	freeConns   *Conn
+	freePending *pending
+	// out and parsed are reused.
+	out    request.Exchange
+	parsed syntax.Head
+	now    int64
+}
+
+// New makes an engine. It counts in figures, and report takes its exchanges.
+func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, report func(*request.Exchange)) *Engine {
+	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
+}
+
+// Active calls yield with the requests under way on each port that had any.
+func (t *Engine) Active(yield func(port uint16, active int)) {
+	for number, p := range t.ports {
+		yield(number, p.active)
+	}
+}
+
+// Begin makes a connection that begins with a segment.
+func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
+	c := t.freeConns
+	if c == nil {
+		c = &Conn{}
+	} else {
+		t.freeConns = c.nextFree
+	}
+	*c = Conn{
+		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
+		alternates: true, retransmits: -1, halves: c.halves,
+	}
+	c.port = t.port(on.Server.Port())
+	for d := range c.halves {
+		c.halves[d] = half{Half: c.halves[d].Half, state: stateLost}
+		c.halves[d].Half.Reset()
+	}
+	t.begin(c, s)
+	return c
+}
+
+// begin sets where the streams begin, as far as a first segment says.
+func (t *Engine) begin(c *Conn, s *stream.Segment) {
+	c.origin = s.Sequence
+	if !s.Begins || s.Direction != stream.ToServer {
+		c.joined, c.begun = true, true
+		return
+	}
+	c.proven, c.anchored = true, true
+	c.retransmits = 0
+	if s.First != 0 {
+		c.origin = s.First
+	}
+	server, client := &c.halves[stream.ToServer], &c.halves[stream.ToClient]
+	server.state, client.state = stateHead, stateHead
+	server.Start(c.origin)
+	client.Start(s.Acknowledgment)
+	server.told, client.told = server.Next, client.Next
+}
+
+func (t *Engine) port(number uint16) *port {
+	p := t.ports[number]
+	if p == nil {
+		p = &port{Port: t.options.Ports(number)}
+		t.ports[number] = p
+	}
+	return p
+}
+
+// Segment takes a segment of a connection. It reports whether the connection is over.
+func (c *Conn) Segment(on *request.Connection, s *stream.Segment) bool {
+	t := c.engine
+	t.now, c.seen = s.Time, s.Time
+	c.learn(on)
+	if s.Joined {
+		t.tellAgain(c)
+	}
+	if s.Direction == stream.ToClient && s.Retransmits >= 0 {
+		c.retransmits = s.Retransmits
+	}
+	if !s.RST {
+		t.acknowledge(c, s)
+	}
+	t.receive(c, s)
+	if s.RST {
+		t.reset(c, s)
+	} else {
+		t.closing(c, s)
+	}
+	return c.over
+}
+
+// Sweep gives up waiting for missing bytes, and for answers if nothing was seen since idle.
+// It reports whether the connection is over.
+func (c *Conn) Sweep(now, idle int64) bool {
+	t := c.engine
+	t.now = now
+	for d := range c.halves {
+		if w, ok := c.halves[d].Waiting(); ok && now-w.Time > holeTime {
+			t.fill(c, stream.Direction(d))
+		}
+	}
+	if c.seen < idle {
+		t.idle(c)
+	}
+	t.settle(c)
+	return c.over
+}
+
+// End reports what is under way, and forgets the connection.
+func (c *Conn) End() {
+	t := c.engine
+	t.drain(c)
+	t.abandon(c)
+	for d := range c.halves {
+		t.overlaps(&c.halves[d])
+		c.halves[d].Drop(t.pool)
+	}
+	c.nextFree, t.freeConns = t.freeConns, c
+}
+
+// Origin is the number of the first byte to the server that was seen.
+func (c *Conn) Origin() uint32 { return c.origin }
+
+// learn takes what is known better now.
+func (c *Conn) learn(on *request.Connection) {
+	if on.Owner.Source > c.Owner.Source {
+		c.Owner = on.Owner
+	}
+	if on.ID != 0 {
+		c.ID = on.ID
+	}
+	if on.Interface != "" {
+		c.Interface = on.Interface
+	}
+}
+
+func (t *Engine) overlaps(h *half) int {
+	n := h.Overlapped - h.overlapped
+	h.overlapped = h.Overlapped
+	t.figures.Overlapped += uint64(n)
+	return n
+}
+
+const pendingSize = int(unsafe.Sizeof(pending{}))
+
+// pending makes an exchange that begins; nil if there is no room for it.
+func (t *Engine) pending(c *Conn) *pending {
+	if c.depth >= maxDepth {
+		t.options.Lost(stream.LossDepth, 1)
+		return nil
+	}
+	if !t.pool.Reserve(pendingSize) {
+		t.options.Lost(stream.LossBudget, 1)
+		return nil
+	}
+	p := t.freePending
+	if p == nil {
+		p = &pending{}
+	} else {
+		t.freePending = p.next
+	}
+	*p = pending{retransmits: c.retransmits}
+	c.append(p)
+	return p
+}
+
+// release forgets an exchange.
+func (t *Engine) release(c *Conn, p *pending) {
+	c.remove(p)
+	t.empty(p)
+	t.pool.Release(pendingSize)
+	p.next, t.freePending = t.freePending, p
+}
+
+// empty gives back the buffers of an exchange.
+func (t *Engine) empty(p *pending) {
+	for d := range p.message {
+		t.emptyMessage(&p.message[d])
+	}
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// startRequest makes the exchange of a request that begins; nil if there is no room.
+func (t *Engine) startRequest(c *Conn, chunk *stream.Chunk) *pending {
+	t.finishLost(c, chunk.Acknowledgment)
+	if c.hasAcked && chunk.Sequence == c.acked {
+		c.anchored = true
+	}
+	if c.first != nil {
+		c.alternates = false
+	}
+	p := t.pending(c)
+	if p != nil {
+		p.anchored, p.answerAt = c.anchored, chunk.Acknowledgment
+	}
+	return p
+}
+
+// startAnswer finds the exchange of an answer that begins. Without one that can be its own,
+// the answer is alone.
+func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *pending {
+	p := c.unanswered()
+	if c.proven && p != nil {
+		p.ordered = true
+		if !p.message[stream.ToServer].headDone {
+			t.closeHead(c, p)
+		}
+		return p
+	}
+	c.proven = false
+	if p != nil && p.next == nil && p.message[stream.ToServer].headDone && p.answerAt == chunk.Sequence {
+		return p
+	}
+	t.missed(c, c.halves[stream.ToServer].msg)
+	if p = t.pending(c); p != nil {
+		p.alone = true
+	}
+	return p
+}
+
+// closeHead ends the head of a request that is answered before its end, or whose client has
+// closed.
+func (t *Engine) closeHead(c *Conn, p *pending) {
+	h := &c.halves[stream.ToServer]
+	m := &p.message[stream.ToServer]
+	t.parseRequest(p)
+	m.done = true
+	m.cut = m.cut || !p.bare && !p.malformed
+	if p.bare && h.end.Lines() == 0 {
+		p.bare, p.malformed, p.problem = false, true, request.ProblemMalformedRequest
+	}
+	h.msg, h.state = nil, stateLost
+	c.proven, c.anchored = false, false
+}
+
+// prove looks for what TCP says about a pair on a connection that is not proven.
+func (t *Engine) prove(c *Conn, p *pending) {
+	asked, m := &p.message[stream.ToServer], &p.message[stream.ToClient]
+	allowed := c.alternates && c.first == p && p.next == nil && asked.done && !asked.unsized && !p.malformed &&
+		!stream.Before(m.ack, asked.end)
+	switch {
+	case !allowed:
+		t.split(c, p)
+	case c.completed == 0 || !p.anchored:
+		p.observed = true
+	}
+}
+
+// split reports the request of a pair that is not proven, and leaves the answer alone.
+func (t *Engine) split(c *Conn, p *pending) {
+	parsed := t.parsed
+	t.write(c, p, request.ProblemMissed, c.seen, true, false)
+	t.parsed = parsed
+	m := &p.message[stream.ToServer]
+	t.emptyMessage(m)
+	*m = message{}
+	if h := &c.halves[stream.ToServer]; h.msg == p {
+		h.msg = nil
+	}
+	p.alone, p.problem = true, request.ProblemNone
+}
+
+// lose gives up where the messages of a direction begin. What is under way can't be matched,
+// except an answer that has begun.
+func (t *Engine) lose(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	h.state, h.msg, h.end = stateLost, nil, syntax.End{}
+	c.proven = false
+	if d == stream.ToServer {
+		c.anchored = false
+	}
+	t.missed(c, c.halves[d.Reverse()].msg)
+}
+
+// missed reports all requests that are not being answered, except one.
+func (t *Engine) missed(c *Conn, except *pending) {
+	for p := c.first; p != nil; {
+		next := p.next
+		if p != except && !p.alone {
+			t.finish(c, p, request.ProblemMissed, c.seen)
+		} else if p != except {
+			t.release(c, p)
+		}
+		p = next
+	}
+}
+
+// lostBody gives up a body in chunks that can't be followed. An answer ends at the latest
+// where the next request says.
+func (t *Engine) lostBody(c *Conn, d stream.Direction) {
+	if d == stream.ToServer {
+		if p := c.halves[d].msg; p != nil {
+			p.message[d].unsized = true
+		}
+		t.lose(c, d)
+		return
+	}
+	h := &c.halves[d]
+	h.state = stateLost
+	c.proven = false
+	if h.msg != nil {
+		m := &h.msg.message[d]
+		m.unsized, m.bodyCut = true, true
+	}
+}
+
+// finishLost ends the answer whose body could not be followed: the client that sends the
+// next request has received it.
+func (t *Engine) finishLost(c *Conn, ack uint32) {
+	h := &c.halves[stream.ToClient]
+	p := h.msg
+	if h.state != stateLost || p == nil {
+		return
+	}
+	m := &p.message[stream.ToClient]
+	if stream.Before(ack, m.end) {
+		c.alternates = false
+		return
+	}
+	if m.end != ack {
+		m.ended = 0
+		if end, when := t.options.Passed(&c.key, stream.ToClient); end == ack {
+			m.ended = when
+		}
+	}
+	m.done = true
+	t.finish(c, p, p.problem, m.ended)
+}
+
+// readLost looks for a place where a message can begin: only where a segment does.
+func (t *Engine) readLost(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
+	h := &c.halves[d]
+	begins := chunk.Skipped == 0
+	if d == stream.ToServer {
+		begins = begins && syntax.IsRequest(chunk.Data)
+	} else {
+		begins = begins && len(chunk.Data) > 7 && string(chunk.Data[:7]) == "HTTP/1."
+	}
+	if h.msg != nil {
+		m := &h.msg.message[d]
+		m.end, m.ended = chunk.Sequence+uint32(len(chunk.Data)), chunk.Time
+		begins = false
+	}
+	if !begins {
+		return len(chunk.Data)
+	}
+	h.state, h.end = stateHead, syntax.End{}
+	return 0
+}
+
+// noAnswer takes what is no head: the whole answer to a request without version, else
+// something that can't be read.
+func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
+	h := &c.halves[stream.ToClient]
+	m := &p.message[stream.ToClient]
+	if !p.bare {
+		t.badAnswer(c, p)
+		return
+	}
+	head := m.head
+	m.head, m.kept, m.size, m.headDone = nil, 0, 0, true
+	h.state = stateClose
+	t.content(c, stream.ToClient, head, chunk.Time)
+	t.pool.Put(head)
+}
+
+// badAnswer gives up an answer that can't be read, and where the next begins.
+func (t *Engine) badAnswer(c *Conn, p *pending) {
+	if p.problem == request.ProblemNone {
+		p.problem = request.ProblemMalformedAnswer
+	}
+	t.finish(c, p, p.problem, c.seen)
+	t.lose(c, stream.ToClient)
+}
+
+// aloneHead reports an answer without its request, at its head: it may have no body.
+func (t *Engine) aloneHead(c *Conn, p *pending) {
+	h := &c.halves[stream.ToClient]
+	m := &p.message[stream.ToClient]
+	status := t.parsed.Status
+	problem := request.ProblemNoRequest
+	if c.holed {
+		problem = request.ProblemMissed
+	}
+	if m.done = t.parsed.Framing == syntax.None || status == 204 || status == 304; m.done {
+		h.state, h.end = stateHead, syntax.End{}
+	} else {
+		m.ended, m.unsized = 0, true
+		h.state = stateLost
+	}
+	t.finish(c, p, problem, c.seen)
+}
+
+// switched ends HTTP on a connection.
+func (t *Engine) switched(c *Conn, p *pending) {
+	m := &p.message[stream.ToClient]
+	m.done = true
+	if p.alone && p.problem == request.ProblemNone {
+		p.problem = request.ProblemNoRequest
+	}
+	p.switched = true
+	if asked := &p.message[stream.ToServer]; !asked.done && asked.headDone {
+		asked.done = true
+	}
+	t.finish(c, p, p.problem, m.ended)
+	// What looked like requests behind is not HTTP.
+	for c.first != nil {
+		t.release(c, c.first)
+	}
+	for d := range c.halves {
+		h := &c.halves[d]
+		h.state, h.msg = stateOpaque, nil
+	}
+	if c.halves[stream.ToServer].Known {
+		t.pass(c, stream.ToServer, maxAhead)
+	}
+}
+
+// withheld reports that a client did not send a body that it had announced, because it had
+// its answer before. What comes is the next request.
+func (t *Engine) withheld(c *Conn, d stream.Direction, chunk *stream.Chunk) bool {
+	h := &c.halves[d]
+	if d != stream.ToServer || !h.withhold {
+		return false
+	}
+	h.withhold = false
+	c.proven = false
+	if !syntax.IsRequest(chunk.Data) {
+		return false
+	}
+	h.state, h.end = stateHead, syntax.End{}
+	return true
+}

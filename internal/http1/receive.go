@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// receive takes the bytes of a segment, and what came too early and follows them.
+func (t *Engine) receive(c *Conn, s *stream.Segment) {
+	d := s.Direction
+	h := &c.halves[d]
+	chunk := stream.Chunk{
+		Sequence: s.Sequence, Acknowledgment: s.Acknowledgment, Skipped: s.Skipped, Time: s.Time, Data: s.Data,
+	}
+	if !h.Known {
+		h.Start(s.Sequence)
+		h.told = s.Sequence
+	}
+	if h.state == stateLost && stream.Before(h.Next, s.Sequence) {
+		h.SkipTo(t.pool, s.Sequence)
+	}
+	if h.state == stateEnd && s.Sequence == h.Next && (s.Skipped > 0 || len(s.Data) == 0 && !s.FIN) {
+		t.ended(c, d, s.Time)
+	}
+	if len(s.Data) == 0 {
+		return
+	}
+	if h.msg != nil || len(s.Data) > 1 {
+		t.again(c, d, &chunk)
+	}
+	if end := chunk.End(); h.farTime == 0 || stream.Before(h.far, end) {
+		h.far, h.farTime = end, s.Time
+	}
+	next, ok, full := h.Push(t.pool, &chunk)
+	if ok {
+		t.read(c, d, &next)
+	}
+	t.pop(c, d)
+	if full {
+		t.fill(c, d)
+		if next, ok, _ = h.Push(t.pool, &chunk); ok {
+			t.read(c, d, &next)
+			t.pop(c, d)
+		}
+	}
+	t.overlaps(h)
+	if d == stream.ToClient && !interim(s.Data) {
+		c.acked, c.hasAcked = s.Acknowledgment, true
+	}
+}
+
+// interim reports whether a segment has an answer that is not the last.
+func interim(data []byte) bool {
+	return len(data) > 9 && string(data[:5]) == "HTTP/" && data[9] == '1'
+}
+
+// again compares bytes that came again with those that are still there.
+func (t *Engine) again(c *Conn, d stream.Direction, chunk *stream.Chunk) {
+	h := &c.halves[d]
+	if !stream.Before(chunk.Sequence, h.Next) {
+		return
+	}
+	for p := c.first; p != nil; p = p.next {
+		m := &p.message[d]
+		if m.kept == 0 {
+			continue
+		}
+		n := stream.Differences(m.start, m.head[:m.kept], chunk.Sequence, chunk.Data)
+		p.overlapped += n
+		t.figures.Overlapped += uint64(n)
+	}
+}
+
+// pop reads what came too early and follows now.
+func (t *Engine) pop(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	for {
+		chunk, ok := h.Pop(t.pool)
+		if !ok {
+			return
+		}
+		t.read(c, d, &chunk)
+	}
+}
+
+// read takes bytes in order. Each step reads some of them, or changes the state.
+func (t *Engine) read(c *Conn, d stream.Direction, chunk *stream.Chunk) {
+	h := &c.halves[d]
+	for len(chunk.Data) > 0 {
+		n := t.step(c, d, chunk)
+		chunk.Data = chunk.Data[n:]
+		chunk.Sequence += uint32(n)
+		chunk.Skipped += uint32(n)
+		if stream.Before(h.Next, chunk.Sequence) {
+			h.Next = chunk.Sequence
+		}
+	}
+	t.ahead(c, d)
+}
+
+func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
+	h := &c.halves[d]
+	switch h.state {
+	case stateHead:
+		return t.readHead(c, d, chunk)
+	case stateBody:
+		if t.withheld(c, d, chunk) {
+			return 0
+		}
+		n := int(min(int64(len(chunk.Data)), h.remaining))
+		t.content(c, d, chunk.Data[:n], chunk.Time)
+		if h.remaining -= int64(n); h.remaining == 0 {
+			h.Next = chunk.Sequence + uint32(n)
+			t.ended(c, d, chunk.Time)
+		}
+		return n
+	case stateEnd:
+		// The end was passed over, and nobody saw when it came.
+		t.ended(c, d, 0)
+		return 0
+	case stateChunks:
+		return t.readChunk(c, d, chunk)
+	case stateClose:
+		t.content(c, d, chunk.Data, chunk.Time)
+		return len(chunk.Data)
+	case stateLost:
+		return t.readLost(c, d, chunk)
+	default:
+		return len(chunk.Data)
+	}
+}
+
+// content takes bytes of a body.
+func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
+	p := c.halves[d].msg
+	if p == nil {
+		return
+	}
+	m := &p.message[d]
+	m.bodyBytes += int64(len(data))
+	m.ended = max(m.ended, now)
+	first, tail := c.port.bounds(d)
+	if !m.bodyCut && first > 0 {
+		n := min(len(data), first-len(m.body))
+		ok := true
+		if m.body, ok = t.pool.Append(m.body, data[:n]); !ok || n < len(data) {
+			m.bodyCut = true
+		}
+	}
+	if tail > 0 {
+		t.tail(m, data, tail)
+	}
+}
+
+// tail keeps the last bytes of a body. Half of its buffer is room to append.
+func (t *Engine) tail(m *message, data []byte, bound int) {
+	if over := len(data) - bound; over > 0 {
+		data, m.tail = data[over:], m.tail[:0]
+	}
+	if over := len(m.tail) + len(data) - bound; over > 0 && len(m.tail)+len(data) > 2*bound {
+		m.tail = m.tail[:copy(m.tail, m.tail[over:])]
+	}
+	var ok bool
+	if m.tail, ok = t.pool.Append(m.tail, data); !ok {
+		m.tail = m.tail[:0]
+	}
+}
+
+func (p *port) bounds(d stream.Direction) (first, tail int) {
+	if d == stream.ToServer {
+		return p.RequestBody, 0
+	}
+	return p.AnswerBody, p.AnswerTail
+}
+
+func (t *Engine) readChunk(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
+	h := &c.halves[d]
+	part := h.chunks.Next(chunk.Data)
+	if len(part.Content) > 0 {
+		t.content(c, d, part.Content, chunk.Time)
+	}
+	if len(part.Trailer) > 0 && h.msg != nil {
+		m := &h.msg.message[d]
+		if room := t.options.HeadBytes - len(m.trailers); len(part.Trailer) <= room {
+			m.trailers, _ = t.pool.Append(m.trailers, part.Trailer)
+		}
+	}
+	switch {
+	case part.Bad:
+		t.lostBody(c, d)
+	case part.Done:
+		h.Next = chunk.Sequence + uint32(part.Size)
+		t.ended(c, d, chunk.Time)
+	}
+	return part.Size
+}
+
+// ended closes the message of a direction. Its last byte passed at a time, or nobody saw
+// when.
+func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
+	h := &c.halves[d]
+	p := h.msg
+	h.msg, h.state, h.end = nil, stateHead, syntax.End{}
+	if p == nil {
+		return
+	}
+	m := &p.message[d]
+	if now == 0 {
+		if end, when := t.options.Passed(&c.key, d); end == h.Next {
+			now = when
+		}
+	}
+	if m.ended = max(m.ended, now); now == 0 {
+		m.ended = 0
+	}
+	m.done, m.end = true, h.Next
+	if d == stream.ToClient {
+		t.finish(c, p, p.problem, now)
+	}
+}
+
+// ahead passes over what of a body nobody wants, and tells the kernel side.
+func (t *Engine) ahead(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	first, tail := 0, 0
+	if h.msg != nil {
+		m := &h.msg.message[d]
+		if first, tail = c.port.bounds(d); m.bodyCut || len(m.body) >= first {
+			first = 0
+		}
+		if h.msg.expect && m.bodyBytes == 0 {
+			return
+		}
+	}
+	switch {
+	case first > 0:
+	case h.state == stateBody:
+		t.pass(c, d, min(h.remaining-int64(tail), maxAhead))
+	case h.state == stateChunks && tail == 0:
+		t.pass(c, d, min(h.chunks.Left(), maxAhead))
+	case h.state == stateClose && tail == 0, h.state == stateOpaque:
+		t.pass(c, d, maxAhead)
+	}
+	if (h.state != stateHead || h.msg != nil) && int32(h.Next-h.told) > tellEvery {
+		t.tell(c, d)
+	}
+}
+
+// pass skips bytes of a body.
+func (t *Engine) pass(c *Conn, d stream.Direction, n int64) {
+	if n <= 0 {
+		return
+	}
+	t.missing(c, d, n)
+	h := &c.halves[d]
+	t.tell(c, d)
+	if h.state != stateBody || h.remaining > 0 {
+		return
+	}
+	h.state = stateEnd
+	if h.farTime != 0 && !stream.Before(h.far, h.Next) {
+		t.ended(c, d, h.farTime)
+	}
+}
+
+// missing counts bytes of a body that are not read.
+func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
+	h := &c.halves[d]
+	switch h.state {
+	case stateBody:
+		h.remaining -= n
+	case stateChunks:
+		h.chunks.Skip(n)
+	}
+	if h.msg != nil {
+		m := &h.msg.message[d]
+		m.bodyBytes += n
+		first, _ := c.port.bounds(d)
+		m.bodyCut = m.bodyCut || first > 0
+		m.tail = m.tail[:0]
+	}
+	h.SkipTo(t.pool, h.Next+uint32(n))
+}
+
+// tell tells the kernel side from which byte on a direction is wanted.
+func (t *Engine) tell(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	h.told = h.Next
+	t.options.Want(&c.key, d, h.Next)
+}
+
+// tellAgain tells both directions, after the kernel side forgot them.
+func (t *Engine) tellAgain(c *Conn) {
+	for d := range c.halves {
+		if c.halves[d].Known {
+			t.tell(c, stream.Direction(d))
+		}
+	}
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package syntax reads HTTP/1.x as servers do that are lenient: bare line feeds, missing
+// versions and odd targets are answered, so they are requests. Nothing here allocates.
+package syntax
+
+import (
+	"bytes"
+	"math"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+)
+
+// End finds the end of a head in the pieces that it comes in. The zero value is ready.
+type End struct {
+	// line are the bytes of the present line, of which cr is set if that is all.
+	line  int
+	lines int
+	cr    bool
+}
+
+// Lines are the lines that ended.
+func (e *End) Lines() int { return e.lines }
+
+// Find returns how many bytes of data belong to the head, and whether it ends with them.
+func (e *End) Find(data []byte) (int, bool) {
+	for at := 0; at < len(data); {
+		rest := data[at:]
+		n := bytes.IndexByte(rest, '\n')
+		if n < 0 {
+			e.cr = e.line == 0 && len(rest) == 1 && rest[0] == '\r'
+			e.line += len(rest)
+			return len(data), false
+		}
+		at += n + 1
+		e.lines++
+		length, cr := e.line+n, e.cr
+		if e.line == 0 && n == 1 {
+			cr = rest[0] == '\r'
+		}
+		e.line, e.cr = 0, false
+		if length == 0 || length == 1 && cr {
+			return at, true
+		}
+	}
+	return len(data), false
+}
+
+// Framing says where a body ends.
+type Framing uint8
+
+// Framings.
+const (
+	// None is a message without a body.
+	None Framing = iota
+	// Length is a body of a known length.
+	Length
+	// Chunked is a body in chunks.
+	Chunked
+	// UntilClose is a body that ends with the connection.
+	UntilClose
+	// Invalid is a head whose fields contradict each other.
+	Invalid
+)
+
+// Head is what the start line and the fields about framing say. Its bytes are those of the
+// head.
+type Head struct {
+	Method, Target []byte
+	Version        request.Version
+	// Status is 0 in a request.
+	Status int
+	// Framing and Size are those of the fields alone.
+	Framing Framing
+	Size    int64
+	// Upgrade is set if the client asks to leave HTTP.
+	Upgrade bool
+	// Expect is set if the client waits before it sends the body.
+	Expect bool
+}
+
+// ParseRequest reads the head of a request. It reports false if the start line is none.
+func (h *Head) ParseRequest(head []byte) bool {
+	*h = Head{}
+	line, rest := cutLine(head)
+	ok := h.requestLine(line)
+	h.fields(rest)
+	if h.Framing == UntilClose {
+		h.Framing = None
+	}
+	return ok
+}
+
+// requestLine reads "METHOD SP target SP HTTP/1.x". Target or version can be missing, and
+// the target can have spaces.
+func (h *Head) requestLine(line []byte) bool {
+	space := bytes.IndexByte(line, ' ')
+	if space <= 0 || !isToken(line[:space]) {
+		return false
+	}
+	h.Method = line[:space]
+	target := trim(line[space+1:])
+	if at := bytes.LastIndexByte(target, ' '); hasVersion(target[at+1:]) {
+		h.Version = version(target[at+1:])
+		target = trim(target[:max(at, 0)])
+	} else if !isTarget(target) {
+		return false
+	}
+	h.Target = target
+	return true
+}
+
+// isTarget reports whether text can be a target even if no version follows it.
+func isTarget(text []byte) bool {
+	return len(text) > 0 && (text[0] == '/' || bytes.Contains(text, []byte("://")))
+}
+
+// IsRequest reports whether data begins with a whole line that starts a request of
+// HTTP/1.x.
+func IsRequest(data []byte) bool {
+	end := bytes.IndexByte(data, '\n')
+	if end < 0 {
+		return false
+	}
+	var h Head
+	return h.requestLine(trim(data[:end])) && h.Version != request.VersionUnknown
+}
+
+// HasVersion reports whether the start line of a head names a version.
+func HasVersion(head []byte) bool {
+	line, _ := cutLine(head)
+	line = trim(line)
+	return hasVersion(line[bytes.LastIndexByte(line, ' ')+1:])
+}
+
+func hasVersion(word []byte) bool { return len(word) >= 5 && string(word[:5]) == "HTTP/" }
+
+func version(word []byte) request.Version {
+	switch string(word) {
+	case "HTTP/1.1":
+		return request.Version11
+	case "HTTP/1.0":
+		return request.Version10
+	default:
+		return request.VersionUnknown
+	}
+}
+
+// ParseAnswer reads the head of an answer. It reports false if the start line is none.
+func (h *Head) ParseAnswer(head []byte) bool {
+	*h = Head{}
+	line, rest := cutLine(head)
+	h.Framing = UntilClose
+	space := bytes.IndexByte(line, ' ')
+	if space < 0 || !hasVersion(line[:space]) {
+		return false
+	}
+	h.Version = version(line[:space])
+	code := trim(line[space:])
+	if len(code) < 3 || len(code) > 3 && isDigit(code[3]) {
+		return false
+	}
+	for _, c := range code[:3] {
+		if !isDigit(c) {
+			return false
+		}
+		h.Status = h.Status*10 + int(c-'0')
+	}
+	if h.Status < 100 {
+		h.Status = 0
+		return false
+	}
+	h.fields(rest)
+	return true
+}
+
+// fields reads those that say how long the body is. A transfer encoding overrides a length.
+func (h *Head) fields(rest []byte) {
+	h.Framing = UntilClose
+	size, encoded, chunked, bad := int64(-1), false, false, false
+	for len(rest) > 0 {
+		var field request.Field
+		var ok bool
+		if field, rest, ok = next(rest); !ok {
+			continue
+		}
+		switch len(field.Name) {
+		case len("expect"):
+			h.Expect = h.Expect || request.EqualFold(field.Name, "expect")
+		case len("upgrade"):
+			h.Upgrade = h.Upgrade || request.EqualFold(field.Name, "upgrade")
+		case len("content-length"):
+			if request.EqualFold(field.Name, "content-length") {
+				size, bad = length(field.Value, size, bad)
+			}
+		case len("transfer-encoding"):
+			if request.EqualFold(field.Name, "transfer-encoding") && !request.EqualFold(field.Value, "identity") {
+				encoded, chunked = true, endsChunked(field.Value)
+			}
+		}
+	}
+	switch {
+	case chunked:
+		h.Framing = Chunked
+	case encoded:
+	case bad:
+		h.Framing = Invalid
+	case size == 0:
+		h.Framing = None
+	case size > 0:
+		h.Framing, h.Size = Length, size
+	}
+}
+
+// Frames reports whether a line is a field that says where the body ends.
+func Frames(line []byte) bool {
+	field, _, ok := next(line)
+	return ok && (request.EqualFold(field.Name, "content-length") ||
+		request.EqualFold(field.Name, "transfer-encoding") || request.EqualFold(field.Name, "expect"))
+}
+
+// length reads a list of equal lengths.
+func length(value []byte, size int64, bad bool) (int64, bool) {
+	for {
+		word, rest, more := bytes.Cut(value, []byte{','})
+		n, ok := number(trim(word))
+		if !ok || size >= 0 && n != size {
+			return size, true
+		}
+		if size = n; !more {
+			return size, bad
+		}
+		value = rest
+	}
+}
+
+func number(word []byte) (n int64, ok bool) {
+	for _, c := range word {
+		if !isDigit(c) || n > (math.MaxInt64-9)/10 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, len(word) > 0
+}
+
+// endsChunked reports whether the last encoding of a list is chunked.
+func endsChunked(value []byte) bool {
+	return request.EqualFold(trim(value[bytes.LastIndexByte(value, ',')+1:]), "chunked")
+}
+
+// AppendFields appends the fields of a head without its start line, or of trailers.
+func AppendFields(fields []request.Field, rest []byte) []request.Field {
+	for len(rest) > 0 {
+		var field request.Field
+		var ok bool
+		if field, rest, ok = next(rest); ok {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
+
+// AfterStart is what of a head follows its start line.
+func AfterStart(head []byte) []byte {
+	_, rest := cutLine(head)
+	return rest
+}
+
+// next returns the first field of rest, and reports whether the line is one. A line that
+// begins with white space continues the value before it.
+func next(rest []byte) (field request.Field, after []byte, ok bool) {
+	line, after := cutLine(rest)
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 {
+		return field, after, false
+	}
+	field.Name = trim(line[:colon])
+	value := line[colon+1:]
+	for len(after) > 0 && isSpace(after[0]) {
+		more, beyond := cutLine(after)
+		if len(trim(more)) == 0 {
+			break
+		}
+		value = rest[colon+1 : len(rest)-len(beyond)]
+		after = beyond
+	}
+	field.Value = trim(value)
+	return field, after, len(field.Name) > 0
+}
+
+// cutLine cuts after the first line feed and drops it, with the carriage returns before.
+func cutLine(text []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(text, []byte{'\n'})
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, rest
+}
+
+func trim(text []byte) []byte {
+	for len(text) > 0 && isSpace(text[0]) {
+		text = text[1:]
+	}
+	for n := len(text); n > 0 && (isSpace(text[n-1]) || text[n-1] == '\r' || text[n-1] == '\n'); n = len(text) {
+		text = text[:n-1]
+	}
+	return text
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// token has a bit for each character that a method can have.
+var token = func() (set [256]bool) {
+	for c := '0'; c <= 'z'; c++ {
+		set[c] = c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		set[c] = true
+	}
+	return set
+}()
+
+func isToken(text []byte) bool {
+	for _, c := range text {
+		if !token[c] {
+			return false
+		}
+	}
+	return len(text) > 0
+}
