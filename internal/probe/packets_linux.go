@@ -18,6 +18,10 @@ func (p *Probe) startPackets() error {
 	if err != nil || p.cfg.TCMode == TCOff {
 		return err
 	}
+	var companions []packets.Companion
+	if p.inspect != nil {
+		companions = append(companions, p.inspect.companion)
+	}
 	p.packets = packets.New(&packets.Options{
 		Config:                   &p.cfg,
 		Managers:                 tc.ForProcess(),
@@ -28,6 +32,7 @@ func (p *Probe) startPackets() error {
 		Shares:                   p.shares,
 		RefusedAtEgress:          true,
 		TracepointReportsRefused: p.tracepointReportsRefused(),
+		Companions:               companions,
 		Logger:                   p.logger,
 	})
 	p.context.OtherNames = p.packets.InterfaceName

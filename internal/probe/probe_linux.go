@@ -38,6 +38,8 @@ type Probe struct {
 	shares  *shared.Shares
 	sockets *sockets.Vantage
 	packets *packets.Vantage
+	// inspect is nil unless something is inspected.
+	inspect *inspection
 
 	reader *ringbuf.Reader
 	// raw is the record that was read last, context what all decoders need.
@@ -52,7 +54,7 @@ func New(cfg Config, logger *zap.Logger) (*Probe, error) {
 }
 
 func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
-	cfg.RingBytes = ringSize(cfg.RingBytes)
+	cfg.RingBytes, cfg.Inspect.RingBytes = ringSize(cfg.RingBytes), ringSize(cfg.Inspect.RingBytes)
 	p := &Probe{cfg: cfg, logger: logger, host: host}
 	p.packetDecoder.Context = &p.context
 	var err error
@@ -67,6 +69,9 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 		Config: &p.cfg, Host: host, Context: &p.context, Maps: p.maps.Maps, Shares: p.shares, Logger: logger,
 	})
 	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.newInspection(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if p.reader, err = ringbuf.NewReader(p.maps.Maps["records"]); err != nil {
@@ -133,7 +138,28 @@ func (p *Probe) Drain(until time.Time) error {
 	return p.sockets.Listeners.FindPorts()
 }
 
+// drain reads both ring buffers in turns while something is inspected. The ring buffer of
+// records comes first, because segments refer to processes and connections of records.
 func (p *Probe) drain(until time.Time) error {
+	for p.inspect != nil {
+		turn := time.Now().Add(inspectPause)
+		if until.Before(turn) {
+			turn = until
+		}
+		if err := p.drainRecords(turn); err != nil {
+			return err
+		}
+		if err := p.inspect.drain(); err != nil {
+			return err
+		}
+		if !time.Now().Before(until) {
+			return nil
+		}
+	}
+	return p.drainRecords(until)
+}
+
+func (p *Probe) drainRecords(until time.Time) error {
 	p.reader.SetDeadline(until)
 	for n := 1; ; n++ {
 		err := p.reader.ReadInto(&p.raw)
@@ -183,6 +209,9 @@ func (p *Probe) Detach() error {
 	if p.packets != nil {
 		err = p.packets.Detach()
 	}
+	if p.inspect != nil {
+		p.inspect.ending = true
+	}
 	if p.sockets != nil {
 		err = errors.Join(err, p.sockets.Detach())
 	}
@@ -195,6 +224,10 @@ func (p *Probe) Close() error {
 	if p.packets != nil {
 		err = errors.Join(err, p.packets.Close())
 		p.packets = nil
+	}
+	if p.inspect != nil {
+		err = errors.Join(err, p.inspect.Close())
+		p.inspect = nil
 	}
 	if p.sockets != nil {
 		err = errors.Join(err, p.sockets.Close())

@@ -46,6 +46,13 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 		s.Interfaces = p.packets.Counters()
 		s.Namespaces = p.packets.Namespaces()
 	}
+	if p.inspect != nil {
+		figures, inspectErr := p.inspect.Figures()
+		s.Ledger.Produced[ledger.Segment] += int64(figures.Segments)
+		s.Ledger.Lost[ledger.Segment][ledger.RingFull] += int64(figures.Lost)
+		s.Maps = append(s.Maps, MapFill{"segments", figures.Waiting, figures.Ring})
+		err = errors.Join(err, inspectErr)
+	}
 	s.Hooks = p.Hooks()
 	return s, err
 }

@@ -77,7 +77,7 @@ func BenchmarkConnection(b *testing.B) {
 	empty := emptyRun(b)
 	before := p.Hooks()
 	for b.Loop() {
-		exchange(b, l.Addr().String())
+		converse(b, l.Addr().String())
 	}
 	var nanoseconds, runs float64
 	for i, state := range p.Hooks() {
@@ -130,7 +130,7 @@ func serve(l net.Listener) {
 	}
 }
 
-func exchange(b *testing.B, address string) {
+func converse(b *testing.B, address string) {
 	b.Helper()
 	c, err := net.Dial("tcp4", address)
 	require.NoError(b, err)

@@ -152,6 +152,9 @@ func (o *Observer) SegmentsUsed(n int) {
 // FactsLost implements fact.Sink.
 func (o *Observer) FactsLost(e ledger.Event, c ledger.Cause, n int) {
 	o.facts++
+	if e == ledger.Request { // the kernel side counts no requests
+		o.ledger.Produce(e, n)
+	}
 	o.ledger.Lose(e, c, n)
 }
 
