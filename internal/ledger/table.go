@@ -113,8 +113,8 @@ var events = [Events]event{
 	}},
 	Process:   {"process", internal, nil},
 	PortCount: {"port_count", counter, map[Cause]string{MapFull: portCounters, MapShare: portCounters, TableFull: portCounters}},
-	Segment: {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
-	Request: {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes}},
+	Segment:   {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
+	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes}},
 }
 
 // cause is a row of the causes' table.

@@ -54,7 +54,7 @@ func TestCanLose(t *testing.T) {
 	assert.False(t, Connection.CanLose(TableFull))
 	assert.True(t, Process.CanLose(Undecodable))
 	assert.False(t, Process.CanLose(QueueFull), "the receiver uses it itself")
-	assert.True(t, Segment.CanLose(BudgetFull))
+	assert.True(t, Request.CanLose(BudgetFull))
 	assert.False(t, Segment.CanLose(QueueFull), "no consumer gets it")
 	assert.True(t, Request.CanLose(QueueFull))
 	assert.False(t, Request.CanLose(RingFull), "user space finds it")
