@@ -3,12 +3,15 @@
 package receiver
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/observe"
@@ -45,6 +48,13 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 		PortCounters: r.cfg.Limits.PortCounters,
 		Root:         r.env.root,
 		MaxRecords:   r.cfg.Batch.MaxRecords,
+	}
+	if r.cfg.Inspect.On() {
+		var f check.Faults
+		observed.Requests = httpview.New(r.cfg.Inspect.View(&f))
+		if len(f) > 0 {
+			return nil, errors.Join(f...)
+		}
 	}
 	run := pipeline.Options{
 		Kernel:    k,

@@ -49,6 +49,37 @@ func Text(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// Append appends text of any kind, cleaned like String, with at most limit bytes.
+func Append(to, text []byte, limit int) []byte {
+	begin := len(to)
+	// Each byte becomes at least one. So what is cut here would be cut anyway.
+	cut := len(text) > limit
+	if cut {
+		text = text[:limit]
+	}
+	for i := 0; i < len(text); {
+		if c := text[i]; ' ' <= c && c <= '~' {
+			to = append(to, c)
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(text[i:])
+		if !unicode.IsPrint(r) {
+			r = utf8.RuneError
+		}
+		to = utf8.AppendRune(to, r)
+		i += size
+	}
+	if !cut && len(to)-begin <= limit {
+		return to
+	}
+	end := min(len(to), begin+limit-len(ellipsis))
+	for end > begin && !utf8.RuneStart(to[end]) {
+		end--
+	}
+	return append(to[:end], ellipsis...)
+}
+
 func isClean(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

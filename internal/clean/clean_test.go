@@ -74,3 +74,20 @@ func BenchmarkString(b *testing.B) {
 		String("nginx-worker")
 	}
 }
+
+// TestAppend: text of bytes is cleaned like strings.
+func TestAppend(t *testing.T) {
+	long := strings.Repeat("ä", 200)
+	for _, text := range []string{
+		"", "plain", "ä", "\xff", "a\xffb", "e\xff\nFORGED \x1b[2J\a\x00\u009b\u202e\u2028", "a\tb", long, long + "\xff",
+		strings.Repeat("\xff", 100), strings.Repeat("x", MaxBytes), strings.Repeat("x", MaxBytes+1), strings.Repeat("\x00", MaxBytes),
+	} {
+		got := string(Append([]byte("before"), []byte(text), MaxBytes))
+		require.Equal(t, "before"+String(text), got, "%q", text)
+	}
+}
+
+func TestAppendAllocatesNothing(t *testing.T) {
+	to, text := make([]byte, 0, 512), []byte("a\xffb\u202e and more")
+	require.Zero(t, testing.AllocsPerRun(100, func() { Append(to, text, MaxBytes) }))
+}

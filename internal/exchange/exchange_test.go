@@ -4,9 +4,12 @@ package exchange
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -228,4 +231,27 @@ func shuffled(w *wire, random *rand.Rand, d stream.Direction, data string) {
 	for _, p := range parts {
 		w.sendAt(d, base+uint32(p.from), data[p.from:p.to], ack, false, false)
 	}
+}
+
+// TestAnswerEndsBeforeItsLengthIsTold: the body follows its head at once, so the kernel side
+// copies it, too. The time of its last byte counts.
+func TestAnswerEndsBeforeItsLengthIsTold(t *testing.T) {
+	var got []request.Exchange
+	table := New(Options{MaxConnections: 10, MaxBytes: 1 << 20, Report: func(e *request.Exchange) { got = append(got, *e) }})
+	on := request.Connection{Flow: flow.Flow{
+		Client: netip.MustParseAddrPort("10.0.0.2:50000"), Server: netip.MustParseAddrPort("10.0.0.1:8000"),
+	}}
+	const asked, answered = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+	send := func(d stream.Direction, seq, ack uint32, data string, when int64) {
+		table.Segment(&on, &stream.Segment{
+			Direction: d, Sequence: seq, Acknowledgment: ack, Data: []byte(data), Time: when, Begins: when == 1, Retransmits: -1,
+		})
+	}
+	const first, end = 1000 + uint32(len(asked)), 5000 + uint32(len(answered))
+	send(stream.ToServer, 1000, 5000, asked, 1)
+	send(stream.ToClient, 5000, first, answered, 2)
+	send(stream.ToClient, end, first, "abc", 3)
+	send(stream.ToClient, end+3, first, "def", 4)
+	require.Len(t, got, 1)
+	assert.EqualValues(t, 4, got[0].Answer.Ended)
 }

@@ -21,7 +21,7 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if h.state == stateLost && stream.Before(h.Next, s.Sequence) {
 		h.SkipTo(t.pool, s.Sequence)
 	}
-	if h.state == stateEnd && s.Sequence == h.Next && (s.Skipped > 0 || len(s.Data) == 0 && !s.FIN) {
+	if h.state == stateEnd && h.reaches(s) {
 		t.ended(c, d, s.Time)
 	}
 	if len(s.Data) == 0 {
@@ -49,6 +49,15 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if d == stream.ToClient && !interim(s.Data) {
 		c.acked, c.hasAcked = s.Acknowledgment, true
 	}
+}
+
+// reaches reports whether a segment has the byte before the next one, though nobody reads it:
+// the kernel side may not have known yet that it is not wanted.
+func (h *half) reaches(s *stream.Segment) bool {
+	if s.Sequence == h.Next {
+		return s.Skipped > 0 || len(s.Data) == 0 && !s.FIN
+	}
+	return stream.Before(s.Sequence, h.Next) && !stream.Before(s.Sequence+uint32(len(s.Data)), h.Next)
 }
 
 // interim reports whether a segment has an answer that is not the last.

@@ -59,7 +59,7 @@ var (
 	vantage = join(ground, settings, list("internal/probe/record", "internal/probe/hook"))
 	// common is what the receiver's rooms share.
 	common = []string{
-		"receiver/internal/declared", "receiver/internal/metadata", "receiver/internal/resource",
+		"receiver/internal/declared", "receiver/internal/metadata", "receiver/internal/resource", "receiver/internal/httpview",
 	}
 )
 
@@ -110,6 +110,7 @@ var rules = []rule{
 	{rooms: list("receiver/internal/metadatatest"), imports: list("receiver/internal/metadata", pdata, collector)},
 	{rooms: list("receiver/internal/declared"), imports: list("receiver/internal/metadata", pdata)},
 	{rooms: list("receiver/internal/resource"), imports: join(domains, list("receiver/internal/declared", "receiver/internal/metadata", pdata, collector))},
+	{rooms: list("receiver/internal/httpview"), imports: domains},
 	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list(pdata, collector))},
 	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list(pdata, collector))},
 	{

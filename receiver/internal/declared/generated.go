@@ -11,6 +11,7 @@ const (
 	EventConnectionClose  Event = iota // tcp.server.connection.close
 	EventConnectionFailed              // tcp.server.connection.failed
 	EventConnectionOpen                // tcp.server.connection.open
+	EventHTTPRequest                   // tcp.server.http.request
 	EventPacket                        // tcp.server.packet
 	// Events is their number.
 	Events
@@ -76,6 +77,50 @@ var events = [Events]event{
 		AttrConnectionAdopted,
 		AttrConnectionMPTCP,
 	}},
+	EventHTTPRequest: {"tcp.server.http.request", []Attribute{
+		AttrClientAddress,
+		AttrClientPort,
+		AttrServerAddress,
+		AttrServerPort,
+		AttrNetworkPeerAddress,
+		AttrNetworkPeerPort,
+		AttrNetworkLocalAddress,
+		AttrNetworkLocalPort,
+		AttrNetworkType,
+		AttrNetworkTransport,
+		AttrNetworkInterfaceName,
+		AttrNetworkProtocolName,
+		AttrNetworkProtocolVersion,
+		AttrProcessPID,
+		AttrProcessExecutableName,
+		AttrOwnerSource,
+		AttrConnectionID,
+		AttrNetNSInode,
+		AttrHTTPRequestMethod,
+		AttrHTTPRequestMethodOriginal,
+		AttrURLScheme,
+		AttrURLPath,
+		AttrURLQuery,
+		AttrHTTPRoute,
+		AttrUserAgentOriginal,
+		AttrHTTPResponseStatusCode,
+		AttrHTTPRequestBodySize,
+		AttrHTTPResponseBodySize,
+		AttrHTTPDuration,
+		AttrHTTPRequestDuration,
+		AttrHTTPServerDuration,
+		AttrHTTPResponseDuration,
+		AttrHTTPWaitDuration,
+		AttrHTTPRetransmitCount,
+		AttrHTTPOverlapSize,
+		AttrHTTPRequestCut,
+		AttrHTTPResponseCut,
+		AttrHTTPSwitched,
+		AttrErrorType,
+		AttrRedacted,
+		AttrHTTPRequestHeader,
+		AttrHTTPResponseHeader,
+	}},
 	EventPacket: {"tcp.server.packet", []Attribute{
 		AttrClientAddress,
 		AttrClientPort,
@@ -106,37 +151,55 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 		EventConnectionClose:  c.TCPServerConnectionClose.Enabled,
 		EventConnectionFailed: c.TCPServerConnectionFailed.Enabled,
 		EventConnectionOpen:   c.TCPServerConnectionOpen.Enabled,
+		EventHTTPRequest:      c.TCPServerHTTPRequest.Enabled,
 		EventPacket:           c.TCPServerPacket.Enabled,
 	}
 }
 
 // The metrics.
 const (
-	MetricForwardedPackets     Metric = iota // tcp.forwarded.packets
-	MetricAcceptDuration                     // tcp.server.accept.duration
-	MetricAcceptQueueLength                  // tcp.server.accept_queue.length
-	MetricAcceptQueueLimit                   // tcp.server.accept_queue.limit
-	MetricAcceptQueueOverflows               // tcp.server.accept_queue.overflows
-	MetricConnectionActive                   // tcp.server.connection.active
-	MetricConnectionDuration                 // tcp.server.connection.duration
-	MetricConnectionFailed                   // tcp.server.connection.failed
-	MetricConnectionOpened                   // tcp.server.connection.opened
-	MetricDrops                              // tcp.server.drops
-	MetricFragments                          // tcp.server.fragments
-	MetricHandshakeDuration                  // tcp.server.handshake.duration
-	MetricIO                                 // tcp.server.io
-	MetricMalformed                          // tcp.server.malformed
-	MetricPacketIO                           // tcp.server.packet.io
-	MetricPackets                            // tcp.server.packets
-	MetricResets                             // tcp.server.resets
-	MetricRetransmits                        // tcp.server.retransmits
-	MetricRTT                                // tcp.server.rtt
-	MetricSYNQueueLength                     // tcp.server.syn_queue.length
+	MetricHTTPServerActiveRequests  Metric = iota // http.server.active_requests
+	MetricHTTPServerRequestDuration               // http.server.request.duration
+	MetricForwardedPackets                        // tcp.forwarded.packets
+	MetricAcceptDuration                          // tcp.server.accept.duration
+	MetricAcceptQueueLength                       // tcp.server.accept_queue.length
+	MetricAcceptQueueLimit                        // tcp.server.accept_queue.limit
+	MetricAcceptQueueOverflows                    // tcp.server.accept_queue.overflows
+	MetricConnectionActive                        // tcp.server.connection.active
+	MetricConnectionDuration                      // tcp.server.connection.duration
+	MetricConnectionFailed                        // tcp.server.connection.failed
+	MetricConnectionOpened                        // tcp.server.connection.opened
+	MetricDrops                                   // tcp.server.drops
+	MetricFragments                               // tcp.server.fragments
+	MetricHandshakeDuration                       // tcp.server.handshake.duration
+	MetricHTTPUnanswered                          // tcp.server.http.unanswered
+	MetricIO                                      // tcp.server.io
+	MetricMalformed                               // tcp.server.malformed
+	MetricPacketIO                                // tcp.server.packet.io
+	MetricPackets                                 // tcp.server.packets
+	MetricResets                                  // tcp.server.resets
+	MetricRetransmits                             // tcp.server.retransmits
+	MetricRTT                                     // tcp.server.rtt
+	MetricSYNQueueLength                          // tcp.server.syn_queue.length
 	// Metrics is their number.
 	Metrics
 )
 
 var definitions = [Metrics]Definition{
+	MetricHTTPServerActiveRequests: {
+		Name:        "http.server.active_requests",
+		Description: "Requests that wait for their answer, or for the rest of it.",
+		Unit:        "{request}",
+		Kind:        UpDownCounter,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrOtelMetricOverflow},
+	},
+	MetricHTTPServerRequestDuration: {
+		Name:        "http.server.request.duration",
+		Description: "Time from the first byte of a request to the last byte of its answer. Event streams, CONNECT and upgrades are left out.",
+		Unit:        "s",
+		Kind:        Histogram,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrHTTPResponseStatusCode, AttrURLScheme, AttrErrorType, AttrNetworkProtocolName, AttrNetworkProtocolVersion, AttrHTTPRoute, AttrOtelMetricOverflow},
+	},
 	MetricForwardedPackets: {
 		Name:        "tcp.forwarded.packets",
 		Description: "Packets to or from a port that has a listener, at an address that is not this host's.",
@@ -221,6 +284,13 @@ var definitions = [Metrics]Definition{
 		Kind:        Histogram,
 		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrOtelMetricOverflow},
 	},
+	MetricHTTPUnanswered: {
+		Name:        "tcp.server.http.unanswered",
+		Description: "Requests that were not answered, by what ended the wait.",
+		Unit:        "{request}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrErrorType, AttrOtelMetricOverflow},
+	},
 	MetricIO: {
 		Name:        "tcp.server.io",
 		Description: "Payload of inbound connections, each byte counted once.",
@@ -282,120 +352,181 @@ var definitions = [Metrics]Definition{
 // EnabledMetrics tells which metrics a configuration enables.
 func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 	return [Metrics]bool{
-		MetricForwardedPackets:     c.TCPForwardedPackets.Enabled,
-		MetricAcceptDuration:       c.TCPServerAcceptDuration.Enabled,
-		MetricAcceptQueueLength:    c.TCPServerAcceptQueueLength.Enabled,
-		MetricAcceptQueueLimit:     c.TCPServerAcceptQueueLimit.Enabled,
-		MetricAcceptQueueOverflows: c.TCPServerAcceptQueueOverflows.Enabled,
-		MetricConnectionActive:     c.TCPServerConnectionActive.Enabled,
-		MetricConnectionDuration:   c.TCPServerConnectionDuration.Enabled,
-		MetricConnectionFailed:     c.TCPServerConnectionFailed.Enabled,
-		MetricConnectionOpened:     c.TCPServerConnectionOpened.Enabled,
-		MetricDrops:                c.TCPServerDrops.Enabled,
-		MetricFragments:            c.TCPServerFragments.Enabled,
-		MetricHandshakeDuration:    c.TCPServerHandshakeDuration.Enabled,
-		MetricIO:                   c.TCPServerIo.Enabled,
-		MetricMalformed:            c.TCPServerMalformed.Enabled,
-		MetricPacketIO:             c.TCPServerPacketIo.Enabled,
-		MetricPackets:              c.TCPServerPackets.Enabled,
-		MetricResets:               c.TCPServerResets.Enabled,
-		MetricRetransmits:          c.TCPServerRetransmits.Enabled,
-		MetricRTT:                  c.TCPServerRtt.Enabled,
-		MetricSYNQueueLength:       c.TCPServerSynQueueLength.Enabled,
+		MetricHTTPServerActiveRequests:  c.HTTPServerActiveRequests.Enabled,
+		MetricHTTPServerRequestDuration: c.HTTPServerRequestDuration.Enabled,
+		MetricForwardedPackets:          c.TCPForwardedPackets.Enabled,
+		MetricAcceptDuration:            c.TCPServerAcceptDuration.Enabled,
+		MetricAcceptQueueLength:         c.TCPServerAcceptQueueLength.Enabled,
+		MetricAcceptQueueLimit:          c.TCPServerAcceptQueueLimit.Enabled,
+		MetricAcceptQueueOverflows:      c.TCPServerAcceptQueueOverflows.Enabled,
+		MetricConnectionActive:          c.TCPServerConnectionActive.Enabled,
+		MetricConnectionDuration:        c.TCPServerConnectionDuration.Enabled,
+		MetricConnectionFailed:          c.TCPServerConnectionFailed.Enabled,
+		MetricConnectionOpened:          c.TCPServerConnectionOpened.Enabled,
+		MetricDrops:                     c.TCPServerDrops.Enabled,
+		MetricFragments:                 c.TCPServerFragments.Enabled,
+		MetricHandshakeDuration:         c.TCPServerHandshakeDuration.Enabled,
+		MetricHTTPUnanswered:            c.TCPServerHTTPUnanswered.Enabled,
+		MetricIO:                        c.TCPServerIo.Enabled,
+		MetricMalformed:                 c.TCPServerMalformed.Enabled,
+		MetricPacketIO:                  c.TCPServerPacketIo.Enabled,
+		MetricPackets:                   c.TCPServerPackets.Enabled,
+		MetricResets:                    c.TCPServerResets.Enabled,
+		MetricRetransmits:               c.TCPServerRetransmits.Enabled,
+		MetricRTT:                       c.TCPServerRtt.Enabled,
+		MetricSYNQueueLength:            c.TCPServerSynQueueLength.Enabled,
 	}
 }
 
 // The attributes of log records and data points.
 const (
-	AttrClientAddress         Attribute = iota // client.address
-	AttrClientPort                             // client.port
-	AttrErrorType                              // error.type
-	AttrNetworkInterfaceName                   // network.interface.name
-	AttrNetworkIODirection                     // network.io.direction
-	AttrNetworkTransport                       // network.transport
-	AttrNetworkType                            // network.type
-	AttrOtelMetricOverflow                     // otel.metric.overflow
-	AttrProcessExecutableName                  // process.executable.name
-	AttrProcessPID                             // process.pid
-	AttrServerAddress                          // server.address
-	AttrServerPort                             // server.port
-	AttrAcceptDuration                         // tcp.accept.duration
-	AttrAcknowledgment                         // tcp.acknowledgment
-	AttrCloseReason                            // tcp.close.reason
-	AttrConnectionAdopted                      // tcp.connection.adopted
-	AttrConnectionDuration                     // tcp.connection.duration
-	AttrConnectionID                           // tcp.connection.id
-	AttrConnectionMPTCP                        // tcp.connection.mptcp
-	AttrDropReason                             // tcp.drop.reason
-	AttrFlags                                  // tcp.flags
-	AttrHandshakeDuration                      // tcp.handshake.duration
-	AttrHandshakeRTT                           // tcp.handshake.rtt
-	AttrMalformedKind                          // tcp.malformed.kind
-	AttrNetNSInode                             // tcp.netns.inode
-	AttrOptions                                // tcp.options
-	AttrOutOfOrderCount                        // tcp.out_of_order.count
-	AttrOwnerSource                            // tcp.owner.source
-	AttrPacketClass                            // tcp.packet.class
-	AttrPacketPayloadSize                      // tcp.packet.payload.size
-	AttrPacketSize                             // tcp.packet.size
-	AttrReceiveSegmentCount                    // tcp.receive.segment.count
-	AttrReceiveSize                            // tcp.receive.size
-	AttrResetSide                              // tcp.reset.side
-	AttrRetransmitCount                        // tcp.retransmit.count
-	AttrRetransmitType                         // tcp.retransmit.type
-	AttrRTTMin                                 // tcp.rtt.min
-	AttrRTTSmoothed                            // tcp.rtt.smoothed
-	AttrSequence                               // tcp.sequence
-	AttrTransmitSegmentCount                   // tcp.transmit.segment.count
-	AttrTransmitSize                           // tcp.transmit.size
-	AttrWindow                                 // tcp.window
+	AttrClientAddress             Attribute = iota // client.address
+	AttrClientPort                                 // client.port
+	AttrErrorType                                  // error.type
+	AttrHTTPRequestBodySize                        // http.request.body.size
+	AttrHTTPRequestHeader                          // http.request.header
+	AttrHTTPRequestMethod                          // http.request.method
+	AttrHTTPRequestMethodOriginal                  // http.request.method_original
+	AttrHTTPResponseBodySize                       // http.response.body.size
+	AttrHTTPResponseHeader                         // http.response.header
+	AttrHTTPResponseStatusCode                     // http.response.status_code
+	AttrHTTPRoute                                  // http.route
+	AttrNetworkInterfaceName                       // network.interface.name
+	AttrNetworkIODirection                         // network.io.direction
+	AttrNetworkLocalAddress                        // network.local.address
+	AttrNetworkLocalPort                           // network.local.port
+	AttrNetworkPeerAddress                         // network.peer.address
+	AttrNetworkPeerPort                            // network.peer.port
+	AttrNetworkProtocolName                        // network.protocol.name
+	AttrNetworkProtocolVersion                     // network.protocol.version
+	AttrNetworkTransport                           // network.transport
+	AttrNetworkType                                // network.type
+	AttrOtelMetricOverflow                         // otel.metric.overflow
+	AttrProcessExecutableName                      // process.executable.name
+	AttrProcessPID                                 // process.pid
+	AttrServerAddress                              // server.address
+	AttrServerPort                                 // server.port
+	AttrAcceptDuration                             // tcp.accept.duration
+	AttrAcknowledgment                             // tcp.acknowledgment
+	AttrCloseReason                                // tcp.close.reason
+	AttrConnectionAdopted                          // tcp.connection.adopted
+	AttrConnectionDuration                         // tcp.connection.duration
+	AttrConnectionID                               // tcp.connection.id
+	AttrConnectionMPTCP                            // tcp.connection.mptcp
+	AttrDropReason                                 // tcp.drop.reason
+	AttrFlags                                      // tcp.flags
+	AttrHandshakeDuration                          // tcp.handshake.duration
+	AttrHandshakeRTT                               // tcp.handshake.rtt
+	AttrHTTPDuration                               // tcp.http.duration
+	AttrHTTPOverlapSize                            // tcp.http.overlap.size
+	AttrHTTPRequestCut                             // tcp.http.request.cut
+	AttrHTTPRequestDuration                        // tcp.http.request.duration
+	AttrHTTPResponseCut                            // tcp.http.response.cut
+	AttrHTTPResponseDuration                       // tcp.http.response.duration
+	AttrHTTPRetransmitCount                        // tcp.http.retransmit.count
+	AttrHTTPServerDuration                         // tcp.http.server.duration
+	AttrHTTPSwitched                               // tcp.http.switched
+	AttrHTTPWaitDuration                           // tcp.http.wait.duration
+	AttrMalformedKind                              // tcp.malformed.kind
+	AttrNetNSInode                                 // tcp.netns.inode
+	AttrOptions                                    // tcp.options
+	AttrOutOfOrderCount                            // tcp.out_of_order.count
+	AttrOwnerSource                                // tcp.owner.source
+	AttrPacketClass                                // tcp.packet.class
+	AttrPacketPayloadSize                          // tcp.packet.payload.size
+	AttrPacketSize                                 // tcp.packet.size
+	AttrReceiveSegmentCount                        // tcp.receive.segment.count
+	AttrReceiveSize                                // tcp.receive.size
+	AttrRedacted                                   // tcp.redacted
+	AttrResetSide                                  // tcp.reset.side
+	AttrRetransmitCount                            // tcp.retransmit.count
+	AttrRetransmitType                             // tcp.retransmit.type
+	AttrRTTMin                                     // tcp.rtt.min
+	AttrRTTSmoothed                                // tcp.rtt.smoothed
+	AttrSequence                                   // tcp.sequence
+	AttrTransmitSegmentCount                       // tcp.transmit.segment.count
+	AttrTransmitSize                               // tcp.transmit.size
+	AttrWindow                                     // tcp.window
+	AttrURLPath                                    // url.path
+	AttrURLQuery                                   // url.query
+	AttrURLScheme                                  // url.scheme
+	AttrUserAgentOriginal                          // user_agent.original
 	// Attributes is their number.
 	Attributes
 )
 
 var keys = [Attributes]string{
-	AttrClientAddress:         "client.address",
-	AttrClientPort:            "client.port",
-	AttrErrorType:             "error.type",
-	AttrNetworkInterfaceName:  "network.interface.name",
-	AttrNetworkIODirection:    "network.io.direction",
-	AttrNetworkTransport:      "network.transport",
-	AttrNetworkType:           "network.type",
-	AttrOtelMetricOverflow:    "otel.metric.overflow",
-	AttrProcessExecutableName: "process.executable.name",
-	AttrProcessPID:            "process.pid",
-	AttrServerAddress:         "server.address",
-	AttrServerPort:            "server.port",
-	AttrAcceptDuration:        "tcp.accept.duration",
-	AttrAcknowledgment:        "tcp.acknowledgment",
-	AttrCloseReason:           "tcp.close.reason",
-	AttrConnectionAdopted:     "tcp.connection.adopted",
-	AttrConnectionDuration:    "tcp.connection.duration",
-	AttrConnectionID:          "tcp.connection.id",
-	AttrConnectionMPTCP:       "tcp.connection.mptcp",
-	AttrDropReason:            "tcp.drop.reason",
-	AttrFlags:                 "tcp.flags",
-	AttrHandshakeDuration:     "tcp.handshake.duration",
-	AttrHandshakeRTT:          "tcp.handshake.rtt",
-	AttrMalformedKind:         "tcp.malformed.kind",
-	AttrNetNSInode:            "tcp.netns.inode",
-	AttrOptions:               "tcp.options",
-	AttrOutOfOrderCount:       "tcp.out_of_order.count",
-	AttrOwnerSource:           "tcp.owner.source",
-	AttrPacketClass:           "tcp.packet.class",
-	AttrPacketPayloadSize:     "tcp.packet.payload.size",
-	AttrPacketSize:            "tcp.packet.size",
-	AttrReceiveSegmentCount:   "tcp.receive.segment.count",
-	AttrReceiveSize:           "tcp.receive.size",
-	AttrResetSide:             "tcp.reset.side",
-	AttrRetransmitCount:       "tcp.retransmit.count",
-	AttrRetransmitType:        "tcp.retransmit.type",
-	AttrRTTMin:                "tcp.rtt.min",
-	AttrRTTSmoothed:           "tcp.rtt.smoothed",
-	AttrSequence:              "tcp.sequence",
-	AttrTransmitSegmentCount:  "tcp.transmit.segment.count",
-	AttrTransmitSize:          "tcp.transmit.size",
-	AttrWindow:                "tcp.window",
+	AttrClientAddress:             "client.address",
+	AttrClientPort:                "client.port",
+	AttrErrorType:                 "error.type",
+	AttrHTTPRequestBodySize:       "http.request.body.size",
+	AttrHTTPRequestHeader:         "http.request.header",
+	AttrHTTPRequestMethod:         "http.request.method",
+	AttrHTTPRequestMethodOriginal: "http.request.method_original",
+	AttrHTTPResponseBodySize:      "http.response.body.size",
+	AttrHTTPResponseHeader:        "http.response.header",
+	AttrHTTPResponseStatusCode:    "http.response.status_code",
+	AttrHTTPRoute:                 "http.route",
+	AttrNetworkInterfaceName:      "network.interface.name",
+	AttrNetworkIODirection:        "network.io.direction",
+	AttrNetworkLocalAddress:       "network.local.address",
+	AttrNetworkLocalPort:          "network.local.port",
+	AttrNetworkPeerAddress:        "network.peer.address",
+	AttrNetworkPeerPort:           "network.peer.port",
+	AttrNetworkProtocolName:       "network.protocol.name",
+	AttrNetworkProtocolVersion:    "network.protocol.version",
+	AttrNetworkTransport:          "network.transport",
+	AttrNetworkType:               "network.type",
+	AttrOtelMetricOverflow:        "otel.metric.overflow",
+	AttrProcessExecutableName:     "process.executable.name",
+	AttrProcessPID:                "process.pid",
+	AttrServerAddress:             "server.address",
+	AttrServerPort:                "server.port",
+	AttrAcceptDuration:            "tcp.accept.duration",
+	AttrAcknowledgment:            "tcp.acknowledgment",
+	AttrCloseReason:               "tcp.close.reason",
+	AttrConnectionAdopted:         "tcp.connection.adopted",
+	AttrConnectionDuration:        "tcp.connection.duration",
+	AttrConnectionID:              "tcp.connection.id",
+	AttrConnectionMPTCP:           "tcp.connection.mptcp",
+	AttrDropReason:                "tcp.drop.reason",
+	AttrFlags:                     "tcp.flags",
+	AttrHandshakeDuration:         "tcp.handshake.duration",
+	AttrHandshakeRTT:              "tcp.handshake.rtt",
+	AttrHTTPDuration:              "tcp.http.duration",
+	AttrHTTPOverlapSize:           "tcp.http.overlap.size",
+	AttrHTTPRequestCut:            "tcp.http.request.cut",
+	AttrHTTPRequestDuration:       "tcp.http.request.duration",
+	AttrHTTPResponseCut:           "tcp.http.response.cut",
+	AttrHTTPResponseDuration:      "tcp.http.response.duration",
+	AttrHTTPRetransmitCount:       "tcp.http.retransmit.count",
+	AttrHTTPServerDuration:        "tcp.http.server.duration",
+	AttrHTTPSwitched:              "tcp.http.switched",
+	AttrHTTPWaitDuration:          "tcp.http.wait.duration",
+	AttrMalformedKind:             "tcp.malformed.kind",
+	AttrNetNSInode:                "tcp.netns.inode",
+	AttrOptions:                   "tcp.options",
+	AttrOutOfOrderCount:           "tcp.out_of_order.count",
+	AttrOwnerSource:               "tcp.owner.source",
+	AttrPacketClass:               "tcp.packet.class",
+	AttrPacketPayloadSize:         "tcp.packet.payload.size",
+	AttrPacketSize:                "tcp.packet.size",
+	AttrReceiveSegmentCount:       "tcp.receive.segment.count",
+	AttrReceiveSize:               "tcp.receive.size",
+	AttrRedacted:                  "tcp.redacted",
+	AttrResetSide:                 "tcp.reset.side",
+	AttrRetransmitCount:           "tcp.retransmit.count",
+	AttrRetransmitType:            "tcp.retransmit.type",
+	AttrRTTMin:                    "tcp.rtt.min",
+	AttrRTTSmoothed:               "tcp.rtt.smoothed",
+	AttrSequence:                  "tcp.sequence",
+	AttrTransmitSegmentCount:      "tcp.transmit.segment.count",
+	AttrTransmitSize:              "tcp.transmit.size",
+	AttrWindow:                    "tcp.window",
+	AttrURLPath:                   "url.path",
+	AttrURLQuery:                  "url.query",
+	AttrURLScheme:                 "url.scheme",
+	AttrUserAgentOriginal:         "user_agent.original",
 }
 
 // ResourceAttributes are the settings of each resource attribute by its name.

@@ -5,6 +5,7 @@ package declared
 // Values of attributes that log records and data points share, or that only data points have.
 const (
 	TransportTCP         = "tcp"
+	ProtocolHTTP         = "http"
 	TypeIPv4             = "ipv4"
 	TypeIPv6             = "ipv6"
 	DirectionReceive     = "receive"

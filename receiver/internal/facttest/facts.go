@@ -21,6 +21,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -92,6 +93,39 @@ func Packet() *packet.Packet {
 		Flags: 0x12, Length: 74, Payload: 0, Sequence: 4_000_000_000,
 		Acknowledgment: 17, Window: 65535, Malformed: packet.TCPFlags,
 		Options: []byte{2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7},
+	}
+}
+
+// Exchange is a request with its answer, with every optional member.
+func Exchange() *request.Exchange {
+	field := func(name, value string) request.Field {
+		return request.Field{Name: []byte(name), Value: []byte(value)}
+	}
+	return &request.Exchange{
+		Connection: request.Connection{Flow: Flow(), NetNS: OwnNetNS, Interface: "eth0", ID: 7<<19 | 1023<<3},
+		Version:    request.Version11,
+		Method:     []byte("GET"),
+		Target:     []byte("/users/42?page=2&token=secret"),
+		Status:     503,
+		Request: request.Message{
+			Fields: []request.Field{
+				field("Host", "example.org:8080"),
+				field("User-Agent", "curl/8.0"),
+				field("X-Request-Id", "r1"),
+				field("Authorization", "Bearer secret"),
+			},
+			Began: Epoch, Ended: Epoch + 1e6, HeadBytes: 120, BodyBytes: 5, HeadCut: true,
+		},
+		Answer: request.Message{
+			Fields: []request.Field{
+				field("Content-Type", "text/plain"),
+				field("Server", "nginx"),
+			},
+			Began: Epoch + 3e6, Ended: Epoch + 12e6, HeadBytes: 80, BodyBytes: 1000, HeadCut: true,
+		},
+		Finished:    Epoch + 12e6,
+		Retransmits: 2,
+		Overlapped:  3,
 	}
 }
 

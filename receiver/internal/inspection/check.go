@@ -19,14 +19,8 @@ const (
 	minIdle, maxIdle               = time.Second, time.Hour
 	minDuration, maxDuration       = time.Duration(0), time.Hour
 	minSampleRate, maxSampleRate   = 0, 1 << 30
-	minBodyBytes, maxBodyBytes     = 0, 1 << 20
-	minModelBytes, maxModelBytes   = 1 << 10, 1 << 20
 	maxMethodBytes, maxHeaderBytes = 32, 128
 )
-
-// recordBytes is how much of bodies a record may carry. Batches of 4 MiB are the most that gRPC
-// servers accept by default.
-const recordBytes = 3 << 20
 
 // Validate adds the faults of the block to f. Sees reports whether connections to a port are
 // reported at all.
@@ -34,39 +28,27 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	http := &c.HTTP
 	check.InRange(f, "inspect::http::head_bytes", http.HeadBytes, minHeadBytes, maxHeadBytes)
 	check.InRange(f, "inspect::http::idle_timeout", http.IdleTimeout, minIdle, maxIdle)
-	openai := &http.Gateways.OpenAI
-	check.InRange(f, "inspect::http::gateways::openai::request_bytes", openai.RequestBytes, minModelBytes, maxModelBytes)
-	check.InRange(f, "inspect::http::gateways::openai::response_bytes", openai.ResponseBytes, minModelBytes, maxModelBytes)
 	for i, method := range http.Methods {
 		checkToken(f, item("inspect::http::methods", i), method, maxMethodBytes)
 	}
+	c.View(f)
 	http.Select.validate(f)
-	http.Payload.validate(f)
 	http.validateNames(f)
 	c.validatePorts(f, mode, sees)
 }
 
 // validatePorts refuses ports whose packets nothing sees.
 func (c *Config) validatePorts(f *check.Faults, mode string, sees func(port uint16) bool) {
-	http := &c.HTTP
-	for _, list := range []struct {
-		key   string
-		ports []any
-	}{
-		{"inspect::http::ports", http.Ports},
-		{"inspect::http::gateways::kong::ports", http.Gateways.Kong.Ports},
-		{"inspect::http::gateways::openai::ports", http.Gateways.OpenAI.Ports},
-	} {
-		if len(list.ports) > 0 && mode == string(probe.TCOff) {
-			f.Add(list.key, "needs to see packets, but tc::mode is %q", mode)
-		}
-		for i := range list.ports {
-			// Ports that can't be parsed are faults already.
-			var ignored check.Faults
-			for _, r := range check.Ports(&ignored, "", list.ports[i:i+1]) {
-				if port, ok := unseen(r, sees); ok {
-					f.Add(item(list.key, i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
-				}
+	ports := c.HTTP.Ports
+	if len(ports) > 0 && mode == string(probe.TCOff) {
+		f.Add("inspect::http::ports", "needs to see packets, but tc::mode is %q", mode)
+	}
+	for i := range ports {
+		// Ports that can't be parsed are faults already.
+		var ignored check.Faults
+		for _, r := range check.Ports(&ignored, "", ports[i:i+1]) {
+			if port, ok := unseen(r, sees); ok {
+				f.Add(item("inspect::http::ports", i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
 			}
 		}
 	}
@@ -103,22 +85,6 @@ func parseStatus(text string) (first, last int, err error) {
 		return n, n, nil
 	default:
 		return 0, 0, errors.New(`neither a status such as "404" nor a class such as "5xx"`)
-	}
-}
-
-func (p *PayloadConfig) validate(f *check.Faults) {
-	check.InRange(f, "inspect::http::payload::request_bytes", p.RequestBytes, minBodyBytes, maxBodyBytes)
-	check.InRange(f, "inspect::http::payload::response_bytes", p.ResponseBytes, minBodyBytes, maxBodyBytes)
-	check.OneOf(f, "inspect::http::payload::format", p.Format, FormatRaw, FormatHex, FormatStructured, FormatXML)
-	carried := p.RequestBytes + p.ResponseBytes
-	if p.Format == FormatHex {
-		carried *= 2
-	}
-	if carried > recordBytes {
-		f.Add("inspect::http::payload", "a record would carry %d bytes of bodies, allowed are %d", carried, recordBytes)
-	}
-	if p.RequestBytes+p.ResponseBytes > 0 && len(p.ContentTypes) == 0 {
-		f.Add("inspect::http::payload::content_types", "selects no body")
 	}
 }
 

@@ -7,6 +7,46 @@ import (
 	"go.opentelemetry.io/collector/filter"
 )
 
+// HTTPServerActiveRequestsMetricConfig provides config for the http.server.active_requests metric.
+type HTTPServerActiveRequestsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *HTTPServerActiveRequestsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// HTTPServerRequestDurationMetricConfig provides config for the http.server.request.duration metric.
+type HTTPServerRequestDurationMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *HTTPServerRequestDurationMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPForwardedPacketsMetricConfig provides config for the tcp.forwarded.packets metric.
 type TCPForwardedPacketsMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -247,6 +287,26 @@ func (ms *TCPServerHandshakeDurationMetricConfig) Unmarshal(parser *confmap.Conf
 	return nil
 }
 
+// TCPServerHTTPUnansweredMetricConfig provides config for the tcp.server.http.unanswered metric.
+type TCPServerHTTPUnansweredMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerHTTPUnansweredMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPServerIoMetricConfig provides config for the tcp.server.io metric.
 type TCPServerIoMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -409,6 +469,8 @@ func (ms *TCPServerSynQueueLengthMetricConfig) Unmarshal(parser *confmap.Conf) e
 
 // MetricsConfig provides config for ebpf_tcp metrics.
 type MetricsConfig struct {
+	HTTPServerActiveRequests      HTTPServerActiveRequestsMetricConfig      `mapstructure:"http.server.active_requests"`
+	HTTPServerRequestDuration     HTTPServerRequestDurationMetricConfig     `mapstructure:"http.server.request.duration"`
 	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
 	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
 	TCPServerAcceptQueueLength    TCPServerAcceptQueueLengthMetricConfig    `mapstructure:"tcp.server.accept_queue.length"`
@@ -421,6 +483,7 @@ type MetricsConfig struct {
 	TCPServerDrops                TCPServerDropsMetricConfig                `mapstructure:"tcp.server.drops"`
 	TCPServerFragments            TCPServerFragmentsMetricConfig            `mapstructure:"tcp.server.fragments"`
 	TCPServerHandshakeDuration    TCPServerHandshakeDurationMetricConfig    `mapstructure:"tcp.server.handshake.duration"`
+	TCPServerHTTPUnanswered       TCPServerHTTPUnansweredMetricConfig       `mapstructure:"tcp.server.http.unanswered"`
 	TCPServerIo                   TCPServerIoMetricConfig                   `mapstructure:"tcp.server.io"`
 	TCPServerMalformed            TCPServerMalformedMetricConfig            `mapstructure:"tcp.server.malformed"`
 	TCPServerPacketIo             TCPServerPacketIoMetricConfig             `mapstructure:"tcp.server.packet.io"`
@@ -433,6 +496,12 @@ type MetricsConfig struct {
 
 func DefaultMetricsConfig() MetricsConfig {
 	return MetricsConfig{
+		HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
+			Enabled: false,
+		},
+		HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
+			Enabled: true,
+		},
 		TCPForwardedPackets: TCPForwardedPacketsMetricConfig{
 			Enabled: true,
 		},
@@ -467,6 +536,9 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		TCPServerHandshakeDuration: TCPServerHandshakeDurationMetricConfig{
+			Enabled: true,
+		},
+		TCPServerHTTPUnanswered: TCPServerHTTPUnansweredMetricConfig{
 			Enabled: true,
 		},
 		TCPServerIo: TCPServerIoMetricConfig{
@@ -520,6 +592,7 @@ type EventsConfig struct {
 	TCPServerConnectionClose  EventConfig `mapstructure:"tcp.server.connection.close"`
 	TCPServerConnectionFailed EventConfig `mapstructure:"tcp.server.connection.failed"`
 	TCPServerConnectionOpen   EventConfig `mapstructure:"tcp.server.connection.open"`
+	TCPServerHTTPRequest      EventConfig `mapstructure:"tcp.server.http.request"`
 	TCPServerPacket           EventConfig `mapstructure:"tcp.server.packet"`
 }
 
@@ -533,6 +606,9 @@ func DefaultEventsConfig() EventsConfig {
 		},
 		TCPServerConnectionOpen: EventConfig{
 			Enabled: false,
+		},
+		TCPServerHTTPRequest: EventConfig{
+			Enabled: true,
 		},
 		TCPServerPacket: EventConfig{
 			Enabled: true,

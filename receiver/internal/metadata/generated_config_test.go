@@ -26,6 +26,12 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "all_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
+					HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
+						Enabled: true,
+					},
+					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
+						Enabled: true,
+					},
 					TCPForwardedPackets: TCPForwardedPacketsMetricConfig{
 						Enabled: true,
 					},
@@ -60,6 +66,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 						Enabled: true,
 					},
 					TCPServerHandshakeDuration: TCPServerHandshakeDurationMetricConfig{
+						Enabled: true,
+					},
+					TCPServerHTTPUnanswered: TCPServerHTTPUnansweredMetricConfig{
 						Enabled: true,
 					},
 					TCPServerIo: TCPServerIoMetricConfig{
@@ -100,6 +109,12 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "none_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
+					HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
+						Enabled: false,
+					},
+					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
+						Enabled: false,
+					},
 					TCPForwardedPackets: TCPForwardedPacketsMetricConfig{
 						Enabled: false,
 					},
@@ -134,6 +149,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 						Enabled: false,
 					},
 					TCPServerHandshakeDuration: TCPServerHandshakeDurationMetricConfig{
+						Enabled: false,
+					},
+					TCPServerHTTPUnanswered: TCPServerHTTPUnansweredMetricConfig{
 						Enabled: false,
 					},
 					TCPServerIo: TCPServerIoMetricConfig{
@@ -174,7 +192,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

@@ -18,6 +18,7 @@ func OfEvent(e declared.Event) Need {
 		declared.EventConnectionClose:  {connections()},
 		declared.EventConnectionFailed: {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
 		declared.EventConnectionOpen:   {connections()},
+		declared.EventHTTPRequest:      {inspection()},
 		declared.EventPacket:           {packets()},
 	}[e]
 }
@@ -25,26 +26,29 @@ func OfEvent(e declared.Event) Need {
 // OfMetric is what a metric needs.
 func OfMetric(m declared.Metric) Need {
 	return [declared.Metrics]Need{
-		declared.MetricForwardedPackets:     {packets()},
-		declared.MetricAcceptDuration:       {connections(), {probe.FeatureAccept}},
-		declared.MetricAcceptQueueLength:    {queues()},
-		declared.MetricAcceptQueueLimit:     {queues()},
-		declared.MetricAcceptQueueOverflows: {append(overflows(), queues()...)},
-		declared.MetricConnectionActive:     {connections(), {probe.FeatureLive}},
-		declared.MetricConnectionDuration:   {connections()},
-		declared.MetricConnectionFailed:     {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
-		declared.MetricConnectionOpened:     {connections()},
-		declared.MetricDrops:                {{probe.FeatureDrop}},
-		declared.MetricFragments:            {packets()},
-		declared.MetricHandshakeDuration:    {connections()},
-		declared.MetricIO:                   {connections()},
-		declared.MetricMalformed:            {packets()},
-		declared.MetricPacketIO:             {packets()},
-		declared.MetricPackets:              {packets()},
-		declared.MetricResets:               {{probe.FeatureResetReceived, probe.FeatureResetSent}},
-		declared.MetricRetransmits:          {{probe.FeatureRetransmit, probe.FeatureSYNACKRetransmit}},
-		declared.MetricRTT:                  {connections()},
-		declared.MetricSYNQueueLength:       {queues()},
+		declared.MetricForwardedPackets:          {packets()},
+		declared.MetricHTTPServerActiveRequests:  {inspection()},
+		declared.MetricHTTPServerRequestDuration: {inspection()},
+		declared.MetricHTTPUnanswered:            {inspection()},
+		declared.MetricAcceptDuration:            {connections(), {probe.FeatureAccept}},
+		declared.MetricAcceptQueueLength:         {queues()},
+		declared.MetricAcceptQueueLimit:          {queues()},
+		declared.MetricAcceptQueueOverflows:      {append(overflows(), queues()...)},
+		declared.MetricConnectionActive:          {connections(), {probe.FeatureLive}},
+		declared.MetricConnectionDuration:        {connections()},
+		declared.MetricConnectionFailed:          {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
+		declared.MetricConnectionOpened:          {connections()},
+		declared.MetricDrops:                     {{probe.FeatureDrop}},
+		declared.MetricFragments:                 {packets()},
+		declared.MetricHandshakeDuration:         {connections()},
+		declared.MetricIO:                        {connections()},
+		declared.MetricMalformed:                 {packets()},
+		declared.MetricPacketIO:                  {packets()},
+		declared.MetricPackets:                   {packets()},
+		declared.MetricResets:                    {{probe.FeatureResetReceived, probe.FeatureResetSent}},
+		declared.MetricRetransmits:               {{probe.FeatureRetransmit, probe.FeatureSYNACKRetransmit}},
+		declared.MetricRTT:                       {connections()},
+		declared.MetricSYNQueueLength:            {queues()},
 	}[m]
 }
 
@@ -54,6 +58,8 @@ func OfPackets() Need { return Need{packets()} }
 func connections() []string { return []string{probe.FeatureConnection} }
 
 func packets() []string { return []string{probe.FeaturePacket} }
+
+func inspection() []string { return []string{probe.FeatureInspect} }
 
 func queues() []string { return []string{probe.FeatureQueue} }
 

@@ -52,16 +52,16 @@ func (a *attribution) closed(socket uint64) { a.listeners.Remove(socket) }
 
 // ofConnection returns the process of a connection and how it is known: the one that the
 // kernel side found, else the listener's.
-func (a *attribution) ofConnection(c *connection.Connection) (*owner.Process, owner.Source) {
+func (a *attribution) ofConnection(found owner.Ref, netns uint32, server netip.AddrPort) (*owner.Process, owner.Source) {
 	if !a.wanted() {
 		return nil, owner.None
 	}
-	if c.Owner.Source != owner.None {
-		if p := a.process(c.Owner.Key); p != nil {
-			return p, c.Owner.Source
+	if found.Source != owner.None {
+		if p := a.process(found.Key); p != nil {
+			return p, found.Source
 		}
 	}
-	return a.ofServer(c.NetNS, c.Server)
+	return a.ofServer(netns, server)
 }
 
 // ofServer returns the process that listens on an address.

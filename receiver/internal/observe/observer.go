@@ -14,7 +14,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
@@ -34,6 +34,8 @@ type Options struct {
 	// Logs and Metrics are nil without a pipeline of that signal.
 	Logs    *logrecord.Logs
 	Metrics *series.Metrics
+	// Requests makes views of requests; nil if nothing is inspected.
+	Requests *httpview.Viewer
 	// Push takes a batch of log records. A batch is closed at MaxRecords or MaxBytes.
 	Push                 func(logrecord.Batch)
 	MaxRecords, MaxBytes int
@@ -48,6 +50,7 @@ type Observer struct {
 
 	logs                 *logrecord.Logs
 	metrics              *series.Metrics
+	requests             *httpview.Viewer
 	push                 func(logrecord.Batch)
 	maxRecords, maxBytes int
 
@@ -65,6 +68,7 @@ func New(options Options) *Observer {
 		ports:      portDeltas{limit: tablesPerMap * options.PortCounters},
 		logs:       options.Logs,
 		metrics:    options.Metrics,
+		requests:   options.Requests,
 		push:       options.Push,
 		maxRecords: options.MaxRecords,
 		maxBytes:   options.MaxBytes,
@@ -101,7 +105,7 @@ func (o *Observer) ConnectionOpened(c *connection.Opened) {
 	o.facts++
 	waits := false
 	if o.logs != nil {
-		process, source := o.owners.ofConnection(&c.Connection)
+		process, source := o.owners.ofConnection(c.Owner, c.NetNS, c.Server)
 		waits = o.logs.Opened(c, process, source)
 	}
 	o.enter(ledger.Open, waits)
@@ -110,7 +114,7 @@ func (o *Observer) ConnectionOpened(c *connection.Opened) {
 // ConnectionClosed implements fact.Sink.
 func (o *Observer) ConnectionClosed(c *connection.Closed) {
 	o.facts++
-	process, source := o.owners.ofConnection(&c.Connection)
+	process, source := o.owners.ofConnection(c.Owner, c.NetNS, c.Server)
 	if o.metrics != nil {
 		key := seriesOf(&c.Connection, process)
 		o.observe(key, &c.Connection, o.tracker.Closed(c))
@@ -134,19 +138,6 @@ func (o *Observer) PacketSelected(p *packet.Packet) {
 		waits = o.logs.Packet(p, process, source)
 	}
 	o.enter(ledger.Packet, waits)
-}
-
-// RequestSeen implements fact.Sink.
-func (o *Observer) RequestSeen(*request.Exchange) {
-	o.facts++
-	o.ledger.Produce(ledger.Request, 1)
-	o.ledger.LeaveOut(ledger.Request, 1)
-}
-
-// SegmentsUsed implements fact.Sink.
-func (o *Observer) SegmentsUsed(n int) {
-	o.facts++
-	o.ledger.Deliver(ledger.Segment, n)
 }
 
 // FactsLost implements fact.Sink.
@@ -193,7 +184,7 @@ func (o *Observer) Live(l *connection.Live) {
 	if o.metrics == nil {
 		return
 	}
-	process, _ := o.owners.ofConnection(&l.Connection)
+	process, _ := o.owners.ofConnection(l.Owner, l.NetNS, l.Server)
 	key := seriesOf(&l.Connection, process)
 	o.metrics.AddActive(key, 1)
 	o.observe(key, &l.Connection, o.tracker.Live(l))

@@ -38,9 +38,10 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 			}
 		})
 	}
-	known := newRig(Options{})
+	known := newRig(Options{}, allMetrics)
 	everything(known.Metrics)
 	s := web()
+	requests(known.Metrics)
 	for what := connection.Retransmits; what <= connection.Failures; what++ {
 		known.AddCount(s, what, "", 1)
 	}
@@ -55,8 +56,9 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 		known.SetInterface(i)
 	}
 	gather(known.pass(time.Second))
-	over := newRig(Options{SeriesLimit: -1})
+	over := newRig(Options{SeriesLimit: -1}, allMetrics)
 	everything(over.Metrics)
+	requests(over.Metrics)
 	gather(over.pass(time.Second))
 
 	require.Equal(t, facttest.Keys(d.Metrics), facttest.Keys(got))
@@ -65,15 +67,19 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 	}
 }
 
-// TestOneDetail: a series has room for one attribute of its own metric.
-func TestOneDetail(t *testing.T) {
+// TestOwnAttributes: a series has room for the attributes of its own metric.
+func TestOwnAttributes(t *testing.T) {
+	d := facttest.Declared(t)
 	for id := range declared.Metrics {
-		details := 0
-		for _, a := range id.Definition().Attributes {
-			if isDetail(a) {
-				details++
+		own := ownOf(id)
+		require.LessOrEqual(t, len(own.texts), maxTexts, id)
+		numbers := 0
+		for name, attribute := range d.Names(d.Metrics[id.String()].Attributes) {
+			if attribute.Type == "int" && name != "server.port" && name != "tcp.netns.inode" {
+				require.Equal(t, own.number, name, id)
+				numbers++
 			}
 		}
-		require.LessOrEqual(t, details, 1, id.Definition().Name)
+		require.LessOrEqual(t, numbers, 1, id)
 	}
 }

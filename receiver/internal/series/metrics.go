@@ -54,10 +54,10 @@ type Metrics struct {
 	enabled   [declared.Metrics]bool
 	options   Options
 	resources *resource.Builder
-	// bounds are nil unless the metric is a histogram, details are the keys of dims.detail.
-	bounds  [declared.Metrics][]float64
-	details [declared.Metrics]string
-	store   store
+	// bounds are nil unless the metric is a histogram, own are the keys of dims.
+	bounds [declared.Metrics][]float64
+	own    [declared.Metrics]ownAttributes
+	store  store
 	// seen are the totals of each interface as last reported.
 	seen map[seenKey]*seen
 	// reported is set if any interface was reported since the last snapshot.
@@ -77,7 +77,7 @@ func New(config metadata.MetricsBuilderConfig, options Options) *Metrics {
 	}
 	for id := range declared.Metrics {
 		m.bounds[id] = bounds(id)
-		m.details[id] = detailOf(id)
+		m.own[id] = ownOf(id)
 	}
 	m.store = newStore(m.resources, options.SeriesLimit)
 	return m
@@ -132,8 +132,13 @@ func (m *Metrics) Closed(s Key, c *connection.Closed) {
 
 // BeginActive sets the number of open connections to 0 in every series. AddActive follows.
 func (m *Metrics) BeginActive() {
+	m.clear(declared.MetricConnectionActive)
+}
+
+// clear sets a metric without attributes of its own to 0 in every series.
+func (m *Metrics) clear(id declared.Metric) {
 	for set := range m.store.all() {
-		if c := set.find(dims{metric: declared.MetricConnectionActive}); c != nil && c.value > 0 {
+		if c := set.find(dims{metric: id}); c != nil && c.value > 0 {
 			c.value = 0
 			set.touched = true
 		}
@@ -208,8 +213,8 @@ func (m *Metrics) SetInterface(i packet.Interface) {
 	set, direction := m.store.iface(iface{clean.String(i.Name), i.NetNS}), declared.IODirection(i.Egress)
 	for class := range packet.Classes {
 		name := class.String()
-		m.grow(set, dims{declared.MetricPackets, direction, name}, last.Packets[class], i.Packets[class])
-		m.grow(set, dims{declared.MetricPacketIO, direction, name}, last.Bytes[class], i.Bytes[class])
+		m.grow(set, dims{metric: declared.MetricPackets, direction: direction, detail: name}, last.Packets[class], i.Packets[class])
+		m.grow(set, dims{metric: declared.MetricPacketIO, direction: direction, detail: name}, last.Bytes[class], i.Bytes[class])
 	}
 	for malformed := packet.WellFormed + 1; malformed < packet.MalformedKinds; malformed++ {
 		d := dims{metric: declared.MetricMalformed, detail: malformed.String()}
@@ -261,10 +266,13 @@ func (m *Metrics) record(set *attributeSet, id declared.Metric, value float64) {
 	if !m.enabled[id] {
 		return
 	}
-	c := m.store.series(set, dims{metric: id})
+	m.observe(m.store.series(set, dims{metric: id}), value)
+}
+
+func (m *Metrics) observe(c *series, value float64) {
 	if c.distribution == nil {
 		c.start = m.options.Now().UnixNano()
-		c.distribution = newDistribution(m.bounds[id], m.options.Exponential)
+		c.distribution = newDistribution(m.bounds[c.metric], m.options.Exponential)
 	}
 	c.distribution.record(value)
 }

@@ -89,21 +89,21 @@ func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 }
 
 func (m *Metrics) fill(to pmetric.Metric, id declared.Metric, of []entry, now pcommon.Timestamp) {
-	d, detail := id.Definition(), m.details[id]
+	d, own := id.Definition(), &m.own[id]
 	to.SetName(d.Name)
 	to.SetDescription(d.Description)
 	to.SetUnit(d.Unit)
 	switch {
 	case d.Kind != declared.Histogram:
-		fillSum(to.SetEmptySum(), d.Kind == declared.Counter, of, detail, now)
+		fillSum(to.SetEmptySum(), d.Kind == declared.Counter, of, own, now)
 	case m.options.Exponential:
-		fillExponential(to.SetEmptyExponentialHistogram(), of, detail, now)
+		fillExponential(to.SetEmptyExponentialHistogram(), of, own, now)
 	default:
-		fillExplicit(to.SetEmptyHistogram(), of, detail, now)
+		fillExplicit(to.SetEmptyHistogram(), of, own, now)
 	}
 }
 
-func fillSum(sum pmetric.Sum, monotonic bool, of []entry, detail string, now pcommon.Timestamp) {
+func fillSum(sum pmetric.Sum, monotonic bool, of []entry, own *ownAttributes, now pcommon.Timestamp) {
 	sum.SetIsMonotonic(monotonic)
 	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 	sum.DataPoints().EnsureCapacity(len(of))
@@ -112,11 +112,11 @@ func fillSum(sum pmetric.Sum, monotonic bool, of []entry, detail string, now pco
 		point.SetStartTimestamp(pcommon.Timestamp(e.start))
 		point.SetTimestamp(now)
 		point.SetIntValue(e.value)
-		e.putAttributes(point.Attributes(), detail)
+		e.putAttributes(point.Attributes(), own)
 	}
 }
 
-func fillExplicit(h pmetric.Histogram, of []entry, detail string, now pcommon.Timestamp) {
+func fillExplicit(h pmetric.Histogram, of []entry, own *ownAttributes, now pcommon.Timestamp) {
 	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 	h.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
@@ -124,11 +124,11 @@ func fillExplicit(h pmetric.Histogram, of []entry, detail string, now pcommon.Ti
 		point.SetStartTimestamp(pcommon.Timestamp(e.start))
 		point.SetTimestamp(now)
 		e.distribution.fillExplicit(point)
-		e.putAttributes(point.Attributes(), detail)
+		e.putAttributes(point.Attributes(), own)
 	}
 }
 
-func fillExponential(h pmetric.ExponentialHistogram, of []entry, detail string, now pcommon.Timestamp) {
+func fillExponential(h pmetric.ExponentialHistogram, of []entry, own *ownAttributes, now pcommon.Timestamp) {
 	h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 	h.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
@@ -136,11 +136,11 @@ func fillExponential(h pmetric.ExponentialHistogram, of []entry, detail string, 
 		point.SetStartTimestamp(pcommon.Timestamp(e.start))
 		point.SetTimestamp(now)
 		e.distribution.fillExponential(point)
-		e.putAttributes(point.Attributes(), detail)
+		e.putAttributes(point.Attributes(), own)
 	}
 }
 
-func (e *entry) putAttributes(attributes pcommon.Map, detail string) {
+func (e *entry) putAttributes(attributes pcommon.Map, own *ownAttributes) {
 	if e.overflow {
 		attributes.PutBool(declared.AttrOtelMetricOverflow.Key(), true)
 		return
@@ -162,27 +162,11 @@ func (e *entry) putAttributes(attributes pcommon.Map, detail string) {
 			attributes.PutStr(declared.AttrProcessExecutableName.Key(), e.identity.executable)
 		}
 	}
-	if e.direction != "" {
-		attributes.PutStr(declared.AttrNetworkIODirection.Key(), e.direction)
-	}
-	if e.detail != "" {
-		attributes.PutStr(detail, e.detail)
-	}
+	e.dims.put(attributes, own)
 }
 
-// detailOf is the key of the attribute that only this metric, or few others, has; "" if there
-// is none.
-func detailOf(m declared.Metric) string {
-	for _, a := range m.Definition().Attributes {
-		if isDetail(a) {
-			return a.Key()
-		}
-	}
-	return ""
-}
-
-// isDetail reports whether an attribute is neither of the attributeSet nor the direction.
-func isDetail(a declared.Attribute) bool {
+// isOwn reports whether an attribute is neither of the attributeSet nor the direction.
+func isOwn(a declared.Attribute) bool {
 	switch a {
 	case declared.AttrServerPort, declared.AttrNetworkType, declared.AttrProcessExecutableName,
 		declared.AttrNetworkInterfaceName, declared.AttrNetNSInode, declared.AttrNetworkIODirection,

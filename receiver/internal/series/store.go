@@ -16,10 +16,12 @@ import (
 )
 
 // dims tell a series from the others with the same attributeSet: the metric, its direction, and
-// its detail, the value of its own attribute. Direction and detail can be "".
+// its detail, the value of its own attribute. Direction and detail can be "". A metric with
+// several attributes of its own has more instead of a detail.
 type dims struct {
 	metric            declared.Metric
 	direction, detail string
+	more              *tuple
 }
 
 // series is one series of one metric.
@@ -45,13 +47,24 @@ type attributeSet struct {
 	netns uint32
 
 	series []*series
+	// index has the series with a tuple. They can be many, and are in series, too.
+	index map[indexKey]*series
 	// touched is set if a series changed since the last snapshot. last is the time of the last
 	// snapshot with a change.
 	touched bool
 	last    int64
 }
 
+// indexKey is dims of a series with a tuple.
+type indexKey struct {
+	metric declared.Metric
+	more   *tuple
+}
+
 func (a *attributeSet) find(d dims) *series {
+	if d.more != nil {
+		return a.index[indexKey{d.metric, d.more}]
+	}
 	for _, c := range a.series {
 		// Compare the number first: most series belong to other metrics.
 		if c.metric == d.metric && c.dims == d {
@@ -110,6 +123,7 @@ type store struct {
 	sets     map[identity]*attributeSet
 	ifaces   map[iface]*attributeSet
 	overflow *attributeSet
+	tuples   tuples
 	// groups begin with the host's. The overflow belongs to it.
 	groups []*group
 	counts [declared.Metrics]int
@@ -126,6 +140,7 @@ func newStore(r *resource.Builder, limit int) store {
 		sets:      map[identity]*attributeSet{},
 		ifaces:    map[iface]*attributeSet{},
 		overflow:  &attributeSet{overflow: true},
+		tuples:    tuples{known: map[tuple]*tuple{}},
 		shares:    shares{ownNetNS: r.OwnNetNS(), of: map[uint32]*share{}},
 	}
 	host := s.group(resource.Origin{})
@@ -221,6 +236,12 @@ func (s *store) series(set *attributeSet, d dims) *series {
 	}
 	c := &series{dims: d}
 	set.series = append(set.series, c)
+	if d.more != nil {
+		if set.index == nil {
+			set.index = map[indexKey]*series{}
+		}
+		set.index[indexKey{d.metric, d.more}] = c
+	}
 	return c
 }
 
@@ -260,6 +281,7 @@ func (s *store) expire(now int64, after time.Duration) {
 	}
 	clear(s.aliases)
 	s.last.set = nil
+	s.tidyTuples()
 	s.shares.tidy()
 	host := s.groups[0]
 	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool {
@@ -285,4 +307,15 @@ func (s *store) drop(set *attributeSet) {
 func (s *store) count(set *attributeSet, m declared.Metric, n int) {
 	s.counts[m] += n
 	s.shares.get(set.netns).counts[m] += n
+}
+
+// tidyTuples forgets the tuples of series that were dropped.
+func (s *store) tidyTuples() {
+	used := make(map[*tuple]bool, len(s.tuples.known))
+	for set := range s.all() {
+		for key := range set.index {
+			used[key.more] = true
+		}
+	}
+	s.tuples.tidy(used)
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package httpview turns an exchange into what telemetry shows of it. What metrics need is found
+// for each exchange, everything else only for those that become records.
+package httpview
+
+import (
+	"strconv"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/forwarded"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+)
+
+// MethodOther stands for methods that are not known.
+const MethodOther = "_OTHER"
+
+const schemeHTTP = "http"
+
+// View is what telemetry shows of an exchange. Bytes from outside are
+// redacted in Detail, and may be anything.
+type View struct {
+	*request.Exchange
+	// Method is a known method, or MethodOther.
+	Method string
+	// Scheme is that of the URL.
+	Scheme string
+	// Route is the template of the path; "" if unknown.
+	Route string
+	// ErrorType is "" if nothing went wrong.
+	ErrorType string
+	// Protocol is the version of HTTP; "" if unknown.
+	Protocol string
+	// Duration is from the first byte of the request to the last of the answer, in
+	// nanoseconds; 0 if unknown.
+	Duration int64
+	// Timed is set if the duration belongs into the histogram.
+	Timed bool
+
+	// Behind is the client that trusted proxies name. Its address is invalid if nobody is
+	// trusted.
+	Behind forwarded.Client
+
+	// Detail is what only records show.
+	Detail
+}
+
+// Options configure a Viewer. Of the pointers, only Redact is needed.
+type Options struct {
+	// Methods are the known ones; if empty, the semantic conventions'.
+	Methods []string
+	// Select says which exchanges become records.
+	Select Selection
+	// Redact hides what is secret.
+	Redact *privacy.Redactor
+	// RequestHeaders and AnswerHeaders select header fields.
+	RequestHeaders, AnswerHeaders *privacy.Headers
+	// Trust says which proxies are believed.
+	Trust *forwarded.Trust
+}
+
+// Viewer makes views. It is for one goroutine at a time, except for Ignored.
+type Viewer struct {
+	options Options
+	methods map[string]string
+	// statuses are the values of error.type.
+	statuses [1000]string
+	// since counts exchanges for the rate of the selection.
+	since int
+	view  View
+	// redacted is the list of what was hidden.
+	redacted privacy.List
+	// text is the memory of redacted text, state that of several tracestate fields.
+	text, state []byte
+	ignored     ignored
+}
+
+// conventions are the methods that the semantic conventions know.
+func conventions() []string {
+	return []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+}
+
+// New makes a Viewer.
+func New(options Options) *Viewer {
+	v := &Viewer{options: options, methods: map[string]string{}}
+	if v.options.Trust == nil {
+		v.options.Trust = new(forwarded.Trust)
+	}
+	known := options.Methods
+	if len(known) == 0 {
+		known = conventions()
+	}
+	for _, method := range known {
+		v.methods[method] = method
+	}
+	for status := range v.statuses {
+		v.statuses[status] = strconv.Itoa(status)
+	}
+	return v
+}
+
+// Of returns what metrics need of an exchange. The view is valid until the next call.
+func (v *Viewer) Of(e *request.Exchange) *View {
+	view := &v.view
+	*view = View{Exchange: e, Method: MethodOther, Scheme: schemeHTTP, Protocol: e.Version.String()}
+	if method, ok := v.methods[string(e.Method)]; ok {
+		view.Method = method
+	}
+	if !v.options.Trust.Empty() {
+		view.Behind = v.options.Trust.Find(e.Client, e.Proxied, e.Request.Fields)
+		if view.Behind.Scheme != "" {
+			view.Scheme = view.Behind.Scheme
+		}
+		v.ignored.forwarded(view.Behind.Fault)
+	}
+	view.ErrorType = e.Problem.String()
+	if view.ErrorType == "" && 500 <= e.Status && e.Status < len(v.statuses) {
+		view.ErrorType = v.statuses[e.Status]
+	}
+	duration, known := e.Duration()
+	view.Duration = duration
+	view.Timed = known && e.Status != 0 && !e.Switched && !isStream(e)
+	return view
+}
+
+// isStream reports whether an answer is a stream of events, which lasts as long as somebody
+// listens.
+func isStream(e *request.Exchange) bool {
+	const eventStream = "text/event-stream"
+	value := e.Answer.Field("content-type")
+	return len(value) >= len(eventStream) && request.EqualFold(value[:len(eventStream)], eventStream)
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package series
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
+)
+
+// Request counts a request. The key is that of its listener: the series of requests have no
+// network.type.
+func (m *Metrics) Request(s Key, v *httpview.View) {
+	set := m.store.set(s)
+	if v.Problem.Unanswered() {
+		m.add(set, dims{metric: declared.MetricHTTPUnanswered, detail: v.ErrorType}, 1)
+		return
+	}
+	if !v.Timed {
+		return
+	}
+	// In the order of the metric's declaration.
+	m.recordTuple(set, declared.MetricHTTPServerRequestDuration, seconds(v.Duration), &tuple{
+		text:   [maxTexts]string{v.Method, v.Scheme, v.ErrorType, declared.ProtocolHTTP, v.Protocol, clean.String(v.Route)},
+		number: int64(v.Status),
+	})
+}
+
+// BeginActiveRequests sets the number of requests without an answer to 0 in every series.
+// AddActiveRequests follows.
+func (m *Metrics) BeginActiveRequests() { m.clear(declared.MetricHTTPServerActiveRequests) }
+
+// AddActiveRequests adds n requests that wait for their answer, or for the rest of it.
+func (m *Metrics) AddActiveRequests(s Key, n int) {
+	m.add(m.store.set(s), dims{metric: declared.MetricHTTPServerActiveRequests}, uint64(n))
+}
+
+// recordTuple records an observation of a metric with several attributes of its own. Without
+// room for the values, it goes into the overflow series.
+func (m *Metrics) recordTuple(set *attributeSet, id declared.Metric, value float64, values *tuple) {
+	if !m.enabled[id] {
+		return
+	}
+	d := dims{metric: id, more: m.store.tuples.intern(values, families*m.options.SeriesLimit)}
+	if d.more == nil {
+		set = m.store.overflow
+	}
+	m.observe(m.store.series(set, d), value)
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package series
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+)
+
+// allMetrics enables those that are off by default.
+func allMetrics(c *metadata.MetricsBuilderConfig) { c.Metrics.HTTPServerActiveRequests.Enabled = true }
+
+func webRequests() Key {
+	return Key{NetNS: facttest.OwnNetNS, Port: 80, Listener: true, Workload: facttest.Process().Workload}
+}
+
+// requests updates each metric of requests.
+func requests(m *Metrics) {
+	viewer, s := httpview.New(httpview.Options{}), webRequests()
+	view := viewer.Of(facttest.Exchange())
+	view.Route = "/users/{id}"
+	m.Request(s, view)
+	m.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemIdle}))
+	m.BeginActiveRequests()
+	m.AddActiveRequests(s, 1)
+}
+
+// durations returns the counts of http.server.request.duration by attributes.
+func durations(data pmetric.Metrics) map[string]uint64 {
+	all := map[string]uint64{}
+	each(data, func(_ pcommon.Resource, m pmetric.Metric) {
+		if m.Name() != "http.server.request.duration" {
+			return
+		}
+		for _, p := range m.Histogram().DataPoints().All() {
+			all[fmt.Sprint(p.Attributes().AsRaw())] += p.Count()
+		}
+	})
+	return all
+}
+
+func TestRequests(t *testing.T) {
+	r := newRig(Options{}, allMetrics)
+	viewer, s := httpview.New(httpview.Options{}), webRequests()
+	e := facttest.Exchange()
+	r.Request(s, viewer.Of(e))
+	r.Request(s, viewer.Of(e))
+	e.Status = 200
+	r.Request(s, viewer.Of(e))
+	e.Switched = true
+	r.Request(s, viewer.Of(e))
+	r.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemClientReset}))
+	r.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemMissed}))
+	r.AddActiveRequests(s, 3)
+	data := r.pass(time.Second)
+	const common = "http.request.method:GET http.response.status_code:%s network.protocol.name:http " +
+		"network.protocol.version:1.1 process.executable.name:nginx server.port:80 url.scheme:http]"
+	assert.Equal(t, map[string]uint64{
+		fmt.Sprintf("map[error.type:503 "+common, "503"): 2,
+		fmt.Sprintf("map["+common, "200"):                1,
+	}, durations(data))
+	assert.Equal(t, map[string]int64{
+		"map[error.type:client_reset process.executable.name:nginx server.port:80]": 1,
+	}, values(data, "tcp.server.http.unanswered"))
+	active := values(data, "http.server.active_requests")
+	assert.Equal(t, map[string]int64{"map[process.executable.name:nginx server.port:80]": 3}, active)
+	r.BeginActiveRequests()
+	for _, n := range values(r.pass(time.Second), "http.server.active_requests") {
+		assert.Zero(t, n)
+	}
+}
+
+// TestRequestsOverTheLimit: what has no room is counted in the overflow series, and memory does
+// not grow with what clients choose.
+func TestRequestsOverTheLimit(t *testing.T) {
+	const limit = 10
+	r := newRig(Options{SeriesLimit: limit, Expiry: time.Minute})
+	viewer, s, e := httpview.New(httpview.Options{}), webRequests(), facttest.Exchange()
+	fill := func() {
+		for i := range 1000 {
+			view := viewer.Of(e)
+			view.Route = fmt.Sprint("/", i)
+			r.Request(s, view)
+		}
+	}
+	fill()
+	got := durations(r.pass(time.Second))
+	require.Len(t, got, limit+1)
+	assert.EqualValues(t, 1000-limit, got["map[otel.metric.overflow:true]"])
+	assert.LessOrEqual(t, len(r.store.tuples.known), families*limit)
+	assert.EqualValues(t, 1000-limit, r.Refused())
+
+	// Series that have expired make room.
+	r.pass(2 * time.Minute)
+	assert.Empty(t, r.store.tuples.known)
+	fill()
+	assert.Len(t, durations(r.pass(time.Second)), limit+1)
+}
+
+func TestRequestsAllocateNothing(t *testing.T) {
+	r := newRig(Options{})
+	viewer, s, e := httpview.New(httpview.Options{}), webRequests(), facttest.Exchange()
+	other := facttest.Exchange()
+	other.Status = 200
+	unanswered := &request.Exchange{Problem: request.ProblemIdle}
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		r.Request(s, viewer.Of(e))
+		r.Request(s, viewer.Of(other))
+		r.Request(s, viewer.Of(unanswered))
+	}))
+}
+
+// BenchmarkRequests measures the metrics of a request that is one of many series.
+func BenchmarkRequests(b *testing.B) {
+	m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: 2000})
+	viewer, s, e := httpview.New(httpview.Options{}), webRequests(), facttest.Exchange()
+	routes := make([]string, 100)
+	for i := range routes {
+		routes[i] = fmt.Sprintf("/users/{id}/%d", i)
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		view := viewer.Of(e)
+		view.Route = routes[i%len(routes)]
+		m.Request(s, view)
+		i++
+	}
+}
