@@ -42,6 +42,9 @@ func (c *Config) askedElsewhere(logs bool) []needs.Asked {
 	if c.Connections.HalfOpen {
 		asked = append(asked, needs.Asked{Name: "connections::half_open", Need: needs.OfPackets()})
 	}
+	if c.Inspect.On() {
+		asked = append(asked, needs.Asked{Name: "inspect::http::ports", Need: needs.OfInspection()})
+	}
 	selected := c.Packets.SampleRate > 0 || len(c.Packets.Flags) > 0
 	if logs && selected && c.Events.TCPServerPacket.Enabled {
 		asked = append(asked, needs.Asked{Name: declared.EventPacket.String(), Need: needs.OfPackets()})

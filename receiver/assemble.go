@@ -93,6 +93,7 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 		pipeline:    p.pipeline,
 		logs:        run.Logs,
 		metrics:     run.Metrics,
+		requests:    observed.Requests,
 		seriesLimit: r.cfg.Limits.Series,
 	}).register(r.set.TelemetrySettings)
 	if err != nil {

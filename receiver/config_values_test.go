@@ -177,6 +177,13 @@ func TestSelectionsOfNothing(t *testing.T) {
 	for text, want := range map[string]string{
 		`ports: {include: [80, 443], exclude: [443]}`:                           "ports::include[1]: 443 selects nothing: ports::exclude has it, too",
 		`ports: {include: ["8000-8100"], exclude: ["8051-9000", "1-8050"]}`:     "ports::include[0]: 8000-8100 selects nothing: ports::exclude has it, too",
+		`{inspect: {http: {ports: [8000]}}, ports: {include: [80]}}`:            "inspect::http::ports[0]: port 8000 can't be inspected: ports::include or ports::exclude leaves it out",
+		`{inspect: {http: {ports: ["80-90"]}}, ports: {exclude: [85]}}`:         "inspect::http::ports[0]: port 85 can't be inspected: ports::include or ports::exclude leaves it out",
+		`{inspect: {http: {ports: [80]}}, tc: {mode: "off"}}`:                   "inspect::http::ports: needs to see packets, but tc::mode is \"off\"",
+		`{inspect: {http: {redact: {patterns: ["("]}}}}`:                        "inspect::http::redact::patterns: entry 0: error parsing regexp: missing closing ): `(`",
+		`{inspect: {http: {trusted_proxies: [10.0.0.0/99]}}}`:                   `inspect::http::trusted_proxies: entry 0, "10.0.0.0/99": neither an address nor a prefix such as 10.0.0.0/8`,
+		`{inspect: {http: {select: {statuses: ["6x"]}}}}`:                       `inspect::http::select::statuses[0]: "6x": neither a status such as "404" nor a class such as "5xx"`,
+		`{inspect: {http: {request_headers: ["a b"]}}}`:                         `inspect::http::request_headers: entry 0, "a b", is no name of a header field`,
 		`ports: {exclude: ["1-32767", "32768-65535"]}`:                          "ports::exclude: leaves no port",
 		`clients: {include: [10.0.0.0/8], exclude: ["10.0.0.0/8"]}`:             `clients::include[0]: "10.0.0.0/8" selects nothing: clients::exclude has it, too`,
 		`clients: {include: [10.0.0.1], exclude: ["::ffff:10.0.0.1/128"]}`:      `clients::include[0]: "10.0.0.1" selects nothing: clients::exclude has it, too`,

@@ -13,12 +13,15 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 )
 
 // telemetry is what the internal metrics are read from.
 type telemetry struct {
+	// requests is nil if nothing is inspected.
+	requests *httpview.Viewer
 	// receiver is the component's id: several receivers share the Collector's meter.
 	receiver component.ID
 	ledger   *ledger.Ledger
@@ -40,6 +43,7 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPDeliveredCallback(t.balances(func(b *ledger.Balance) int64 { return b.Delivered })),
 		b.RegisterEbpfTCPQueuedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Queued })),
 		b.RegisterEbpfTCPLeftOutCallback(t.leftOut()),
+		b.RegisterEbpfTCPHeaderFieldsIgnoredCallback(t.ignoredFields),
 		b.RegisterEbpfTCPLostCallback(t.losses()),
 		b.RegisterEbpfTCPConnectionsActiveCallback(t.onceRead(t.number(t.active))),
 		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.QueueBytes() })),
@@ -124,6 +128,13 @@ func (t *telemetry) leftOut() metric.Int64Callback {
 		o.Observe(t.ledger.Balance(ledger.Request).LeftOut, set)
 		return nil
 	}
+}
+
+func (t *telemetry) ignoredFields(_ context.Context, o metric.Int64Observer) error {
+	t.requests.Ignored(func(reason string, n int64) {
+		o.Observe(n, t.attributes(attribute.String("reason", reason)))
+	})
+	return nil
 }
 
 func (t *telemetry) losses() metric.Int64Callback {

@@ -101,7 +101,6 @@ var events = [Events]event{
 		AttrURLScheme,
 		AttrURLPath,
 		AttrURLQuery,
-		AttrHTTPRoute,
 		AttrUserAgentOriginal,
 		AttrHTTPResponseStatusCode,
 		AttrHTTPRequestBodySize,
@@ -158,8 +157,7 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 
 // The metrics.
 const (
-	MetricHTTPServerActiveRequests  Metric = iota // http.server.active_requests
-	MetricHTTPServerRequestDuration               // http.server.request.duration
+	MetricHTTPServerRequestDuration Metric = iota // http.server.request.duration
 	MetricForwardedPackets                        // tcp.forwarded.packets
 	MetricAcceptDuration                          // tcp.server.accept.duration
 	MetricAcceptQueueLength                       // tcp.server.accept_queue.length
@@ -186,19 +184,12 @@ const (
 )
 
 var definitions = [Metrics]Definition{
-	MetricHTTPServerActiveRequests: {
-		Name:        "http.server.active_requests",
-		Description: "Requests that wait for their answer, or for the rest of it.",
-		Unit:        "{request}",
-		Kind:        UpDownCounter,
-		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrOtelMetricOverflow},
-	},
 	MetricHTTPServerRequestDuration: {
 		Name:        "http.server.request.duration",
 		Description: "Time from the first byte of a request to the last byte of its answer. Event streams, CONNECT and upgrades are left out.",
 		Unit:        "s",
 		Kind:        Histogram,
-		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrHTTPResponseStatusCode, AttrURLScheme, AttrErrorType, AttrNetworkProtocolName, AttrNetworkProtocolVersion, AttrHTTPRoute, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrHTTPResponseStatusCode, AttrURLScheme, AttrErrorType, AttrNetworkProtocolName, AttrNetworkProtocolVersion, AttrOtelMetricOverflow},
 	},
 	MetricForwardedPackets: {
 		Name:        "tcp.forwarded.packets",
@@ -352,7 +343,6 @@ var definitions = [Metrics]Definition{
 // EnabledMetrics tells which metrics a configuration enables.
 func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 	return [Metrics]bool{
-		MetricHTTPServerActiveRequests:  c.HTTPServerActiveRequests.Enabled,
 		MetricHTTPServerRequestDuration: c.HTTPServerRequestDuration.Enabled,
 		MetricForwardedPackets:          c.TCPForwardedPackets.Enabled,
 		MetricAcceptDuration:            c.TCPServerAcceptDuration.Enabled,
@@ -390,7 +380,6 @@ const (
 	AttrHTTPResponseBodySize                       // http.response.body.size
 	AttrHTTPResponseHeader                         // http.response.header
 	AttrHTTPResponseStatusCode                     // http.response.status_code
-	AttrHTTPRoute                                  // http.route
 	AttrNetworkInterfaceName                       // network.interface.name
 	AttrNetworkIODirection                         // network.io.direction
 	AttrNetworkLocalAddress                        // network.local.address
@@ -466,7 +455,6 @@ var keys = [Attributes]string{
 	AttrHTTPResponseBodySize:      "http.response.body.size",
 	AttrHTTPResponseHeader:        "http.response.header",
 	AttrHTTPResponseStatusCode:    "http.response.status_code",
-	AttrHTTPRoute:                 "http.route",
 	AttrNetworkInterfaceName:      "network.interface.name",
 	AttrNetworkIODirection:        "network.io.direction",
 	AttrNetworkLocalAddress:       "network.local.address",

@@ -84,12 +84,9 @@ func (e Emitted) Add(t *testing.T, name string, attributes pcommon.Map, allowed 
 		e[name] = map[string]struct{}{}
 	}
 	for key, value := range attributes.All() {
-		attribute, ok := allowed[key]
-		if !ok { // of a family, such as http.request.header.NAME
-			key = key[:strings.LastIndexByte(key, '.')]
-			attribute, ok = allowed[key]
-		}
+		key = withoutField(key)
 		e[name][key] = struct{}{}
+		attribute, ok := allowed[key]
 		require.True(t, ok, "%s emits %s, which is not declared", name, key)
 		require.Equal(t, attribute.Type, typeName(value.Type()), "%s of %s", key, name)
 		if len(attribute.Enum) > 0 {
@@ -101,6 +98,17 @@ func (e Emitted) Add(t *testing.T, name string, attributes pcommon.Map, allowed 
 		require.False(t, attribute.Level == "required" && !present && attributes.Len() > 1,
 			"%s lacks %s, which is required", name, key)
 	}
+}
+
+// withoutField returns the declared name of an attribute whose name ends with that of a header
+// field.
+func withoutField(key string) string {
+	for _, template := range []string{"http.request.header", "http.response.header"} {
+		if strings.HasPrefix(key, template+".") {
+			return template
+		}
+	}
+	return key
 }
 
 func typeName(t pcommon.ValueType) string {

@@ -27,12 +27,17 @@ func (i *ignored) forwarded(f forwarded.Fault) {
 	}
 }
 
-// Ignored reports how many header fields were ignored since the start, by reason. It is safe for concurrent use.
+// Ignored reports how many header fields were ignored since the start, by reason. It is
+// safe for concurrent use. Without a Viewer, nothing was ignored.
 func (v *Viewer) Ignored(report func(reason string, n int64)) {
+	from := &ignored{}
+	if v != nil {
+		from = &v.ignored
+	}
 	for f := tracecontext.None + 1; f < tracecontext.Faults; f++ {
-		report(f.String(), v.ignored.traces[f].Load())
+		report(f.String(), from.traces[f].Load())
 	}
 	for f := forwarded.None + 1; f < forwarded.Faults; f++ {
-		report(f.String(), v.ignored.clients[f].Load())
+		report(f.String(), from.clients[f].Load())
 	}
 }

@@ -25,8 +25,6 @@ type View struct {
 	Method string
 	// Scheme is that of the URL.
 	Scheme string
-	// Route is the template of the path; "" if unknown.
-	Route string
 	// ErrorType is "" if nothing went wrong.
 	ErrorType string
 	// Protocol is the version of HTTP; "" if unknown.

@@ -15,12 +15,14 @@ import (
 
 // Bounds of the configuration, both ends allowed.
 const (
-	minHeadBytes, maxHeadBytes     = 1 << 10, 64 << 10
-	minIdle, maxIdle               = time.Second, time.Hour
-	minDuration, maxDuration       = time.Duration(0), time.Hour
-	minSampleRate, maxSampleRate   = 0, 1 << 30
-	maxMethodBytes, maxHeaderBytes = 32, 128
+	minHeadBytes, maxHeadBytes   = 1 << 10, 64 << 10
+	minIdle, maxIdle             = time.Second, time.Hour
+	minDuration, maxDuration     = time.Duration(0), time.Hour
+	minSampleRate, maxSampleRate = 0, 1 << 30
+	maxMethodBytes               = 32
 )
+
+const portsKey = "inspect::http::ports"
 
 // Validate adds the faults of the block to f. Sees reports whether connections to a port are
 // reported at all.
@@ -29,11 +31,10 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	check.InRange(f, "inspect::http::head_bytes", http.HeadBytes, minHeadBytes, maxHeadBytes)
 	check.InRange(f, "inspect::http::idle_timeout", http.IdleTimeout, minIdle, maxIdle)
 	for i, method := range http.Methods {
-		checkToken(f, item("inspect::http::methods", i), method, maxMethodBytes)
+		checkMethod(f, item("inspect::http::methods", i), method)
 	}
 	c.View(f)
 	http.Select.validate(f)
-	http.validateNames(f)
 	c.validatePorts(f, mode, sees)
 }
 
@@ -41,14 +42,14 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 func (c *Config) validatePorts(f *check.Faults, mode string, sees func(port uint16) bool) {
 	ports := c.HTTP.Ports
 	if len(ports) > 0 && mode == string(probe.TCOff) {
-		f.Add("inspect::http::ports", "needs to see packets, but tc::mode is %q", mode)
+		f.Add(portsKey, "needs to see packets, but tc::mode is %q", mode)
 	}
 	for i := range ports {
 		// Ports that can't be parsed are faults already.
 		var ignored check.Faults
 		for _, r := range check.Ports(&ignored, "", ports[i:i+1]) {
 			if port, ok := unseen(r, sees); ok {
-				f.Add(item("inspect::http::ports", i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
+				f.Add(item(portsKey, i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
 			}
 		}
 	}
@@ -88,29 +89,13 @@ func parseStatus(text string) (first, last int, err error) {
 	}
 }
 
-// validateNames checks names of header fields. A name may end with *.
-func (h *HTTPConfig) validateNames(f *check.Faults) {
-	for _, list := range []struct {
-		key   string
-		names []string
-	}{
-		{"inspect::http::request_headers", h.RequestHeaders},
-		{"inspect::http::response_headers", h.ResponseHeaders},
-		{"inspect::http::redact::allow_headers", h.Redact.AllowHeaders},
-	} {
-		for i, name := range list.names {
-			checkToken(f, item(list.key, i), strings.TrimSuffix(name, "*"), maxHeaderBytes)
-		}
-	}
-}
-
-// checkToken checks a method or the name of a header field.
-func checkToken(f *check.Faults, key, text string, most int) {
+// checkMethod checks the name of a method.
+func checkMethod(f *check.Faults, key, text string) {
 	switch {
 	case text == "":
 		f.Add(key, "a name is missing")
-	case len(text) > most:
-		f.Add(key, "a name of %d bytes is too long, allowed are %d", len(text), most)
+	case len(text) > maxMethodBytes:
+		f.Add(key, "a name of %d bytes is too long, allowed are %d", len(text), maxMethodBytes)
 	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}*`, r) }):
 		f.Add(key, "%q is not a name of HTTP", text)
 	}

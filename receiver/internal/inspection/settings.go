@@ -11,7 +11,7 @@ import (
 func (c *Config) Settings(f *check.Faults) settings.Inspect {
 	http := &c.HTTP
 	inspect := settings.Inspect{HeadBytes: http.HeadBytes, IdleTimeout: http.IdleTimeout, Methods: http.Methods}
-	for _, r := range check.Ports(f, "inspect::http::ports", http.Ports) {
+	for _, r := range check.Ports(f, portsKey, http.Ports) {
 		inspect.HTTP = append(inspect.HTTP, settings.InspectedPorts{PortRange: r})
 	}
 	return inspect

@@ -11,11 +11,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
@@ -43,7 +40,10 @@ func TestEventsAreAsDeclared(t *testing.T) {
 		f.Type = failure
 		l.Failed(f)
 	}
-	requestsOfAllKinds(t, l)
+
+	for _, e := range exchanges() {
+		appendRequestRecord(t, l, e)
+	}
 
 	require.Zero(t, l.row.values[rowSize], "an attribute that the event does not declare")
 
@@ -73,31 +73,4 @@ func TestEventsAreAccountedApart(t *testing.T) {
 		events[account] = true
 	}
 	require.Len(t, events, int(declared.Events))
-}
-
-// requestsOfAllKinds makes records that have all attributes between them.
-func requestsOfAllKinds(t *testing.T, l *Logs) {
-	t.Helper()
-	redact, err := privacy.New(privacy.Options{})
-	require.NoError(t, err)
-	options := httpview.Options{Redact: redact}
-	options.RequestHeaders, err = privacy.NewHeaders("http.request.header", []string{"x-request-id"})
-	require.NoError(t, err)
-	options.AnswerHeaders, err = privacy.NewHeaders("http.response.header", []string{"server"})
-	require.NoError(t, err)
-	viewer := httpview.New(options)
-	for problem := range request.Problems {
-		for _, p := range []*owner.Process{facttest.Process(), nil} {
-			e := facttest.Exchange()
-			e.Problem = problem
-			e.Switched = problem == request.ProblemNone
-			if problem == request.ProblemMalformedRequest {
-				e.Method = []byte("BREW")
-			}
-			view := viewer.Of(e)
-			view.Route = "/users/{id}"
-			viewer.Complete(view)
-			require.True(t, l.Request(view, p, owner.ByAcceptor))
-		}
-	}
 }

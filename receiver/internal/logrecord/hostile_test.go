@@ -23,6 +23,10 @@ func TestHostileStringsInLogs(t *testing.T) {
 	require.True(t, l.Failed(facttest.Poison(facttest.Failed())))
 	require.True(t, l.Packet(facttest.Poison(facttest.Packet()), process, owner.ByListener))
 	require.True(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor), "a harmless one between")
+	hostile := withField(facttest.Exchange(), "X-Request-Id", facttest.Hostile)
+	hostile.Target, hostile.Method = []byte("/"+facttest.Hostile), []byte(facttest.Hostile)
+	withField(hostile, "User-Agent", facttest.Hostile).Interface = facttest.Hostile
+	appendRequestRecord(t, l, hostile)
 	batch := l.Take()
 	raw, err := (&plog.ProtoMarshaler{}).MarshalLogs(batch.Logs)
 	require.NoError(t, err)

@@ -117,9 +117,6 @@ func (l *Logs) putMessage(row *row, v *httpview.View) {
 	l.putText(row, declared.AttrHTTPRequestMethodOriginal, v.MethodOriginal)
 	row.str(declared.AttrURLScheme, v.Scheme)
 	l.putText(row, declared.AttrURLQuery, v.Query)
-	if v.Route != "" {
-		row.str(declared.AttrHTTPRoute, clean.String(v.Route))
-	}
 	l.putText(row, declared.AttrUserAgentOriginal, v.UserAgent)
 	if v.Status != 0 {
 		row.int(declared.AttrHTTPResponseStatusCode, int64(v.Status))

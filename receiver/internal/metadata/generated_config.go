@@ -7,26 +7,6 @@ import (
 	"go.opentelemetry.io/collector/filter"
 )
 
-// HTTPServerActiveRequestsMetricConfig provides config for the http.server.active_requests metric.
-type HTTPServerActiveRequestsMetricConfig struct {
-	Enabled          bool `mapstructure:"enabled"`
-	enabledSetByUser bool
-}
-
-func (ms *HTTPServerActiveRequestsMetricConfig) Unmarshal(parser *confmap.Conf) error {
-	if parser == nil {
-		return nil
-	}
-
-	err := parser.Unmarshal(ms)
-	if err != nil {
-		return err
-	}
-
-	ms.enabledSetByUser = parser.IsSet("enabled")
-	return nil
-}
-
 // HTTPServerRequestDurationMetricConfig provides config for the http.server.request.duration metric.
 type HTTPServerRequestDurationMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -469,7 +449,6 @@ func (ms *TCPServerSynQueueLengthMetricConfig) Unmarshal(parser *confmap.Conf) e
 
 // MetricsConfig provides config for ebpf_tcp metrics.
 type MetricsConfig struct {
-	HTTPServerActiveRequests      HTTPServerActiveRequestsMetricConfig      `mapstructure:"http.server.active_requests"`
 	HTTPServerRequestDuration     HTTPServerRequestDurationMetricConfig     `mapstructure:"http.server.request.duration"`
 	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
 	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
@@ -496,9 +475,6 @@ type MetricsConfig struct {
 
 func DefaultMetricsConfig() MetricsConfig {
 	return MetricsConfig{
-		HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
-			Enabled: false,
-		},
 		HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 			Enabled: true,
 		},

@@ -26,9 +26,6 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "all_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
-					HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
-						Enabled: true,
-					},
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: true,
 					},
@@ -109,9 +106,6 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "none_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
-					HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
-						Enabled: false,
-					},
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: false,
 					},
@@ -192,7 +186,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

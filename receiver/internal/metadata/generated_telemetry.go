@@ -25,26 +25,27 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                    metric.Meter
-	mu                       sync.Mutex
-	registrations            []metric.Registration
-	EbpfTCPConnectionsActive metric.Int64ObservableUpDownCounter
-	EbpfTCPDelivered         metric.Int64ObservableCounter
-	EbpfTCPHookAttached      metric.Int64ObservableGauge
-	EbpfTCPHookDuration      metric.Float64ObservableCounter
-	EbpfTCPHookMissed        metric.Int64ObservableCounter
-	EbpfTCPHookRuns          metric.Int64ObservableCounter
-	EbpfTCPLeftOut           metric.Int64ObservableCounter
-	EbpfTCPLost              metric.Int64ObservableCounter
-	EbpfTCPMapCapacity       metric.Int64ObservableGauge
-	EbpfTCPMapEntries        metric.Int64ObservableGauge
-	EbpfTCPNetworkNamespaces metric.Int64ObservableGauge
-	EbpfTCPProduced          metric.Int64ObservableCounter
-	EbpfTCPQueueBytes        metric.Int64ObservableGauge
-	EbpfTCPQueueCapacity     metric.Int64ObservableGauge
-	EbpfTCPQueued            metric.Int64ObservableUpDownCounter
-	EbpfTCPSeries            metric.Int64ObservableGauge
-	EbpfTCPSeriesLimit       metric.Int64ObservableGauge
+	meter                      metric.Meter
+	mu                         sync.Mutex
+	registrations              []metric.Registration
+	EbpfTCPConnectionsActive   metric.Int64ObservableUpDownCounter
+	EbpfTCPDelivered           metric.Int64ObservableCounter
+	EbpfTCPHeaderFieldsIgnored metric.Int64ObservableCounter
+	EbpfTCPHookAttached        metric.Int64ObservableGauge
+	EbpfTCPHookDuration        metric.Float64ObservableCounter
+	EbpfTCPHookMissed          metric.Int64ObservableCounter
+	EbpfTCPHookRuns            metric.Int64ObservableCounter
+	EbpfTCPLeftOut             metric.Int64ObservableCounter
+	EbpfTCPLost                metric.Int64ObservableCounter
+	EbpfTCPMapCapacity         metric.Int64ObservableGauge
+	EbpfTCPMapEntries          metric.Int64ObservableGauge
+	EbpfTCPNetworkNamespaces   metric.Int64ObservableGauge
+	EbpfTCPProduced            metric.Int64ObservableCounter
+	EbpfTCPQueueBytes          metric.Int64ObservableGauge
+	EbpfTCPQueueCapacity       metric.Int64ObservableGauge
+	EbpfTCPQueued              metric.Int64ObservableUpDownCounter
+	EbpfTCPSeries              metric.Int64ObservableGauge
+	EbpfTCPSeriesLimit         metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -79,6 +80,21 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPDeliveredCallback(cb metric.Int6
 		cb(ctx, &observerInt64{inst: builder.EbpfTCPDelivered, obs: o})
 		return nil
 	}, builder.EbpfTCPDelivered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPHeaderFieldsIgnoredCallback sets callback for observable EbpfTCPHeaderFieldsIgnored metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPHeaderFieldsIgnoredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPHeaderFieldsIgnored, obs: o})
+		return nil
+	}, builder.EbpfTCPHeaderFieldsIgnored)
 	if err != nil {
 		return err
 	}
@@ -361,6 +377,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_ebpf_tcp_delivered",
 		metric.WithDescription("Events that a consumer accepted. A connection counts when it ends. [Alpha]"),
 		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPHeaderFieldsIgnored, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_header_fields_ignored",
+		metric.WithDescription("Header fields of inspected requests that were ignored, because they are invalid or contradict each other. Trace contexts count only for requests that become log records. [Alpha]"),
+		metric.WithUnit("{field}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPHookAttached, err = builder.meter.Int64ObservableGauge(

@@ -27,7 +27,6 @@ func OfEvent(e declared.Event) Need {
 func OfMetric(m declared.Metric) Need {
 	return [declared.Metrics]Need{
 		declared.MetricForwardedPackets:          {packets()},
-		declared.MetricHTTPServerActiveRequests:  {inspection()},
 		declared.MetricHTTPServerRequestDuration: {inspection()},
 		declared.MetricHTTPUnanswered:            {inspection()},
 		declared.MetricAcceptDuration:            {connections(), {probe.FeatureAccept}},
@@ -54,6 +53,9 @@ func OfMetric(m declared.Metric) Need {
 
 // OfPackets is what a setting needs that selects or follows packets.
 func OfPackets() Need { return Need{packets()} }
+
+// OfInspection is what inspected ports need.
+func OfInspection() Need { return Need{inspection()} }
 
 func connections() []string { return []string{probe.FeatureConnection} }
 

@@ -17,6 +17,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
@@ -206,4 +209,40 @@ func BenchmarkConnectionClosed(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestRequests: metrics count every request, the selection makes records, and the ledger says
+// what became of each.
+func TestRequests(t *testing.T) {
+	redact, err := privacy.New(privacy.Options{})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		rate         int
+		logs         bool
+		left, queued int64
+	}{
+		"all":         {1, true, 0, 10},
+		"one in five": {5, true, 8, 2},
+		"none":        {0, true, 10, 0},
+		"no logs":     {1, false, 10, 0},
+	} {
+		r := newRig(func(o *Options) {
+			o.Requests = httpview.New(httpview.Options{Redact: redact, Select: httpview.Selection{SampleRate: test.rate}})
+			if !test.logs {
+				o.Logs = nil
+			}
+		})
+		for range 10 {
+			r.RequestSeen(facttest.Exchange())
+		}
+		got := r.ledger.Balance(ledger.Request)
+		assert.Equal(t, ledger.Balance{Produced: 10, LeftOut: test.left, Queued: test.queued}, got, name)
+		assert.Zero(t, got.Difference(), name)
+	}
+
+	r := newRig(withoutLogs, func(o *Options) { o.Requests = httpview.New(httpview.Options{Redact: redact}) })
+	e := facttest.Exchange()
+	assert.Zero(t, testing.AllocsPerRun(100, func() { r.RequestSeen(e) }), "metrics only")
+	r.SegmentsUsed(3)
+	assert.EqualValues(t, 3, r.ledger.Balance(ledger.Segment).Delivered)
 }

@@ -132,13 +132,8 @@ func (m *Metrics) Closed(s Key, c *connection.Closed) {
 
 // BeginActive sets the number of open connections to 0 in every series. AddActive follows.
 func (m *Metrics) BeginActive() {
-	m.clear(declared.MetricConnectionActive)
-}
-
-// clear sets a metric without attributes of its own to 0 in every series.
-func (m *Metrics) clear(id declared.Metric) {
 	for set := range m.store.all() {
-		if c := set.find(dims{metric: id}); c != nil && c.value > 0 {
+		if c := set.find(dims{metric: declared.MetricConnectionActive}); c != nil && c.value > 0 {
 			c.value = 0
 			set.touched = true
 		}

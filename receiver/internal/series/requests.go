@@ -3,7 +3,6 @@
 package series
 
 import (
-	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 )
@@ -21,18 +20,9 @@ func (m *Metrics) Request(s Key, v *httpview.View) {
 	}
 	// In the order of the metric's declaration.
 	m.recordTuple(set, declared.MetricHTTPServerRequestDuration, seconds(v.Duration), &tuple{
-		text:   [maxTexts]string{v.Method, v.Scheme, v.ErrorType, declared.ProtocolHTTP, v.Protocol, clean.String(v.Route)},
+		text:   [maxTexts]string{v.Method, v.Scheme, v.ErrorType, declared.ProtocolHTTP, v.Protocol},
 		number: int64(v.Status),
 	})
-}
-
-// BeginActiveRequests sets the number of requests without an answer to 0 in every series.
-// AddActiveRequests follows.
-func (m *Metrics) BeginActiveRequests() { m.clear(declared.MetricHTTPServerActiveRequests) }
-
-// AddActiveRequests adds n requests that wait for their answer, or for the rest of it.
-func (m *Metrics) AddActiveRequests(s Key, n int) {
-	m.add(m.store.set(s), dims{metric: declared.MetricHTTPServerActiveRequests}, uint64(n))
 }
 
 // recordTuple records an observation of a metric with several attributes of its own. Without

@@ -18,9 +18,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// allMetrics enables those that are off by default.
-func allMetrics(c *metadata.MetricsBuilderConfig) { c.Metrics.HTTPServerActiveRequests.Enabled = true }
-
 func webRequests() Key {
 	return Key{NetNS: facttest.OwnNetNS, Port: 80, Listener: true, Workload: facttest.Process().Workload}
 }
@@ -29,11 +26,8 @@ func webRequests() Key {
 func requests(m *Metrics) {
 	viewer, s := httpview.New(httpview.Options{}), webRequests()
 	view := viewer.Of(facttest.Exchange())
-	view.Route = "/users/{id}"
 	m.Request(s, view)
 	m.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemIdle}))
-	m.BeginActiveRequests()
-	m.AddActiveRequests(s, 1)
 }
 
 // durations returns the counts of http.server.request.duration by attributes.
@@ -51,7 +45,7 @@ func durations(data pmetric.Metrics) map[string]uint64 {
 }
 
 func TestRequests(t *testing.T) {
-	r := newRig(Options{}, allMetrics)
+	r := newRig(Options{})
 	viewer, s := httpview.New(httpview.Options{}), webRequests()
 	e := facttest.Exchange()
 	r.Request(s, viewer.Of(e))
@@ -62,7 +56,6 @@ func TestRequests(t *testing.T) {
 	r.Request(s, viewer.Of(e))
 	r.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemClientReset}))
 	r.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemMissed}))
-	r.AddActiveRequests(s, 3)
 	data := r.pass(time.Second)
 	const common = "http.request.method:GET http.response.status_code:%s network.protocol.name:http " +
 		"network.protocol.version:1.1 process.executable.name:nginx server.port:80 url.scheme:http]"
@@ -73,12 +66,6 @@ func TestRequests(t *testing.T) {
 	assert.Equal(t, map[string]int64{
 		"map[error.type:client_reset process.executable.name:nginx server.port:80]": 1,
 	}, values(data, "tcp.server.http.unanswered"))
-	active := values(data, "http.server.active_requests")
-	assert.Equal(t, map[string]int64{"map[process.executable.name:nginx server.port:80]": 3}, active)
-	r.BeginActiveRequests()
-	for _, n := range values(r.pass(time.Second), "http.server.active_requests") {
-		assert.Zero(t, n)
-	}
 }
 
 // TestRequestsOverTheLimit: what has no room is counted in the overflow series, and memory does
@@ -90,7 +77,7 @@ func TestRequestsOverTheLimit(t *testing.T) {
 	fill := func() {
 		for i := range 1000 {
 			view := viewer.Of(e)
-			view.Route = fmt.Sprint("/", i)
+			view.Method = fmt.Sprint("METHOD", i)
 			r.Request(s, view)
 		}
 	}
@@ -125,15 +112,15 @@ func TestRequestsAllocateNothing(t *testing.T) {
 func BenchmarkRequests(b *testing.B) {
 	m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: 2000})
 	viewer, s, e := httpview.New(httpview.Options{}), webRequests(), facttest.Exchange()
-	routes := make([]string, 100)
-	for i := range routes {
-		routes[i] = fmt.Sprintf("/users/{id}/%d", i)
+	methods := make([]string, 100)
+	for i := range methods {
+		methods[i] = fmt.Sprint("METHOD", i)
 	}
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
 		view := viewer.Of(e)
-		view.Route = routes[i%len(routes)]
+		view.Method = methods[i%len(methods)]
 		m.Request(s, view)
 		i++
 	}
