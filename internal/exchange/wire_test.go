@@ -25,15 +25,11 @@ type wire struct {
 	next, first [2]uint32
 	wanted      [2]uint32
 	known       bool
-	joined      bool
 	begins      bool
 	// window is how far behind what is wanted a segment can begin.
 	window uint32
 	// drop loses records; every crossing segment asks.
-	drop func(*stream.Segment) bool
-	// held delays records until release.
-	held   []stream.Segment
-	hold   bool
+	drop   func(*stream.Segment) bool
 	passed [2]struct {
 		end  uint32
 		when int64
@@ -108,9 +104,6 @@ func line(e *request.Exchange) string {
 	}
 	return s
 }
-
-func (w *wire) client(data string) { w.send(stream.ToServer, data) }
-func (w *wire) server(data string) { w.send(stream.ToClient, data) }
 
 // send sends data as one segment, which acknowledges all that came before.
 func (w *wire) send(d stream.Direction, data string) {
@@ -193,20 +186,7 @@ func (w *wire) cross(s *stream.Segment) {
 		return
 	}
 	w.crossed++
-	if w.hold {
-		w.held = append(w.held, *s)
-		return
-	}
 	w.table.Segment(&w.on, s)
-}
-
-// release delivers what was held.
-func (w *wire) release() {
-	held := w.held
-	w.held = nil
-	for i := range held {
-		w.table.Segment(&w.on, &held[i])
-	}
 }
 
 func (w *wire) wants(t *testing.T, want ...string) {

@@ -34,10 +34,18 @@ func TestKongAnswer(t *testing.T) {
 		"X-RateLimit-Limit-Lightyear", "1", "X-Other", "1",
 	)
 	want := []Value{
-		{Field: UpstreamDuration, Float: 0.026}, {Field: ProxyDuration, Float: 0.002}, {Field: ResponseDuration},
-		text(Version, "3.9.1-ee"), {Field: UpstreamStatus, Int: 502}, text(RequestID, "f6a5"),
-		{Field: RateLimitMinute, Int: 5}, {Field: RateRemainingMinute, Int: 4},
-		{Field: RateLimit, Int: 5}, {Field: RateRemaining, Int: 4}, {Field: RateReset, Float: 31}, {Field: RetryAfter, Float: 7},
+		{Field: UpstreamDuration, Float: 0.026},
+		{Field: ProxyDuration, Float: 0.002},
+		{Field: ResponseDuration},
+		text(Version, "3.9.1-ee"),
+		{Field: UpstreamStatus, Int: 502},
+		text(RequestID, "f6a5"),
+		{Field: RateLimitMinute, Int: 5},
+		{Field: RateRemainingMinute, Int: 4},
+		{Field: RateLimit, Int: 5},
+		{Field: RateRemaining, Int: 4},
+		{Field: RateReset, Float: 31},
+		{Field: RetryAfter, Float: 7},
 	}
 	assert.Equal(t, want, AppendKong(nil, e, ClientSide))
 	before := []Value{text(RequestID, "earlier")}
@@ -54,7 +62,8 @@ func TestKongUpstream(t *testing.T) {
 	e.Answer.Fields = fields("X-Kong-Upstream-Latency", "26")
 	assert.Equal(t, []Value{
 		text(UserID, "b1"), text(ConsumerCustomID, "c2"), text(UserName, "alice"), text(ConsumerGroups, "a, b"),
-		{Field: ConsumerAnonymous, Bool: true}, text(RequestID, "f6a5"),
+		{Field: ConsumerAnonymous, Bool: true},
+		text(RequestID, "f6a5"),
 	}, AppendKong(nil, e, UpstreamSide))
 }
 

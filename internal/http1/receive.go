@@ -281,7 +281,7 @@ func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
 	case stateBody:
 		h.remaining -= n
 	case stateChunks:
-		h.chunks.Skip(n)
+		h.chunks.PassOver(n)
 	}
 	if h.msg != nil {
 		m := &h.msg.message[d]

@@ -35,8 +35,8 @@ func (c *Chunks) Left() int64 {
 	return c.left
 }
 
-// Skip passes over bytes of the present chunk.
-func (c *Chunks) Skip(n int64) { c.take(n) }
+// PassOver passes over bytes of the present chunk.
+func (c *Chunks) PassOver(n int64) { c.take(n) }
 
 func (c *Chunks) take(n int64) {
 	if c.left -= n; c.left == 0 {
