@@ -24,8 +24,8 @@ func inspecting(n *network, port int, more string) agentSettings {
 	}
 }
 
-// of matches the records of requests for a path.
-func of(path string) func(record) bool {
+// requestsFor matches the records of requests for a path.
+func requestsFor(path string) func(record) bool {
 	return func(r record) bool { return r.event == requestEvent && r.values["url.path"] == path }
 }
 
@@ -47,8 +47,8 @@ func TestRequests(t *testing.T) {
 	agent.stop()
 	out.stop()
 
-	require.Len(t, out.records(t, of("/traced")), 1)
-	records := out.records(t, of("/path"))
+	require.Len(t, out.records(t, requestsFor("/traced")), 1)
+	records := out.records(t, requestsFor("/path"))
 	require.Len(t, records, requests)
 	for _, r := range records {
 		assert.Equal(t, "GET", r.values["http.request.method"])
