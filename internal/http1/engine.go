@@ -32,7 +32,7 @@ import (
 
 // Bounds.
 const (
-	// maxHeadBytes bounds how much of a head is looked at for what precedes it.
+	// maxHeadBytes bounds how much of a head is searched for what precedes it.
 	maxHeadBytes = 64 << 10
 	// maxDepth is how many requests of a connection can be under way.
 	maxDepth = 1024
