@@ -148,7 +148,8 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 	}
 	m := &p.message[stream.ToClient]
 	over := int64(int32(h.Next - h.fin))
-	m.bodyBytes -= over
+	// A FIN that lies can be before the body.
+	m.bodyBytes = max(0, m.bodyBytes-over)
 	switch {
 	case h.state == stateEnd && over == 0, h.state == stateClose, h.state == stateLost:
 		t.ended(c, stream.ToClient, now)

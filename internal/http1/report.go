@@ -3,6 +3,8 @@
 package http1
 
 import (
+	"bytes"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -51,7 +53,9 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 	e.Answer.Fields, e.Answer.Trailers = answerMemory.Fields[:0], answerMemory.Trailers[:0]
 	if asked {
 		m := &p.message[stream.ToServer]
-		if t.parsed.ParseRequest(m.head) {
+		m.cut = m.cut || !m.headDone
+		// A start line without its end says neither all of the method nor of the target.
+		if bytes.IndexByte(m.head, '\n') >= 0 && t.parsed.ParseRequest(m.head) {
 			e.Method, e.Target, e.Version = t.parsed.Method, t.parsed.Target, t.parsed.Version
 		}
 		m.fill(&e.Request, 0)
@@ -97,4 +101,5 @@ func (t *Engine) emptyMessage(m *message) {
 		t.pool.Put(*b)
 		*b = nil
 	}
+	m.kept, m.line = 0, 0
 }
