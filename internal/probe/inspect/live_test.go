@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
@@ -132,9 +134,9 @@ func inNetNS(t *testing.T) {
 }
 
 // serve runs a server in the namespace of the calling thread.
-func serve(t *testing.T, handler http.HandlerFunc) {
+func serve(t *testing.T, address string, handler http.HandlerFunc) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:8000")
+	listener, err := net.Listen("tcp", address)
 	require.NoError(t, err)
 	server := &http.Server{Handler: handler}
 	done := make(chan error, 1)
@@ -146,10 +148,17 @@ func serve(t *testing.T, handler http.HandlerFunc) {
 }
 
 func TestInspectRequest(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:8000", "[::1]:8000"} {
+		t.Run(address, func(t *testing.T) { inspectRequest(t, address) })
+	}
+}
+
+func inspectRequest(t *testing.T, address string) {
+	t.Helper()
 	inNetNS(t)
 	r := startRig(t, config())
-	serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
-	connection, err := net.Dial("tcp", "127.0.0.1:8000")
+	serve(t, address, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+	connection, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	defer connection.Close()
 	_, err = io.WriteString(connection, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -167,12 +176,62 @@ func TestInspectRequest(t *testing.T) {
 	assert.WithinDuration(t, time.Now(), time.Unix(0, s.segments[0].Time), 10*time.Second)
 }
 
+// TestInspectWant: user space finds the entry of a connection, says that a body is not wanted,
+// learns when its end passed, and frees the entry.
+func TestInspectWant(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:8000", "[::1]:8000"} {
+		t.Run(address, func(t *testing.T) { inspectWant(t, address) })
+	}
+}
+
+func inspectWant(t *testing.T, address string) {
+	t.Helper()
+	inNetNS(t)
+	r := startRig(t, config())
+	const size = 1 << 20
+	goOn := make(chan struct{})
+	serve(t, address, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		w.(http.Flusher).Flush()
+		<-goOn
+		io.WriteString(w, strings.Repeat("x", size))
+	})
+	connection, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer connection.Close()
+	_, err = io.WriteString(connection, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	require.NoError(t, err)
+	reader := bufio.NewReader(connection)
+	response, err := http.ReadResponse(reader, nil)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	head := r.drain().segments[1]
+	f := flow.Flow{
+		Client: connection.LocalAddr().(*net.TCPAddr).AddrPort(), Server: connection.RemoteAddr().(*net.TCPAddr).AddrPort(),
+	}
+	end := head.Sequence + uint32(len(head.Data)) + size
+	r.Want(r.context.OwnNetNS, &f, stream.ToClient, end)
+	close(goOn)
+	n, err := io.Copy(io.Discard, response.Body)
+	require.NoError(t, err)
+	require.EqualValues(t, size, n)
+	s := r.drain()
+	assert.Zero(t, s.data[stream.ToClient].Len(), "no byte of the body crosses")
+	require.NotEmpty(t, s.segments)
+	assert.Equal(t, end, s.segments[len(s.segments)-1].Sequence, "its end is told")
+	words, _, _ := r.words.entry(r.context.OwnNetNS, &f)
+	require.NotNil(t, words)
+	r.Forget(r.context.OwnNetNS, &f)
+	words, _, _ = r.words.entry(r.context.OwnNetNS, &f)
+	assert.Nil(t, words)
+}
+
 // TestInspectBody: of a large answer only its beginning crosses, and its end.
 func TestInspectBody(t *testing.T) {
 	inNetNS(t)
 	r := startRig(t, config())
 	body := strings.Repeat("x", 4<<20)
-	serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) })
+	serve(t, "127.0.0.1:8000", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) })
 	connection, err := net.Dial("tcp", "127.0.0.1:8000")
 	require.NoError(t, err)
 	defer connection.Close()
