@@ -65,7 +65,7 @@ type slot struct {
 type Figures struct {
 	// Held wait in the table. Tied were found.
 	Held, Tied uint64
-	// Expired waited in vain, for instance because the client's side is not inspected.
+	// Expired were never taken, for instance because the client's side is not inspected.
 	// Displaced made room for later ones before their time.
 	Expired, Displaced uint64
 	// Ambiguous had an id that another request had as well. They are not tied.

@@ -30,7 +30,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 )
 
-// requests notes what a reader of facts is told of requests.
+// requests gathers what a sink gets about requests.
 type requests struct {
 	fact.Nop
 	seen     []string

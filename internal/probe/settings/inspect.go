@@ -12,8 +12,6 @@ type Inspect struct {
 	HeadBytes int
 	// IdleTimeout is how long a request may wait for an answer without any byte.
 	IdleTimeout time.Duration
-	// Methods are the known ones; nil means the semantic conventions'.
-	Methods []string
 	// MaxConnections is how many connections are followed at one time, in the kernel and in
 	// user space.
 	MaxConnections uint32

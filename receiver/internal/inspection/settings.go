@@ -10,7 +10,7 @@ import (
 // Settings is what the kernel side gets, without limits. It adds faults of the ports to f.
 func (c *Config) Settings(f *check.Faults) settings.Inspect {
 	http := &c.HTTP
-	inspect := settings.Inspect{HeadBytes: http.HeadBytes, IdleTimeout: http.IdleTimeout, Methods: http.Methods}
+	inspect := settings.Inspect{HeadBytes: http.HeadBytes, IdleTimeout: http.IdleTimeout}
 	for _, r := range check.Ports(f, portsKey, http.Ports) {
 		inspect.HTTP = append(inspect.HTTP, settings.InspectedPorts{PortRange: r})
 	}
