@@ -71,7 +71,7 @@ func (o *ordered[T]) all(yield func(string, T) bool) {
 }
 
 // most is how many attributes an event can have: log records keep a bit for each.
-const most = 64
+const most = 128
 
 // parse reads a declaration and replaces each attribute's key by its name.
 func parse(text []byte) (*declaration, error) {

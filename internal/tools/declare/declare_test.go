@@ -146,7 +146,7 @@ func TestFaults(t *testing.T) {
 	tests := map[string]struct{ old, changed, schema, want string }{
 		"no scope":           {"scope_name: example.org/component", "", mark, "scope_name is missing"},
 		"unknown attribute":  {"attributes: [server.port]\nmetrics", "attributes: [server.name]\nmetrics", mark, "attribute server.name is not declared"},
-		"too many":           {"attributes: [server.port]\nmetrics", "attributes: [" + many + "]\nmetrics", mark, "65 attributes, the most are 64"},
+		"too many":           {"attributes: [server.port]\nmetrics", "attributes: [" + many + "]\nmetrics", mark, "129 attributes, the most are 128"},
 		"no kind":            {"sum: {monotonic: true}", "", mark, "neither a sum nor a histogram"},
 		"not generated":      {"tcp.server.io:", "tcp.server.oi:", mark, "mdatagen's MetricsConfig has no tcp.server.oi"},
 		"equal in Go":        {"unused:", "rtt.min:", mark, "have one name in Go, AttrRTTMin"},

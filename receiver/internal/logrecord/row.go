@@ -13,7 +13,10 @@ import (
 
 // rowSize is how many attributes an event can have, one for each bit of row.present. The
 // generator of the declaration refuses more.
-const rowSize = 64
+const rowSize = 2 * 64
+
+// presence has a bit for each column.
+type presence [rowSize / 64]uint64
 
 // row gathers the attributes of one record before they are written.
 //
@@ -24,8 +27,8 @@ const rowSize = 64
 // with this.
 type row struct {
 	*columns
-	// present has a bit for each column that the record has.
-	present uint64
+	// present are the columns that the record has.
+	present presence
 	// values are by column. The last one takes attributes that the event does not declare,
 	// and is never written.
 	values [rowSize + 1]value
@@ -37,7 +40,7 @@ type columns struct {
 	// of is the column of each attribute; rowSize if the event does not declare it.
 	of [declared.Attributes]uint8
 	// layouts are keys without values, by what is present.
-	layouts map[uint64]pcommon.Map
+	layouts map[presence]pcommon.Map
 }
 
 // maxLayouts bounds the layouts, because each optional attribute comes and goes by itself.
@@ -45,7 +48,7 @@ type columns struct {
 const maxLayouts = 256
 
 func columnsOf(event declared.Event) *columns {
-	c := &columns{layouts: map[uint64]pcommon.Map{}}
+	c := &columns{layouts: map[presence]pcommon.Map{}}
 	for a := range c.of {
 		c.of[a] = rowSize
 	}
@@ -84,22 +87,35 @@ func (r *row) put(a declared.Attribute, kind pcommon.ValueType, number uint64) {
 // value marks an attribute as present and returns where its value goes.
 func (r *row) value(a declared.Attribute) *value {
 	column := r.of[a]
-	r.present |= 1 << column // 0 if it is rowSize
+	if column < rowSize {
+		r.present[column/64] |= 1 << (column % 64)
+	}
 	return &r.values[column]
 }
 
 // len is the number of attributes gathered.
-func (r *row) len() int { return bits.OnesCount64(r.present) }
+func (r *row) len() int { return r.present.len() }
 
 // write fills an empty map and empties the row.
 func (r *row) write(to pcommon.Map) {
 	r.layout(r.present).CopyTo(to)
-	rest := r.present
+	rest, word := r.present, 0
 	for _, v := range to.All() {
-		r.values[bits.TrailingZeros64(rest)].write(v)
-		rest &= rest - 1
+		for rest[word] == 0 {
+			word++
+		}
+		r.values[word*64+bits.TrailingZeros64(rest[word])].write(v)
+		rest[word] &= rest[word] - 1
 	}
-	r.present = 0
+	r.present = presence{}
+}
+
+func (p *presence) len() int {
+	n := 0
+	for _, word := range p {
+		n += bits.OnesCount64(word)
+	}
+	return n
 }
 
 func (v *value) write(to pcommon.Value) {
@@ -115,7 +131,7 @@ func (v *value) write(to pcommon.Value) {
 	}
 }
 
-func (c *columns) layout(present uint64) pcommon.Map {
+func (c *columns) layout(present presence) pcommon.Map {
 	if known, ok := c.layouts[present]; ok {
 		return known
 	}
@@ -123,9 +139,11 @@ func (c *columns) layout(present uint64) pcommon.Map {
 		clear(c.layouts)
 	}
 	layout := pcommon.NewMap()
-	layout.EnsureCapacity(bits.OnesCount64(present))
-	for rest := present; rest != 0; rest &= rest - 1 {
-		layout.PutEmpty(c.keys[bits.TrailingZeros64(rest)])
+	layout.EnsureCapacity(present.len())
+	for word, rest := range present {
+		for ; rest != 0; rest &= rest - 1 {
+			layout.PutEmpty(c.keys[word*64+bits.TrailingZeros64(rest)])
+		}
 	}
 	c.layouts[present] = layout
 	return layout
