@@ -123,7 +123,7 @@ func (t *Engine) settle(c *Conn) {
 func (t *Engine) closed(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	if d == stream.ToServer {
-		if p := h.msg; p != nil && h.state == stateHead && !p.message[d].headDone {
+		if p := h.msg; p != nil && h.state == stateHead && !p.message[d].HeadDone {
 			proven := c.proven
 			t.closeHead(c, p)
 			c.proven = proven
@@ -149,7 +149,7 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 	m := &p.message[stream.ToClient]
 	over := int64(int32(h.Next - h.fin))
 	// A FIN that lies can be before the body.
-	m.bodyBytes = max(0, m.bodyBytes-over)
+	m.BodyBytes = max(0, m.BodyBytes-over)
 	switch {
 	case h.state == stateEnd && over == 0, h.state == stateClose, h.state == stateLost:
 		t.ended(c, stream.ToClient, now)
@@ -159,7 +159,7 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 		}
 		t.finish(c, p, p.problem, now)
 	default:
-		m.ended = now
+		m.Ended = now
 		t.finish(c, p, request.ProblemCut, now)
 	}
 }
@@ -186,7 +186,7 @@ func (t *Engine) reset(c *Conn, s *stream.Segment) {
 		case h.state == stateHead:
 			h.msg = nil
 		default:
-			m.ended, m.unsized = s.Time, true
+			m.Ended, m.Unsized = s.Time, true
 			t.finish(c, p, request.ProblemCut, s.Time)
 		}
 	}
@@ -221,9 +221,9 @@ func (t *Engine) abandon(c *Conn) {
 		if problem == request.ProblemNone {
 			problem = request.ProblemMissed
 		}
-		if m := &p.message[stream.ToClient]; m.headDone {
-			problem, m.ended = p.problem, 0
-			m.unsized = m.unsized || c.halves[stream.ToClient].state != stateEnd
+		if m := &p.message[stream.ToClient]; m.HeadDone {
+			problem, m.Ended = p.problem, 0
+			m.Unsized = m.Unsized || c.halves[stream.ToClient].state != stateEnd
 		}
 		t.finish(c, p, problem, t.now)
 	}
@@ -235,11 +235,11 @@ func (t *Engine) idle(c *Conn) {
 		if p.told || p.alone || c.halves[stream.ToClient].msg == p {
 			continue
 		}
-		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].headDone {
+		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].HeadDone {
 			t.parseRequest(p)
 			h.msg, h.state = nil, stateLost
 			c.proven, c.anchored = false, false
-			p.message[stream.ToServer].cut = true
+			p.message[stream.ToServer].Cut = true
 		}
 		t.write(c, p, request.ProblemIdle, t.now, true, false)
 		t.empty(p)

@@ -3,6 +3,7 @@
 package http1
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -89,33 +90,9 @@ type Conn struct {
 	nextFree *Conn
 }
 
-// message is one direction of an exchange under way.
-type message struct {
-	// head are the first bytes of the head, and lines about framing behind them.
-	head []byte
-	// kept are those of head that the bound counts; line is where the present line began, of
-	// those behind. skip is set if the present line can't be about framing.
-	kept, line int
-	skip       bool
-	size       int
-	start, end uint32
-	// ack is that of the segment with the first byte.
-	ack          uint32
-	began, ended int64
-	bodyBytes    int64
-	body         []byte
-	tail         []byte
-	trailers     []byte
-	// headDone and done: head and message were read. cut: head lacks bytes. bodyCut: body
-	// lacks bytes that were asked for.
-	headDone, done, cut, bodyCut, unsized bool
-	// partial: framing may be in what was cut.
-	partial bool
-}
-
 // pending is an exchange under way.
 type pending struct {
-	message [stream.Directions]message
+	message [stream.Directions]message.Message
 	next    *pending
 	problem request.Problem
 	// head and connect: the method decides about the body of the answer.

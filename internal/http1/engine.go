@@ -229,6 +229,6 @@ func (t *Engine) release(c *Conn, p *pending) {
 // empty gives back the buffers of an exchange.
 func (t *Engine) empty(p *pending) {
 	for d := range p.message {
-		t.emptyMessage(&p.message[d])
+		p.message[d].Empty(t.pool)
 	}
 }

@@ -3,18 +3,9 @@
 package http1
 
 import (
-	"bytes"
-
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
-)
-
-const (
-	// maxFrameLine and maxFrameLines bound what is kept of a head beyond its bound: the
-	// lines that say where the body ends.
-	maxFrameLine  = 128
-	maxFrameLines = 512
 )
 
 // readHead reads what belongs to the head of a message.
@@ -40,15 +31,15 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 	}
 	p := h.msg
 	m := &p.message[d]
-	if d == stream.ToClient && !mayAnswer(m.head, chunk.Data) {
+	if d == stream.ToClient && !mayAnswer(m.Head, chunk.Data) {
 		t.noAnswer(c, p, chunk)
 		return 0
 	}
 	n, done := h.end.Find(chunk.Data)
-	t.keep(m, chunk.Data[:n])
-	m.ended = max(m.ended, chunk.Time)
-	m.end = chunk.Sequence + uint32(n)
-	h.Next = m.end
+	m.Keep(t.pool, chunk.Data[:n], t.options.HeadBytes)
+	m.Ended = max(m.Ended, chunk.Time)
+	m.End = chunk.Sequence + uint32(n)
+	h.Next = m.End
 	switch {
 	case !done:
 	case d == stream.ToServer:
@@ -93,8 +84,7 @@ func (t *Engine) start(c *Conn, d stream.Direction, chunk *stream.Chunk) bool {
 	}
 	h.msg, h.end = p, syntax.End{}
 	m := &p.message[d]
-	m.start, m.end, m.ack = chunk.Sequence, chunk.Sequence, chunk.Acknowledgment
-	m.began, m.ended = chunk.Time, chunk.Time
+	m.Begin(chunk)
 	return true
 }
 
@@ -104,13 +94,12 @@ func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 	h := &c.halves[stream.ToServer]
 	p := h.msg
 	m := &p.message[stream.ToServer]
-	before := len(m.head)
-	var ok bool
-	if m.head, ok = t.pool.Append(m.head, chunk.Data[:min(len(chunk.Data), maxHeadBytes)]); !ok {
+	before := len(m.Head)
+	if !m.Probe(t.pool, chunk.Data[:min(len(chunk.Data), maxHeadBytes)]) {
 		c.begun = true
 		return 0, true
 	}
-	size, client, more := syntax.Proxy(m.head)
+	size, client, more := syntax.Proxy(m.Head)
 	if more {
 		return len(chunk.Data), false
 	}
@@ -121,84 +110,15 @@ func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 		return size - before, false
 	}
 	// It is none: what came before belongs to the head.
-	m.head = m.head[:before]
-	if n := blank(m.head); n > 0 {
-		m.head = m.head[:copy(m.head, m.head[n:])]
-	}
-	m.kept, m.size = len(m.head), len(m.head)
-	h.end.Find(m.head)
-	if len(m.head) == 0 {
+	m.Unprobe(before, blank(m.Head[:before]))
+	h.end.Find(m.Head)
+	if len(m.Head) == 0 {
 		if n := blank(chunk.Data); n > 0 {
 			t.release(c, p)
 			return n, false
 		}
 	}
 	return 0, true
-}
-
-// keep stores what of a head its bound permits. Of what is beyond it stores only the lines
-// that say where the body ends.
-func (t *Engine) keep(m *message, data []byte) {
-	m.size += len(data)
-	if !m.cut {
-		n := min(len(data), t.options.HeadBytes-m.kept)
-		var ok bool
-		if m.head, ok = t.pool.Append(m.head, data[:n]); !ok {
-			m.cut, m.partial, m.skip = true, true, true
-			m.line = len(m.head)
-			return
-		}
-		m.kept += n
-		if data = data[n:]; len(data) == 0 {
-			return
-		}
-		t.cut(m)
-	}
-	for len(data) > 0 && !m.partial {
-		line := data
-		end := bytes.IndexByte(data, '\n')
-		if end >= 0 {
-			line = data[:end+1]
-		}
-		data = data[len(line):]
-		t.frame(m, line, end >= 0)
-	}
-}
-
-// cut ends what is kept of a head at its last whole line.
-func (t *Engine) cut(m *message) {
-	m.cut = true
-	if end := bytes.LastIndexByte(m.head, '\n') + 1; end > 0 {
-		m.kept, m.line = end, end
-		return
-	}
-	// Not even the start line is whole.
-	m.head, _ = t.pool.Append(m.head, []byte{'\n'})
-	m.line, m.skip = len(m.head), true
-}
-
-// frame takes a part of a line beyond the bound.
-func (t *Engine) frame(m *message, part []byte, ends bool) {
-	if !m.skip {
-		var ok bool
-		switch {
-		case len(m.head)-m.line+len(part) > maxFrameLine:
-			m.skip = true
-		case len(m.head) > t.options.HeadBytes+maxFrameLines:
-			m.partial = true
-		default:
-			if m.head, ok = t.pool.Append(m.head, part); !ok {
-				m.partial = true
-			}
-		}
-	}
-	if !ends {
-		return
-	}
-	if m.skip || !syntax.Frames(m.head[m.line:]) {
-		m.head = m.head[:m.line]
-	}
-	m.line, m.skip = len(m.head), false
 }
 
 // requestHead reads the head of a request.
@@ -216,21 +136,21 @@ func (t *Engine) requestHead(c *Conn, p *pending) {
 	case syntax.Chunked:
 		h.state, h.chunks = stateChunks, syntax.Chunks{}
 	default:
-		if m.partial && !p.head && string(t.parsed.Method) != "GET" {
-			m.done, m.unsized = true, true
+		if m.Partial && !p.head && string(t.parsed.Method) != "GET" {
+			m.Done, m.Unsized = true, true
 			t.lose(c, stream.ToServer)
 			return
 		}
-		t.ended(c, stream.ToServer, m.ended)
+		t.ended(c, stream.ToServer, m.Ended)
 	}
 }
 
 // parseRequest learns from the head of a request what its answer needs.
 func (t *Engine) parseRequest(p *pending) {
 	m := &p.message[stream.ToServer]
-	m.headDone = true
-	ok := t.parsed.ParseRequest(m.head)
-	p.bare = ok && !syntax.HasVersion(m.head)
+	m.HeadDone = true
+	ok := t.parsed.ParseRequest(m.Head)
+	p.bare = ok && !syntax.HasVersion(m.Head)
 	p.malformed = !ok || t.parsed.Framing == syntax.Invalid
 	if p.malformed {
 		p.problem = request.ProblemMalformedRequest
@@ -255,7 +175,7 @@ func (t *Engine) merged(c *Conn, p *pending) bool {
 func (t *Engine) answerHead(c *Conn, p *pending) {
 	h := &c.halves[stream.ToClient]
 	m := &p.message[stream.ToClient]
-	if !t.parsed.ParseAnswer(m.head) {
+	if !t.parsed.ParseAnswer(m.Head) {
 		t.badAnswer(c, p)
 		return
 	}
@@ -264,7 +184,7 @@ func (t *Engine) answerHead(c *Conn, p *pending) {
 		t.restart(h, p)
 		return
 	}
-	m.headDone = true
+	m.HeadDone = true
 	if !p.ordered && !p.alone {
 		t.prove(c, p)
 	}
@@ -275,7 +195,7 @@ func (t *Engine) answerHead(c *Conn, p *pending) {
 	case p.alone:
 		t.aloneHead(c, p)
 	case p.head, status == 204, status == 304:
-		t.ended(c, stream.ToClient, m.ended)
+		t.ended(c, stream.ToClient, m.Ended)
 	default:
 		t.answerBody(c, p)
 	}
@@ -285,9 +205,8 @@ func (t *Engine) answerHead(c *Conn, p *pending) {
 func (t *Engine) restart(h *half, p *pending) {
 	m := &p.message[stream.ToClient]
 	p.expect = p.expect && t.parsed.Status != 100
-	p.answerAt = m.end
-	head := m.head
-	*m = message{head: head[:0]}
+	p.answerAt = m.End
+	m.Restart()
 	h.msg, h.end = nil, syntax.End{}
 }
 
@@ -296,7 +215,7 @@ func (t *Engine) answerBody(c *Conn, p *pending) {
 	m := &p.message[stream.ToClient]
 	switch t.parsed.Framing {
 	case syntax.None:
-		t.ended(c, stream.ToClient, m.ended)
+		t.ended(c, stream.ToClient, m.Ended)
 	case syntax.Length:
 		h.state, h.remaining = stateBody, t.parsed.Size
 	case syntax.Chunked:
@@ -306,7 +225,7 @@ func (t *Engine) answerBody(c *Conn, p *pending) {
 		h.state = stateClose
 	default:
 		h.state = stateClose
-		if m.partial {
+		if m.Partial {
 			h.state = stateLost
 			c.proven = false
 		}

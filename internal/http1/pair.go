@@ -30,13 +30,13 @@ func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *pending {
 	p := c.unanswered()
 	if c.proven && p != nil {
 		p.ordered = true
-		if !p.message[stream.ToServer].headDone {
+		if !p.message[stream.ToServer].HeadDone {
 			t.closeHead(c, p)
 		}
 		return p
 	}
 	c.proven = false
-	if p != nil && p.next == nil && p.message[stream.ToServer].headDone && p.answerAt == chunk.Sequence {
+	if p != nil && p.next == nil && p.message[stream.ToServer].HeadDone && p.answerAt == chunk.Sequence {
 		return p
 	}
 	t.missed(c, c.halves[stream.ToServer].msg)
@@ -52,8 +52,8 @@ func (t *Engine) closeHead(c *Conn, p *pending) {
 	h := &c.halves[stream.ToServer]
 	m := &p.message[stream.ToServer]
 	t.parseRequest(p)
-	m.done = true
-	m.cut = m.cut || !p.bare && !p.malformed
+	m.Done = true
+	m.Cut = m.Cut || !p.bare && !p.malformed
 	if p.bare && h.end.Lines() == 0 {
 		p.bare, p.malformed, p.problem = false, true, request.ProblemMalformedRequest
 	}
@@ -64,8 +64,8 @@ func (t *Engine) closeHead(c *Conn, p *pending) {
 // prove looks for what TCP says about a pair on a connection that is not proven.
 func (t *Engine) prove(c *Conn, p *pending) {
 	asked, m := &p.message[stream.ToServer], &p.message[stream.ToClient]
-	allowed := c.alternates && c.first == p && p.next == nil && asked.done && !asked.unsized && !p.malformed &&
-		!stream.Before(m.ack, asked.end)
+	allowed := c.alternates && c.first == p && p.next == nil && asked.Done && !asked.Unsized && !p.malformed &&
+		!stream.Before(m.Acknowledgment, asked.End)
 	switch {
 	case !allowed:
 		t.split(c, p)
@@ -80,8 +80,8 @@ func (t *Engine) split(c *Conn, p *pending) {
 	t.write(c, p, request.ProblemMissed, c.seen, true, false)
 	t.parsed = parsed
 	m := &p.message[stream.ToServer]
-	t.emptyMessage(m)
-	*m = message{}
+	m.Empty(t.pool)
+	m.Restart()
 	if h := &c.halves[stream.ToServer]; h.msg == p {
 		h.msg = nil
 	}
@@ -118,7 +118,7 @@ func (t *Engine) missed(c *Conn, except *pending) {
 func (t *Engine) lostBody(c *Conn, d stream.Direction) {
 	if d == stream.ToServer {
 		if p := c.halves[d].msg; p != nil {
-			p.message[d].unsized = true
+			p.message[d].Unsized = true
 		}
 		t.lose(c, d)
 		return
@@ -128,7 +128,7 @@ func (t *Engine) lostBody(c *Conn, d stream.Direction) {
 	c.proven = false
 	if h.msg != nil {
 		m := &h.msg.message[d]
-		m.unsized, m.bodyCut = true, true
+		m.Unsized, m.BodyCut = true, true
 	}
 }
 
@@ -141,18 +141,18 @@ func (t *Engine) finishLost(c *Conn, ack uint32) {
 		return
 	}
 	m := &p.message[stream.ToClient]
-	if stream.Before(ack, m.end) {
+	if stream.Before(ack, m.End) {
 		c.alternates = false
 		return
 	}
-	if m.end != ack {
-		m.ended = 0
+	if m.End != ack {
+		m.Ended = 0
 		if end, when := t.options.Passed(&c.key, stream.ToClient); end == ack {
-			m.ended = when
+			m.Ended = when
 		}
 	}
-	m.done = true
-	t.finish(c, p, p.problem, m.ended)
+	m.Done = true
+	t.finish(c, p, p.problem, m.Ended)
 }
 
 // readLost looks for a place where a message can begin: only where a segment does.
@@ -166,7 +166,7 @@ func (t *Engine) readLost(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 	}
 	if h.msg != nil {
 		m := &h.msg.message[d]
-		m.end, m.ended = chunk.Sequence+uint32(len(chunk.Data)), chunk.Time
+		m.End, m.Ended = chunk.Sequence+uint32(len(chunk.Data)), chunk.Time
 		begins = false
 	}
 	if !begins {
@@ -185,8 +185,8 @@ func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
 		t.badAnswer(c, p)
 		return
 	}
-	head := m.head
-	m.head, m.kept, m.size, m.headDone = nil, 0, 0, true
+	head := m.Take()
+	m.HeadDone = true
 	h.state = stateClose
 	t.content(c, stream.ToClient, head, chunk.Time)
 	t.pool.Put(head)
@@ -210,10 +210,10 @@ func (t *Engine) aloneHead(c *Conn, p *pending) {
 	if c.holed {
 		problem = request.ProblemMissed
 	}
-	if m.done = t.parsed.Framing == syntax.None || status == 204 || status == 304; m.done {
+	if m.Done = t.parsed.Framing == syntax.None || status == 204 || status == 304; m.Done {
 		h.state, h.end = stateHead, syntax.End{}
 	} else {
-		m.ended, m.unsized = 0, true
+		m.Ended, m.Unsized = 0, true
 		h.state = stateLost
 	}
 	t.finish(c, p, problem, c.seen)
@@ -222,15 +222,15 @@ func (t *Engine) aloneHead(c *Conn, p *pending) {
 // switched ends HTTP on a connection.
 func (t *Engine) switched(c *Conn, p *pending) {
 	m := &p.message[stream.ToClient]
-	m.done = true
+	m.Done = true
 	if p.alone && p.problem == request.ProblemNone {
 		p.problem = request.ProblemNoRequest
 	}
 	p.switched = true
-	if asked := &p.message[stream.ToServer]; !asked.done && asked.headDone {
-		asked.done = true
+	if asked := &p.message[stream.ToServer]; !asked.Done && asked.HeadDone {
+		asked.Done = true
 	}
-	t.finish(c, p, p.problem, m.ended)
+	t.finish(c, p, p.problem, m.Ended)
 	// What looked like requests behind is not HTTP.
 	for c.first != nil {
 		t.release(c, c.first)

@@ -72,11 +72,7 @@ func (t *Engine) again(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 		return
 	}
 	for p := c.first; p != nil; p = p.next {
-		m := &p.message[d]
-		if m.kept == 0 {
-			continue
-		}
-		n := stream.Differences(m.start, m.head[:m.kept], chunk.Sequence, chunk.Data)
+		n := p.message[d].Differences(chunk.Sequence, chunk.Data)
 		p.overlapped += n
 		t.figures.Overlapped += uint64(n)
 	}
@@ -147,34 +143,8 @@ func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 	if p == nil {
 		return
 	}
-	m := &p.message[d]
-	m.bodyBytes += int64(len(data))
-	m.ended = max(m.ended, now)
 	first, tail := c.port.bounds(d)
-	if !m.bodyCut && first > 0 {
-		n := min(len(data), first-len(m.body))
-		ok := true
-		if m.body, ok = t.pool.Append(m.body, data[:n]); !ok || n < len(data) {
-			m.bodyCut = true
-		}
-	}
-	if tail > 0 {
-		t.tail(m, data, tail)
-	}
-}
-
-// tail keeps the last bytes of a body. Half of its buffer is room to append.
-func (t *Engine) tail(m *message, data []byte, bound int) {
-	if over := len(data) - bound; over > 0 {
-		data, m.tail = data[over:], m.tail[:0]
-	}
-	if over := len(m.tail) + len(data) - bound; over > 0 && len(m.tail)+len(data) > 2*bound {
-		m.tail = m.tail[:copy(m.tail, m.tail[over:])]
-	}
-	var ok bool
-	if m.tail, ok = t.pool.Append(m.tail, data); !ok {
-		m.tail = m.tail[:0]
-	}
+	p.message[d].Content(t.pool, data, now, first, tail)
 }
 
 func (p *port) bounds(d stream.Direction) (first, tail int) {
@@ -191,10 +161,7 @@ func (t *Engine) readChunk(c *Conn, d stream.Direction, chunk *stream.Chunk) int
 		t.content(c, d, part.Content, chunk.Time)
 	}
 	if len(part.Trailer) > 0 && h.msg != nil {
-		m := &h.msg.message[d]
-		if room := t.options.HeadBytes - len(m.trailers); len(part.Trailer) <= room {
-			m.trailers, _ = t.pool.Append(m.trailers, part.Trailer)
-		}
+		h.msg.message[d].Trailer(t.pool, part.Trailer, t.options.HeadBytes)
 	}
 	switch {
 	case part.Bad:
@@ -221,10 +188,10 @@ func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
 			now = when
 		}
 	}
-	if m.ended = max(m.ended, now); now == 0 {
-		m.ended = 0
+	if m.Ended = max(m.Ended, now); now == 0 {
+		m.Ended = 0
 	}
-	m.done, m.end = true, h.Next
+	m.Done, m.End = true, h.Next
 	if d == stream.ToClient {
 		t.finish(c, p, p.problem, now)
 	}
@@ -236,10 +203,10 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	first, tail := 0, 0
 	if h.msg != nil {
 		m := &h.msg.message[d]
-		if first, tail = c.port.bounds(d); m.bodyCut || len(m.body) >= first {
+		if first, tail = c.port.bounds(d); !m.Wants(first) {
 			first = 0
 		}
-		if h.msg.expect && m.bodyBytes == 0 {
+		if h.msg.expect && m.BodyBytes == 0 {
 			return
 		}
 	}
@@ -284,11 +251,8 @@ func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
 		h.chunks.PassOver(n)
 	}
 	if h.msg != nil {
-		m := &h.msg.message[d]
-		m.bodyBytes += n
 		first, _ := c.port.bounds(d)
-		m.bodyCut = m.bodyCut || first > 0
-		m.tail = m.tail[:0]
+		h.msg.message[d].PassOver(n, first)
 	}
 	h.SkipTo(t.pool, h.Next+uint32(n))
 }
