@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/inspect"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
@@ -75,37 +76,52 @@ func (d *Diagnosis) readCapabilities() error {
 	return nil
 }
 
-// diagnosePackets tries both modes of the packet vantage point, and describes what depends
-// on it.
+// diagnosePackets tries both modes of the packet vantage point with its companion, and
+// describes what depends on them.
 func (p *Probe) diagnosePackets(d *Diagnosis) error {
 	ports, err := shared.NewPortTable()
 	if err != nil {
 		return fmt.Errorf("create a port table: %w", err)
 	}
 	defer ports.Close()
-	feature := FeatureDiagnosis{Name: hook.FeaturePacket, Gives: packets.Gives, Wanted: p.cfg.TCMode != TCOff}
-	known := p.maps.Maps
+	inspecting, err := inspect.New(&inspect.Options{Config: &p.cfg, OwnNetNS: p.context.OwnNetNS, Maps: p.maps.Maps, Context: &p.context})
+	if err != nil {
+		return err
+	}
+	on := p.cfg.TCMode != TCOff
+	packet := FeatureDiagnosis{Name: hook.FeaturePacket, Gives: packets.Gives, Wanted: on}
+	inspection := FeatureDiagnosis{Name: hook.FeatureInspect, Gives: inspect.Gives, Wanted: on && p.cfg.Inspect.On()}
 	for _, mode := range []TCMode{TCX, TCClsact} {
 		if p.cfg.TCMode == TCX || p.cfg.TCMode == TCClsact {
 			mode = p.cfg.TCMode
 		}
-		cfg := p.cfg
-		cfg.TCMode = mode
-		trial, way := packets.Try(&packets.Options{
-			Config: &cfg, Managers: tc.NewTrial(), Maps: known, OwnNetNS: p.context.OwnNetNS, OwnPorts: ports,
-			Shares: p.shares, Logger: zap.NewNop(),
-		})
-		feature.Ways = append(feature.Ways, way)
-		if feature.Used() == &feature.Ways[len(feature.Ways)-1] {
-			err = errors.Join(d.addMaps("tc", trial.Maps(), known),
-				d.addMaps("tc", map[string]*ebpf.Map{"port_table": ports}, nil))
-		}
-		if err = errors.Join(err, trial.Close()); err != nil || mode == p.cfg.TCMode {
+		err = p.diagnoseMode(d, mode, ports, inspecting, &packet, &inspection)
+		if err != nil || mode == p.cfg.TCMode {
 			break
 		}
 	}
-	d.Features = append(d.Features, feature, p.diagnoseRefused(&feature))
-	return err
+	d.Features = append(d.Features, packet, inspection, p.diagnoseRefused(&packet))
+	return errors.Join(err, inspecting.Close())
+}
+
+// diagnoseMode tries one mode.
+func (p *Probe) diagnoseMode(d *Diagnosis, mode TCMode, ports *ebpf.Map, inspecting *inspect.Vantage, packet, inspection *FeatureDiagnosis) error {
+	cfg, known := p.cfg, p.maps.Maps
+	cfg.TCMode = mode
+	trial := packets.Try(&packets.Options{
+		Config: &cfg, Managers: tc.NewTrial(), Maps: known, OwnNetNS: p.context.OwnNetNS, OwnPorts: ports,
+		Shares: p.shares, Logger: zap.NewNop(),
+		Companions: []packets.Companion{func(netns uint32, ports *ebpf.Map, logger *zap.Logger) packets.Guest {
+			return inspecting.Under(mode, netns, ports, logger)
+		}},
+	})
+	packet.Ways = append(packet.Ways, trial.Way(packet.Name))
+	inspection.Ways = append(inspection.Ways, trial.Way(inspection.Name))
+	var err error
+	if packet.Used() == &packet.Ways[len(packet.Ways)-1] {
+		err = errors.Join(d.addMaps("tc", trial.Maps(), known), d.addMaps("tc", map[string]*ebpf.Map{"port_table": ports}, nil))
+	}
+	return errors.Join(err, trial.Close())
 }
 
 // diagnoseRefused describes refusals. A reset without a socket shows at its tracepoint, or on

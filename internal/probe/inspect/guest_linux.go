@@ -61,6 +61,15 @@ func (v *Vantage) In(netns uint32, ports *ebpf.Map, logger *zap.Logger) *Guest {
 	return &Guest{vantage: v, cfg: v.options.Config, netns: netns, ports: ports, logger: logger}
 }
 
+// Under makes a guest that attaches in one mode, for a diagnosis.
+func (v *Vantage) Under(mode settings.TCMode, netns uint32, ports *ebpf.Map, logger *zap.Logger) *Guest {
+	g := v.In(netns, ports, logger)
+	cfg := *g.cfg
+	cfg.TCMode = mode
+	g.cfg = &cfg
+	return g
+}
+
 // Begin attaches the programs. Hooks tells what was refused.
 func (g *Guest) Begin(manager *tc.Manager) {
 	if err := g.begin(manager); err != nil {

@@ -14,14 +14,27 @@ import (
 
 // Trial is the vantage point in our namespace, for a diagnosis. Its managers come from
 // tc.NewTrial.
-type Trial struct{ own *namespace }
+type Trial struct {
+	own *namespace
+	err error
+}
 
-// Try attaches the programs of one mode to one of the selected interfaces, until Close.
-func Try(options *Options) (*Trial, hook.WayDiagnosis) {
+// Try attaches the programs of one mode, and those of the companions, to one of the selected
+// interfaces, until Close.
+func Try(options *Options) *Trial {
 	t := &Trial{own: newNamespace(options, options.OwnNetNS, options.OwnPorts, options.Logger)}
-	err := t.own.start()
+	t.err = t.own.start()
+	return t
+}
+
+// Way describes the programs of a feature: ours, or a companion's.
+func (t *Trial) Way(feature string) hook.WayDiagnosis {
+	err := t.err
 	var hooks []string
 	for _, state := range t.own.hooks() {
+		if state.Feature != feature {
+			continue
+		}
 		hooks = append(hooks, state.Name)
 		switch {
 		case err != nil:
@@ -31,7 +44,7 @@ func Try(options *Options) (*Trial, hook.WayDiagnosis) {
 			err = errors.New("interfaces::include and ::exclude select no interface")
 		}
 	}
-	return t, hook.NewWayDiagnosis(err, hooks...)
+	return hook.NewWayDiagnosis(err, hooks...)
 }
 
 // Maps are those of the programs; nil without programs.
