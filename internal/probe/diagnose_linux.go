@@ -120,6 +120,9 @@ func (p *Probe) diagnoseMode(d *Diagnosis, mode TCMode, ports *ebpf.Map, inspect
 	var err error
 	if packet.Used() == &packet.Ways[len(packet.Ways)-1] {
 		err = errors.Join(d.addMaps("tc", trial.Maps(), known), d.addMaps("tc", map[string]*ebpf.Map{"port_table": ports}, nil))
+		if p.cfg.Inspect.On() {
+			err = errors.Join(err, d.addMaps("inspect", trial.GuestMaps(), known))
+		}
 	}
 	return errors.Join(err, trial.Close())
 }
@@ -186,9 +189,10 @@ func (p *Probe) MapBytes() (uint64, error) {
 	var table uint64
 	if p.packets != nil && p.packets.Maps() != nil {
 		own, tcErr := mapMemory("tc", p.packets.Maps(), known)
+		guests, guestsErr := mapMemory("inspect", p.packets.GuestMaps(), known)
 		var tableErr error
 		table, tableErr = p.sockets.Listeners.Ports.Bytes(p.context.OwnNetNS)
-		all, err = append(all, own...), errors.Join(err, tcErr, tableErr)
+		all, err = slices.Concat(all, own, guests), errors.Join(err, tcErr, guestsErr, tableErr)
 	}
 	bytes := table
 	for i := range all {

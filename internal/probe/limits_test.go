@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 )
 
 // documentedMap is a line of the table in docs/limits.md.
@@ -55,12 +57,14 @@ func documentedMaps(t *testing.T) map[string]documentedMap {
 
 // TestMapsTakeWhatIsDocumented compares docs/limits.md with what the kernel charges.
 func TestMapsTakeWhatIsDocumented(t *testing.T) {
-	const others = 448 << 10
+	const others = 640 << 10
 	enterNetNS(t)
 	d, err := Diagnose(testConfig(func(c *Config) {
 		c.HalfOpen, c.TCMode = true, TCAuto
 		c.MaxConnections, c.RingBytes = 128<<10, 16<<20
 		c.IncludePorts = []PortRange{{First: 80, Last: 80}}
+		c.Inspect.HTTP = []settings.InspectedPorts{{PortRange: PortRange{First: 80, Last: 80}}}
+		c.Inspect.MaxConnections, c.Inspect.RingBytes = 64<<10, 8<<20
 	}))
 	require.NoError(t, err)
 	documented := documentedMaps(t)

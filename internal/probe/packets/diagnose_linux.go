@@ -50,5 +50,8 @@ func (t *Trial) Way(feature string) hook.WayDiagnosis {
 // Maps are those of the programs; nil without programs.
 func (t *Trial) Maps() map[string]*ebpf.Map { return t.own.maps() }
 
+// GuestMaps are those of the companions' programs.
+func (t *Trial) GuestMaps() map[string]*ebpf.Map { return t.own.guestMaps() }
+
 // Close detaches the programs.
 func (t *Trial) Close() error { return t.own.close() }

@@ -6,6 +6,7 @@ package packets
 
 import (
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -43,4 +44,13 @@ func (n *namespace) detachGuests() error {
 		err = errors.Join(err, guest.Detach())
 	}
 	return err
+}
+
+// guestMaps are those of the guests' programs. Sections have the names that each object has.
+func (n *namespace) guestMaps() map[string]*ebpf.Map {
+	all := map[string]*ebpf.Map{}
+	for _, guest := range n.guests {
+		maps.Copy(all, guest.Maps())
+	}
+	return all
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
@@ -58,11 +59,11 @@ func (here) Lacks(m string) (reason string, err error) {
 			return err
 		}
 		defer ports.Close()
-		trial, way := Try(&Options{
+		trial := Try(&Options{
 			Config: &cfg, Managers: tc.NewTrial(), Maps: maps.Maps, OwnNetNS: testNetNS, OwnPorts: ports,
 			Shares: shared.NewShares(maps.Maps, shared.CapacitiesOf(&cfg), testNetNS), Logger: zap.NewNop(),
 		})
-		reason = way.Error
+		reason = trial.Way(hook.FeaturePacket).Error
 		return trial.Close()
 	})
 	return reason, err

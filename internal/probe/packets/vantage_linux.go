@@ -392,6 +392,9 @@ func (v *Vantage) Hooks() []hook.State {
 // Maps are the programs' own in our namespace, and those they share; nil without programs.
 func (v *Vantage) Maps() map[string]*ebpf.Map { return v.own.maps() }
 
+// GuestMaps are those of the companions' programs in our namespace.
+func (v *Vantage) GuestMaps() map[string]*ebpf.Map { return v.own.guestMaps() }
+
 // Detach removes all programs and releases the namespaces. Counters can still be read.
 func (v *Vantage) Detach() error {
 	if v.stop != nil {
