@@ -8,6 +8,7 @@ CONFIG    ?= examples/collector.yaml
 EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_METRICS_PORT,EBPF_TCP_TELEMETRY_PORT,EBPF_TCP_HEALTH_PORT,GOMEMLIMIT
 # At this version health_check needs a feature gate to answer with the component status.
 RUN_FLAGS   := --feature-gates=+extension.healthcheck.useComponentStatus
+FUZZTIME  ?= 30s
 DURATION  ?= 2m
 # Hooks that some builds of a kernel refuse and others of the same version do not.
 HOOKS     ?= iter/bpf_map_elem,raw_tp/tcp_send_reset
@@ -21,7 +22,7 @@ BENCHMARKED := ./internal/probe ./internal/probe/packets ./receiver
 AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-systemd soak generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-systemd soak fuzz generate check-generated \
 	lint fmt bench bench-full bench-build clean
 
 help: ## list the targets
@@ -73,6 +74,9 @@ test-systemd: $(COLLECTOR) ## the unit of deploy/systemd on other kernels, in QE
 soak: $(COLLECTOR) ## the collector under all loads at once, must stay flat (sudo; DURATION=2m, hours are fine)
 	@scripts/deps.sh test
 	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) EBPF_TCP_SOAK=$(DURATION) scripts/test.sh soak
+
+fuzz: ## fuzz what reads bytes from outside, FUZZTIME each (FUZZTIME=10m FUZZ='^FuzzConnection')
+	@scripts/fuzz.sh $(FUZZTIME) '$(value FUZZ)'
 
 generate: ## BPF objects and metadata code again, with the pinned compiler only
 	@scripts/check-compiler.sh
