@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -185,7 +184,7 @@ func supportTable(t *testing.T, kernels []*probe.Diagnosis) string {
 			}
 			kind := "-"
 			if used := f.Used(); used != nil {
-				kind = strings.TrimSuffix(used.Hooks[0], "/"+path.Base(used.Hooks[0]))
+				kind, _, _ = strings.Cut(used.Hooks[0], "/")
 			}
 			// Several features can give one thing together.
 			if cell := &cells[f.Gives][column]; !strings.Contains(*cell, kind) {
