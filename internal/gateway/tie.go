@@ -28,6 +28,10 @@ type Upstream struct {
 	// Busy is the sum of the attempts' durations in nanoseconds.
 	Busy     int64
 	Attempts int
+	// Said is what the gateway told the upstream of its client, in the last attempt. It is
+	// empty unless the gateway's own id ties the two: a client can't choose that. It is
+	// valid until the next call of Hold.
+	Said []Value
 }
 
 // Share is the gateway's own part of a client's request: what remains of its duration
@@ -59,12 +63,21 @@ type slot struct {
 	live      bool
 	hash      uint64
 	stored    int64
+	// text is the memory of Said.
+	text []byte
 }
 
-// Figures count what became of upstream requests with an id.
+// maxSaid bounds each text of Said. Longer ones are left out.
+const maxSaid = 256
+
+// Figures count what became of upstream requests, by id.
 type Figures struct {
 	// Held wait in the table. Tied were found.
 	Held, Tied uint64
+	// Repeated are ids of a request that another of its ids tied.
+	Repeated uint64
+	// Retried are earlier attempts of a request.
+	Retried uint64
 	// Expired were never taken, for instance because the client's side is not inspected.
 	// Displaced made room for later ones before their time.
 	Expired, Displaced uint64
@@ -72,6 +85,11 @@ type Figures struct {
 	Ambiguous uint64
 	// Ignored had an id that is too short or too long.
 	Ignored uint64
+}
+
+// Sum is how many ids of upstream requests there were.
+func (f *Figures) Sum() uint64 {
+	return f.Held + f.Tied + f.Repeated + f.Retried + f.Expired + f.Displaced + f.Ambiguous + f.Ignored
 }
 
 // unique is the field whose value Kong makes, a different one for each request.
@@ -104,33 +122,58 @@ func (t *Tie) Hold(e *request.Exchange, now int64) {
 	}
 	for i, name := range t.names {
 		if id := e.Request.Field(name); id != nil {
-			t.hold(id, uint8(i), u, now)
+			t.hold(id, uint8(i), &u, e, now)
 		}
 	}
 }
 
-func (t *Tie) hold(id []byte, name uint8, u Upstream, now int64) {
+func (t *Tie) hold(id []byte, name uint8, u *Upstream, e *request.Exchange, now int64) {
 	if len(id) < minID || len(id) > maxID {
 		t.figures.Ignored++
 		return
 	}
-	if s := t.find(id, name, now); s != nil {
-		s.merge(u, t.names[name] == unique, &t.figures)
+	s := t.find(id, name, now)
+	if s == nil {
+		s = t.put(id, name, u, now)
+	} else if !s.merge(u, t.names[name] == unique, &t.figures) {
 		return
 	}
-	t.put(id, name, u, now)
+	if t.names[name] == unique {
+		s.hear(e)
+	}
 }
 
 // merge adds an attempt. Kong's own id tells that it tried again. An id that a client can
-// choose may be that of another request.
-func (s *slot) merge(u Upstream, retried bool, figures *Figures) {
+// choose may be that of another request. The first of them is counted when its time is over.
+func (s *slot) merge(u *Upstream, retried bool, figures *Figures) bool {
 	if s.ambiguous || !retried || u.Began < s.Ended {
 		s.ambiguous = true
 		figures.Ambiguous++
-		return
+		return false
 	}
-	u.Began, u.Busy, u.Attempts = s.Began, s.Busy+u.Busy, s.Attempts+1
-	s.Upstream = u
+	figures.Retried++
+	began, busy, attempts, said := s.Began, s.Busy+u.Busy, s.Attempts+1, s.Said
+	s.Upstream = *u
+	s.Began, s.Busy, s.Attempts, s.Said = began, busy, attempts, said
+	return true
+}
+
+// hear keeps what the gateway said to its upstream.
+func (s *slot) hear(e *request.Exchange) {
+	s.Said, s.text = AppendKong(s.Said[:0], e, UpstreamSide), s.text[:0]
+	kept := s.Said[:0]
+	for _, value := range s.Said {
+		if value.Field == RequestID || len(value.Text) > maxSaid {
+			continue
+		}
+		if value.Text != nil {
+			begin := len(s.text)
+			s.text = append(s.text, value.Text...)
+			value.Text = s.text[begin:len(s.text):len(s.text)]
+		}
+		kept = append(kept, value)
+	}
+	s.Said = kept
 }
 
 func (t *Tie) hash(id []byte, name uint8) uint64 {
@@ -155,7 +198,7 @@ func (t *Tie) find(id []byte, name uint8, now int64) *slot {
 }
 
 // put takes the oldest slot once all are in use.
-func (t *Tie) put(id []byte, name uint8, u Upstream, now int64) {
+func (t *Tie) put(id []byte, name uint8, u *Upstream, now int64) *slot {
 	hash := t.hash(id, name)
 	if other, taken := t.index[hash]; taken {
 		t.drop(&t.slots[other], &t.figures.Displaced)
@@ -171,7 +214,9 @@ func (t *Tie) put(id []byte, name uint8, u Upstream, now int64) {
 			t.drop(s, &t.figures.Displaced)
 		}
 	}
-	*s = slot{Upstream: u, length: uint8(len(id)), name: name, live: true, hash: hash, stored: now}
+	said, text := s.Said, s.text
+	*s = slot{Upstream: *u, length: uint8(len(id)), name: name, live: true, hash: hash, stored: now, text: text}
+	s.Said = said[:0]
 	copy(s.id[:], id)
 	t.index[hash] = int32(t.next)
 	t.figures.Held++
@@ -179,15 +224,17 @@ func (t *Tie) put(id []byte, name uint8, u Upstream, now int64) {
 	if t.next == t.limit {
 		t.next = 0
 	}
+	return s
 }
 
 func (t *Tie) drop(s *slot, count *uint64) {
 	delete(t.index, s.hash)
 	s.live = false
 	t.figures.Held--
-	if !s.ambiguous {
-		*count++
+	if s.ambiguous {
+		count = &t.figures.Ambiguous
 	}
+	*count++
 }
 
 // Take finds the upstream request of a finished client's request, once. The upstream
@@ -196,7 +243,7 @@ func (t *Tie) Take(e *request.Exchange, now int64) (Upstream, bool) {
 	var taken Upstream
 	found := false
 	for i, name := range t.names {
-		for _, id := range [...][]byte{e.Answer.Field(name), e.Request.Field(name)} {
+		for side, id := range [...][]byte{e.Answer.Field(name), e.Request.Field(name)} {
 			s := t.candidate(id, uint8(i), e, now)
 			if s == nil {
 				continue
@@ -204,9 +251,12 @@ func (t *Tie) Take(e *request.Exchange, now int64) (Upstream, bool) {
 			// Later names would find the same request again.
 			if !found {
 				taken, found = s.Upstream, true
+				if side != 0 || name != unique {
+					taken.Said = nil
+				}
 				t.drop(s, &t.figures.Tied)
 			} else if s.Connection == taken.Connection && s.Ended == taken.Ended {
-				t.forget(s)
+				t.drop(s, &t.figures.Repeated)
 			}
 		}
 	}
@@ -222,10 +272,4 @@ func (t *Tie) candidate(id []byte, name uint8, e *request.Exchange, now int64) *
 		return nil
 	}
 	return s
-}
-
-// forget drops a second entry of a request that was tied.
-func (t *Tie) forget(s *slot) {
-	var uncounted uint64
-	t.drop(s, &uncounted)
 }

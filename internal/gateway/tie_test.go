@@ -5,6 +5,7 @@ package gateway
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,8 @@ func TestTie(t *testing.T) {
 			got, found := tie.Take(client, 300)
 			require.Equal(t, test.want, found)
 			if found {
+				assert.Empty(t, got.Said)
+				got.Said = nil
 				assert.Equal(t, Upstream{Connection: 7, Port: 9000, Status: 200, Began: 110, Ended: 150, Busy: 40, Attempts: 1}, got)
 				assert.EqualValues(t, 60, got.Share(100))
 				assert.Zero(t, got.Share(10))
@@ -73,8 +76,35 @@ func TestTieAttempts(t *testing.T) {
 	tie.Hold(exchange(8, 130, 150, id, nil), 200)
 	got, found := tie.Take(exchange(5, 100, 200, nil, id), 300)
 	require.True(t, found)
+	got.Said = nil
 	assert.Equal(t, Upstream{Connection: 8, Port: 9000, Status: 200, Began: 110, Ended: 150, Busy: 30, Attempts: 2}, got)
-	assert.Equal(t, Figures{Tied: 1}, tie.Figures())
+	assert.Equal(t, Figures{Tied: 1, Retried: 1}, tie.Figures())
+}
+
+// TestTieSaid: what Kong tells its upstream of the client comes with a tie, but only by the id
+// that Kong's own answer has.
+func TestTieSaid(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", maxSaid+1)
+	said := append(fields(kongID, "0123456789", "X-Consumer-Username", "alice", "X-Consumer-Groups", long,
+		"X-Anonymous-Consumer", "false", "X-Consumer-ID", "b1"), fields("X-Request-Id", "abcdefghij")...)
+	for range 2 {
+		tie := tie(2)
+		tie.Hold(exchange(7, 110, 150, said, nil), 200)
+		got, found := tie.Take(exchange(5, 100, 200, nil, fields(kongID, "0123456789")), 300)
+		require.True(t, found)
+		assert.Equal(t, []Value{text(UserName, "alice"), {Field: ConsumerAnonymous}, text(UserID, "b1")}, got.Said)
+
+		tie.Hold(exchange(7, 110, 150, said, nil), 200)
+		got, found = tie.Take(exchange(5, 100, 200, fields(kongID, "0123456789"), nil), 300)
+		require.True(t, found)
+		assert.Empty(t, got.Said, "a client can send this id, too")
+
+		tie.Hold(exchange(7, 110, 150, said, nil), 200)
+		got, found = tie.Take(exchange(5, 100, 200, nil, fields("X-Request-Id", "abcdefghij")), 300)
+		require.True(t, found)
+		assert.Empty(t, got.Said)
+	}
 }
 
 func TestTieAmbiguous(t *testing.T) {
@@ -95,7 +125,11 @@ func TestTieAmbiguous(t *testing.T) {
 				_, found := tie.Take(exchange(5, 100, 200, nil, test.id), 300)
 				assert.False(t, found)
 			}
-			assert.EqualValues(t, 1, tie.Figures().Ambiguous)
+			assert.Equal(t, Figures{Held: 1, Ambiguous: 1}, tie.Figures())
+			for i := range 16 {
+				tie.Hold(exchange(7, 110, 120, fields(kongID, "abcdefghi"+strconv.Itoa(i)), nil), 200)
+			}
+			assert.Equal(t, Figures{Held: 16, Ambiguous: 2}, tie.Figures())
 		})
 	}
 }
@@ -143,11 +177,12 @@ func TestTieIsBounded(t *testing.T) {
 	assert.EqualValues(t, 100, figures.Held)
 	assert.EqualValues(t, 150, figures.Expired+figures.Displaced-900)
 	assert.Positive(t, figures.Expired)
+	assert.EqualValues(t, 1250, figures.Sum(), "the books balance")
 }
 
 func TestTieAllocatesNothing(t *testing.T) {
 	tie := tie(8)
-	id := fields(kongID, "0123456789", "X-Request-Id", "abcdefghij")
+	id := fields(kongID, "0123456789", "X-Request-Id", "abcdefghij", "X-Consumer-Username", "alice")
 	upstream, client := exchange(7, 110, 150, id, nil), exchange(5, 100, 200, nil, id)
 	for range 32 {
 		tie.Hold(upstream, 200)
