@@ -44,6 +44,7 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPQueuedCallback(t.balances(func(b *ledger.Balance) int64 { return b.Queued })),
 		b.RegisterEbpfTCPLeftOutCallback(t.leftOut()),
 		b.RegisterEbpfTCPHeaderFieldsIgnoredCallback(t.ignoredFields),
+		b.RegisterEbpfTCPUpstreamRequestsCallback(t.upstreamRequests()),
 		b.RegisterEbpfTCPLostCallback(t.losses()),
 		b.RegisterEbpfTCPConnectionsActiveCallback(t.onceRead(t.number(t.active))),
 		b.RegisterEbpfTCPQueueBytesCallback(t.queue(func() int { return t.logs.QueueBytes() })),
@@ -135,6 +136,25 @@ func (t *telemetry) ignoredFields(_ context.Context, o metric.Int64Observer) err
 		o.Observe(n, t.attributes(attribute.String("reason", reason)))
 	})
 	return nil
+}
+
+// upstreamRequests observes what became of upstream requests of gateways.
+func (t *telemetry) upstreamRequests() metric.Int64Callback {
+	state := func(name string) metric.MeasurementOption { return t.attributes(attribute.String("state", name)) }
+	held, tied, repeated, retried := state("held"), state("tied"), state("repeated"), state("retried")
+	expired, displaced, ambiguous, ignored := state("expired"), state("displaced"), state("ambiguous"), state("ignored")
+	return func(_ context.Context, o metric.Int64Observer) error {
+		f := t.requests.UpstreamFigures()
+		o.Observe(int64(f.Held), held)
+		o.Observe(int64(f.Tied), tied)
+		o.Observe(int64(f.Repeated), repeated)
+		o.Observe(int64(f.Retried), retried)
+		o.Observe(int64(f.Expired), expired)
+		o.Observe(int64(f.Displaced), displaced)
+		o.Observe(int64(f.Ambiguous), ambiguous)
+		o.Observe(int64(f.Ignored), ignored)
+		return nil
+	}
 }
 
 func (t *telemetry) losses() metric.Int64Callback {

@@ -243,7 +243,7 @@ func (t *Tie) Take(e *request.Exchange, now int64) (Upstream, bool) {
 	var taken Upstream
 	found := false
 	for i, name := range t.names {
-		for side, id := range [...][]byte{e.Answer.Field(name), e.Request.Field(name)} {
+		for side, id := range [...][]byte{lastField(e.Answer.Fields, name), e.Request.Field(name)} {
 			s := t.candidate(id, uint8(i), e, now)
 			if s == nil {
 				continue
@@ -272,4 +272,15 @@ func (t *Tie) candidate(id []byte, name uint8, e *request.Exchange, now int64) *
 		return nil
 	}
 	return s
+}
+
+// lastField returns the value of the last field of a name. Gateways set theirs behind what
+// they pass on.
+func lastField(fields []request.Field, name string) []byte {
+	for i := len(fields) - 1; i >= 0; i-- {
+		if request.EqualFold(fields[i].Name, name) {
+			return fields[i].Value
+		}
+	}
+	return nil
 }

@@ -38,6 +38,7 @@ func TestTie(t *testing.T) {
 		want            bool
 	}{
 		{"Kong's id in the answer", fields(kongID, "0123456789"), nil, fields(kongID, "0123456789"), true},
+		{"the upstream's word before Kong's", fields(kongID, "0123456789"), nil, fields(kongID, "9876543210", kongID, "0123456789"), true},
 		{"both ids, the answer lacks one", fields(kongID, "0123456789", "X-Request-Id", "abcdefghij"), nil, fields("X-Request-Id", "abcdefghij"), true},
 		{"the client's id", fields("x-request-id", "abcdefghij"), fields("X-Request-ID", "abcdefghij"), nil, true},
 		{"both ids on both sides", fields(kongID, "0123456789", "X-Request-Id", "abcdefghij"), fields("X-Request-Id", "abcdefghij"), fields(kongID, "0123456789"), true},

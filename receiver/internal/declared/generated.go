@@ -115,6 +115,37 @@ var events = [Events]event{
 		AttrHTTPRequestCut,
 		AttrHTTPResponseCut,
 		AttrHTTPSwitched,
+		AttrGatewayName,
+		AttrGatewayVersion,
+		AttrGatewayRequestID,
+		AttrGatewayProxyDuration,
+		AttrGatewayUpstreamDuration,
+		AttrGatewayResponseDuration,
+		AttrGatewayUpstreamStatusCode,
+		AttrGatewayOwnDuration,
+		AttrGatewayUpstreamConnectionID,
+		AttrGatewayUpstreamAttempts,
+		AttrUserID,
+		AttrUserName,
+		AttrGatewayConsumerCustomID,
+		AttrGatewayConsumerGroups,
+		AttrGatewayConsumerAnonymous,
+		AttrGatewayRateLimitLimit,
+		AttrGatewayRateLimitRemaining,
+		AttrGatewayRateLimitReset,
+		AttrGatewayRateLimitRetryAfter,
+		AttrGatewayRateLimitSecondLimit,
+		AttrGatewayRateLimitSecondRemaining,
+		AttrGatewayRateLimitMinuteLimit,
+		AttrGatewayRateLimitMinuteRemaining,
+		AttrGatewayRateLimitHourLimit,
+		AttrGatewayRateLimitHourRemaining,
+		AttrGatewayRateLimitDayLimit,
+		AttrGatewayRateLimitDayRemaining,
+		AttrGatewayRateLimitMonthLimit,
+		AttrGatewayRateLimitMonthRemaining,
+		AttrGatewayRateLimitYearLimit,
+		AttrGatewayRateLimitYearRemaining,
 		AttrErrorType,
 		AttrRedacted,
 		AttrHTTPRequestHeader,
@@ -370,151 +401,213 @@ func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 
 // The attributes of log records and data points.
 const (
-	AttrClientAddress             Attribute = iota // client.address
-	AttrClientPort                                 // client.port
-	AttrErrorType                                  // error.type
-	AttrHTTPRequestBodySize                        // http.request.body.size
-	AttrHTTPRequestHeader                          // http.request.header
-	AttrHTTPRequestMethod                          // http.request.method
-	AttrHTTPRequestMethodOriginal                  // http.request.method_original
-	AttrHTTPResponseBodySize                       // http.response.body.size
-	AttrHTTPResponseHeader                         // http.response.header
-	AttrHTTPResponseStatusCode                     // http.response.status_code
-	AttrNetworkInterfaceName                       // network.interface.name
-	AttrNetworkIODirection                         // network.io.direction
-	AttrNetworkLocalAddress                        // network.local.address
-	AttrNetworkLocalPort                           // network.local.port
-	AttrNetworkPeerAddress                         // network.peer.address
-	AttrNetworkPeerPort                            // network.peer.port
-	AttrNetworkProtocolName                        // network.protocol.name
-	AttrNetworkProtocolVersion                     // network.protocol.version
-	AttrNetworkTransport                           // network.transport
-	AttrNetworkType                                // network.type
-	AttrOtelMetricOverflow                         // otel.metric.overflow
-	AttrProcessExecutableName                      // process.executable.name
-	AttrProcessPID                                 // process.pid
-	AttrServerAddress                              // server.address
-	AttrServerPort                                 // server.port
-	AttrAcceptDuration                             // tcp.accept.duration
-	AttrAcknowledgment                             // tcp.acknowledgment
-	AttrCloseReason                                // tcp.close.reason
-	AttrConnectionAdopted                          // tcp.connection.adopted
-	AttrConnectionDuration                         // tcp.connection.duration
-	AttrConnectionID                               // tcp.connection.id
-	AttrConnectionMPTCP                            // tcp.connection.mptcp
-	AttrDropReason                                 // tcp.drop.reason
-	AttrFlags                                      // tcp.flags
-	AttrHandshakeDuration                          // tcp.handshake.duration
-	AttrHandshakeRTT                               // tcp.handshake.rtt
-	AttrHTTPDuration                               // tcp.http.duration
-	AttrHTTPOverlapSize                            // tcp.http.overlap.size
-	AttrHTTPRequestCut                             // tcp.http.request.cut
-	AttrHTTPRequestDuration                        // tcp.http.request.duration
-	AttrHTTPResponseCut                            // tcp.http.response.cut
-	AttrHTTPResponseDuration                       // tcp.http.response.duration
-	AttrHTTPRetransmitCount                        // tcp.http.retransmit.count
-	AttrHTTPServerDuration                         // tcp.http.server.duration
-	AttrHTTPSwitched                               // tcp.http.switched
-	AttrHTTPWaitDuration                           // tcp.http.wait.duration
-	AttrMalformedKind                              // tcp.malformed.kind
-	AttrNetNSInode                                 // tcp.netns.inode
-	AttrOptions                                    // tcp.options
-	AttrOutOfOrderCount                            // tcp.out_of_order.count
-	AttrOwnerSource                                // tcp.owner.source
-	AttrPacketClass                                // tcp.packet.class
-	AttrPacketPayloadSize                          // tcp.packet.payload.size
-	AttrPacketSize                                 // tcp.packet.size
-	AttrReceiveSegmentCount                        // tcp.receive.segment.count
-	AttrReceiveSize                                // tcp.receive.size
-	AttrRedacted                                   // tcp.redacted
-	AttrResetSide                                  // tcp.reset.side
-	AttrRetransmitCount                            // tcp.retransmit.count
-	AttrRetransmitType                             // tcp.retransmit.type
-	AttrRTTMin                                     // tcp.rtt.min
-	AttrRTTSmoothed                                // tcp.rtt.smoothed
-	AttrSequence                                   // tcp.sequence
-	AttrTransmitSegmentCount                       // tcp.transmit.segment.count
-	AttrTransmitSize                               // tcp.transmit.size
-	AttrWindow                                     // tcp.window
-	AttrURLPath                                    // url.path
-	AttrURLQuery                                   // url.query
-	AttrURLScheme                                  // url.scheme
-	AttrUserAgentOriginal                          // user_agent.original
+	AttrClientAddress                   Attribute = iota // client.address
+	AttrClientPort                                       // client.port
+	AttrErrorType                                        // error.type
+	AttrHTTPRequestBodySize                              // http.request.body.size
+	AttrHTTPRequestHeader                                // http.request.header
+	AttrHTTPRequestMethod                                // http.request.method
+	AttrHTTPRequestMethodOriginal                        // http.request.method_original
+	AttrHTTPResponseBodySize                             // http.response.body.size
+	AttrHTTPResponseHeader                               // http.response.header
+	AttrHTTPResponseStatusCode                           // http.response.status_code
+	AttrNetworkInterfaceName                             // network.interface.name
+	AttrNetworkIODirection                               // network.io.direction
+	AttrNetworkLocalAddress                              // network.local.address
+	AttrNetworkLocalPort                                 // network.local.port
+	AttrNetworkPeerAddress                               // network.peer.address
+	AttrNetworkPeerPort                                  // network.peer.port
+	AttrNetworkProtocolName                              // network.protocol.name
+	AttrNetworkProtocolVersion                           // network.protocol.version
+	AttrNetworkTransport                                 // network.transport
+	AttrNetworkType                                      // network.type
+	AttrOtelMetricOverflow                               // otel.metric.overflow
+	AttrProcessExecutableName                            // process.executable.name
+	AttrProcessPID                                       // process.pid
+	AttrServerAddress                                    // server.address
+	AttrServerPort                                       // server.port
+	AttrAcceptDuration                                   // tcp.accept.duration
+	AttrAcknowledgment                                   // tcp.acknowledgment
+	AttrCloseReason                                      // tcp.close.reason
+	AttrConnectionAdopted                                // tcp.connection.adopted
+	AttrConnectionDuration                               // tcp.connection.duration
+	AttrConnectionID                                     // tcp.connection.id
+	AttrConnectionMPTCP                                  // tcp.connection.mptcp
+	AttrDropReason                                       // tcp.drop.reason
+	AttrFlags                                            // tcp.flags
+	AttrGatewayConsumerAnonymous                         // tcp.gateway.consumer.anonymous
+	AttrGatewayConsumerCustomID                          // tcp.gateway.consumer.custom_id
+	AttrGatewayConsumerGroups                            // tcp.gateway.consumer.groups
+	AttrGatewayName                                      // tcp.gateway.name
+	AttrGatewayOwnDuration                               // tcp.gateway.own.duration
+	AttrGatewayProxyDuration                             // tcp.gateway.proxy.duration
+	AttrGatewayRateLimitDayLimit                         // tcp.gateway.rate_limit.day.limit
+	AttrGatewayRateLimitDayRemaining                     // tcp.gateway.rate_limit.day.remaining
+	AttrGatewayRateLimitHourLimit                        // tcp.gateway.rate_limit.hour.limit
+	AttrGatewayRateLimitHourRemaining                    // tcp.gateway.rate_limit.hour.remaining
+	AttrGatewayRateLimitLimit                            // tcp.gateway.rate_limit.limit
+	AttrGatewayRateLimitMinuteLimit                      // tcp.gateway.rate_limit.minute.limit
+	AttrGatewayRateLimitMinuteRemaining                  // tcp.gateway.rate_limit.minute.remaining
+	AttrGatewayRateLimitMonthLimit                       // tcp.gateway.rate_limit.month.limit
+	AttrGatewayRateLimitMonthRemaining                   // tcp.gateway.rate_limit.month.remaining
+	AttrGatewayRateLimitRemaining                        // tcp.gateway.rate_limit.remaining
+	AttrGatewayRateLimitReset                            // tcp.gateway.rate_limit.reset
+	AttrGatewayRateLimitRetryAfter                       // tcp.gateway.rate_limit.retry_after
+	AttrGatewayRateLimitSecondLimit                      // tcp.gateway.rate_limit.second.limit
+	AttrGatewayRateLimitSecondRemaining                  // tcp.gateway.rate_limit.second.remaining
+	AttrGatewayRateLimitYearLimit                        // tcp.gateway.rate_limit.year.limit
+	AttrGatewayRateLimitYearRemaining                    // tcp.gateway.rate_limit.year.remaining
+	AttrGatewayRequestID                                 // tcp.gateway.request.id
+	AttrGatewayResponseDuration                          // tcp.gateway.response.duration
+	AttrGatewayUpstreamAttempts                          // tcp.gateway.upstream.attempts
+	AttrGatewayUpstreamConnectionID                      // tcp.gateway.upstream.connection.id
+	AttrGatewayUpstreamDuration                          // tcp.gateway.upstream.duration
+	AttrGatewayUpstreamStatusCode                        // tcp.gateway.upstream.status_code
+	AttrGatewayVersion                                   // tcp.gateway.version
+	AttrHandshakeDuration                                // tcp.handshake.duration
+	AttrHandshakeRTT                                     // tcp.handshake.rtt
+	AttrHTTPDuration                                     // tcp.http.duration
+	AttrHTTPOverlapSize                                  // tcp.http.overlap.size
+	AttrHTTPRequestCut                                   // tcp.http.request.cut
+	AttrHTTPRequestDuration                              // tcp.http.request.duration
+	AttrHTTPResponseCut                                  // tcp.http.response.cut
+	AttrHTTPResponseDuration                             // tcp.http.response.duration
+	AttrHTTPRetransmitCount                              // tcp.http.retransmit.count
+	AttrHTTPServerDuration                               // tcp.http.server.duration
+	AttrHTTPSwitched                                     // tcp.http.switched
+	AttrHTTPWaitDuration                                 // tcp.http.wait.duration
+	AttrMalformedKind                                    // tcp.malformed.kind
+	AttrNetNSInode                                       // tcp.netns.inode
+	AttrOptions                                          // tcp.options
+	AttrOutOfOrderCount                                  // tcp.out_of_order.count
+	AttrOwnerSource                                      // tcp.owner.source
+	AttrPacketClass                                      // tcp.packet.class
+	AttrPacketPayloadSize                                // tcp.packet.payload.size
+	AttrPacketSize                                       // tcp.packet.size
+	AttrReceiveSegmentCount                              // tcp.receive.segment.count
+	AttrReceiveSize                                      // tcp.receive.size
+	AttrRedacted                                         // tcp.redacted
+	AttrResetSide                                        // tcp.reset.side
+	AttrRetransmitCount                                  // tcp.retransmit.count
+	AttrRetransmitType                                   // tcp.retransmit.type
+	AttrRTTMin                                           // tcp.rtt.min
+	AttrRTTSmoothed                                      // tcp.rtt.smoothed
+	AttrSequence                                         // tcp.sequence
+	AttrTransmitSegmentCount                             // tcp.transmit.segment.count
+	AttrTransmitSize                                     // tcp.transmit.size
+	AttrWindow                                           // tcp.window
+	AttrURLPath                                          // url.path
+	AttrURLQuery                                         // url.query
+	AttrURLScheme                                        // url.scheme
+	AttrUserID                                           // user.id
+	AttrUserName                                         // user.name
+	AttrUserAgentOriginal                                // user_agent.original
 	// Attributes is their number.
 	Attributes
 )
 
 var keys = [Attributes]string{
-	AttrClientAddress:             "client.address",
-	AttrClientPort:                "client.port",
-	AttrErrorType:                 "error.type",
-	AttrHTTPRequestBodySize:       "http.request.body.size",
-	AttrHTTPRequestHeader:         "http.request.header",
-	AttrHTTPRequestMethod:         "http.request.method",
-	AttrHTTPRequestMethodOriginal: "http.request.method_original",
-	AttrHTTPResponseBodySize:      "http.response.body.size",
-	AttrHTTPResponseHeader:        "http.response.header",
-	AttrHTTPResponseStatusCode:    "http.response.status_code",
-	AttrNetworkInterfaceName:      "network.interface.name",
-	AttrNetworkIODirection:        "network.io.direction",
-	AttrNetworkLocalAddress:       "network.local.address",
-	AttrNetworkLocalPort:          "network.local.port",
-	AttrNetworkPeerAddress:        "network.peer.address",
-	AttrNetworkPeerPort:           "network.peer.port",
-	AttrNetworkProtocolName:       "network.protocol.name",
-	AttrNetworkProtocolVersion:    "network.protocol.version",
-	AttrNetworkTransport:          "network.transport",
-	AttrNetworkType:               "network.type",
-	AttrOtelMetricOverflow:        "otel.metric.overflow",
-	AttrProcessExecutableName:     "process.executable.name",
-	AttrProcessPID:                "process.pid",
-	AttrServerAddress:             "server.address",
-	AttrServerPort:                "server.port",
-	AttrAcceptDuration:            "tcp.accept.duration",
-	AttrAcknowledgment:            "tcp.acknowledgment",
-	AttrCloseReason:               "tcp.close.reason",
-	AttrConnectionAdopted:         "tcp.connection.adopted",
-	AttrConnectionDuration:        "tcp.connection.duration",
-	AttrConnectionID:              "tcp.connection.id",
-	AttrConnectionMPTCP:           "tcp.connection.mptcp",
-	AttrDropReason:                "tcp.drop.reason",
-	AttrFlags:                     "tcp.flags",
-	AttrHandshakeDuration:         "tcp.handshake.duration",
-	AttrHandshakeRTT:              "tcp.handshake.rtt",
-	AttrHTTPDuration:              "tcp.http.duration",
-	AttrHTTPOverlapSize:           "tcp.http.overlap.size",
-	AttrHTTPRequestCut:            "tcp.http.request.cut",
-	AttrHTTPRequestDuration:       "tcp.http.request.duration",
-	AttrHTTPResponseCut:           "tcp.http.response.cut",
-	AttrHTTPResponseDuration:      "tcp.http.response.duration",
-	AttrHTTPRetransmitCount:       "tcp.http.retransmit.count",
-	AttrHTTPServerDuration:        "tcp.http.server.duration",
-	AttrHTTPSwitched:              "tcp.http.switched",
-	AttrHTTPWaitDuration:          "tcp.http.wait.duration",
-	AttrMalformedKind:             "tcp.malformed.kind",
-	AttrNetNSInode:                "tcp.netns.inode",
-	AttrOptions:                   "tcp.options",
-	AttrOutOfOrderCount:           "tcp.out_of_order.count",
-	AttrOwnerSource:               "tcp.owner.source",
-	AttrPacketClass:               "tcp.packet.class",
-	AttrPacketPayloadSize:         "tcp.packet.payload.size",
-	AttrPacketSize:                "tcp.packet.size",
-	AttrReceiveSegmentCount:       "tcp.receive.segment.count",
-	AttrReceiveSize:               "tcp.receive.size",
-	AttrRedacted:                  "tcp.redacted",
-	AttrResetSide:                 "tcp.reset.side",
-	AttrRetransmitCount:           "tcp.retransmit.count",
-	AttrRetransmitType:            "tcp.retransmit.type",
-	AttrRTTMin:                    "tcp.rtt.min",
-	AttrRTTSmoothed:               "tcp.rtt.smoothed",
-	AttrSequence:                  "tcp.sequence",
-	AttrTransmitSegmentCount:      "tcp.transmit.segment.count",
-	AttrTransmitSize:              "tcp.transmit.size",
-	AttrWindow:                    "tcp.window",
-	AttrURLPath:                   "url.path",
-	AttrURLQuery:                  "url.query",
-	AttrURLScheme:                 "url.scheme",
-	AttrUserAgentOriginal:         "user_agent.original",
+	AttrClientAddress:                   "client.address",
+	AttrClientPort:                      "client.port",
+	AttrErrorType:                       "error.type",
+	AttrHTTPRequestBodySize:             "http.request.body.size",
+	AttrHTTPRequestHeader:               "http.request.header",
+	AttrHTTPRequestMethod:               "http.request.method",
+	AttrHTTPRequestMethodOriginal:       "http.request.method_original",
+	AttrHTTPResponseBodySize:            "http.response.body.size",
+	AttrHTTPResponseHeader:              "http.response.header",
+	AttrHTTPResponseStatusCode:          "http.response.status_code",
+	AttrNetworkInterfaceName:            "network.interface.name",
+	AttrNetworkIODirection:              "network.io.direction",
+	AttrNetworkLocalAddress:             "network.local.address",
+	AttrNetworkLocalPort:                "network.local.port",
+	AttrNetworkPeerAddress:              "network.peer.address",
+	AttrNetworkPeerPort:                 "network.peer.port",
+	AttrNetworkProtocolName:             "network.protocol.name",
+	AttrNetworkProtocolVersion:          "network.protocol.version",
+	AttrNetworkTransport:                "network.transport",
+	AttrNetworkType:                     "network.type",
+	AttrOtelMetricOverflow:              "otel.metric.overflow",
+	AttrProcessExecutableName:           "process.executable.name",
+	AttrProcessPID:                      "process.pid",
+	AttrServerAddress:                   "server.address",
+	AttrServerPort:                      "server.port",
+	AttrAcceptDuration:                  "tcp.accept.duration",
+	AttrAcknowledgment:                  "tcp.acknowledgment",
+	AttrCloseReason:                     "tcp.close.reason",
+	AttrConnectionAdopted:               "tcp.connection.adopted",
+	AttrConnectionDuration:              "tcp.connection.duration",
+	AttrConnectionID:                    "tcp.connection.id",
+	AttrConnectionMPTCP:                 "tcp.connection.mptcp",
+	AttrDropReason:                      "tcp.drop.reason",
+	AttrFlags:                           "tcp.flags",
+	AttrGatewayConsumerAnonymous:        "tcp.gateway.consumer.anonymous",
+	AttrGatewayConsumerCustomID:         "tcp.gateway.consumer.custom_id",
+	AttrGatewayConsumerGroups:           "tcp.gateway.consumer.groups",
+	AttrGatewayName:                     "tcp.gateway.name",
+	AttrGatewayOwnDuration:              "tcp.gateway.own.duration",
+	AttrGatewayProxyDuration:            "tcp.gateway.proxy.duration",
+	AttrGatewayRateLimitDayLimit:        "tcp.gateway.rate_limit.day.limit",
+	AttrGatewayRateLimitDayRemaining:    "tcp.gateway.rate_limit.day.remaining",
+	AttrGatewayRateLimitHourLimit:       "tcp.gateway.rate_limit.hour.limit",
+	AttrGatewayRateLimitHourRemaining:   "tcp.gateway.rate_limit.hour.remaining",
+	AttrGatewayRateLimitLimit:           "tcp.gateway.rate_limit.limit",
+	AttrGatewayRateLimitMinuteLimit:     "tcp.gateway.rate_limit.minute.limit",
+	AttrGatewayRateLimitMinuteRemaining: "tcp.gateway.rate_limit.minute.remaining",
+	AttrGatewayRateLimitMonthLimit:      "tcp.gateway.rate_limit.month.limit",
+	AttrGatewayRateLimitMonthRemaining:  "tcp.gateway.rate_limit.month.remaining",
+	AttrGatewayRateLimitRemaining:       "tcp.gateway.rate_limit.remaining",
+	AttrGatewayRateLimitReset:           "tcp.gateway.rate_limit.reset",
+	AttrGatewayRateLimitRetryAfter:      "tcp.gateway.rate_limit.retry_after",
+	AttrGatewayRateLimitSecondLimit:     "tcp.gateway.rate_limit.second.limit",
+	AttrGatewayRateLimitSecondRemaining: "tcp.gateway.rate_limit.second.remaining",
+	AttrGatewayRateLimitYearLimit:       "tcp.gateway.rate_limit.year.limit",
+	AttrGatewayRateLimitYearRemaining:   "tcp.gateway.rate_limit.year.remaining",
+	AttrGatewayRequestID:                "tcp.gateway.request.id",
+	AttrGatewayResponseDuration:         "tcp.gateway.response.duration",
+	AttrGatewayUpstreamAttempts:         "tcp.gateway.upstream.attempts",
+	AttrGatewayUpstreamConnectionID:     "tcp.gateway.upstream.connection.id",
+	AttrGatewayUpstreamDuration:         "tcp.gateway.upstream.duration",
+	AttrGatewayUpstreamStatusCode:       "tcp.gateway.upstream.status_code",
+	AttrGatewayVersion:                  "tcp.gateway.version",
+	AttrHandshakeDuration:               "tcp.handshake.duration",
+	AttrHandshakeRTT:                    "tcp.handshake.rtt",
+	AttrHTTPDuration:                    "tcp.http.duration",
+	AttrHTTPOverlapSize:                 "tcp.http.overlap.size",
+	AttrHTTPRequestCut:                  "tcp.http.request.cut",
+	AttrHTTPRequestDuration:             "tcp.http.request.duration",
+	AttrHTTPResponseCut:                 "tcp.http.response.cut",
+	AttrHTTPResponseDuration:            "tcp.http.response.duration",
+	AttrHTTPRetransmitCount:             "tcp.http.retransmit.count",
+	AttrHTTPServerDuration:              "tcp.http.server.duration",
+	AttrHTTPSwitched:                    "tcp.http.switched",
+	AttrHTTPWaitDuration:                "tcp.http.wait.duration",
+	AttrMalformedKind:                   "tcp.malformed.kind",
+	AttrNetNSInode:                      "tcp.netns.inode",
+	AttrOptions:                         "tcp.options",
+	AttrOutOfOrderCount:                 "tcp.out_of_order.count",
+	AttrOwnerSource:                     "tcp.owner.source",
+	AttrPacketClass:                     "tcp.packet.class",
+	AttrPacketPayloadSize:               "tcp.packet.payload.size",
+	AttrPacketSize:                      "tcp.packet.size",
+	AttrReceiveSegmentCount:             "tcp.receive.segment.count",
+	AttrReceiveSize:                     "tcp.receive.size",
+	AttrRedacted:                        "tcp.redacted",
+	AttrResetSide:                       "tcp.reset.side",
+	AttrRetransmitCount:                 "tcp.retransmit.count",
+	AttrRetransmitType:                  "tcp.retransmit.type",
+	AttrRTTMin:                          "tcp.rtt.min",
+	AttrRTTSmoothed:                     "tcp.rtt.smoothed",
+	AttrSequence:                        "tcp.sequence",
+	AttrTransmitSegmentCount:            "tcp.transmit.segment.count",
+	AttrTransmitSize:                    "tcp.transmit.size",
+	AttrWindow:                          "tcp.window",
+	AttrURLPath:                         "url.path",
+	AttrURLQuery:                        "url.query",
+	AttrURLScheme:                       "url.scheme",
+	AttrUserID:                          "user.id",
+	AttrUserName:                        "user.name",
+	AttrUserAgentOriginal:               "user_agent.original",
 }
 
 // ResourceAttributes are the settings of each resource attribute by its name.

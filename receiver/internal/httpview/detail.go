@@ -33,6 +33,8 @@ type Detail struct {
 	// Trace is the position in a trace, if Traced is set.
 	Trace  tracecontext.Context
 	Traced bool
+	// Gateway is what a gateway says of the request.
+	Gateway Gateway
 	// Redacted names what was hidden.
 	Redacted []string
 }
@@ -52,6 +54,7 @@ func (v *Viewer) Complete(view *View) {
 	if h := v.options.AnswerHeaders; h != nil {
 		view.AnswerHeaders, _ = h.Select(view.Answer.Fields, v.options.Redact, &v.redacted)
 	}
+	v.putGateway(view)
 	var fault tracecontext.Fault
 	view.Trace, view.Traced, fault = tracecontext.Parse(view.Request.Fields, v.state[:0])
 	v.ignored.traceContext(fault)

@@ -55,9 +55,12 @@ type Options struct {
 	RequestHeaders, AnswerHeaders *privacy.Headers
 	// Trust says which proxies are believed.
 	Trust *forwarded.Trust
+	// Gateways say which ports are those of gateways.
+	Gateways Gateways
 }
 
-// Viewer makes views. It is for one goroutine at a time, except for Ignored.
+// Viewer makes views. It is for one goroutine at a time, except for Ignored
+// and UpstreamFigures.
 type Viewer struct {
 	options Options
 	methods map[string]string
@@ -71,6 +74,8 @@ type Viewer struct {
 	// text is the memory of redacted text, state that of several tracestate fields.
 	text, state []byte
 	ignored     ignored
+	// gateways is nil unless a port is a gateway's.
+	gateways *gateways
 }
 
 // conventions are the methods that the semantic conventions know.
@@ -80,7 +85,7 @@ func conventions() []string {
 
 // New makes a Viewer.
 func New(options Options) *Viewer {
-	v := &Viewer{options: options, methods: map[string]string{}}
+	v := &Viewer{options: options, methods: map[string]string{}, gateways: newGateways(&options.Gateways)}
 	if v.options.Trust == nil {
 		v.options.Trust = new(forwarded.Trust)
 	}

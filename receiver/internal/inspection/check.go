@@ -35,21 +35,23 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	}
 	c.View(f)
 	http.Select.validate(f)
-	c.validatePorts(f, mode, sees)
+	http.Gateways.validate(f)
+	for _, of := range http.ports() {
+		of.validate(f, mode, sees)
+	}
 }
 
-// validatePorts refuses ports whose packets nothing sees.
-func (c *Config) validatePorts(f *check.Faults, mode string, sees func(port uint16) bool) {
-	ports := c.HTTP.Ports
-	if len(ports) > 0 && mode == string(probe.TCOff) {
-		f.Add(portsKey, "needs to see packets, but tc::mode is %q", mode)
+// validate refuses ports whose packets nothing sees.
+func (p *ports) validate(f *check.Faults, mode string, sees func(port uint16) bool) {
+	if len(p.items) > 0 && mode == string(probe.TCOff) {
+		f.Add(p.key, "needs to see packets, but tc::mode is %q", mode)
 	}
-	for i := range ports {
+	for i := range p.items {
 		// Ports that can't be parsed are faults already.
 		var ignored check.Faults
-		for _, r := range check.Ports(&ignored, "", ports[i:i+1]) {
+		for _, r := range check.Ports(&ignored, "", p.items[i:i+1]) {
 			if port, ok := unseen(r, sees); ok {
-				f.Add(item(portsKey, i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
+				f.Add(item(p.key, i), "port %d can't be inspected: ports::include or ports::exclude leaves it out", port)
 			}
 		}
 	}

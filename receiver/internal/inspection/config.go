@@ -29,6 +29,8 @@ type HTTPConfig struct {
 	ResponseHeaders []string `mapstructure:"response_headers"`
 	// TrustedProxies are addresses or CIDRs whose word about their clients is believed.
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
+	// Gateways says where API gateways listen.
+	Gateways GatewaysConfig `mapstructure:"gateways"`
 	// Select says which requests become records. Metrics count all.
 	Select SelectConfig `mapstructure:"select"`
 	// Redact says what is hidden.
@@ -68,9 +70,28 @@ func Default() Config {
 	return Config{HTTP: HTTPConfig{
 		HeadBytes:   8 << 10,
 		IdleTimeout: time.Minute,
+		Gateways:    GatewaysConfig{Kong: KongConfig{UpstreamRequests: defaultUpstreamRequests}},
 		Select:      SelectConfig{SampleRate: 1, Problems: true},
 	}}
 }
 
 // On reports whether anything is inspected.
-func (c *Config) On() bool { return len(c.HTTP.Ports) > 0 }
+func (c *Config) On() bool {
+	for _, of := range c.HTTP.ports() {
+		if len(of.items) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ports are those of a key of the configuration.
+type ports struct {
+	key   string
+	items []any
+}
+
+// ports are all that are inspected.
+func (c *HTTPConfig) ports() []ports {
+	return []ports{{portsKey, c.Ports}, {kongPortsKey, c.Gateways.Kong.Ports}}
+}

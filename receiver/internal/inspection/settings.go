@@ -11,8 +11,10 @@ import (
 func (c *Config) Settings(f *check.Faults) settings.Inspect {
 	http := &c.HTTP
 	inspect := settings.Inspect{HeadBytes: http.HeadBytes, IdleTimeout: http.IdleTimeout}
-	for _, r := range check.Ports(f, portsKey, http.Ports) {
-		inspect.HTTP = append(inspect.HTTP, settings.InspectedPorts{PortRange: r})
+	for _, of := range http.ports() {
+		for _, r := range check.Ports(f, of.key, of.items) {
+			inspect.HTTP = append(inspect.HTTP, settings.InspectedPorts{PortRange: r})
+		}
 	}
 	return inspect
 }

@@ -14,7 +14,7 @@ import (
 // View is what the receiver's rooms get. It adds faults of what it compiles to f.
 func (c *Config) View(f *check.Faults) httpview.Options {
 	http := &c.HTTP
-	options := httpview.Options{Methods: http.Methods, Select: http.Select.selection()}
+	options := httpview.Options{Methods: http.Methods, Select: http.Select.selection(), Gateways: http.Gateways.view()}
 	var err error
 	if options.Redact, err = privacy.New(privacy.Options{
 		AllowHeaders: http.Redact.AllowHeaders,

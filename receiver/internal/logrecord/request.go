@@ -50,6 +50,7 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	l.putMessage(row, v)
 	putTimes(row, v)
 	putMarks(row, v.Exchange)
+	l.putGateway(row, v)
 	if v.ErrorType != "" {
 		row.str(declared.AttrErrorType, v.ErrorType)
 	}

@@ -28,6 +28,8 @@ func testViewer(t testing.TB) *httpview.Viewer {
 	require.NoError(t, err)
 	options.Trust, err = forwarded.NewTrust([]string{"10.0.0.2"})
 	require.NoError(t, err)
+	options.Gateways = httpview.Gateways{Kong: new(httpview.Ports), Upstream: 8}
+	options.Gateways.Kong[kongPort] = true
 	return httpview.New(options)
 }
 
@@ -38,7 +40,11 @@ func withField(e *request.Exchange, name, value string) *request.Exchange {
 
 func appendRequestRecord(t testing.TB, l *Logs, e *request.Exchange) {
 	viewer := testViewer(t)
+	if e.Server.Port() == kongPort {
+		viewer.Tie(viewer.Of(upstreamExchange()))
+	}
 	view := viewer.Of(e)
+	viewer.Tie(view)
 	viewer.Complete(view)
 	require.True(t, l.Request(view, facttest.Process(), owner.ByListener))
 }
@@ -55,7 +61,7 @@ func exchanges() []*request.Exchange {
 	unknown, unanswered := facttest.Exchange(), facttest.Exchange()
 	unknown.Method, unknown.Switched = []byte("PURGE"), true
 	unanswered.Problem, unanswered.Status = request.ProblemClientClosed, 0
-	return []*request.Exchange{facttest.Exchange(), unknown, unanswered}
+	return []*request.Exchange{facttest.Exchange(), unknown, unanswered, kongExchange()}
 }
 
 func TestRequestRecord(t *testing.T) {

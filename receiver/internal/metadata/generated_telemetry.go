@@ -46,6 +46,7 @@ type TelemetryBuilder struct {
 	EbpfTCPQueued              metric.Int64ObservableUpDownCounter
 	EbpfTCPSeries              metric.Int64ObservableGauge
 	EbpfTCPSeriesLimit         metric.Int64ObservableGauge
+	EbpfTCPUpstreamRequests    metric.Int64ObservableUpDownCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -329,6 +330,21 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPSeriesLimitCallback(cb metric.In
 	return nil
 }
 
+// RegisterEbpfTCPUpstreamRequestsCallback sets callback for observable EbpfTCPUpstreamRequests metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPUpstreamRequestsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPUpstreamRequests, obs: o})
+		return nil
+	}, builder.EbpfTCPUpstreamRequests)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -473,6 +489,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_ebpf_tcp_series_limit",
 		metric.WithDescription("Series that a metric may have, limits.series. One more takes observations over it. [Alpha]"),
 		metric.WithUnit("{series}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPUpstreamRequests, err = builder.meter.Int64ObservableUpDownCounter(
+		"otelcol_ebpf_tcp_upstream_requests",
+		metric.WithDescription("Ids of requests to upstreams of gateways, by what became of them. Those that are held wait for the request to the gateway that they belong to. [Alpha]"),
+		metric.WithUnit("{request}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

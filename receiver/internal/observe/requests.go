@@ -33,7 +33,11 @@ func (o *Observer) RequestSeen(e *request.Exchange) {
 
 // recordOf reports whether there is a record of a request.
 func (o *Observer) recordOf(view *httpview.View, process *owner.Process, source owner.Source) bool {
-	if o.logs == nil || !o.requests.Selects(view) {
+	if o.logs == nil {
+		return false
+	}
+	o.requests.Tie(view)
+	if !o.requests.Selects(view) {
 		return false
 	}
 	o.requests.Complete(view)
