@@ -8,9 +8,12 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -112,6 +115,45 @@ func TestResultsAreKeptAndMadeAgain(t *testing.T) {
 	assert.NotContains(t, again.Figures, "maps")
 	assert.NotContains(t, again.Plots, "pass")
 	assert.Contains(t, again.Figures, "hooks")
+}
+
+// TestPageIsMadeFromResults: nobody edits the page, and the results that it shows are published.
+func TestPageIsMadeFromResults(t *testing.T) {
+	r, err := loadResults("../docs/performance/results.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Figures)
+	want, err := r.document("performance")
+	require.NoError(t, err)
+	page, err := os.ReadFile("../docs/performance.md")
+	require.NoError(t, err)
+	assert.Equal(t, want, string(page), "run dist/bench/bench -document docs/performance.md")
+}
+
+// TestPublishedResultsAreReplacedOneByOne: others stay, with the machine that they are from.
+func TestPublishedResultsAreReplacedOneByOne(t *testing.T) {
+	folder := t.TempDir()
+	page := filepath.Join(folder, "page.md")
+	at := time.Unix(0, 0)
+	publish := func(machine string, ids ...string) {
+		newer := &results{Figures: map[string]result{}}
+		at = at.Add(time.Hour)
+		for _, id := range ids {
+			newer.Figures[id] = result{Value: 1, Samples: 1, Machine: machine, Command: "make bench", When: at}
+		}
+		require.NoError(t, writeDocument(page, newer))
+	}
+	publish("Linux one", "tc-data", "hooks", "gone")
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "Measured on Linux one.\n")
+	assert.NotContains(t, string(text), ", on 1 |")
+	publish("Linux two", "hooks")
+	text, err = os.ReadFile(page)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "\n1. Linux two\n2. Linux one\n")
+	for title, machine := range map[string]string{figureOf("hooks").title(): "on 1", figureOf("tc-data").title(): "on 2"} {
+		assert.Regexp(t, regexp.QuoteMeta("| "+title+" |")+".*, "+machine+" \\|\n", string(text))
+	}
 }
 
 // TestDocument: each figure has one row, and a plot is well-formed whatever its values.

@@ -17,12 +17,20 @@ import (
 //go:embed performance.md.tmpl
 var page string
 
-// writeDocument writes the Markdown file, and the plots into a folder of the same name
-// beside it.
-func writeDocument(path string, r *results) error {
+// writeDocument writes the Markdown file. A folder of the same name beside it has the plots,
+// and the published results, which newer ones replace one by one.
+func writeDocument(path string, newer *results) error {
 	folder := strings.TrimSuffix(path, filepath.Ext(path))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("make a folder for plots: %w", err)
+	}
+	r, err := loadResults(filepath.Join(folder, "results.json"))
+	if err != nil {
+		return err
+	}
+	r.update(newer)
+	if err := r.save(); err != nil {
+		return err
 	}
 	for _, p := range plots {
 		data, ok := r.Plots[p.id]
@@ -45,13 +53,13 @@ func writeDocument(path string, r *results) error {
 
 // document fills in the page; plots are in that folder beside it.
 func (r *results) document(folder string) (string, error) {
-	t, err := template.New("").Funcs(template.FuncMap{"short": r.short, "value": r.value, "note": r.note}).Parse(page)
+	t, err := template.New("").Funcs(template.FuncMap{"short": r.short, "value": r.value, "note": r.note, "add": func(a, b int) int { return a + b }}).Parse(page)
 	if err != nil {
 		return "", fmt.Errorf("read the page: %w", err)
 	}
 	var text strings.Builder
 	err = t.Execute(&text, map[string]any{
-		"Machine": r.Machine, "Targets": r.rows(false), "Others": r.rows(true),
+		"Machines": r.machines(), "Targets": r.rows(false), "Others": r.rows(true),
 		"Plots": r.drawn(folder), "Pairs": pairs, "LoadTime": loadTime,
 	})
 	if err != nil {
@@ -87,6 +95,7 @@ func (r *results) note(id string) string {
 // rows are lines of a Markdown table, for figures with a target or for the others.
 func (r *results) rows(informs bool) []string {
 	var rows []string
+	machines := r.machines()
 	for _, f := range figures {
 		one, ok := r.Figures[f.id]
 		if !ok {
@@ -99,6 +108,9 @@ func (r *results) rows(informs bool) []string {
 		made := ""
 		if one.Command != "" {
 			made = code(one.Command) + ", " + one.When.UTC().Format("2006-01-02")
+			if len(machines) > 1 {
+				made += fmt.Sprintf(", on %d", 1+slices.Index(machines, one.Machine))
+			}
 		}
 		if informs { // neither target nor verdict
 			cells = []string{cells[0], cells[1], cells[4], cells[5]}

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -17,6 +18,11 @@ type machine struct {
 	Kernel, Architecture, Model string
 	CPUs                        int
 	MemoryMiB                   uint64
+}
+
+// String is one line for people.
+func (m machine) String() string {
+	return fmt.Sprintf("Linux %s (%s), %d × %s, %d MiB of memory", m.Kernel, m.Architecture, m.CPUs, m.Model, m.MemoryMiB)
 }
 
 // thisMachine describes the host. What can't be read stays empty.

@@ -5,11 +5,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,9 +27,9 @@ type result struct {
 	Note string `json:",omitempty"`
 	// Missing says why there is no value.
 	Missing string `json:",omitempty"`
-	// Measurement made it, by Command, When.
-	Measurement, Command string
-	When                 time.Time
+	// Measurement made it, by Command, on Machine, When.
+	Measurement, Command, Machine string
+	When                          time.Time
 }
 
 // plotted is a plot's data.
@@ -37,7 +41,6 @@ type plotted struct {
 // results are kept between runs, so that one measurement can be made again.
 type results struct {
 	path    string
-	Machine machine
 	Figures map[string]result
 	Plots   map[string]plotted
 }
@@ -58,7 +61,6 @@ func loadResults(path string) (*results, error) {
 }
 
 func (r *results) save() error {
-	r.Machine = thisMachine()
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
@@ -67,6 +69,29 @@ func (r *results) save() error {
 		return fmt.Errorf("keep results: %w", err)
 	}
 	return nil
+}
+
+// update replaces what newer results have.
+func (r *results) update(newer *results) {
+	maps.Copy(r.Figures, newer.Figures)
+	maps.Copy(r.Plots, newer.Plots)
+	// A figure that no longer exists is nobody's.
+	maps.DeleteFunc(r.Figures, func(id string, _ result) bool {
+		return !slices.ContainsFunc(figures, func(f figure) bool { return f.id == id })
+	})
+}
+
+// machines are where the figures come from, the latest first.
+func (r *results) machines() []string {
+	latest := map[string]time.Time{}
+	for _, one := range r.Figures {
+		if one.When.After(latest[one.Machine]) {
+			latest[one.Machine] = one.When
+		}
+	}
+	return slices.SortedFunc(maps.Keys(latest), func(a, b string) int {
+		return cmp.Or(latest[b].Compare(latest[a]), strings.Compare(a, b))
+	})
 }
 
 // forget removes earlier results of a measurement that runs again.
@@ -98,7 +123,7 @@ func (b *bench) missing(id string, why error) {
 
 func (b *bench) keep(id string, r result) {
 	figureOf(id) // it has to be one
-	r.Measurement, r.When = b.current.name, time.Now()
+	r.Measurement, r.Machine, r.When = b.current.name, thisMachine().String(), time.Now()
 	r.Command = "make bench-full ONLY=" + b.current.name
 	if b.current.quick {
 		r.Command = "make bench"
