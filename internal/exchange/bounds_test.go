@@ -131,6 +131,23 @@ func TestBodyDechunked(t *testing.T) {
 	assert.False(t, w.last[0].Answer.BodyCut)
 }
 
+// TestBodyBegan: a stream's head can precede its first event by seconds.
+func TestBodyBegan(t *testing.T) {
+	var options Options
+	options.Ports = func(uint16) Port { return Port{AnswerBody: 4} }
+	w := newWire(options)
+	w.send(stream.ToServer, "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab")
+	w.send(stream.ToClient, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	w.send(stream.ToClient, "3\r\nabc\r\n")
+	began := w.now
+	w.send(stream.ToClient, "3\r\ndef\r\n0\r\n\r\n")
+	require.Len(t, w.last, 1)
+	e := &w.last[0]
+	assert.Equal(t, began, e.Answer.BodyBegan)
+	assert.Less(t, e.Answer.Began, began)
+	assert.Zero(t, e.Request.BodyBegan, "nobody asked for its body")
+}
+
 func TestIdle(t *testing.T) {
 	w := newWire(Options{IdleTimeout: time.Second})
 	w.send(stream.ToServer, get("/")[2:])

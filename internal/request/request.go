@@ -63,6 +63,9 @@ type Message struct {
 	// Began and Ended are the times of the first and last byte in Unix nanoseconds; 0 if
 	// unknown.
 	Began, Ended int64
+	// BodyBegan is the time of the first byte of the content; 0 if unknown. It is known only of
+	// bodies whose beginning was asked for.
+	BodyBegan int64
 	// HeadBytes are those of the head on the wire.
 	HeadBytes int
 	// BodyBytes are those of the content on the wire, without chunk framing; -1 if unknown.

@@ -26,6 +26,7 @@ type Message struct {
 	// Acknowledgment is that of the segment with the first byte.
 	Acknowledgment uint32
 	Began, Ended   int64
+	bodyBegan      int64
 	BodyBytes      int64
 	body           []byte
 	tail           []byte
@@ -45,6 +46,9 @@ func (m *Message) Begin(chunk *stream.Chunk) {
 
 // Content takes bytes of the body. It keeps the first and the last, as many as asked for.
 func (m *Message) Content(pool *stream.Pool, data []byte, now int64, first, tail int) {
+	if first > 0 && m.BodyBytes == 0 && len(data) > 0 {
+		m.bodyBegan = now
+	}
 	m.BodyBytes += int64(len(data))
 	m.Ended = max(m.Ended, now)
 	if !m.BodyCut && first > 0 {
@@ -102,7 +106,7 @@ func (m *Message) Differences(sequence uint32, data []byte) int {
 func (m *Message) Fill(to *request.Message, tail int) {
 	to.Fields = syntax.AppendFields(to.Fields, syntax.AfterStart(m.Head))
 	to.Trailers = syntax.AppendFields(to.Trailers, m.trailers)
-	to.Began, to.Ended = m.Began, m.Ended
+	to.Began, to.BodyBegan, to.Ended = m.Began, m.bodyBegan, m.Ended
 	to.HeadBytes, to.HeadCut = m.Size, m.Cut
 	to.BodyBytes = m.BodyBytes
 	if m.Unsized {
