@@ -42,6 +42,8 @@ type Redactor struct {
 
 	spans spans
 	views [2]view
+	// plain is a body without the escapes of JSON.
+	plain view
 	key   []byte
 	names map[string]string
 }
@@ -146,25 +148,9 @@ func (r *Redactor) Header(dst, name, value []byte, list *List) []byte {
 // Text appends any other text from outside, such as an unknown method. where is listed if
 // something was redacted.
 func (r *Redactor) Text(dst, text []byte, cut bool, where string, list *List) []byte {
-	return r.text(dst, text, maxText, cut, where, list)
-}
-
-// Body appends a decoded body. where is BodyRequest or BodyResponse. cut is set if its end
-// is missing: then what may be the beginning of a match is redacted, too.
-func (r *Redactor) Body(dst, body []byte, cut bool, where string, list *List) []byte {
-	return r.text(dst, body, maxBody, cut, where, list)
-}
-
-// Places of bodies in the list.
-const (
-	BodyRequest  = "body.request"
-	BodyResponse = "body.response"
-)
-
-func (r *Redactor) text(dst, text []byte, limit int, cut bool, where string, list *List) []byte {
 	r.spans.reset()
 	r.userinfo(text, cut)
-	r.patternSpans(text, limit, cut)
+	r.patternSpans(text, maxText, cut)
 	if r.spans.any() {
 		list.add(where)
 	}

@@ -36,18 +36,36 @@ func (s *spans) touches(from, to int) bool {
 
 // write appends the text with its spans replaced.
 func (s *spans) write(dst, text []byte) []byte {
-	if len(s.all) > 1 {
-		slices.SortFunc(s.all, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	s.merge()
+	return s.rest(dst, text, 0)
+}
+
+// merge sorts the spans, and makes one of those that overlap or touch.
+func (s *spans) merge() {
+	if len(s.all) < 2 {
+		return
 	}
-	at := 0
-	for i := 0; i < len(s.all); {
-		from, to := s.all[i].from, s.all[i].to
-		// Spans that overlap or touch become one.
-		for i++; i < len(s.all) && s.all[i].from <= to; i++ {
-			to = max(to, s.all[i].to)
+	slices.SortFunc(s.all, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	last := 0
+	for _, one := range s.all[1:] {
+		if one.from <= s.all[last].to {
+			s.all[last].to = max(s.all[last].to, one.to)
+			continue
 		}
-		dst = append(append(dst, text[at:from]...), Redacted...)
-		at = to
+		last++
+		s.all[last] = one
+	}
+	s.all = s.all[:last+1]
+}
+
+// rest appends the text from a place on. The spans are merged.
+func (s *spans) rest(dst, text []byte, at int) []byte {
+	for _, one := range s.all {
+		if one.to <= at {
+			continue
+		}
+		dst = append(append(dst, text[at:max(at, one.from)]...), Redacted...)
+		at = one.to
 	}
 	return append(dst, text[at:]...)
 }
