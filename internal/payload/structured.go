@@ -73,7 +73,7 @@ type Transformer struct {
 // then #3, because a map of OTLP can't have it twice. Characters that XML 1.0 forbids become
 // U+FFFD, so that both forms have the same text.
 func (t *Transformer) Structured(content []byte, cut bool, b Builder) (Notes, Problem) {
-	if p := t.check(content, cut); p != ProblemNone {
+	if p := t.Check(content, cut); p != ProblemNone {
 		return Notes{}, p
 	}
 	var notes Notes
@@ -119,8 +119,9 @@ func (t *Transformer) Structured(content []byte, cut bool, b Builder) (Notes, Pr
 	}
 }
 
-// check reads the whole text, which tells all problems.
-func (t *Transformer) check(content []byte, cut bool) Problem {
+// Check reads the whole text, and tells what Structured would. cut says that the content
+// lacks bytes.
+func (t *Transformer) Check(content []byte, cut bool) Problem {
 	if cut {
 		return ProblemTruncated
 	}

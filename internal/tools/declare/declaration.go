@@ -140,8 +140,8 @@ func (m metric) kind() string {
 // spellings are words that Go does not write with one capital.
 func spellings() map[string]string {
 	return map[string]string{
-		"grpc": "GRPC", "http": "HTTP", "id": "ID", "io": "IO", "ip": "IP", "k8s": "K8s", "mptcp": "MPTCP", "netns": "NetNS",
-		"pid": "PID", "rpc": "RPC", "rtt": "RTT", "syn": "SYN", "tcp": "TCP", "tls": "TLS", "uid": "UID", "url": "URL",
+		"ai": "AI", "grpc": "GRPC", "http": "HTTP", "id": "ID", "io": "IO", "ip": "IP", "k8s": "K8s", "mptcp": "MPTCP", "netns": "NetNS",
+		"pid": "PID", "rpc": "RPC", "rtt": "RTT", "syn": "SYN", "tcp": "TCP", "tls": "TLS", "uid": "UID", "url": "URL", "xml": "XML",
 	}
 }
 

@@ -150,6 +150,22 @@ var events = [Events]event{
 		AttrRedacted,
 		AttrHTTPRequestHeader,
 		AttrHTTPResponseHeader,
+		AttrHTTPRequestBodyRaw,
+		AttrHTTPRequestBodyHex,
+		AttrHTTPRequestBodyStructured,
+		AttrHTTPRequestBodyXML,
+		AttrHTTPRequestBodyCut,
+		AttrHTTPRequestBodyEncoding,
+		AttrHTTPRequestBodyErrorType,
+		AttrHTTPRequestBodyReplacedCount,
+		AttrHTTPResponseBodyRaw,
+		AttrHTTPResponseBodyHex,
+		AttrHTTPResponseBodyStructured,
+		AttrHTTPResponseBodyXML,
+		AttrHTTPResponseBodyCut,
+		AttrHTTPResponseBodyEncoding,
+		AttrHTTPResponseBodyErrorType,
+		AttrHTTPResponseBodyReplacedCount,
 	}},
 	EventPacket: {"tcp.server.packet", []Attribute{
 		AttrClientAddress,
@@ -468,8 +484,24 @@ const (
 	AttrHandshakeRTT                                     // tcp.handshake.rtt
 	AttrHTTPDuration                                     // tcp.http.duration
 	AttrHTTPOverlapSize                                  // tcp.http.overlap.size
+	AttrHTTPRequestBodyCut                               // tcp.http.request.body.cut
+	AttrHTTPRequestBodyEncoding                          // tcp.http.request.body.encoding
+	AttrHTTPRequestBodyErrorType                         // tcp.http.request.body.error.type
+	AttrHTTPRequestBodyHex                               // tcp.http.request.body.hex
+	AttrHTTPRequestBodyRaw                               // tcp.http.request.body.raw
+	AttrHTTPRequestBodyReplacedCount                     // tcp.http.request.body.replaced.count
+	AttrHTTPRequestBodyStructured                        // tcp.http.request.body.structured
+	AttrHTTPRequestBodyXML                               // tcp.http.request.body.xml
 	AttrHTTPRequestCut                                   // tcp.http.request.cut
 	AttrHTTPRequestDuration                              // tcp.http.request.duration
+	AttrHTTPResponseBodyCut                              // tcp.http.response.body.cut
+	AttrHTTPResponseBodyEncoding                         // tcp.http.response.body.encoding
+	AttrHTTPResponseBodyErrorType                        // tcp.http.response.body.error.type
+	AttrHTTPResponseBodyHex                              // tcp.http.response.body.hex
+	AttrHTTPResponseBodyRaw                              // tcp.http.response.body.raw
+	AttrHTTPResponseBodyReplacedCount                    // tcp.http.response.body.replaced.count
+	AttrHTTPResponseBodyStructured                       // tcp.http.response.body.structured
+	AttrHTTPResponseBodyXML                              // tcp.http.response.body.xml
 	AttrHTTPResponseCut                                  // tcp.http.response.cut
 	AttrHTTPResponseDuration                             // tcp.http.response.duration
 	AttrHTTPRetransmitCount                              // tcp.http.retransmit.count
@@ -574,8 +606,24 @@ var keys = [Attributes]string{
 	AttrHandshakeRTT:                    "tcp.handshake.rtt",
 	AttrHTTPDuration:                    "tcp.http.duration",
 	AttrHTTPOverlapSize:                 "tcp.http.overlap.size",
+	AttrHTTPRequestBodyCut:              "tcp.http.request.body.cut",
+	AttrHTTPRequestBodyEncoding:         "tcp.http.request.body.encoding",
+	AttrHTTPRequestBodyErrorType:        "tcp.http.request.body.error.type",
+	AttrHTTPRequestBodyHex:              "tcp.http.request.body.hex",
+	AttrHTTPRequestBodyRaw:              "tcp.http.request.body.raw",
+	AttrHTTPRequestBodyReplacedCount:    "tcp.http.request.body.replaced.count",
+	AttrHTTPRequestBodyStructured:       "tcp.http.request.body.structured",
+	AttrHTTPRequestBodyXML:              "tcp.http.request.body.xml",
 	AttrHTTPRequestCut:                  "tcp.http.request.cut",
 	AttrHTTPRequestDuration:             "tcp.http.request.duration",
+	AttrHTTPResponseBodyCut:             "tcp.http.response.body.cut",
+	AttrHTTPResponseBodyEncoding:        "tcp.http.response.body.encoding",
+	AttrHTTPResponseBodyErrorType:       "tcp.http.response.body.error.type",
+	AttrHTTPResponseBodyHex:             "tcp.http.response.body.hex",
+	AttrHTTPResponseBodyRaw:             "tcp.http.response.body.raw",
+	AttrHTTPResponseBodyReplacedCount:   "tcp.http.response.body.replaced.count",
+	AttrHTTPResponseBodyStructured:      "tcp.http.response.body.structured",
+	AttrHTTPResponseBodyXML:             "tcp.http.response.body.xml",
 	AttrHTTPResponseCut:                 "tcp.http.response.cut",
 	AttrHTTPResponseDuration:            "tcp.http.response.duration",
 	AttrHTTPRetransmitCount:             "tcp.http.retransmit.count",

@@ -115,6 +115,7 @@ func typeName(t pcommon.ValueType) string {
 	return map[pcommon.ValueType]string{
 		pcommon.ValueTypeStr: "string", pcommon.ValueTypeInt: "int", pcommon.ValueTypeDouble: "double",
 		pcommon.ValueTypeBool: "bool", pcommon.ValueTypeSlice: "slice",
+		pcommon.ValueTypeMap: "map",
 	}[t]
 }
 

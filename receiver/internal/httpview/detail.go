@@ -35,6 +35,8 @@ type Detail struct {
 	Traced bool
 	// Gateway is what a gateway says of the request.
 	Gateway Gateway
+	// RequestBody and AnswerBody are the exported copies of the bodies; nil without one.
+	RequestBody, AnswerBody *Body
 	// Redacted names what was hidden.
 	Redacted []string
 }
@@ -58,6 +60,7 @@ func (v *Viewer) Complete(view *View) {
 	var fault tracecontext.Fault
 	view.Trace, view.Traced, fault = tracecontext.Parse(view.Request.Fields, v.state[:0])
 	v.ignored.traceContext(fault)
+	v.putBodies(view)
 	view.Redacted = v.redacted.Names()
 }
 

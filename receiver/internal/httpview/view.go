@@ -57,6 +57,8 @@ type Options struct {
 	Trust *forwarded.Trust
 	// Gateways say which ports are those of gateways.
 	Gateways Gateways
+	// Bodies says which bodies records have; nil is none.
+	Bodies *Bodies
 }
 
 // Viewer makes views. It is for one goroutine at a time, except for Ignored
@@ -76,6 +78,8 @@ type Viewer struct {
 	ignored     ignored
 	// gateways is nil unless a port is a gateway's.
 	gateways *gateways
+	// bodies is nil if records have none.
+	bodies *bodies
 }
 
 // conventions are the methods that the semantic conventions know.
@@ -85,7 +89,10 @@ func conventions() []string {
 
 // New makes a Viewer.
 func New(options Options) *Viewer {
-	v := &Viewer{options: options, methods: map[string]string{}, gateways: newGateways(&options.Gateways)}
+	v := &Viewer{
+		options: options, methods: map[string]string{},
+		gateways: newGateways(&options.Gateways), bodies: newBodies(options.Bodies),
+	}
 	if v.options.Trust == nil {
 		v.options.Trust = new(forwarded.Trust)
 	}

@@ -44,6 +44,7 @@ func TestEventsAreAsDeclared(t *testing.T) {
 	for _, e := range exchanges() {
 		appendRequestRecord(t, l, e)
 	}
+	appendBodies(t, l)
 
 	require.Zero(t, l.row.values[rowSize], "an attribute that the event does not declare")
 

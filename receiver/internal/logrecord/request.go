@@ -51,15 +51,15 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	putTimes(row, v)
 	putMarks(row, v.Exchange)
 	l.putGateway(row, v)
-	if v.ErrorType != "" {
-		row.str(declared.AttrErrorType, v.ErrorType)
+	if problem := cmp.Or(v.ErrorType, bodyProblem(v)); problem != "" {
+		row.str(declared.AttrErrorType, problem)
 	}
 	if v.Traced {
 		record.SetTraceID(v.Trace.TraceID)
 		record.SetSpanID(v.Trace.SpanID)
 		record.SetFlags(plog.LogRecordFlags(v.Trace.Flags))
 	}
-	l.putLists(record, v)
+	l.putBeside(record, v)
 	return true
 }
 
@@ -179,14 +179,20 @@ func (l *Logs) keep(text []byte) string {
 	return l.text.add(text)
 }
 
-// putLists finishes the record: attributes that are lists follow those of the row.
-func (l *Logs) putLists(record plog.LogRecord, v *httpview.View) {
-	lists := len(v.RequestHeaders) + len(v.AnswerHeaders)
+// putBeside finishes the record: lists and bodies follow the attributes of the row.
+func (l *Logs) putBeside(record plog.LogRecord, v *httpview.View) {
+	beside := len(v.RequestHeaders) + len(v.AnswerHeaders)
 	if len(v.Redacted) > 0 {
-		lists++
+		beside++
 	}
-	if lists > 0 {
-		record.Attributes().EnsureCapacity(l.row.len() + lists)
+	if v.RequestBody != nil {
+		beside += mostOfBody
+	}
+	if v.AnswerBody != nil {
+		beside += mostOfBody
+	}
+	if beside > 0 {
+		record.Attributes().EnsureCapacity(l.row.len() + beside)
 	}
 	attributes := l.finish(record)
 	if len(v.Redacted) > 0 {
@@ -197,6 +203,12 @@ func (l *Logs) putLists(record plog.LogRecord, v *httpview.View) {
 	}
 	l.putHeaders(attributes, v.RequestHeaders)
 	l.putHeaders(attributes, v.AnswerHeaders)
+	if v.RequestBody != nil {
+		l.putBody(attributes, v.RequestBody, requestBody())
+	}
+	if v.AnswerBody != nil {
+		l.putBody(attributes, v.AnswerBody, answerBody())
+	}
 }
 
 func (l *Logs) putHeaders(attributes pcommon.Map, headers []privacy.Header) {

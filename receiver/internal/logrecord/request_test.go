@@ -16,9 +16,11 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 )
 
-func testViewer(t testing.TB) *httpview.Viewer {
+func testViewer(t testing.TB) *httpview.Viewer { return viewerOf(t, nil) }
+
+func viewerOf(t testing.TB, bodies *httpview.Bodies) *httpview.Viewer {
 	t.Helper()
-	var options httpview.Options
+	options := httpview.Options{Bodies: bodies}
 	var err error
 	options.Redact, err = privacy.New(privacy.Options{})
 	require.NoError(t, err)
