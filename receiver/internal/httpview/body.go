@@ -11,7 +11,7 @@ import (
 // Bodies says which bodies records have, and in which form.
 type Bodies struct {
 	// Ports are those of servers.
-	Ports PortSet
+	Ports *Ports
 	// Request and Answer are how many bytes on the wire are used; 0 is none.
 	Request, Answer int
 	// Types selects content types.
@@ -20,19 +20,6 @@ type Bodies struct {
 	// MaxDecoded and MaxRatio bound what content encodings expand to.
 	MaxDecoded, MaxRatio int
 }
-
-// PortSet is a set of ports.
-type PortSet [1 << 10]uint64
-
-// Add adds the ports from first to last.
-func (s *PortSet) Add(first, last uint16) {
-	for port := int(first); port <= int(last); port++ {
-		s[port/64] |= 1 << (port % 64)
-	}
-}
-
-// Has reports whether a port is in the set.
-func (s *PortSet) Has(port uint16) bool { return s[port/64]>>(port%64)&1 != 0 }
 
 // Body is the exported copy of a body. Secrets are redacted.
 type Body struct {
@@ -86,7 +73,7 @@ func newBodies(options *Bodies) *bodies {
 // putBodies adds the bodies that are selected.
 func (v *Viewer) putBodies(view *View) {
 	b := v.bodies
-	if b == nil || !b.Ports.Has(view.Exchange.Server.Port()) {
+	if b == nil || !b.Ports[view.Exchange.Server.Port()] {
 		return
 	}
 	if v.copyBody(&b.request, &view.Request, b.Request, privacy.BodyRequest) {

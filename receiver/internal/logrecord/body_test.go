@@ -25,9 +25,10 @@ func bodyOptions(t testing.TB, form payload.Form) *httpview.Bodies {
 	t.Helper()
 	types, err := payload.NewSelection([]string{"application/json", "text/*"})
 	require.NoError(t, err)
-	b := &httpview.Bodies{Request: 100, Answer: 100, Types: types, Form: form, MaxDecoded: 1 << 10, MaxRatio: 10}
-	b.Ports.Add(80, 80)
-	return b
+	return &httpview.Bodies{
+		Ports: &httpview.Ports{80: true}, Request: 100, Answer: 100, Types: types, Form: form,
+		MaxDecoded: 1 << 10, MaxRatio: 10,
+	}
 }
 
 // withBodies has the same body in both directions.
