@@ -145,6 +145,8 @@ static __always_inline void fill_header(struct __sk_buff *skb, const struct segm
 	header->ifindex = skb->ifindex;
 	header->connection = 0;
 	header->acknowledgment = segment->acknowledgment;
+	header->start = segment->start;
+	header->first = segment->first;
 	header->flags = segment->flags;
 	header->egress = segment->egress;
 	header->known = segment->known;

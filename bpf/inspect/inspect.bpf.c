@@ -100,9 +100,11 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	if (is_before(end, from)) /* an end that was sent again */
 		from = end;
 	if (!egress && word & WORD_NEW) {
-		segment->known |= SEGMENT_BEGINS;
+		segment->known |= SEGMENT_BEGINS | SEGMENT_JOINED;
+		segment->first = word;
 		store_word(&words[0], word & ~WORD_NEW);
 	}
+	segment->start = segment->sequence;
 	segment->offset += from - segment->sequence;
 	segment->sequence = from;
 	segment->payload = end - from;

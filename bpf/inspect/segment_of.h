@@ -27,6 +27,8 @@ struct segment {
 	struct address remote;
 	__u32 sequence;
 	__u32 acknowledgment;
+	__u32 start; /* the first of all its bytes */
+	__u32 first; /* with SEGMENT_BEGINS: of the first byte to the server */
 	__u32 offset; /* of the payload in the packet */
 	__u32 payload;
 	__u32 limit; /* bytes that may be copied */

@@ -285,6 +285,8 @@ struct segment_record {
 	struct owner owner; /* where connection is set */
 	__u32 sequence; /* of the first byte that follows */
 	__u32 acknowledgment;
+	__u32 start; /* where the segment began: bytes before sequence were not wanted */
+	__u32 first; /* of the first byte to the server; with SEGMENT_BEGINS */
 	__u32 length; /* bytes that follow */
 	__u32 left; /* bytes of the segment behind them */
 	__u32 retransmits; /* total_retrans of the socket, at egress */
@@ -297,7 +299,7 @@ struct segment_record {
 /* What the program knew about the connection of a segment; bits. */
 enum segment_known {
 	SEGMENT_BEGINS = 1 << 0, /* nothing was sent between the SYN and this segment */
-	SEGMENT_JOINED = 1 << 1, /* the connection had no entry in wanted */
+	SEGMENT_JOINED = 1 << 1, /* the connection is new, or had no entry in wanted */
 	SEGMENT_SOCKET = 1 << 2, /* retransmits was read */
 };
 

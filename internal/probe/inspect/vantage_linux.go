@@ -123,12 +123,16 @@ func (v *Vantage) decode(sample []byte, to Taker) {
 		Acknowledgment: r.Acknowledgment,
 		Data:           sample[segmentHeader : segmentHeader+r.Length],
 		Left:           r.Left,
+		Skipped:        r.Sequence - r.Start,
 		Time:           context.Clock.Unix(r.Head.Time),
 		Begins:         known&shared.SegmentKnownBegins != 0,
 		Joined:         known&shared.SegmentKnownJoined != 0,
 		FIN:            r.Flags&flagFIN != 0 && r.Left == 0,
 		RST:            r.Flags&flagRST != 0 && r.Left == 0,
 		Retransmits:    -1,
+	}
+	if v.segment.Begins {
+		v.segment.First = r.First
 	}
 	if known&shared.SegmentKnownSocket != 0 {
 		v.segment.Retransmits = int64(r.Retransmits)

@@ -516,6 +516,8 @@ type SegmentRecord struct {
 	Owner          Owner
 	Sequence       uint32
 	Acknowledgment uint32
+	Start          uint32
+	First          uint32
 	Length         uint32
 	Left           uint32
 	Retransmits    uint32
