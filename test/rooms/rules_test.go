@@ -149,6 +149,7 @@ var rules = []rule{
 		rooms:   list("internal/testbed/street"),
 		imports: list("internal/probe/netns", "internal/probe/tc/...", "internal/testbed", "internal/testbed/wire", kernel, system),
 	},
+	{rooms: list("internal/testbed/replay"), imports: list(kernel, system)},
 	{rooms: list("internal/testbed/wire"), imports: list("internal/probe/netns", kernel, system)},
 	{rooms: list("bench"), imports: list("internal/testbed/lab", kernel, system)},
 	{rooms: list("scripts/..."), imports: list("internal/testbed")},
