@@ -26,6 +26,10 @@ type parts struct {
 	telemetry *metadata.TelemetryBuilder
 }
 
+// maxBatchWithBodies keeps batches with bodies below the 4 MiB that OTLP servers accept in one
+// message. The last record of a batch exceeds it.
+const maxBatchWithBodies = 2 << 20
+
 // assemble makes the parts, each with its part of the configuration.
 func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 	report, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
@@ -67,6 +71,9 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 	if r.logs != nil {
 		run.Logs = r.newLogSender(report)
 		observed.Push, observed.MaxBytes = run.Logs.Push, run.Logs.MaxBatchBytes()
+		if r.cfg.Inspect.WithBodies() {
+			observed.MaxBytes = min(observed.MaxBytes, maxBatchWithBodies)
+		}
 		observed.Logs = logrecord.New(r.cfg.logsConfig(), logrecord.Options{
 			HostName: hostName,
 			OwnNetNS: k.OwnNetNS(),

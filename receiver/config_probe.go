@@ -3,7 +3,10 @@
 package receiver
 
 import (
+	"slices"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
@@ -63,6 +66,9 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 		cfg.Inspect.MaxBytes = c.Limits.InspectedBytes
 		cfg.Inspect.RingBytes = uint32(c.Limits.InspectRingBytes)
 	}
+	if !c.Events.TCPServerHTTPRequest.Enabled {
+		withoutBodies(&cfg)
+	}
 	if !c.Events.TCPServerPacket.Enabled {
 		withoutPackets(&cfg)
 	}
@@ -73,6 +79,12 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 func withoutLogs(cfg *probe.Config) {
 	cfg.OpenRecords, cfg.FailedRecords = false, false
 	withoutPackets(cfg)
+	withoutBodies(cfg)
+}
+
+// withoutBodies keeps the bodies that only records need from crossing.
+func withoutBodies(cfg *probe.Config) {
+	cfg.Inspect.HTTP = slices.DeleteFunc(cfg.Inspect.HTTP, func(p settings.InspectedPorts) bool { return p.ForRecords })
 }
 
 // withoutMetrics switches off what only metrics need.

@@ -124,6 +124,34 @@ func TestConfigCases(t *testing.T) {
 	}
 }
 
+// TestBodiesCrossWhereAsked: bodies cross only on their ports, and only if there are records.
+func TestBodiesCrossWhereAsked(t *testing.T) {
+	cfg := createDefaultConfig()
+	cfg.Inspect.HTTP.Ports = []any{80, 81}
+	bodiesOf := func(c *Config, change func(*probe.Config)) []int {
+		var f check.Faults
+		p := c.probeConfig(&f)
+		change(&p)
+		require.Empty(t, f)
+		var sizes []int
+		for _, port := range []uint16{80, 81} {
+			b, found := p.Inspect.BodiesOf(port)
+			require.True(t, found)
+			sizes = append(sizes, b.Request, b.Answer)
+		}
+		return sizes
+	}
+	asIs := func(*probe.Config) {}
+	assert.Equal(t, []int{0, 0, 0, 0}, bodiesOf(cfg, asIs), "off by default")
+	cfg.Inspect.HTTP.Bodies.RequestBytes, cfg.Inspect.HTTP.Bodies.ResponseBytes = 10, 20
+	assert.Equal(t, []int{10, 20, 10, 20}, bodiesOf(cfg, asIs))
+	cfg.Inspect.HTTP.Bodies.Ports = []any{81}
+	assert.Equal(t, []int{0, 0, 10, 20}, bodiesOf(cfg, asIs))
+	assert.Equal(t, []int{0, 0, 0, 0}, bodiesOf(cfg, withoutLogs))
+	cfg.Events.TCPServerHTTPRequest.Enabled = false
+	assert.Equal(t, []int{0, 0, 0, 0}, bodiesOf(cfg, asIs))
+}
+
 func TestUnwantedRecordsAreNotAskedFor(t *testing.T) {
 	cfg := createDefaultConfig()
 	cfg.Packets.SampleRate, cfg.Packets.Flags = 10, []string{"rst"}

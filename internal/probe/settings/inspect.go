@@ -25,6 +25,8 @@ type Inspect struct {
 type InspectedPorts struct {
 	PortRange
 	Bodies
+	// ForRecords is set if only records need the bodies.
+	ForRecords bool
 }
 
 // Bodies bounds the bytes of bodies that cross to user space.

@@ -15,8 +15,8 @@ func TestInspectedPorts(t *testing.T) {
 	assert.False(t, found)
 
 	some := Inspect{HTTP: []InspectedPorts{
-		{PortRange{80, 90}, Bodies{Request: 10}},
-		{PortRange{90, 65535}, Bodies{Request: 5, Answer: 20, Tail: 30}},
+		{PortRange: PortRange{80, 90}, Bodies: Bodies{Request: 10}},
+		{PortRange: PortRange{90, 65535}, Bodies: Bodies{Request: 5, Answer: 20, Tail: 30}},
 	}}
 	assert.True(t, some.On())
 	bodies, found := some.BodiesOf(90)

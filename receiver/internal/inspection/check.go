@@ -36,6 +36,7 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	c.View(f)
 	http.Select.validate(f)
 	http.Gateways.validate(f)
+	http.Bodies.validate(f, http.ranges())
 	for _, of := range http.ports() {
 		of.validate(f, mode, sees)
 	}

@@ -4,7 +4,12 @@
 // kernel side and the receiver's rooms get of it.
 package inspection
 
-import "time"
+import (
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
+)
 
 // Config says what is looked for inside packets. Without ports, nothing is.
 type Config struct {
@@ -31,6 +36,8 @@ type HTTPConfig struct {
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
 	// Gateways says where API gateways listen.
 	Gateways GatewaysConfig `mapstructure:"gateways"`
+	// Bodies says which bodies records have.
+	Bodies BodiesConfig `mapstructure:"bodies"`
 	// Select says which requests become records. Metrics count all.
 	Select SelectConfig `mapstructure:"select"`
 	// Redact says what is hidden.
@@ -58,8 +65,8 @@ type RedactConfig struct {
 	// AllowHeaders and AllowQuery are names whose values are not hidden.
 	AllowHeaders []string `mapstructure:"allow_headers"`
 	AllowQuery   []string `mapstructure:"allow_query"`
-	// Patterns are regular expressions (RE2). What they match is hidden in paths and
-	// header values.
+	// Patterns are regular expressions (RE2). What they match is hidden in paths, header
+	// values and bodies.
 	Patterns []string `mapstructure:"patterns"`
 
 	_ struct{}
@@ -71,6 +78,7 @@ func Default() Config {
 		HeadBytes:   8 << 10,
 		IdleTimeout: time.Minute,
 		Gateways:    GatewaysConfig{Kong: KongConfig{UpstreamRequests: defaultUpstreamRequests}},
+		Bodies:      defaultBodies(),
 		Select:      SelectConfig{SampleRate: 1, Problems: true},
 	}}
 }
@@ -89,6 +97,16 @@ func (c *Config) On() bool {
 type ports struct {
 	key   string
 	items []any
+}
+
+// ranges are all that are inspected, without those that can't be parsed.
+func (c *HTTPConfig) ranges() []probe.PortRange {
+	var all []probe.PortRange
+	var ignored check.Faults
+	for _, of := range c.ports() {
+		all = append(all, check.Ports(&ignored, "", of.items)...)
+	}
+	return all
 }
 
 // ports are all that are inspected.

@@ -50,6 +50,10 @@ func selected(ranges []probe.PortRange) *httpview.Ports {
 	if len(ranges) == 0 {
 		return nil
 	}
+	return portsOf(ranges)
+}
+
+func portsOf(ranges []probe.PortRange) *httpview.Ports {
 	ports := new(httpview.Ports)
 	for _, r := range ranges {
 		for port := int(r.First); port <= int(r.Last); port++ {

@@ -15,6 +15,7 @@ import (
 func (c *Config) View(f *check.Faults) httpview.Options {
 	http := &c.HTTP
 	options := httpview.Options{Methods: http.Methods, Select: http.Select.selection(), Gateways: http.Gateways.view()}
+	options.Bodies = http.Bodies.view(f, http.ranges())
 	var err error
 	if options.Redact, err = privacy.New(privacy.Options{
 		AllowHeaders: http.Redact.AllowHeaders,
