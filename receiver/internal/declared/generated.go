@@ -98,6 +98,7 @@ var events = [Events]event{
 		AttrNetNSInode,
 		AttrHTTPRequestMethod,
 		AttrHTTPRequestMethodOriginal,
+		AttrHTTPRoute,
 		AttrURLScheme,
 		AttrURLPath,
 		AttrURLQuery,
@@ -236,7 +237,7 @@ var definitions = [Metrics]Definition{
 		Description: "Time from the first byte of a request to the last byte of its answer. Event streams, CONNECT and upgrades are left out.",
 		Unit:        "s",
 		Kind:        Histogram,
-		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrHTTPResponseStatusCode, AttrURLScheme, AttrErrorType, AttrNetworkProtocolName, AttrNetworkProtocolVersion, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrHTTPResponseStatusCode, AttrHTTPRoute, AttrURLScheme, AttrErrorType, AttrNetworkProtocolName, AttrNetworkProtocolVersion, AttrOtelMetricOverflow},
 	},
 	MetricForwardedPackets: {
 		Name:        "tcp.forwarded.packets",
@@ -427,6 +428,7 @@ const (
 	AttrHTTPResponseBodySize                             // http.response.body.size
 	AttrHTTPResponseHeader                               // http.response.header
 	AttrHTTPResponseStatusCode                           // http.response.status_code
+	AttrHTTPRoute                                        // http.route
 	AttrNetworkInterfaceName                             // network.interface.name
 	AttrNetworkIODirection                               // network.io.direction
 	AttrNetworkLocalAddress                              // network.local.address
@@ -549,6 +551,7 @@ var keys = [Attributes]string{
 	AttrHTTPResponseBodySize:            "http.response.body.size",
 	AttrHTTPResponseHeader:              "http.response.header",
 	AttrHTTPResponseStatusCode:          "http.response.status_code",
+	AttrHTTPRoute:                       "http.route",
 	AttrNetworkInterfaceName:            "network.interface.name",
 	AttrNetworkIODirection:              "network.io.direction",
 	AttrNetworkLocalAddress:             "network.local.address",

@@ -110,4 +110,3 @@ func (v *Viewer) putGateway(view *View) {
 	}
 	to.Values = g.values
 }
-

@@ -25,6 +25,8 @@ type View struct {
 	Method string
 	// Scheme is that of the URL.
 	Scheme string
+	// Route is the route template; "" if unknown.
+	Route string
 	// ErrorType is "" if nothing went wrong.
 	ErrorType string
 	// Protocol is the version of HTTP; "" if unknown.
@@ -59,6 +61,8 @@ type Options struct {
 	Gateways Gateways
 	// Bodies says which bodies records have; nil is none.
 	Bodies *Bodies
+	// Routes say how route templates are found.
+	Routes Routes
 }
 
 // Viewer makes views. It is for one goroutine at a time, except for Ignored
@@ -75,7 +79,10 @@ type Viewer struct {
 	redacted privacy.List
 	// text is the memory of redacted text, state that of several tracestate fields.
 	text, state []byte
-	ignored     ignored
+	// path and unlisted are what the templates of routes are found in.
+	path     []byte
+	unlisted privacy.List
+	ignored  ignored
 	// gateways is nil unless a port is a gateway's.
 	gateways *gateways
 	// bodies is nil if records have none.

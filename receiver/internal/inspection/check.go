@@ -37,6 +37,7 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	http.Select.validate(f)
 	http.Gateways.validate(f)
 	http.Bodies.validate(f, http.ranges())
+	http.Routes.validate(f)
 	for _, of := range http.ports() {
 		of.validate(f, mode, sees)
 	}

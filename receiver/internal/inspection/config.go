@@ -38,6 +38,8 @@ type HTTPConfig struct {
 	Gateways GatewaysConfig `mapstructure:"gateways"`
 	// Bodies says which bodies records have.
 	Bodies BodiesConfig `mapstructure:"bodies"`
+	// Routes says how http.route is found.
+	Routes RoutesConfig `mapstructure:"routes"`
 	// Select says which requests become records. Metrics count all.
 	Select SelectConfig `mapstructure:"select"`
 	// Redact says what is hidden.
@@ -79,6 +81,7 @@ func Default() Config {
 		IdleTimeout: time.Minute,
 		Gateways:    GatewaysConfig{Kong: KongConfig{UpstreamRequests: defaultUpstreamRequests}},
 		Bodies:      defaultBodies(),
+		Routes:      defaultRoutes(),
 		Select:      SelectConfig{SampleRate: 1, Problems: true},
 	}}
 }

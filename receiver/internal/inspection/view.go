@@ -14,7 +14,9 @@ import (
 // View is what the receiver's rooms get. It adds faults of what it compiles to f.
 func (c *Config) View(f *check.Faults) httpview.Options {
 	http := &c.HTTP
-	options := httpview.Options{Methods: http.Methods, Select: http.Select.selection(), Gateways: http.Gateways.view()}
+	options := httpview.Options{
+		Methods: http.Methods, Select: http.Select.selection(), Gateways: http.Gateways.view(), Routes: http.Routes.view(f),
+	}
 	options.Bodies = http.Bodies.view(f, http.ranges())
 	var err error
 	if options.Redact, err = privacy.New(privacy.Options{

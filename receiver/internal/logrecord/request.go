@@ -116,6 +116,9 @@ func (l *Logs) putEndpoints(row *row, v *httpview.View, at endpoints, body strin
 func (l *Logs) putMessage(row *row, v *httpview.View) {
 	row.str(declared.AttrHTTPRequestMethod, v.Method)
 	l.putText(row, declared.AttrHTTPRequestMethodOriginal, v.MethodOriginal)
+	if v.Route != "" {
+		row.str(declared.AttrHTTPRoute, v.Route)
+	}
 	row.str(declared.AttrURLScheme, v.Scheme)
 	l.putText(row, declared.AttrURLQuery, v.Query)
 	l.putText(row, declared.AttrUserAgentOriginal, v.UserAgent)

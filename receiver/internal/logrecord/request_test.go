@@ -12,6 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/route"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 )
@@ -32,6 +33,8 @@ func viewerOf(t testing.TB, bodies *httpview.Bodies) *httpview.Viewer {
 	require.NoError(t, err)
 	options.Gateways = httpview.Gateways{Kong: new(httpview.Ports), Upstream: 8}
 	options.Gateways.Kong[kongPort] = true
+	options.Routes.Patterns = new(route.Table)
+	require.NoError(t, options.Routes.Patterns.Add("/users/{id}"))
 	return httpview.New(options)
 }
 
@@ -46,6 +49,7 @@ func appendRequestRecord(t testing.TB, l *Logs, e *request.Exchange) {
 		viewer.Tie(viewer.Of(upstreamExchange()))
 	}
 	view := viewer.Of(e)
+	viewer.Route(view, "nginx")
 	viewer.Tie(view)
 	viewer.Complete(view)
 	require.True(t, l.Request(view, facttest.Process(), owner.ByListener))
@@ -75,7 +79,7 @@ func TestRequestRecord(t *testing.T) {
 		"client.address": "192.0.2.7", "network.peer.address": "10.0.0.2", "network.peer.port": int64(51234),
 		"network.local.address": "10.0.0.1", "network.local.port": int64(80),
 		"server.address": "example.org", "server.port": int64(8080),
-		"url.path": "/users/42", "url.query": "page=REDACTED&token=REDACTED", "url.scheme": "http",
+		"http.route": "/users/{id}", "url.path": "/users/42", "url.query": "page=REDACTED&token=REDACTED", "url.scheme": "http",
 		"http.request.method": "GET", "http.response.status_code": int64(503), "error.type": "503",
 		"tcp.http.duration": 0.012, "tcp.http.request.duration": 0.001,
 		"tcp.http.server.duration": 0.002, "tcp.http.response.duration": 0.009,

@@ -21,6 +21,7 @@ func (o *Observer) RequestSeen(e *request.Exchange) {
 	}
 	process, source := o.owners.ofConnection(e.Owner, e.NetNS, e.Server)
 	view := o.requests.Of(e)
+	o.requests.Route(view, executable(process))
 	if o.metrics != nil {
 		o.metrics.Request(seriesOfRequests(e.NetNS, e.Server.Port(), process), view)
 	}
@@ -29,6 +30,14 @@ func (o *Observer) RequestSeen(e *request.Exchange) {
 		return
 	}
 	o.enter(ledger.Request, true)
+}
+
+// executable is that of a process that may be unknown.
+func executable(process *owner.Process) string {
+	if process == nil || process.Workload == nil {
+		return ""
+	}
+	return process.Workload.Executable
 }
 
 // recordOf reports whether there is a record of a request.

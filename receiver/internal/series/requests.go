@@ -20,7 +20,7 @@ func (m *Metrics) Request(s Key, v *httpview.View) {
 	}
 	// In the order of the metric's declaration.
 	m.recordTuple(set, declared.MetricHTTPServerRequestDuration, seconds(v.Duration), &tuple{
-		text:   [maxTexts]string{v.Method, v.Scheme, v.ErrorType, declared.ProtocolHTTP, v.Protocol},
+		text:   [maxTexts]string{v.Method, v.Route, v.Scheme, v.ErrorType, declared.ProtocolHTTP, v.Protocol},
 		number: int64(v.Status),
 	})
 }

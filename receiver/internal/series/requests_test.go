@@ -4,6 +4,7 @@ package series
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func webRequests() Key {
 func requests(m *Metrics) {
 	viewer, s := httpview.New(httpview.Options{}), webRequests()
 	view := viewer.Of(facttest.Exchange())
+	view.Route = "/users/{id}"
 	m.Request(s, view)
 	m.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemIdle}))
 }
@@ -50,6 +52,9 @@ func TestRequests(t *testing.T) {
 	e := facttest.Exchange()
 	r.Request(s, viewer.Of(e))
 	r.Request(s, viewer.Of(e))
+	routed := viewer.Of(e)
+	routed.Route = "/users/{id}"
+	r.Request(s, routed)
 	e.Status = 200
 	r.Request(s, viewer.Of(e))
 	e.Switched = true
@@ -62,6 +67,7 @@ func TestRequests(t *testing.T) {
 	assert.Equal(t, map[string]uint64{
 		fmt.Sprintf("map[error.type:503 "+common, "503"): 2,
 		fmt.Sprintf("map["+common, "200"):                1,
+		fmt.Sprintf("map[error.type:503 "+strings.Replace(common, "network", "http.route:/users/{id} network", 1), "503"): 1,
 	}, durations(data))
 	assert.Equal(t, map[string]int64{
 		"map[error.type:client_reset process.executable.name:nginx server.port:80]": 1,
