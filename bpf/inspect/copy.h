@@ -144,6 +144,7 @@ static __always_inline void fill_header(struct __sk_buff *skb, const struct segm
 	header->flow.remote_port = bpf_ntohs(segment->remote_port);
 	header->ifindex = skb->ifindex;
 	header->connection = 0;
+	header->acknowledged = segment->acknowledged;
 	header->acknowledgment = segment->acknowledgment;
 	header->start = segment->start;
 	header->first = segment->first;

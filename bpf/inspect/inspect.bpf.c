@@ -74,10 +74,31 @@ static __always_inline void want_next(__u64 *other, __u64 tag, __u32 acknowledgm
 		store_word(other, (word & ~0xffffffffULL) | acknowledgment);
 }
 
-/* Too far behind what is wanted. It may be the end of a body all the same. */
-static __always_inline void pass_by(struct passed *passed, __u32 end, bool egress)
+/*
+ * The other side's last byte may have been beyond what was wanted. Then its time is told now,
+ * because the next one replaces it.
+ */
+static __always_inline void tell_passed(const struct passed *passed, const __u64 *other,
+					struct segment *segment)
+{
+	__u32 acknowledgment = segment->acknowledgment;
+
+	if ((__s32)(acknowledgment - (__u32)load_word(other)) >= WINDOW &&
+	    passed->end[!segment->egress] == acknowledgment)
+		segment->acknowledged = passed->time[!segment->egress];
+}
+
+/*
+ * Too far behind what is wanted. It may be the end of a body all the same, unless it was sent
+ * again after later bytes.
+ */
+static __always_inline void pass_by(struct passed *passed, __u32 wanted_from, __u32 end,
+				    bool egress)
 {
 	COUNT_INSPECTED(beyond, 1);
+	if (passed->time[egress] && is_before(wanted_from, passed->end[egress]) &&
+	    is_before(end, passed->end[egress]))
+		return;
 	passed->end[egress] = end;
 	passed->time[egress] = bpf_ktime_get_boot_ns();
 }
@@ -94,7 +115,7 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	word = load_word(&words[egress]);
 	from = is_before(segment->sequence, word) ? (__u32)word : segment->sequence;
 	if (from - (__u32)word >= WINDOW && !ends) {
-		pass_by(&set->passed[way], end, egress);
+		pass_by(&set->passed[way], word, end, egress);
 		return 0;
 	}
 	if (is_before(end, from)) /* an end that was sent again */
@@ -108,6 +129,8 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	segment->offset += from - segment->sequence;
 	segment->sequence = from;
 	segment->payload = end - from;
+	if (segment->payload)
+		tell_passed(&set->passed[way], &words[!egress], segment);
 	if (copy_segment(skb, segment, egress && word & WORD_NEW))
 		store_word(&words[1], load_word(&words[1]) & ~WORD_NEW);
 	if (segment->payload)

@@ -25,6 +25,7 @@ volatile __u32 look_at_address;
 struct segment {
 	struct address local;
 	struct address remote;
+	__u64 acknowledged; /* as in the record */
 	__u32 sequence;
 	__u32 acknowledgment;
 	__u32 start; /* the first of all its bytes */

@@ -282,6 +282,7 @@ struct segment_record {
 	struct flow flow; /* local = this host */
 	__u32 ifindex;
 	__u64 connection; /* id; 0 = unknown, or told by an earlier record */
+	__u64 acknowledged; /* when the last byte that it acknowledges passed; 0 = unknown */
 	struct owner owner; /* where connection is set */
 	__u32 sequence; /* of the first byte that follows */
 	__u32 acknowledgment;

@@ -19,6 +19,8 @@ type Table struct {
 	figures stream.Figures
 	http1   *http1.Engine
 	conns   map[Key]*conn
+	// segment is the one that a protocol is reading.
+	segment *stream.Segment
 	// newest and oldest are the ends of the list of connections, by their last segment.
 	newest, oldest, free *conn
 }
@@ -34,6 +36,7 @@ type conn struct {
 func New(options Options) *Table {
 	options.defaults()
 	t := &Table{options: options, pool: stream.NewPool(options.MaxBytes), conns: map[Key]*conn{}}
+	options.Passed = t.passed
 	t.http1 = http1.New(options.Options, t.pool, &t.figures, options.Report)
 	return t
 }
@@ -55,9 +58,20 @@ func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
 		return
 	}
 	t.touch(c)
-	if c.talk.Segment(on, s) {
+	t.segment = s
+	over := c.talk.Segment(on, s)
+	if t.segment = nil; over {
 		t.over(c)
 	}
+}
+
+// passed returns the end and the time of bytes that passed and did not cross: those that the
+// present segment acknowledges, or the last.
+func (t *Table) passed(key *Key, d stream.Direction) (end uint32, when int64) {
+	if s := t.segment; s != nil && s.AcknowledgedTime != 0 && s.Direction != d {
+		return s.Acknowledgment, s.AcknowledgedTime
+	}
+	return t.options.Passed(key, d)
 }
 
 // find returns the connection of a segment; nil if the segment needs none.

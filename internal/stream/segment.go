@@ -24,6 +24,9 @@ type Segment struct {
 	// Sequence is the number of the first byte of Data, or of the byte that would follow if
 	// Data is empty. Acknowledgment is the segment's.
 	Sequence, Acknowledgment uint32
+	// AcknowledgedTime is when the last byte that it acknowledges passed, if that did not
+	// cross; 0 if unknown.
+	AcknowledgedTime int64
 	// Data are the bytes that were copied.
 	Data []byte
 	// Left are bytes of the segment after Data that were not copied.

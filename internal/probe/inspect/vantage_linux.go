@@ -131,6 +131,9 @@ func (v *Vantage) decode(sample []byte, to Taker) {
 		RST:            r.Flags&flagRST != 0 && r.Left == 0,
 		Retransmits:    -1,
 	}
+	if r.Acknowledged != 0 {
+		v.segment.AcknowledgedTime = context.Clock.Unix(r.Acknowledged)
+	}
 	if v.segment.Begins {
 		v.segment.First = r.First
 	}

@@ -513,6 +513,7 @@ type SegmentRecord struct {
 	Flow           Flow
 	Ifindex        uint32
 	Connection     uint64
+	Acknowledged   uint64
 	Owner          Owner
 	Sequence       uint32
 	Acknowledgment uint32
