@@ -124,9 +124,9 @@ func (t *Engine) closed(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	if d == stream.ToServer {
 		if p := h.msg; p != nil && h.state == stateHead && !p.message[d].HeadDone {
-			proven := c.proven
+			before := c.evidence
 			t.closeHead(c, p)
-			c.proven = proven
+			c.evidence = before
 		} else if h.state == stateEnd && h.Next == h.fin {
 			t.ended(c, d, h.finTime)
 		}
@@ -238,7 +238,7 @@ func (t *Engine) idle(c *Conn) {
 		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].HeadDone {
 			t.parseRequest(p)
 			h.msg, h.state = nil, stateLost
-			c.proven, c.anchored = false, false
+			c.evidence.LostRequests(p.message[stream.ToServer].Start)
 			p.message[stream.ToServer].Cut = true
 		}
 		t.write(c, p, request.ProblemIdle, t.now, true, false)

@@ -3,6 +3,7 @@
 package http1
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
@@ -66,19 +67,13 @@ type Conn struct {
 	// first to last are the requests under way, in their order.
 	first, last *pending
 	depth       int
-	// completed are exchanges of a request and its answer that alternated.
-	completed int
-	// acked is what the last segment to the client acknowledged, unless that was an interim
-	// answer.
-	acked    uint32
-	hasAcked bool
+	// evidence says what can be a pair.
+	evidence evidence.Evidence
 	// origin is the number of the first byte to the server that was seen.
 	origin uint32
-	// proven: pairs follow from the order. alternates: never two requests were under way.
-	// anchored: the messages to the server are read from a place where one began. joined: the
-	// connection is older than its inspection. begun: the first bytes to the server were read.
-	// holed: bytes were missed that could belong to a head.
-	proven, alternates, anchored, joined, begun, holed bool
+	// begun: the first bytes to the server were read. holed: bytes were missed that could
+	// belong to a head.
+	begun, holed bool
 	// ender is why requests are not answered, by who acted first.
 	ender request.Problem
 	// retransmits is the last known count, -1 if unknown.
@@ -101,10 +96,11 @@ type pending struct {
 	expect bool
 	// bare: the start line has no version. malformed: it could not be read.
 	bare, malformed bool
-	// alone: an answer without its request. observed: a pair that TCP allows, on a connection
-	// that must still show that it alternates.
-	alone, observed bool
-	// anchored is the connection's when the request began.
+	// several: the server may have seen several requests, and may answer each.
+	several bool
+	// alone: an answer without its request.
+	alone bool
+	// anchored: the request begins where a message can begin.
 	anchored bool
 	// ordered: the order made the pair.
 	ordered bool

@@ -3,21 +3,6 @@
 // Package http1 follows connections that speak HTTP/1.x. It pairs requests with answers, and
 // reports them.
 //
-// # Pairs
-//
-// A wrong pair is worse than none. A connection is proven while its first byte was seen, no
-// byte was missed that could belong to a head, and each request could be read. Then pairs
-// follow from the order alone, as HTTP/1.1 says.
-//
-// Otherwise TCP must prove each pair. A client that never has more than one request under
-// way has received the whole answer to the one before when it sends the next. So the
-// acknowledgment number of the request is where its answer begins. A server that answers it
-// has received it, so the acknowledgment number of the answer is the end of the request, or
-// higher. And the request must begin where a message ended: in order, or where the server's
-// last answer acknowledged everything. All this must hold, and the client must have
-// alternated visibly: at least one complete exchange, and never two requests under way. Else
-// request and answer are reported alone.
-//
 // An answer alone is not followed behind its head. Its body can't be measured, because the
 // answer to HEAD gives a length and has no body.
 package http1
@@ -25,6 +10,7 @@ package http1
 import (
 	"unsafe"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -81,7 +67,7 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	}
 	*c = Conn{
 		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
-		alternates: true, retransmits: -1, halves: c.halves,
+		evidence: evidence.Join(), retransmits: -1, halves: c.halves,
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
@@ -96,10 +82,10 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 func (t *Engine) begin(c *Conn, s *stream.Segment) {
 	c.origin = s.Sequence
 	if !s.Begins || s.Direction != stream.ToServer {
-		c.joined, c.begun = true, true
+		c.begun = true
 		return
 	}
-	c.proven, c.anchored = true, true
+	c.evidence = evidence.Begin()
 	c.retransmits = 0
 	if s.First != 0 {
 		c.origin = s.First

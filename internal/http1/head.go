@@ -13,7 +13,7 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 	h := &c.halves[d]
 	if h.msg == nil {
 		if d == stream.ToClient || c.begun {
-			if n := blank(chunk.Data); n > 0 {
+			if n := syntax.Blank(chunk.Data); n > 0 {
 				return n
 			}
 		}
@@ -31,7 +31,7 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 	}
 	p := h.msg
 	m := &p.message[d]
-	if d == stream.ToClient && !mayAnswer(m.Head, chunk.Data) {
+	if d == stream.ToClient && !syntax.MayAnswer(m.Head, chunk.Data) {
 		t.noAnswer(c, p, chunk)
 		return 0
 	}
@@ -48,25 +48,6 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 		t.answerHead(c, p)
 	}
 	return n
-}
-
-// blank counts the line breaks before a message.
-func blank(data []byte) int {
-	n := 0
-	for n < len(data) && (data[n] == '\r' || data[n] == '\n') {
-		n++
-	}
-	return n
-}
-
-// mayAnswer reports whether what came before and data can begin an answer.
-func mayAnswer(before, data []byte) bool {
-	const word = "HTTP/"
-	if len(before) >= len(word) {
-		return true
-	}
-	n := min(len(data), len(word)-len(before))
-	return string(data[:n]) == word[len(before):len(before)+n]
 }
 
 // start begins a message. It reports false if it can't be followed.
@@ -110,10 +91,10 @@ func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 		return size - before, false
 	}
 	// It is none: what came before belongs to the head.
-	m.Unprobe(before, blank(m.Head[:before]))
+	m.Unprobe(before, syntax.Blank(m.Head[:before]))
 	h.end.Find(m.Head)
 	if len(m.Head) == 0 {
-		if n := blank(chunk.Data); n > 0 {
+		if n := syntax.Blank(chunk.Data); n > 0 {
 			t.release(c, p)
 			return n, false
 		}
@@ -164,6 +145,7 @@ func (t *Engine) parseRequest(p *pending) {
 func (t *Engine) merged(c *Conn, p *pending) bool {
 	for q := c.first; q != nil; q = q.next {
 		if q.next == p && q.malformed {
+			q.several = true
 			t.release(c, p)
 			return true
 		}
@@ -227,7 +209,7 @@ func (t *Engine) answerBody(c *Conn, p *pending) {
 		h.state = stateClose
 		if m.Partial {
 			h.state = stateLost
-			c.proven = false
+			c.evidence.Lost()
 		}
 	}
 }

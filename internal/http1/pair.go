@@ -11,31 +11,45 @@ import (
 // startRequest makes the exchange of a request that begins; nil if there is no room.
 func (t *Engine) startRequest(c *Conn, chunk *stream.Chunk) *pending {
 	t.finishLost(c, chunk.Acknowledgment)
-	if c.hasAcked && chunk.Sequence == c.acked {
-		c.anchored = true
+	proven := c.evidence.Proven()
+	if !proven {
+		if end, when := t.options.Passed(&c.key, stream.ToClient); when != 0 {
+			c.evidence.Passed(end, when)
+		}
 	}
-	if c.first != nil {
-		c.alternates = false
+	anchored := c.evidence.Request(chunk.Sequence, chunk.Acknowledgment, chunk.Time, c.first != nil)
+	if h := &c.halves[stream.ToClient]; !proven && (c.evidence.Proven() || anchored && c.first == nil && h.state == stateLost) {
+		t.answerFrom(c, chunk.Acknowledgment)
 	}
 	p := t.pending(c)
 	if p != nil {
-		p.anchored, p.answerAt = c.anchored, chunk.Acknowledgment
+		p.anchored, p.answerAt = anchored, chunk.Acknowledgment
 	}
 	return p
+}
+
+// answerFrom says where the next answer begins.
+func (t *Engine) answerFrom(c *Conn, sequence uint32) {
+	h := &c.halves[stream.ToClient]
+	h.SkipTo(t.pool, sequence)
+	h.state, h.msg, h.end = stateHead, nil, syntax.End{}
 }
 
 // startAnswer finds the exchange of an answer that begins. Without one that can be its own,
 // the answer is alone.
 func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *pending {
 	p := c.unanswered()
-	if c.proven && p != nil {
+	if c.evidence.Proven() && p != nil {
 		p.ordered = true
 		if !p.message[stream.ToServer].HeadDone {
 			t.closeHead(c, p)
 		}
 		return p
 	}
-	c.proven = false
+	if c.evidence.Proven() {
+		// Nobody asked for it, so the count is wrong.
+		c.evidence.Lost()
+	}
 	if p != nil && p.next == nil && p.message[stream.ToServer].HeadDone && p.answerAt == chunk.Sequence {
 		return p
 	}
@@ -58,19 +72,15 @@ func (t *Engine) closeHead(c *Conn, p *pending) {
 		p.bare, p.malformed, p.problem = false, true, request.ProblemMalformedRequest
 	}
 	h.msg, h.state = nil, stateLost
-	c.proven, c.anchored = false, false
+	c.evidence.LostRequests(m.Start)
 }
 
 // prove looks for what TCP says about a pair on a connection that is not proven.
 func (t *Engine) prove(c *Conn, p *pending) {
 	asked, m := &p.message[stream.ToServer], &p.message[stream.ToClient]
-	allowed := c.alternates && c.first == p && p.next == nil && asked.Done && !asked.Unsized && !p.malformed &&
-		!stream.Before(m.Acknowledgment, asked.End)
-	switch {
-	case !allowed:
+	allowed := p.anchored && c.first == p && p.next == nil && asked.Done && !asked.Unsized && !p.malformed
+	if !allowed || !c.evidence.Allows(m.Acknowledgment, asked.End) {
 		t.split(c, p)
-	case c.completed == 0 || !p.anchored:
-		p.observed = true
 	}
 }
 
@@ -92,11 +102,15 @@ func (t *Engine) split(c *Conn, p *pending) {
 // except an answer that has begun.
 func (t *Engine) lose(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
-	h.state, h.msg, h.end = stateLost, nil, syntax.End{}
-	c.proven = false
+	c.evidence.Lost()
 	if d == stream.ToServer {
-		c.anchored = false
+		from := h.Next
+		if h.msg != nil {
+			from = h.msg.message[d].Start
+		}
+		c.evidence.LostRequests(from)
 	}
+	h.state, h.msg, h.end = stateLost, nil, syntax.End{}
 	t.missed(c, c.halves[d.Reverse()].msg)
 }
 
@@ -125,7 +139,7 @@ func (t *Engine) lostBody(c *Conn, d stream.Direction) {
 	}
 	h := &c.halves[d]
 	h.state = stateLost
-	c.proven = false
+	c.evidence.Lost()
 	if h.msg != nil {
 		m := &h.msg.message[d]
 		m.Unsized, m.BodyCut = true, true
@@ -142,7 +156,7 @@ func (t *Engine) finishLost(c *Conn, ack uint32) {
 	}
 	m := &p.message[stream.ToClient]
 	if stream.Before(ack, m.End) {
-		c.alternates = false
+		c.evidence.Pipelined()
 		return
 	}
 	if m.End != ack {
@@ -181,7 +195,12 @@ func (t *Engine) readLost(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
 	h := &c.halves[stream.ToClient]
 	m := &p.message[stream.ToClient]
-	if !p.bare {
+	switch {
+	case !p.ordered && !p.alone:
+		// It may be the middle of an answer to a request before.
+		t.lose(c, stream.ToClient)
+		return
+	case !p.bare:
 		t.badAnswer(c, p)
 		return
 	}
@@ -252,7 +271,7 @@ func (t *Engine) withheld(c *Conn, d stream.Direction, chunk *stream.Chunk) bool
 		return false
 	}
 	h.withhold = false
-	c.proven = false
+	c.evidence.Doubt()
 	if !syntax.IsRequest(chunk.Data) {
 		return false
 	}

@@ -46,8 +46,8 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		}
 	}
 	t.overlaps(h)
-	if d == stream.ToClient && !interim(s.Data) {
-		c.acked, c.hasAcked = s.Acknowledgment, true
+	if d == stream.ToClient {
+		c.evidence.Sent(s.Sequence+uint32(len(s.Data))+s.Left, s.Acknowledgment, s.Time, syntax.IsInterim(s.Data))
 	}
 }
 
@@ -58,11 +58,6 @@ func (h *half) reaches(s *stream.Segment) bool {
 		return s.Skipped > 0 || len(s.Data) == 0 && !s.FIN
 	}
 	return stream.Before(s.Sequence, h.Next) && !stream.Before(s.Sequence+uint32(len(s.Data)), h.Next)
-}
-
-// interim reports whether a segment has an answer that is not the last.
-func interim(data []byte) bool {
-	return len(data) > 9 && string(data[:5]) == "HTTP/" && data[9] == '1'
 }
 
 // again compares bytes that came again with those that are still there.
@@ -179,6 +174,9 @@ func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
 	h := &c.halves[d]
 	p := h.msg
 	h.msg, h.state, h.end = nil, stateHead, syntax.End{}
+	if d == stream.ToClient {
+		c.evidence.Passed(h.Next, max(now, c.seen))
+	}
 	if p == nil {
 		return
 	}

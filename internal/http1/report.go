@@ -14,23 +14,22 @@ func (t *Engine) finish(c *Conn, p *pending, problem request.Problem, now int64)
 	if p.problem != request.ProblemNone {
 		problem = p.problem
 	}
-	if p.malformed {
-		// Nobody knows how many requests the server saw.
-		c.proven = false
+	switch {
+	case p.several:
+		c.evidence.Lost()
+	case p.malformed:
+		c.evidence.Doubt()
 	}
 	if h := &c.halves[stream.ToServer]; h.msg == p && p.expect && h.state == stateBody {
 		h.withhold = p.message[stream.ToServer].BodyBytes == 0
 	}
 	answered := p.message[stream.ToClient].HeadDone
-	if answered && !p.alone && c.alternates {
-		c.completed++
+	if asked := &p.message[stream.ToServer]; answered && !p.alone && !p.told {
+		c.evidence.Paired(asked.End - asked.Start)
 	}
 	switch {
 	case p.told:
 		t.figures.Late++
-	case p.observed && answered:
-		t.write(c, p, request.ProblemMissed, now, true, false)
-		t.write(c, p, request.ProblemNoRequest, now, false, true)
 	default:
 		t.write(c, p, problem, now, !p.alone, answered || problem == request.ProblemMalformedAnswer)
 	}
