@@ -53,23 +53,25 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 		m := &p.message[stream.ToServer]
 		m.Cut = m.Cut || !m.HeadDone
 		// A start line without its end says neither all of the method nor of the target.
-		if bytes.IndexByte(m.Head, '\n') >= 0 && t.parsed.ParseRequest(m.Head) {
+		fields, ok := t.parsed.StartRequest(m.Head)
+		if ok && bytes.IndexByte(m.Head, '\n') >= 0 {
 			e.Method, e.Target, e.Version = t.parsed.Method, t.parsed.Target, t.parsed.Version
 		}
-		m.Fill(&e.Request, 0)
+		m.Fill(&e.Request, fields, 0)
 		if m.HeadDone && !m.Done {
 			e.Request.BodyBytes = -1
 		}
 	}
 	if answered {
 		m := &p.message[stream.ToClient]
-		if t.parsed.ParseAnswer(m.Head) {
+		fields, ok := t.parsed.StartAnswer(m.Head)
+		if ok {
 			e.Status = t.parsed.Status
 		}
 		if e.Version == request.VersionUnknown {
 			e.Version = t.parsed.Version
 		}
-		m.Fill(&e.Answer, c.port.AnswerTail)
+		m.Fill(&e.Answer, fields, c.port.AnswerTail)
 	}
 	t.figures.Reported++
 	t.report(e)

@@ -102,9 +102,9 @@ func (m *Message) Differences(sequence uint32, data []byte) int {
 	return stream.Differences(m.Start, m.Head[:m.kept], sequence, data)
 }
 
-// Fill writes what is known. At most tail bytes of the body's end count.
-func (m *Message) Fill(to *request.Message, tail int) {
-	to.Fields = syntax.AppendFields(to.Fields, syntax.AfterStart(m.Head))
+// Fill writes what is known. The fields are the head without its start line. At most tail bytes of the body's end count.
+func (m *Message) Fill(to *request.Message, fields []byte, tail int) {
+	to.Fields = syntax.AppendFields(to.Fields, fields)
 	to.Trailers = syntax.AppendFields(to.Trailers, m.trailers)
 	to.Began, to.BodyBegan, to.Ended = m.Began, m.bodyBegan, m.Ended
 	to.HeadBytes, to.HeadCut = m.Size, m.Cut

@@ -81,14 +81,19 @@ type Head struct {
 
 // ParseRequest reads the head of a request. It reports false if the start line is none.
 func (h *Head) ParseRequest(head []byte) bool {
-	*h = Head{}
-	line, rest := cutLine(head)
-	ok := h.requestLine(line)
+	rest, ok := h.StartRequest(head)
 	h.fields(rest)
 	if h.Framing == UntilClose {
 		h.Framing = None
 	}
 	return ok
+}
+
+// StartRequest reads only the start line, and returns what follows it.
+func (h *Head) StartRequest(head []byte) (rest []byte, ok bool) {
+	*h = Head{}
+	line, rest := cutLine(head)
+	return rest, h.requestLine(line)
 }
 
 // requestLine reads "METHOD SP target SP HTTP/1.x". Target or version can be missing, and
@@ -148,30 +153,37 @@ func version(word []byte) request.Version {
 
 // ParseAnswer reads the head of an answer. It reports false if the start line is none.
 func (h *Head) ParseAnswer(head []byte) bool {
-	*h = Head{}
+	rest, ok := h.StartAnswer(head)
+	if ok {
+		h.fields(rest)
+	}
+	return ok
+}
+
+// StartAnswer reads only the start line, and returns what follows it.
+func (h *Head) StartAnswer(head []byte) (rest []byte, ok bool) {
+	*h = Head{Framing: UntilClose}
 	line, rest := cutLine(head)
-	h.Framing = UntilClose
 	space := bytes.IndexByte(line, ' ')
 	if space < 0 || !hasVersion(line[:space]) {
-		return false
+		return rest, false
 	}
 	h.Version = version(line[:space])
 	code := trim(line[space:])
 	if len(code) < 3 || len(code) > 3 && isDigit(code[3]) {
-		return false
+		return rest, false
 	}
 	for _, c := range code[:3] {
 		if !isDigit(c) {
-			return false
+			return rest, false
 		}
 		h.Status = h.Status*10 + int(c-'0')
 	}
 	if h.Status < 100 {
 		h.Status = 0
-		return false
+		return rest, false
 	}
-	h.fields(rest)
-	return true
+	return rest, true
 }
 
 // fields reads those that say how long the body is. A transfer encoding overrides a length.
@@ -261,12 +273,6 @@ func AppendFields(fields []request.Field, rest []byte) []request.Field {
 	return fields
 }
 
-// AfterStart is what of a head follows its start line.
-func AfterStart(head []byte) []byte {
-	_, rest := cutLine(head)
-	return rest
-}
-
 // next returns the first field of rest, and reports whether the line is one. A line that
 // begins with white space continues the value before it.
 func next(rest []byte) (field request.Field, after []byte, ok bool) {
@@ -291,11 +297,16 @@ func next(rest []byte) (field request.Field, after []byte, ok bool) {
 
 // cutLine cuts after the first line feed and drops it, with the carriage returns before.
 func cutLine(text []byte) (line, rest []byte) {
-	line, rest, _ = bytes.Cut(text, []byte{'\n'})
-	if n := len(line); n > 0 && line[n-1] == '\r' {
-		line = line[:n-1]
+	end := bytes.IndexByte(text, '\n')
+	if end < 0 {
+		end = len(text)
+	} else {
+		rest = text[end+1:]
 	}
-	return line, rest
+	if end > 0 && text[end-1] == '\r' {
+		end--
+	}
+	return text[:end], rest
 }
 
 func trim(text []byte) []byte {
