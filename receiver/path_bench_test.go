@@ -22,6 +22,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/observe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
@@ -81,7 +82,7 @@ type way struct {
 	push func(logrecord.Batch)
 }
 
-func newWay(b *testing.B, logs, metrics bool) *way {
+func newWay(b *testing.B, logs, metrics bool, requests ...*httpview.Viewer) *way {
 	cfg := createDefaultConfig()
 	cfg.Limits = cfg.Limits.sized(fstest.MapFS{})
 	root, processes := processesOfContainers(3, 2)
@@ -112,6 +113,9 @@ func newWay(b *testing.B, logs, metrics bool) *way {
 	}
 	if metrics {
 		options.Metrics = series.New(cfg.metricsConfig(), series.Options{SeriesLimit: cfg.Limits.Series})
+	}
+	for _, viewer := range requests {
+		options.Requests = viewer
 	}
 	w.observer = observe.New(options)
 	for _, p := range processes {

@@ -42,7 +42,7 @@ const serverPort = 8000
 // rig is the vantage point in the namespace of the test, attached to lo.
 type rig struct {
 	*Vantage
-	t       *testing.T
+	t       testing.TB
 	guest   *Guest
 	manager *tc.Manager
 	ports   *ebpf.Map
@@ -67,7 +67,7 @@ func config(change ...func(*settings.Config)) settings.Config {
 	return cfg
 }
 
-func startRig(t *testing.T, cfg settings.Config) *rig {
+func startRig(t testing.TB, cfg settings.Config) *rig {
 	t.Helper()
 	inode, err := netns.Current()
 	require.NoError(t, err)
@@ -124,7 +124,7 @@ func (r *rig) drain() *seen {
 
 // inNetNS moves the goroutine of a test to a network namespace of its own, with lo. Its
 // thread ends with it.
-func inNetNS(t *testing.T) {
+func inNetNS(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	require.NoError(t, unix.Unshare(unix.CLONE_NEWNET))

@@ -16,11 +16,9 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
@@ -40,15 +38,13 @@ type Vantage struct {
 	words   *words
 	reader  *ringbuf.Reader
 
-	// What was read last; reused.
-	raw        ringbuf.Record
-	connection request.Connection
-	segment    stream.Segment
+	decoder *Decoder
+	raw     ringbuf.Record // what was read last; reused
 }
 
 // New opens the ring buffer and the table of what is wanted. It attaches nothing.
 func New(options *Options) (*Vantage, error) {
-	v := &Vantage{options: options}
+	v := &Vantage{options: options, decoder: NewDecoder(options.Context)}
 	var seed [8]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("choose the seed of the table of inspected connections: %w", err)
@@ -96,58 +92,10 @@ func (v *Vantage) Drain(to Taker) (more bool, err error) {
 		case err != nil:
 			return false, fmt.Errorf("read the ring buffer of segments: %w", err)
 		}
-		v.decode(v.raw.RawSample, to)
+		v.decoder.Decode(v.raw.RawSample, to)
 	}
 	return true, nil
 }
-
-func (v *Vantage) decode(sample []byte, to Taker) {
-	r := record.View[shared.SegmentRecord](sample)
-	if r == nil || len(sample) < int(segmentHeader+r.Length) {
-		v.options.Context.Undecodable(ledger.Segment)
-		return
-	}
-	context := v.options.Context
-	v.connection = request.Connection{
-		Flow:      record.Flow(&r.Flow),
-		NetNS:     r.Head.Netns,
-		Interface: context.InterfaceName(r.Head.Netns, r.Ifindex),
-	}
-	if r.Connection != 0 {
-		v.connection.ID, v.connection.Owner = r.Connection, record.Owner(&r.Owner)
-	}
-	known := shared.SegmentKnown(r.Known)
-	v.segment = stream.Segment{
-		Direction:      stream.Direction(r.Egress),
-		Sequence:       r.Sequence,
-		Acknowledgment: r.Acknowledgment,
-		Data:           sample[segmentHeader : segmentHeader+r.Length],
-		Left:           r.Left,
-		Skipped:        r.Sequence - r.Start,
-		Time:           context.Clock.Unix(r.Head.Time),
-		Begins:         known&shared.SegmentKnownBegins != 0,
-		Joined:         known&shared.SegmentKnownJoined != 0,
-		FIN:            r.Flags&flagFIN != 0 && r.Left == 0,
-		RST:            r.Flags&flagRST != 0 && r.Left == 0,
-		Retransmits:    -1,
-	}
-	if r.Acknowledged != 0 {
-		v.segment.AcknowledgedTime = context.Clock.Unix(r.Acknowledged)
-	}
-	if v.segment.Begins {
-		v.segment.First = r.First
-	}
-	if known&shared.SegmentKnownSocket != 0 {
-		v.segment.Retransmits = int64(r.Retransmits)
-	}
-	to.Segment(&v.connection, &v.segment)
-}
-
-// Flags of the TCP header.
-const (
-	flagFIN = 0x01
-	flagRST = 0x04
-)
 
 // Figures reads the programs' counts.
 func (v *Vantage) Figures() (Figures, error) {
