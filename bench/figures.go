@@ -28,6 +28,7 @@ const (
 	records unit = "records"
 	seconds unit = "s"
 	nanos   unit = "ns"
+	micros  unit = "µs"
 
 	allocations unit = "allocations"
 )
@@ -44,6 +45,16 @@ var figures = []figure{
 	{id: "record", name: "ring buffer to consumer, one log", against: "the same record of constants", unit: times, target: 1.25},
 	{id: "record-allocations", name: "ring buffer to consumer, one log: allocations more than the record of constants", unit: allocations, target: 0.1},
 	{id: "record-metrics", name: "ring buffer to consumer, metrics only", against: "a record of constants", unit: times, target: 0.25},
+	{id: "inspect-body", name: "inspected port, packet of a body", against: "an empty TC program", unit: times, target: 1.6},
+	{id: "inspect-body-sent", name: "inspected port, packet of a body at egress", against: "an empty TC program", unit: times, target: 1.6},
+	{id: "inspect-head", name: "inspected port, segment with a head of 512 bytes", against: "an empty TC program", unit: times, target: 7},
+	{id: "inspect-head-sent", name: "inspected port, segment with a head of 512 bytes at egress", against: "an empty TC program", unit: times, target: 7},
+	{id: "inspect-other", name: "inspecting program, packet of a port that is not inspected", against: "an empty TC program", unit: times, informs: true},
+	{id: "request-metrics", name: "ring buffer to consumer, one request, metrics only", against: "its record of constants", unit: times, target: 0.4},
+	{id: "request-metrics-allocations", name: "ring buffer to consumer, one request, metrics only: allocations", unit: allocations, target: 0},
+	{id: "request", name: "ring buffer to consumer, the log of a request", against: "the same record of constants", unit: times, target: 1.5},
+	{id: "request-allocations", name: "ring buffer to consumer, the log of a request: allocations more than the record of constants", unit: allocations, target: 6},
+	{id: "request-both", name: "ring buffer to consumer, log and metrics of a request", against: "its record of constants", unit: times, informs: true},
 	{id: "hooks-own", name: "all socket hooks, kernel time of a connection", unit: nanos, informs: true},
 	{id: "hooks-alone", name: "all socket hooks while tcplife does not run, kernel time of a connection", against: "as many runs of an empty program", unit: times, informs: true},
 	{id: "hooks-statistics", name: "as many runs of an empty program, by the same statistics", unit: nanos, informs: true},
@@ -80,6 +91,16 @@ var figures = []figure{
 	{id: "keep-alive-own", name: "keep-alive: collector's CPU time per 100k requests", unit: seconds, informs: true},
 	{id: "keep-alive-floor", name: "keep-alive, empty programs in the same places: requests/s lost", unit: percent, informs: true},
 	{id: "keep-alive-floor-cpu", name: "keep-alive, empty programs in the same places: more CPU time per request", unit: percent, informs: true},
+
+	{id: "inspect-metrics", name: "inspected requests, metrics only: more CPU time per request", unit: percent, target: 7},
+	{id: "inspect-metrics-added", name: "inspected requests, metrics only: CPU time added to a request", unit: micros, informs: true},
+	{id: "inspect-metrics-rate", name: "inspected requests, metrics only: requests/s lost", unit: percent, informs: true},
+	{id: "inspect-few", name: "inspected requests, records for 1 % and all errors: more CPU time per request", unit: percent, target: 8},
+	{id: "inspect-few-added", name: "inspected requests, records for 1 % and all errors: CPU time added to a request", unit: micros, informs: true},
+	{id: "inspect-few-rate", name: "inspected requests, records for 1 % and all errors: requests/s lost", unit: percent, informs: true},
+	{id: "inspect-records", name: "inspected requests, a record each by OTLP: more CPU time per request", unit: percent, informs: true},
+	{id: "inspect-records-added", name: "inspected requests, a record each by OTLP: CPU time added to a request", unit: micros, informs: true},
+	{id: "inspect-records-rate", name: "inspected requests, a record each by OTLP: requests/s lost", unit: percent, informs: true},
 
 	{id: "collector-pass", name: "whole collector during one pass over 100k, CPU time", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},
@@ -136,7 +157,7 @@ func (f figure) verdict(r result) string {
 
 func (f figure) write(value float64) string {
 	switch f.unit {
-	case times, seconds, allocations:
+	case times, seconds, micros, allocations:
 		return fmt.Sprintf("%.2f %s", value, f.unit)
 	case percent, mebi:
 		return fmt.Sprintf("%.1f %s", value, f.unit)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os/exec"
 	"strconv"
 	"time"
 
@@ -18,7 +17,11 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-const webPort = 8080
+// Ports of the web server: the measured one, and that of its counts.
+const (
+	webPort    = 8080
+	statusPort = 8081
+)
 
 // newNetwork makes a network whose client answers for all of clientPool.
 func newNetwork() (*lab.Network, error) {
@@ -90,6 +93,10 @@ const (
 		listen %s backlog=4096;
 		location / { return 200 "ok\n"; }
 	}
+	server {
+		listen %s;
+		location / { stub_status; }
+	}
 `
 )
 
@@ -100,7 +107,7 @@ func startNginx(ctx context.Context, n *lab.Network) (*webServer, error) {
 	}
 	w := &webServer{network: n, clientCPU: clientCPU}
 	w.WebServer, err = lab.StartWebServer(ctx, n.Server, lab.WebConfiguration{
-		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort)), Connections: 4096, Port: webPort,
+		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort), n.At(statusPort)), Connections: 4096, Port: webPort,
 		Prefix: []string{"taskset", "-c", serverCPU},
 	})
 	return w, err
@@ -136,12 +143,7 @@ type load struct {
 // loadFor has wrk fetch the page over 32 connections at a time. Each serves one request if
 // closing is set, else as many as possible.
 func (w *webServer) loadFor(ctx context.Context, duration time.Duration, closing bool) (load, error) {
-	args := []string{"netns", "exec", string(w.network.Client), "taskset", "-c", w.clientCPU}
-	args = append(args, "wrk", "-t1", "-c32", "-d"+duration.String())
-	if closing {
-		args = append(args, "-H", "Connection: close")
-	}
-	cmd := exec.CommandContext(ctx, "ip", append(args, w.url())...)
+	cmd := w.wrk(ctx, duration, closing)
 	before, err := cpu(w.PID())
 	if err != nil {
 		return load{}, err

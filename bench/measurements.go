@@ -9,6 +9,8 @@ func measurements() []measurement {
 	return []measurement{
 		{"packets", true, measurePackets},
 		{"path", true, measurePath},
+		{"inspect-packets", true, measureInspectPackets},
+		{"inspect-path", true, measureInspectPath},
 		{"hooks", true, measureHooks},
 		{"pass", true, measurePass},
 		{"systemcall", true, measureSystemCall},
@@ -17,6 +19,7 @@ func measurements() []measurement {
 		{"floor", false, measureFloor},
 		{"parts", false, measureParts},
 		{"keep-alive", false, measureKeepAlive},
+		{"inspect-load", false, measureInspect},
 		{"peers", false, measurePeers},
 		{"open", false, measureOpen},
 		{"burst", false, measureBurst},

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// measureInspectPackets has the kernel run the inspecting programs many times on one packet.
+func measureInspectPackets(ctx context.Context, b *bench) error {
+	seen := []string{"ns/packet", "empty-ns"}
+	return b.take(ctx, goBenchmark{folder: "internal/probe/inspect", pattern: "^BenchmarkInspect$", times: 20, count: 3},
+		fromBenchmark{id: "inspect-other", benchmark: "BenchmarkInspect/port_not_inspected", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "inspect-body", benchmark: "BenchmarkInspect/body", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "inspect-body-sent", benchmark: "BenchmarkInspect/body,_sent", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "inspect-head", benchmark: "BenchmarkInspect/head", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "inspect-head-sent", benchmark: "BenchmarkInspect/head,_sent", metric: "x-empty", seen: seen})
+}
+
+// measureInspectPath compares the work of user space for a request with building its record from
+// constants.
+func measureInspectPath(ctx context.Context, b *bench) error {
+	seen := []string{"ns/request", "bare-ns/request", "allocs/request", "bare-allocs/request"}
+	return b.take(ctx, goBenchmark{folder: "receiver", pattern: "^BenchmarkRequestPath$", times: 20, count: 5},
+		fromBenchmark{id: "request-metrics", benchmark: "BenchmarkRequestPath/metrics", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "request-metrics-allocations", benchmark: "BenchmarkRequestPath/metrics", metric: "allocs/request"},
+		fromBenchmark{id: "request", benchmark: "BenchmarkRequestPath/logs", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "request-allocations", benchmark: "BenchmarkRequestPath/logs", metric: "allocs/request", minus: "bare-allocs/request"},
+		fromBenchmark{id: "request-both", benchmark: "BenchmarkRequestPath/logs_and_metrics", metric: "x-bare", seen: seen})
+}
+
+// measureInspect measures what inspection adds to requests on connections that stay open.
+func measureInspect(ctx context.Context, b *bench) error {
+	var failed []error
+	for _, kind := range []struct {
+		id, selection string
+		signals       []string
+	}{
+		{"inspect-metrics", "", []string{"metrics"}},
+		{"inspect-few", `, select: {sample_rate: 100, statuses: ["4xx", "5xx"]}`, []string{"logs", "metrics"}},
+		{"inspect-records", "", []string{"logs", "metrics"}},
+	} {
+		if err := b.inspected(ctx, kind.id, kind.selection, kind.signals...); err != nil {
+			b.missing(kind.id, err)
+			failed = append(failed, fmt.Errorf("%s: %w", kind.id, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// inspected makes the figures that begin with id, with a selection of requests that become
+// records.
+func (b *bench) inspected(ctx context.Context, id, selection string, signals ...string) (err error) {
+	s, err := openSite(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	receiver := fmt.Sprintf("    inspect: {http: {ports: [%d]%s}}\n", webPort, selection)
+	agent, err := startAgent(ctx, b, s.network.Server, receiver, signals...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, agent.Close()) }()
+	hidden, err := openBypass(s.network.Server, "eth0")
+	if err != nil {
+		return err
+	}
+	found, err := s.slice(ctx, agent.PID(), hidden)
+	if err := errors.Join(err, hidden.Close()); err != nil {
+		return err
+	}
+	ledger, err := agent.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	b.found(id, found.more(), "of %.1f µs; the collector's own %.2f µs included", found.without.median()*1e6, found.own*1e6)
+	b.found(id+"-added", found.added(), "")
+	request, segment := ledger["request"], ledger["segment"]
+	b.found(id+"-rate", found.loss(), "%.0f requests, lost: %s; segments lost: %s", request.Produced, request.LostWhere(), segment.LostWhere())
+	return nil
+}
