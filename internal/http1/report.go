@@ -64,10 +64,8 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 	}
 	if answered {
 		m := &p.message[stream.ToClient]
-		fields, ok := t.parsed.StartAnswer(m.Head)
-		if ok {
-			e.Status = t.parsed.Status
-		}
+		fields, _ := t.parsed.StartAnswer(m.Head)
+		e.Status = t.parsed.Status
 		if e.Version == request.VersionUnknown {
 			e.Version = t.parsed.Version
 		}

@@ -160,7 +160,8 @@ func (h *Head) ParseAnswer(head []byte) bool {
 	return ok
 }
 
-// StartAnswer reads only the start line, and returns what follows it.
+// StartAnswer reads only the start line, and returns what follows it. Status stays 0 if it
+// reports false.
 func (h *Head) StartAnswer(head []byte) (rest []byte, ok bool) {
 	*h = Head{Framing: UntilClose}
 	line, rest := cutLine(head)
@@ -173,16 +174,17 @@ func (h *Head) StartAnswer(head []byte) (rest []byte, ok bool) {
 	if len(code) < 3 || len(code) > 3 && isDigit(code[3]) {
 		return rest, false
 	}
+	status := 0
 	for _, c := range code[:3] {
 		if !isDigit(c) {
 			return rest, false
 		}
-		h.Status = h.Status*10 + int(c-'0')
+		status = status*10 + int(c-'0')
 	}
-	if h.Status < 100 {
-		h.Status = 0
+	if status < 100 {
 		return rest, false
 	}
+	h.Status = status
 	return rest, true
 }
 
