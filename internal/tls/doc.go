@@ -21,6 +21,7 @@ const (
 	MessageClientHello = 1
 	MessageServerHello = 2
 	MessageCertificate = 11
+	MessageServerDone  = 14
 )
 
 // Versions as they are on the wire.

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package follow follows TLS connections until their handshake has ended, and reports how it
+// did. What comes behind is encrypted, so nothing of it is wanted.
+//
+// # When a handshake is complete
+//
+// Up to TLS 1.2 both sides send a Finished message behind their ChangeCipherSpec. In TLS 1.3
+// all messages behind the ServerHello are encrypted. The client's Finished is larger than an
+// alert, so the client has finished if it sent more bytes than those of an alert. That the
+// server accepts this is seen by what it sends next, if that is larger than an alert too: a
+// session ticket or data. A connection that the client closes first, behind its Finished and
+// without such a record, counts as completed: the client is content. One that the server
+// closes first does not. A side whose last record is no larger than an alert ended the
+// handshake, whoever closes first. What the alert says is not known.
+//
+// # Clear text first
+//
+// A connection may begin in clear text, such as those with STARTTLS or a header of the PROXY
+// protocol. The hello is looked for where a segment begins, within a bound.
+package follow
+
+import (
+	"unsafe"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
+)
+
+// Bounds.
+const (
+	// maxMessage is the size of the largest hello that is kept.
+	maxMessage = 64 << 10
+	// maxDialogue is how many bytes of clear text may precede a hello.
+	maxDialogue = 64 << 10
+	// maxAhead is how far ahead a sequence number can be wanted.
+	maxAhead = 1 << 30
+	// tellEvery is after how many bytes the kernel side learns how far a stream was read.
+	tellEvery = 8 << 10
+	// holeTime is how long bytes may be late.
+	holeTime = 10 * 1_000_000_000
+)
+
+// Engine has what connections share. It is for one goroutine.
+type Engine struct {
+	options    stream.Options
+	pool       *stream.Pool
+	figures    *stream.Figures
+	report     func(*tls.Handshake)
+	prints     tls.Fingerprints
+	freeConns  *Conn
+	freeStates *state
+	// hello, answer and out are reused.
+	hello  tls.Hello
+	answer tls.Answer
+	out    tls.Handshake
+	now    int64
+}
+
+// New makes an engine. It counts in figures, and report takes its handshakes.
+func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, report func(*tls.Handshake)) *Engine {
+	return &Engine{options: options, pool: pool, figures: figures, report: report}
+}
+
+// Conn is one connection.
+type Conn struct {
+	request.Connection
+	engine *Engine
+	key    stream.Key
+	// state is nil once nothing more is wanted.
+	state  *state
+	halves [stream.Directions]half
+	// origin is the number of the first byte to the server that was seen.
+	origin uint32
+	seen   int64
+	// ender is who ended the connection first.
+	ender    tls.Side
+	over     bool
+	nextFree *Conn
+}
+
+// state is a handshake under way.
+type state struct {
+	// memory has what is kept of the hello, and ja3 and ja4 its fingerprints.
+	memory   []byte
+	hello    tls.Hello
+	protocol []byte
+	ja3      [tls.JA3Size]byte
+	ja4      [tls.JA4Size]byte
+	hasJA3   bool
+	// dialogue counts bytes of clear text.
+	dialogue int
+	// begun: a hello begins. offered: it was read. answered: the server chose.
+	begun, offered, retried bool
+	began, answered         int64
+	version, cipher         uint16
+	// full: the server sent what a resumed handshake lacks.
+	full, resumed, resumedKnown bool
+	alert                       tls.Alert
+	alerted                     bool
+	alertBy                     tls.Side
+	// sent are encrypted bytes of the client behind the ServerHello, finished when they were
+	// enough for its Finished. small: the server's next record was no larger than an alert.
+	sent     int
+	finished int64
+	small    bool
+	nextFree *state
+}
+
+const stateSize = int(unsafe.Sizeof(state{}))
+
+// Begin makes a connection that begins with a segment.
+func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
+	c := t.freeConns
+	if c == nil {
+		c = &Conn{}
+	} else {
+		t.freeConns = c.nextFree
+	}
+	*c = Conn{
+		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
+		origin: s.Sequence, halves: c.halves,
+	}
+	for d := range c.halves {
+		c.halves[d] = half{Half: c.halves[d].Half}
+		c.halves[d].Half.Reset()
+	}
+	answered := s.Acknowledgment
+	switch {
+	case s.Direction == stream.ToClient:
+		c.origin, answered = s.Acknowledgment, s.Sequence
+	case s.First != 0:
+		c.origin = s.First
+	}
+	c.halves[stream.ToServer].start(c.origin)
+	c.halves[stream.ToClient].start(answered)
+	if !t.pool.Reserve(stateSize) {
+		t.options.Lost(stream.LossBudget, 1)
+		t.rest(c)
+		return c
+	}
+	if c.state = t.freeStates; c.state == nil {
+		c.state = &state{}
+	} else {
+		t.freeStates = c.state.nextFree
+	}
+	*c.state = state{}
+	return c
+}
+
+// Segment takes a segment of a connection. It reports whether the connection is over.
+func (c *Conn) Segment(on *request.Connection, s *stream.Segment) bool {
+	t := c.engine
+	t.now, c.seen = s.Time, s.Time
+	c.learn(on)
+	if s.Joined {
+		t.tellAgain(c, s)
+	}
+	if !s.RST {
+		t.acknowledge(c, s)
+	}
+	t.receive(c, s)
+	if s.RST {
+		t.reset(c, s)
+	} else {
+		t.closing(c, s)
+	}
+	return c.over
+}
+
+// Sweep gives up waiting for missing bytes, and for the other side if nothing was seen since
+// idle. It reports whether the connection is over.
+func (c *Conn) Sweep(now, idle int64) bool {
+	t := c.engine
+	t.now = now
+	for d := range c.halves {
+		if w, ok := c.halves[d].Waiting(); ok && now-w.Time > holeTime {
+			t.fillTo(c, stream.Direction(d), w.Sequence)
+			t.pop(c, stream.Direction(d))
+		}
+	}
+	switch {
+	case c.state == nil:
+	case c.ender != tls.SideUnknown && now-c.seen > holeTime:
+		// The last bytes never came.
+		t.finish(c, tls.OutcomeUnknown, tls.SideUnknown, now)
+	case c.seen < idle:
+		t.idle(c)
+	}
+	t.settle(c)
+	return c.over
+}
+
+// End reports what is under way, and forgets the connection.
+func (c *Conn) End() {
+	t := c.engine
+	if st := c.state; st != nil {
+		outcome := tls.OutcomeUnknown
+		if st.finished != 0 && !st.small {
+			outcome = tls.OutcomeCompleted
+		}
+		t.finish(c, outcome, tls.SideUnknown, t.now)
+	}
+	for d := range c.halves {
+		c.halves[d].Drop(t.pool)
+	}
+	c.nextFree, t.freeConns = t.freeConns, c
+}
+
+// Origin is the number of the first byte to the server that was seen.
+func (c *Conn) Origin() uint32 { return c.origin }
+
+// learn takes what is known better now.
+func (c *Conn) learn(on *request.Connection) {
+	if on.Owner.Source > c.Owner.Source {
+		c.Owner = on.Owner
+	}
+	if on.ID != 0 {
+		c.ID = on.ID
+	}
+	if on.Interface != "" {
+		c.Interface = on.Interface
+	}
+}
