@@ -150,6 +150,8 @@ func TestBodiesCrossWhereAsked(t *testing.T) {
 	assert.Equal(t, []int{0, 0, 0, 0}, bodiesOf(cfg, withoutLogs))
 	cfg.Events.TCPServerHTTPRequest.Enabled = false
 	assert.Equal(t, []int{0, 0, 0, 0}, bodiesOf(cfg, asIs))
+	cfg.Inspect.HTTP.Gateways.OpenAI.Ports = []any{80}
+	assert.Equal(t, []int{64 << 10, 16 << 10, 0, 0}, bodiesOf(cfg, withoutLogs), "metrics need calls to language models")
 }
 
 func TestUnwantedRecordsAreNotAskedFor(t *testing.T) {

@@ -191,6 +191,7 @@ func TestSelectionsOfNothing(t *testing.T) {
 		`{inspect: {http: {routes: {patterns: ["/a", "b"]}}}}`:                           `inspect::http::routes::patterns[1]: "b": the path does not begin with a slash, and hosts are not matched`,
 		`{inspect: {http: {routes: {patterns: ["/{a}/b", "/b/{a}"]}}}}`:                  `inspect::http::routes::patterns[1]: "/b/{a}" conflicts with "/{a}/b": some paths match both, and neither is more specific`,
 		`{inspect: {http: {routes: {automatic: {children: 0}}}}}`:                        "inspect::http::routes::automatic::children: 0 is out of range, allowed are 1 to 1000",
+		`{inspect: {http: {gateways: {openai: {ports: [0]}}}}}`:                          "inspect::http::gateways::openai::ports[0]: \"0\": ports are 1 to 65535",
 		`{inspect: {http: {redact: {patterns: ["("]}}}}`:                                 "inspect::http::redact::patterns: entry 0: error parsing regexp: missing closing ): `(`",
 		`{inspect: {http: {trusted_proxies: [10.0.0.0/99]}}}`:                            `inspect::http::trusted_proxies: entry 0, "10.0.0.0/99": neither an address nor a prefix such as 10.0.0.0/8`,
 		`{inspect: {http: {select: {statuses: ["6x"]}}}}`:                                `inspect::http::select::statuses[0]: "6x": neither a status such as "404" nor a class such as "5xx"`,

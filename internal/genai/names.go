@@ -15,6 +15,7 @@ const (
 	AttrResponseModel            = "gen_ai.response.model"
 	AttrResponseID               = "gen_ai.response.id"
 	AttrResponseFinishReasons    = "gen_ai.response.finish_reasons"
+	AttrResponseTimeToFirstChunk = "gen_ai.response.time_to_first_chunk"
 	AttrTokenType                = "gen_ai.token.type"
 	AttrUsageInputTokens         = "gen_ai.usage.input_tokens"
 	AttrUsageOutputTokens        = "gen_ai.usage.output_tokens"

@@ -23,6 +23,7 @@ func TestNames(t *testing.T) {
 		genai.AttrResponseModel:            conventions.GenAIResponseModelKey,
 		genai.AttrResponseID:               conventions.GenAIResponseIDKey,
 		genai.AttrResponseFinishReasons:    conventions.GenAIResponseFinishReasonsKey,
+		genai.AttrResponseTimeToFirstChunk: conventions.GenAIResponseTimeToFirstChunkKey,
 		genai.AttrTokenType:                conventions.GenAITokenTypeKey,
 		genai.AttrUsageInputTokens:         conventions.GenAIUsageInputTokensKey,
 		genai.AttrUsageOutputTokens:        conventions.GenAIUsageOutputTokensKey,

@@ -151,6 +151,19 @@ var events = [Events]event{
 		AttrRedacted,
 		AttrHTTPRequestHeader,
 		AttrHTTPResponseHeader,
+		AttrGenAIOperationName,
+		AttrGenAIProviderName,
+		AttrGenAIRequestModel,
+		AttrGenAIRequestStream,
+		AttrGenAIResponseModel,
+		AttrGenAIResponseID,
+		AttrGenAIResponseFinishReasons,
+		AttrGenAIResponseTimeToFirstChunk,
+		AttrGenAIUsageInputTokens,
+		AttrGenAIUsageOutputTokens,
+		AttrGenAIUsageCacheReadInputTokens,
+		AttrGenAIUsageCacheCreationInputTokens,
+		AttrGenAIUsageReasoningOutputTokens,
 		AttrHTTPRequestBodyRaw,
 		AttrHTTPRequestBodyHex,
 		AttrHTTPRequestBodyStructured,
@@ -205,33 +218,57 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 
 // The metrics.
 const (
-	MetricHTTPServerRequestDuration Metric = iota // http.server.request.duration
-	MetricForwardedPackets                        // tcp.forwarded.packets
-	MetricAcceptDuration                          // tcp.server.accept.duration
-	MetricAcceptQueueLength                       // tcp.server.accept_queue.length
-	MetricAcceptQueueLimit                        // tcp.server.accept_queue.limit
-	MetricAcceptQueueOverflows                    // tcp.server.accept_queue.overflows
-	MetricConnectionActive                        // tcp.server.connection.active
-	MetricConnectionDuration                      // tcp.server.connection.duration
-	MetricConnectionFailed                        // tcp.server.connection.failed
-	MetricConnectionOpened                        // tcp.server.connection.opened
-	MetricDrops                                   // tcp.server.drops
-	MetricFragments                               // tcp.server.fragments
-	MetricHandshakeDuration                       // tcp.server.handshake.duration
-	MetricHTTPUnanswered                          // tcp.server.http.unanswered
-	MetricIO                                      // tcp.server.io
-	MetricMalformed                               // tcp.server.malformed
-	MetricPacketIO                                // tcp.server.packet.io
-	MetricPackets                                 // tcp.server.packets
-	MetricResets                                  // tcp.server.resets
-	MetricRetransmits                             // tcp.server.retransmits
-	MetricRTT                                     // tcp.server.rtt
-	MetricSYNQueueLength                          // tcp.server.syn_queue.length
+	MetricGenAIClientTokenUsage       Metric = iota // gen_ai.client.token.usage
+	MetricGenAIServerRequestDuration                // gen_ai.server.request.duration
+	MetricGenAIServerTimeToFirstToken               // gen_ai.server.time_to_first_token
+	MetricHTTPServerRequestDuration                 // http.server.request.duration
+	MetricForwardedPackets                          // tcp.forwarded.packets
+	MetricAcceptDuration                            // tcp.server.accept.duration
+	MetricAcceptQueueLength                         // tcp.server.accept_queue.length
+	MetricAcceptQueueLimit                          // tcp.server.accept_queue.limit
+	MetricAcceptQueueOverflows                      // tcp.server.accept_queue.overflows
+	MetricConnectionActive                          // tcp.server.connection.active
+	MetricConnectionDuration                        // tcp.server.connection.duration
+	MetricConnectionFailed                          // tcp.server.connection.failed
+	MetricConnectionOpened                          // tcp.server.connection.opened
+	MetricDrops                                     // tcp.server.drops
+	MetricFragments                                 // tcp.server.fragments
+	MetricHandshakeDuration                         // tcp.server.handshake.duration
+	MetricHTTPUnanswered                            // tcp.server.http.unanswered
+	MetricIO                                        // tcp.server.io
+	MetricMalformed                                 // tcp.server.malformed
+	MetricPacketIO                                  // tcp.server.packet.io
+	MetricPackets                                   // tcp.server.packets
+	MetricResets                                    // tcp.server.resets
+	MetricRetransmits                               // tcp.server.retransmits
+	MetricRTT                                       // tcp.server.rtt
+	MetricSYNQueueLength                            // tcp.server.syn_queue.length
 	// Metrics is their number.
 	Metrics
 )
 
 var definitions = [Metrics]Definition{
+	MetricGenAIClientTokenUsage: {
+		Name:        "gen_ai.client.token.usage",
+		Description: "Tokens of calls to language models, as the answers say. Observed at the server, not at the client.",
+		Unit:        "{token}",
+		Kind:        Histogram,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrGenAIOperationName, AttrGenAIProviderName, AttrGenAITokenType, AttrGenAIRequestModel, AttrGenAIResponseModel, AttrOtelMetricOverflow},
+	},
+	MetricGenAIServerRequestDuration: {
+		Name:        "gen_ai.server.request.duration",
+		Description: "Time from the first byte of a call to a language model to the last byte of its answer, streams included.",
+		Unit:        "s",
+		Kind:        Histogram,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrGenAIOperationName, AttrGenAIProviderName, AttrGenAIRequestModel, AttrGenAIResponseModel, AttrErrorType, AttrOtelMetricOverflow},
+	},
+	MetricGenAIServerTimeToFirstToken: {
+		Name:        "gen_ai.server.time_to_first_token",
+		Description: "Time from the first byte of a call to a language model to the first byte of the body of its answer, which is a stream with a status of 2xx.",
+		Unit:        "s",
+		Kind:        Histogram,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrGenAIOperationName, AttrGenAIProviderName, AttrGenAIRequestModel, AttrGenAIResponseModel, AttrOtelMetricOverflow},
+	},
 	MetricHTTPServerRequestDuration: {
 		Name:        "http.server.request.duration",
 		Description: "Time from the first byte of a request to the last byte of its answer. Event streams, CONNECT and upgrades are left out.",
@@ -391,274 +428,305 @@ var definitions = [Metrics]Definition{
 // EnabledMetrics tells which metrics a configuration enables.
 func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 	return [Metrics]bool{
-		MetricHTTPServerRequestDuration: c.HTTPServerRequestDuration.Enabled,
-		MetricForwardedPackets:          c.TCPForwardedPackets.Enabled,
-		MetricAcceptDuration:            c.TCPServerAcceptDuration.Enabled,
-		MetricAcceptQueueLength:         c.TCPServerAcceptQueueLength.Enabled,
-		MetricAcceptQueueLimit:          c.TCPServerAcceptQueueLimit.Enabled,
-		MetricAcceptQueueOverflows:      c.TCPServerAcceptQueueOverflows.Enabled,
-		MetricConnectionActive:          c.TCPServerConnectionActive.Enabled,
-		MetricConnectionDuration:        c.TCPServerConnectionDuration.Enabled,
-		MetricConnectionFailed:          c.TCPServerConnectionFailed.Enabled,
-		MetricConnectionOpened:          c.TCPServerConnectionOpened.Enabled,
-		MetricDrops:                     c.TCPServerDrops.Enabled,
-		MetricFragments:                 c.TCPServerFragments.Enabled,
-		MetricHandshakeDuration:         c.TCPServerHandshakeDuration.Enabled,
-		MetricHTTPUnanswered:            c.TCPServerHTTPUnanswered.Enabled,
-		MetricIO:                        c.TCPServerIo.Enabled,
-		MetricMalformed:                 c.TCPServerMalformed.Enabled,
-		MetricPacketIO:                  c.TCPServerPacketIo.Enabled,
-		MetricPackets:                   c.TCPServerPackets.Enabled,
-		MetricResets:                    c.TCPServerResets.Enabled,
-		MetricRetransmits:               c.TCPServerRetransmits.Enabled,
-		MetricRTT:                       c.TCPServerRtt.Enabled,
-		MetricSYNQueueLength:            c.TCPServerSynQueueLength.Enabled,
+		MetricGenAIClientTokenUsage:       c.GenAiClientTokenUsage.Enabled,
+		MetricGenAIServerRequestDuration:  c.GenAiServerRequestDuration.Enabled,
+		MetricGenAIServerTimeToFirstToken: c.GenAiServerTimeToFirstToken.Enabled,
+		MetricHTTPServerRequestDuration:   c.HTTPServerRequestDuration.Enabled,
+		MetricForwardedPackets:            c.TCPForwardedPackets.Enabled,
+		MetricAcceptDuration:              c.TCPServerAcceptDuration.Enabled,
+		MetricAcceptQueueLength:           c.TCPServerAcceptQueueLength.Enabled,
+		MetricAcceptQueueLimit:            c.TCPServerAcceptQueueLimit.Enabled,
+		MetricAcceptQueueOverflows:        c.TCPServerAcceptQueueOverflows.Enabled,
+		MetricConnectionActive:            c.TCPServerConnectionActive.Enabled,
+		MetricConnectionDuration:          c.TCPServerConnectionDuration.Enabled,
+		MetricConnectionFailed:            c.TCPServerConnectionFailed.Enabled,
+		MetricConnectionOpened:            c.TCPServerConnectionOpened.Enabled,
+		MetricDrops:                       c.TCPServerDrops.Enabled,
+		MetricFragments:                   c.TCPServerFragments.Enabled,
+		MetricHandshakeDuration:           c.TCPServerHandshakeDuration.Enabled,
+		MetricHTTPUnanswered:              c.TCPServerHTTPUnanswered.Enabled,
+		MetricIO:                          c.TCPServerIo.Enabled,
+		MetricMalformed:                   c.TCPServerMalformed.Enabled,
+		MetricPacketIO:                    c.TCPServerPacketIo.Enabled,
+		MetricPackets:                     c.TCPServerPackets.Enabled,
+		MetricResets:                      c.TCPServerResets.Enabled,
+		MetricRetransmits:                 c.TCPServerRetransmits.Enabled,
+		MetricRTT:                         c.TCPServerRtt.Enabled,
+		MetricSYNQueueLength:              c.TCPServerSynQueueLength.Enabled,
 	}
 }
 
 // The attributes of log records and data points.
 const (
-	AttrClientAddress                   Attribute = iota // client.address
-	AttrClientPort                                       // client.port
-	AttrErrorType                                        // error.type
-	AttrHTTPRequestBodySize                              // http.request.body.size
-	AttrHTTPRequestHeader                                // http.request.header
-	AttrHTTPRequestMethod                                // http.request.method
-	AttrHTTPRequestMethodOriginal                        // http.request.method_original
-	AttrHTTPResponseBodySize                             // http.response.body.size
-	AttrHTTPResponseHeader                               // http.response.header
-	AttrHTTPResponseStatusCode                           // http.response.status_code
-	AttrHTTPRoute                                        // http.route
-	AttrNetworkInterfaceName                             // network.interface.name
-	AttrNetworkIODirection                               // network.io.direction
-	AttrNetworkLocalAddress                              // network.local.address
-	AttrNetworkLocalPort                                 // network.local.port
-	AttrNetworkPeerAddress                               // network.peer.address
-	AttrNetworkPeerPort                                  // network.peer.port
-	AttrNetworkProtocolName                              // network.protocol.name
-	AttrNetworkProtocolVersion                           // network.protocol.version
-	AttrNetworkTransport                                 // network.transport
-	AttrNetworkType                                      // network.type
-	AttrOtelMetricOverflow                               // otel.metric.overflow
-	AttrProcessExecutableName                            // process.executable.name
-	AttrProcessPID                                       // process.pid
-	AttrServerAddress                                    // server.address
-	AttrServerPort                                       // server.port
-	AttrAcceptDuration                                   // tcp.accept.duration
-	AttrAcknowledgment                                   // tcp.acknowledgment
-	AttrCloseReason                                      // tcp.close.reason
-	AttrConnectionAdopted                                // tcp.connection.adopted
-	AttrConnectionDuration                               // tcp.connection.duration
-	AttrConnectionID                                     // tcp.connection.id
-	AttrConnectionMPTCP                                  // tcp.connection.mptcp
-	AttrDropReason                                       // tcp.drop.reason
-	AttrFlags                                            // tcp.flags
-	AttrGatewayConsumerAnonymous                         // tcp.gateway.consumer.anonymous
-	AttrGatewayConsumerCustomID                          // tcp.gateway.consumer.custom_id
-	AttrGatewayConsumerGroups                            // tcp.gateway.consumer.groups
-	AttrGatewayName                                      // tcp.gateway.name
-	AttrGatewayOwnDuration                               // tcp.gateway.own.duration
-	AttrGatewayProxyDuration                             // tcp.gateway.proxy.duration
-	AttrGatewayRateLimitDayLimit                         // tcp.gateway.rate_limit.day.limit
-	AttrGatewayRateLimitDayRemaining                     // tcp.gateway.rate_limit.day.remaining
-	AttrGatewayRateLimitHourLimit                        // tcp.gateway.rate_limit.hour.limit
-	AttrGatewayRateLimitHourRemaining                    // tcp.gateway.rate_limit.hour.remaining
-	AttrGatewayRateLimitLimit                            // tcp.gateway.rate_limit.limit
-	AttrGatewayRateLimitMinuteLimit                      // tcp.gateway.rate_limit.minute.limit
-	AttrGatewayRateLimitMinuteRemaining                  // tcp.gateway.rate_limit.minute.remaining
-	AttrGatewayRateLimitMonthLimit                       // tcp.gateway.rate_limit.month.limit
-	AttrGatewayRateLimitMonthRemaining                   // tcp.gateway.rate_limit.month.remaining
-	AttrGatewayRateLimitRemaining                        // tcp.gateway.rate_limit.remaining
-	AttrGatewayRateLimitReset                            // tcp.gateway.rate_limit.reset
-	AttrGatewayRateLimitRetryAfter                       // tcp.gateway.rate_limit.retry_after
-	AttrGatewayRateLimitSecondLimit                      // tcp.gateway.rate_limit.second.limit
-	AttrGatewayRateLimitSecondRemaining                  // tcp.gateway.rate_limit.second.remaining
-	AttrGatewayRateLimitYearLimit                        // tcp.gateway.rate_limit.year.limit
-	AttrGatewayRateLimitYearRemaining                    // tcp.gateway.rate_limit.year.remaining
-	AttrGatewayRequestID                                 // tcp.gateway.request.id
-	AttrGatewayResponseDuration                          // tcp.gateway.response.duration
-	AttrGatewayUpstreamAttempts                          // tcp.gateway.upstream.attempts
-	AttrGatewayUpstreamConnectionID                      // tcp.gateway.upstream.connection.id
-	AttrGatewayUpstreamDuration                          // tcp.gateway.upstream.duration
-	AttrGatewayUpstreamStatusCode                        // tcp.gateway.upstream.status_code
-	AttrGatewayVersion                                   // tcp.gateway.version
-	AttrHandshakeDuration                                // tcp.handshake.duration
-	AttrHandshakeRTT                                     // tcp.handshake.rtt
-	AttrHTTPDuration                                     // tcp.http.duration
-	AttrHTTPOverlapSize                                  // tcp.http.overlap.size
-	AttrHTTPRequestBodyCut                               // tcp.http.request.body.cut
-	AttrHTTPRequestBodyEncoding                          // tcp.http.request.body.encoding
-	AttrHTTPRequestBodyErrorType                         // tcp.http.request.body.error.type
-	AttrHTTPRequestBodyHex                               // tcp.http.request.body.hex
-	AttrHTTPRequestBodyRaw                               // tcp.http.request.body.raw
-	AttrHTTPRequestBodyReplacedCount                     // tcp.http.request.body.replaced.count
-	AttrHTTPRequestBodyStructured                        // tcp.http.request.body.structured
-	AttrHTTPRequestBodyXML                               // tcp.http.request.body.xml
-	AttrHTTPRequestCut                                   // tcp.http.request.cut
-	AttrHTTPRequestDuration                              // tcp.http.request.duration
-	AttrHTTPResponseBodyCut                              // tcp.http.response.body.cut
-	AttrHTTPResponseBodyEncoding                         // tcp.http.response.body.encoding
-	AttrHTTPResponseBodyErrorType                        // tcp.http.response.body.error.type
-	AttrHTTPResponseBodyHex                              // tcp.http.response.body.hex
-	AttrHTTPResponseBodyRaw                              // tcp.http.response.body.raw
-	AttrHTTPResponseBodyReplacedCount                    // tcp.http.response.body.replaced.count
-	AttrHTTPResponseBodyStructured                       // tcp.http.response.body.structured
-	AttrHTTPResponseBodyXML                              // tcp.http.response.body.xml
-	AttrHTTPResponseCut                                  // tcp.http.response.cut
-	AttrHTTPResponseDuration                             // tcp.http.response.duration
-	AttrHTTPRetransmitCount                              // tcp.http.retransmit.count
-	AttrHTTPServerDuration                               // tcp.http.server.duration
-	AttrHTTPSwitched                                     // tcp.http.switched
-	AttrHTTPWaitDuration                                 // tcp.http.wait.duration
-	AttrMalformedKind                                    // tcp.malformed.kind
-	AttrNetNSInode                                       // tcp.netns.inode
-	AttrOptions                                          // tcp.options
-	AttrOutOfOrderCount                                  // tcp.out_of_order.count
-	AttrOwnerSource                                      // tcp.owner.source
-	AttrPacketClass                                      // tcp.packet.class
-	AttrPacketPayloadSize                                // tcp.packet.payload.size
-	AttrPacketSize                                       // tcp.packet.size
-	AttrReceiveSegmentCount                              // tcp.receive.segment.count
-	AttrReceiveSize                                      // tcp.receive.size
-	AttrRedacted                                         // tcp.redacted
-	AttrResetSide                                        // tcp.reset.side
-	AttrRetransmitCount                                  // tcp.retransmit.count
-	AttrRetransmitType                                   // tcp.retransmit.type
-	AttrRTTMin                                           // tcp.rtt.min
-	AttrRTTSmoothed                                      // tcp.rtt.smoothed
-	AttrSequence                                         // tcp.sequence
-	AttrTransmitSegmentCount                             // tcp.transmit.segment.count
-	AttrTransmitSize                                     // tcp.transmit.size
-	AttrWindow                                           // tcp.window
-	AttrURLPath                                          // url.path
-	AttrURLQuery                                         // url.query
-	AttrURLScheme                                        // url.scheme
-	AttrUserID                                           // user.id
-	AttrUserName                                         // user.name
-	AttrUserAgentOriginal                                // user_agent.original
+	AttrClientAddress                      Attribute = iota // client.address
+	AttrClientPort                                          // client.port
+	AttrErrorType                                           // error.type
+	AttrGenAIOperationName                                  // gen_ai.operation.name
+	AttrGenAIProviderName                                   // gen_ai.provider.name
+	AttrGenAIRequestModel                                   // gen_ai.request.model
+	AttrGenAIRequestStream                                  // gen_ai.request.stream
+	AttrGenAIResponseFinishReasons                          // gen_ai.response.finish_reasons
+	AttrGenAIResponseID                                     // gen_ai.response.id
+	AttrGenAIResponseModel                                  // gen_ai.response.model
+	AttrGenAIResponseTimeToFirstChunk                       // gen_ai.response.time_to_first_chunk
+	AttrGenAITokenType                                      // gen_ai.token.type
+	AttrGenAIUsageCacheCreationInputTokens                  // gen_ai.usage.cache_creation.input_tokens
+	AttrGenAIUsageCacheReadInputTokens                      // gen_ai.usage.cache_read.input_tokens
+	AttrGenAIUsageInputTokens                               // gen_ai.usage.input_tokens
+	AttrGenAIUsageOutputTokens                              // gen_ai.usage.output_tokens
+	AttrGenAIUsageReasoningOutputTokens                     // gen_ai.usage.reasoning.output_tokens
+	AttrHTTPRequestBodySize                                 // http.request.body.size
+	AttrHTTPRequestHeader                                   // http.request.header
+	AttrHTTPRequestMethod                                   // http.request.method
+	AttrHTTPRequestMethodOriginal                           // http.request.method_original
+	AttrHTTPResponseBodySize                                // http.response.body.size
+	AttrHTTPResponseHeader                                  // http.response.header
+	AttrHTTPResponseStatusCode                              // http.response.status_code
+	AttrHTTPRoute                                           // http.route
+	AttrNetworkInterfaceName                                // network.interface.name
+	AttrNetworkIODirection                                  // network.io.direction
+	AttrNetworkLocalAddress                                 // network.local.address
+	AttrNetworkLocalPort                                    // network.local.port
+	AttrNetworkPeerAddress                                  // network.peer.address
+	AttrNetworkPeerPort                                     // network.peer.port
+	AttrNetworkProtocolName                                 // network.protocol.name
+	AttrNetworkProtocolVersion                              // network.protocol.version
+	AttrNetworkTransport                                    // network.transport
+	AttrNetworkType                                         // network.type
+	AttrOtelMetricOverflow                                  // otel.metric.overflow
+	AttrProcessExecutableName                               // process.executable.name
+	AttrProcessPID                                          // process.pid
+	AttrServerAddress                                       // server.address
+	AttrServerPort                                          // server.port
+	AttrAcceptDuration                                      // tcp.accept.duration
+	AttrAcknowledgment                                      // tcp.acknowledgment
+	AttrCloseReason                                         // tcp.close.reason
+	AttrConnectionAdopted                                   // tcp.connection.adopted
+	AttrConnectionDuration                                  // tcp.connection.duration
+	AttrConnectionID                                        // tcp.connection.id
+	AttrConnectionMPTCP                                     // tcp.connection.mptcp
+	AttrDropReason                                          // tcp.drop.reason
+	AttrFlags                                               // tcp.flags
+	AttrGatewayConsumerAnonymous                            // tcp.gateway.consumer.anonymous
+	AttrGatewayConsumerCustomID                             // tcp.gateway.consumer.custom_id
+	AttrGatewayConsumerGroups                               // tcp.gateway.consumer.groups
+	AttrGatewayName                                         // tcp.gateway.name
+	AttrGatewayOwnDuration                                  // tcp.gateway.own.duration
+	AttrGatewayProxyDuration                                // tcp.gateway.proxy.duration
+	AttrGatewayRateLimitDayLimit                            // tcp.gateway.rate_limit.day.limit
+	AttrGatewayRateLimitDayRemaining                        // tcp.gateway.rate_limit.day.remaining
+	AttrGatewayRateLimitHourLimit                           // tcp.gateway.rate_limit.hour.limit
+	AttrGatewayRateLimitHourRemaining                       // tcp.gateway.rate_limit.hour.remaining
+	AttrGatewayRateLimitLimit                               // tcp.gateway.rate_limit.limit
+	AttrGatewayRateLimitMinuteLimit                         // tcp.gateway.rate_limit.minute.limit
+	AttrGatewayRateLimitMinuteRemaining                     // tcp.gateway.rate_limit.minute.remaining
+	AttrGatewayRateLimitMonthLimit                          // tcp.gateway.rate_limit.month.limit
+	AttrGatewayRateLimitMonthRemaining                      // tcp.gateway.rate_limit.month.remaining
+	AttrGatewayRateLimitRemaining                           // tcp.gateway.rate_limit.remaining
+	AttrGatewayRateLimitReset                               // tcp.gateway.rate_limit.reset
+	AttrGatewayRateLimitRetryAfter                          // tcp.gateway.rate_limit.retry_after
+	AttrGatewayRateLimitSecondLimit                         // tcp.gateway.rate_limit.second.limit
+	AttrGatewayRateLimitSecondRemaining                     // tcp.gateway.rate_limit.second.remaining
+	AttrGatewayRateLimitYearLimit                           // tcp.gateway.rate_limit.year.limit
+	AttrGatewayRateLimitYearRemaining                       // tcp.gateway.rate_limit.year.remaining
+	AttrGatewayRequestID                                    // tcp.gateway.request.id
+	AttrGatewayResponseDuration                             // tcp.gateway.response.duration
+	AttrGatewayUpstreamAttempts                             // tcp.gateway.upstream.attempts
+	AttrGatewayUpstreamConnectionID                         // tcp.gateway.upstream.connection.id
+	AttrGatewayUpstreamDuration                             // tcp.gateway.upstream.duration
+	AttrGatewayUpstreamStatusCode                           // tcp.gateway.upstream.status_code
+	AttrGatewayVersion                                      // tcp.gateway.version
+	AttrHandshakeDuration                                   // tcp.handshake.duration
+	AttrHandshakeRTT                                        // tcp.handshake.rtt
+	AttrHTTPDuration                                        // tcp.http.duration
+	AttrHTTPOverlapSize                                     // tcp.http.overlap.size
+	AttrHTTPRequestBodyCut                                  // tcp.http.request.body.cut
+	AttrHTTPRequestBodyEncoding                             // tcp.http.request.body.encoding
+	AttrHTTPRequestBodyErrorType                            // tcp.http.request.body.error.type
+	AttrHTTPRequestBodyHex                                  // tcp.http.request.body.hex
+	AttrHTTPRequestBodyRaw                                  // tcp.http.request.body.raw
+	AttrHTTPRequestBodyReplacedCount                        // tcp.http.request.body.replaced.count
+	AttrHTTPRequestBodyStructured                           // tcp.http.request.body.structured
+	AttrHTTPRequestBodyXML                                  // tcp.http.request.body.xml
+	AttrHTTPRequestCut                                      // tcp.http.request.cut
+	AttrHTTPRequestDuration                                 // tcp.http.request.duration
+	AttrHTTPResponseBodyCut                                 // tcp.http.response.body.cut
+	AttrHTTPResponseBodyEncoding                            // tcp.http.response.body.encoding
+	AttrHTTPResponseBodyErrorType                           // tcp.http.response.body.error.type
+	AttrHTTPResponseBodyHex                                 // tcp.http.response.body.hex
+	AttrHTTPResponseBodyRaw                                 // tcp.http.response.body.raw
+	AttrHTTPResponseBodyReplacedCount                       // tcp.http.response.body.replaced.count
+	AttrHTTPResponseBodyStructured                          // tcp.http.response.body.structured
+	AttrHTTPResponseBodyXML                                 // tcp.http.response.body.xml
+	AttrHTTPResponseCut                                     // tcp.http.response.cut
+	AttrHTTPResponseDuration                                // tcp.http.response.duration
+	AttrHTTPRetransmitCount                                 // tcp.http.retransmit.count
+	AttrHTTPServerDuration                                  // tcp.http.server.duration
+	AttrHTTPSwitched                                        // tcp.http.switched
+	AttrHTTPWaitDuration                                    // tcp.http.wait.duration
+	AttrMalformedKind                                       // tcp.malformed.kind
+	AttrNetNSInode                                          // tcp.netns.inode
+	AttrOptions                                             // tcp.options
+	AttrOutOfOrderCount                                     // tcp.out_of_order.count
+	AttrOwnerSource                                         // tcp.owner.source
+	AttrPacketClass                                         // tcp.packet.class
+	AttrPacketPayloadSize                                   // tcp.packet.payload.size
+	AttrPacketSize                                          // tcp.packet.size
+	AttrReceiveSegmentCount                                 // tcp.receive.segment.count
+	AttrReceiveSize                                         // tcp.receive.size
+	AttrRedacted                                            // tcp.redacted
+	AttrResetSide                                           // tcp.reset.side
+	AttrRetransmitCount                                     // tcp.retransmit.count
+	AttrRetransmitType                                      // tcp.retransmit.type
+	AttrRTTMin                                              // tcp.rtt.min
+	AttrRTTSmoothed                                         // tcp.rtt.smoothed
+	AttrSequence                                            // tcp.sequence
+	AttrTransmitSegmentCount                                // tcp.transmit.segment.count
+	AttrTransmitSize                                        // tcp.transmit.size
+	AttrWindow                                              // tcp.window
+	AttrURLPath                                             // url.path
+	AttrURLQuery                                            // url.query
+	AttrURLScheme                                           // url.scheme
+	AttrUserID                                              // user.id
+	AttrUserName                                            // user.name
+	AttrUserAgentOriginal                                   // user_agent.original
 	// Attributes is their number.
 	Attributes
 )
 
 var keys = [Attributes]string{
-	AttrClientAddress:                   "client.address",
-	AttrClientPort:                      "client.port",
-	AttrErrorType:                       "error.type",
-	AttrHTTPRequestBodySize:             "http.request.body.size",
-	AttrHTTPRequestHeader:               "http.request.header",
-	AttrHTTPRequestMethod:               "http.request.method",
-	AttrHTTPRequestMethodOriginal:       "http.request.method_original",
-	AttrHTTPResponseBodySize:            "http.response.body.size",
-	AttrHTTPResponseHeader:              "http.response.header",
-	AttrHTTPResponseStatusCode:          "http.response.status_code",
-	AttrHTTPRoute:                       "http.route",
-	AttrNetworkInterfaceName:            "network.interface.name",
-	AttrNetworkIODirection:              "network.io.direction",
-	AttrNetworkLocalAddress:             "network.local.address",
-	AttrNetworkLocalPort:                "network.local.port",
-	AttrNetworkPeerAddress:              "network.peer.address",
-	AttrNetworkPeerPort:                 "network.peer.port",
-	AttrNetworkProtocolName:             "network.protocol.name",
-	AttrNetworkProtocolVersion:          "network.protocol.version",
-	AttrNetworkTransport:                "network.transport",
-	AttrNetworkType:                     "network.type",
-	AttrOtelMetricOverflow:              "otel.metric.overflow",
-	AttrProcessExecutableName:           "process.executable.name",
-	AttrProcessPID:                      "process.pid",
-	AttrServerAddress:                   "server.address",
-	AttrServerPort:                      "server.port",
-	AttrAcceptDuration:                  "tcp.accept.duration",
-	AttrAcknowledgment:                  "tcp.acknowledgment",
-	AttrCloseReason:                     "tcp.close.reason",
-	AttrConnectionAdopted:               "tcp.connection.adopted",
-	AttrConnectionDuration:              "tcp.connection.duration",
-	AttrConnectionID:                    "tcp.connection.id",
-	AttrConnectionMPTCP:                 "tcp.connection.mptcp",
-	AttrDropReason:                      "tcp.drop.reason",
-	AttrFlags:                           "tcp.flags",
-	AttrGatewayConsumerAnonymous:        "tcp.gateway.consumer.anonymous",
-	AttrGatewayConsumerCustomID:         "tcp.gateway.consumer.custom_id",
-	AttrGatewayConsumerGroups:           "tcp.gateway.consumer.groups",
-	AttrGatewayName:                     "tcp.gateway.name",
-	AttrGatewayOwnDuration:              "tcp.gateway.own.duration",
-	AttrGatewayProxyDuration:            "tcp.gateway.proxy.duration",
-	AttrGatewayRateLimitDayLimit:        "tcp.gateway.rate_limit.day.limit",
-	AttrGatewayRateLimitDayRemaining:    "tcp.gateway.rate_limit.day.remaining",
-	AttrGatewayRateLimitHourLimit:       "tcp.gateway.rate_limit.hour.limit",
-	AttrGatewayRateLimitHourRemaining:   "tcp.gateway.rate_limit.hour.remaining",
-	AttrGatewayRateLimitLimit:           "tcp.gateway.rate_limit.limit",
-	AttrGatewayRateLimitMinuteLimit:     "tcp.gateway.rate_limit.minute.limit",
-	AttrGatewayRateLimitMinuteRemaining: "tcp.gateway.rate_limit.minute.remaining",
-	AttrGatewayRateLimitMonthLimit:      "tcp.gateway.rate_limit.month.limit",
-	AttrGatewayRateLimitMonthRemaining:  "tcp.gateway.rate_limit.month.remaining",
-	AttrGatewayRateLimitRemaining:       "tcp.gateway.rate_limit.remaining",
-	AttrGatewayRateLimitReset:           "tcp.gateway.rate_limit.reset",
-	AttrGatewayRateLimitRetryAfter:      "tcp.gateway.rate_limit.retry_after",
-	AttrGatewayRateLimitSecondLimit:     "tcp.gateway.rate_limit.second.limit",
-	AttrGatewayRateLimitSecondRemaining: "tcp.gateway.rate_limit.second.remaining",
-	AttrGatewayRateLimitYearLimit:       "tcp.gateway.rate_limit.year.limit",
-	AttrGatewayRateLimitYearRemaining:   "tcp.gateway.rate_limit.year.remaining",
-	AttrGatewayRequestID:                "tcp.gateway.request.id",
-	AttrGatewayResponseDuration:         "tcp.gateway.response.duration",
-	AttrGatewayUpstreamAttempts:         "tcp.gateway.upstream.attempts",
-	AttrGatewayUpstreamConnectionID:     "tcp.gateway.upstream.connection.id",
-	AttrGatewayUpstreamDuration:         "tcp.gateway.upstream.duration",
-	AttrGatewayUpstreamStatusCode:       "tcp.gateway.upstream.status_code",
-	AttrGatewayVersion:                  "tcp.gateway.version",
-	AttrHandshakeDuration:               "tcp.handshake.duration",
-	AttrHandshakeRTT:                    "tcp.handshake.rtt",
-	AttrHTTPDuration:                    "tcp.http.duration",
-	AttrHTTPOverlapSize:                 "tcp.http.overlap.size",
-	AttrHTTPRequestBodyCut:              "tcp.http.request.body.cut",
-	AttrHTTPRequestBodyEncoding:         "tcp.http.request.body.encoding",
-	AttrHTTPRequestBodyErrorType:        "tcp.http.request.body.error.type",
-	AttrHTTPRequestBodyHex:              "tcp.http.request.body.hex",
-	AttrHTTPRequestBodyRaw:              "tcp.http.request.body.raw",
-	AttrHTTPRequestBodyReplacedCount:    "tcp.http.request.body.replaced.count",
-	AttrHTTPRequestBodyStructured:       "tcp.http.request.body.structured",
-	AttrHTTPRequestBodyXML:              "tcp.http.request.body.xml",
-	AttrHTTPRequestCut:                  "tcp.http.request.cut",
-	AttrHTTPRequestDuration:             "tcp.http.request.duration",
-	AttrHTTPResponseBodyCut:             "tcp.http.response.body.cut",
-	AttrHTTPResponseBodyEncoding:        "tcp.http.response.body.encoding",
-	AttrHTTPResponseBodyErrorType:       "tcp.http.response.body.error.type",
-	AttrHTTPResponseBodyHex:             "tcp.http.response.body.hex",
-	AttrHTTPResponseBodyRaw:             "tcp.http.response.body.raw",
-	AttrHTTPResponseBodyReplacedCount:   "tcp.http.response.body.replaced.count",
-	AttrHTTPResponseBodyStructured:      "tcp.http.response.body.structured",
-	AttrHTTPResponseBodyXML:             "tcp.http.response.body.xml",
-	AttrHTTPResponseCut:                 "tcp.http.response.cut",
-	AttrHTTPResponseDuration:            "tcp.http.response.duration",
-	AttrHTTPRetransmitCount:             "tcp.http.retransmit.count",
-	AttrHTTPServerDuration:              "tcp.http.server.duration",
-	AttrHTTPSwitched:                    "tcp.http.switched",
-	AttrHTTPWaitDuration:                "tcp.http.wait.duration",
-	AttrMalformedKind:                   "tcp.malformed.kind",
-	AttrNetNSInode:                      "tcp.netns.inode",
-	AttrOptions:                         "tcp.options",
-	AttrOutOfOrderCount:                 "tcp.out_of_order.count",
-	AttrOwnerSource:                     "tcp.owner.source",
-	AttrPacketClass:                     "tcp.packet.class",
-	AttrPacketPayloadSize:               "tcp.packet.payload.size",
-	AttrPacketSize:                      "tcp.packet.size",
-	AttrReceiveSegmentCount:             "tcp.receive.segment.count",
-	AttrReceiveSize:                     "tcp.receive.size",
-	AttrRedacted:                        "tcp.redacted",
-	AttrResetSide:                       "tcp.reset.side",
-	AttrRetransmitCount:                 "tcp.retransmit.count",
-	AttrRetransmitType:                  "tcp.retransmit.type",
-	AttrRTTMin:                          "tcp.rtt.min",
-	AttrRTTSmoothed:                     "tcp.rtt.smoothed",
-	AttrSequence:                        "tcp.sequence",
-	AttrTransmitSegmentCount:            "tcp.transmit.segment.count",
-	AttrTransmitSize:                    "tcp.transmit.size",
-	AttrWindow:                          "tcp.window",
-	AttrURLPath:                         "url.path",
-	AttrURLQuery:                        "url.query",
-	AttrURLScheme:                       "url.scheme",
-	AttrUserID:                          "user.id",
-	AttrUserName:                        "user.name",
-	AttrUserAgentOriginal:               "user_agent.original",
+	AttrClientAddress:                      "client.address",
+	AttrClientPort:                         "client.port",
+	AttrErrorType:                          "error.type",
+	AttrGenAIOperationName:                 "gen_ai.operation.name",
+	AttrGenAIProviderName:                  "gen_ai.provider.name",
+	AttrGenAIRequestModel:                  "gen_ai.request.model",
+	AttrGenAIRequestStream:                 "gen_ai.request.stream",
+	AttrGenAIResponseFinishReasons:         "gen_ai.response.finish_reasons",
+	AttrGenAIResponseID:                    "gen_ai.response.id",
+	AttrGenAIResponseModel:                 "gen_ai.response.model",
+	AttrGenAIResponseTimeToFirstChunk:      "gen_ai.response.time_to_first_chunk",
+	AttrGenAITokenType:                     "gen_ai.token.type",
+	AttrGenAIUsageCacheCreationInputTokens: "gen_ai.usage.cache_creation.input_tokens",
+	AttrGenAIUsageCacheReadInputTokens:     "gen_ai.usage.cache_read.input_tokens",
+	AttrGenAIUsageInputTokens:              "gen_ai.usage.input_tokens",
+	AttrGenAIUsageOutputTokens:             "gen_ai.usage.output_tokens",
+	AttrGenAIUsageReasoningOutputTokens:    "gen_ai.usage.reasoning.output_tokens",
+	AttrHTTPRequestBodySize:                "http.request.body.size",
+	AttrHTTPRequestHeader:                  "http.request.header",
+	AttrHTTPRequestMethod:                  "http.request.method",
+	AttrHTTPRequestMethodOriginal:          "http.request.method_original",
+	AttrHTTPResponseBodySize:               "http.response.body.size",
+	AttrHTTPResponseHeader:                 "http.response.header",
+	AttrHTTPResponseStatusCode:             "http.response.status_code",
+	AttrHTTPRoute:                          "http.route",
+	AttrNetworkInterfaceName:               "network.interface.name",
+	AttrNetworkIODirection:                 "network.io.direction",
+	AttrNetworkLocalAddress:                "network.local.address",
+	AttrNetworkLocalPort:                   "network.local.port",
+	AttrNetworkPeerAddress:                 "network.peer.address",
+	AttrNetworkPeerPort:                    "network.peer.port",
+	AttrNetworkProtocolName:                "network.protocol.name",
+	AttrNetworkProtocolVersion:             "network.protocol.version",
+	AttrNetworkTransport:                   "network.transport",
+	AttrNetworkType:                        "network.type",
+	AttrOtelMetricOverflow:                 "otel.metric.overflow",
+	AttrProcessExecutableName:              "process.executable.name",
+	AttrProcessPID:                         "process.pid",
+	AttrServerAddress:                      "server.address",
+	AttrServerPort:                         "server.port",
+	AttrAcceptDuration:                     "tcp.accept.duration",
+	AttrAcknowledgment:                     "tcp.acknowledgment",
+	AttrCloseReason:                        "tcp.close.reason",
+	AttrConnectionAdopted:                  "tcp.connection.adopted",
+	AttrConnectionDuration:                 "tcp.connection.duration",
+	AttrConnectionID:                       "tcp.connection.id",
+	AttrConnectionMPTCP:                    "tcp.connection.mptcp",
+	AttrDropReason:                         "tcp.drop.reason",
+	AttrFlags:                              "tcp.flags",
+	AttrGatewayConsumerAnonymous:           "tcp.gateway.consumer.anonymous",
+	AttrGatewayConsumerCustomID:            "tcp.gateway.consumer.custom_id",
+	AttrGatewayConsumerGroups:              "tcp.gateway.consumer.groups",
+	AttrGatewayName:                        "tcp.gateway.name",
+	AttrGatewayOwnDuration:                 "tcp.gateway.own.duration",
+	AttrGatewayProxyDuration:               "tcp.gateway.proxy.duration",
+	AttrGatewayRateLimitDayLimit:           "tcp.gateway.rate_limit.day.limit",
+	AttrGatewayRateLimitDayRemaining:       "tcp.gateway.rate_limit.day.remaining",
+	AttrGatewayRateLimitHourLimit:          "tcp.gateway.rate_limit.hour.limit",
+	AttrGatewayRateLimitHourRemaining:      "tcp.gateway.rate_limit.hour.remaining",
+	AttrGatewayRateLimitLimit:              "tcp.gateway.rate_limit.limit",
+	AttrGatewayRateLimitMinuteLimit:        "tcp.gateway.rate_limit.minute.limit",
+	AttrGatewayRateLimitMinuteRemaining:    "tcp.gateway.rate_limit.minute.remaining",
+	AttrGatewayRateLimitMonthLimit:         "tcp.gateway.rate_limit.month.limit",
+	AttrGatewayRateLimitMonthRemaining:     "tcp.gateway.rate_limit.month.remaining",
+	AttrGatewayRateLimitRemaining:          "tcp.gateway.rate_limit.remaining",
+	AttrGatewayRateLimitReset:              "tcp.gateway.rate_limit.reset",
+	AttrGatewayRateLimitRetryAfter:         "tcp.gateway.rate_limit.retry_after",
+	AttrGatewayRateLimitSecondLimit:        "tcp.gateway.rate_limit.second.limit",
+	AttrGatewayRateLimitSecondRemaining:    "tcp.gateway.rate_limit.second.remaining",
+	AttrGatewayRateLimitYearLimit:          "tcp.gateway.rate_limit.year.limit",
+	AttrGatewayRateLimitYearRemaining:      "tcp.gateway.rate_limit.year.remaining",
+	AttrGatewayRequestID:                   "tcp.gateway.request.id",
+	AttrGatewayResponseDuration:            "tcp.gateway.response.duration",
+	AttrGatewayUpstreamAttempts:            "tcp.gateway.upstream.attempts",
+	AttrGatewayUpstreamConnectionID:        "tcp.gateway.upstream.connection.id",
+	AttrGatewayUpstreamDuration:            "tcp.gateway.upstream.duration",
+	AttrGatewayUpstreamStatusCode:          "tcp.gateway.upstream.status_code",
+	AttrGatewayVersion:                     "tcp.gateway.version",
+	AttrHandshakeDuration:                  "tcp.handshake.duration",
+	AttrHandshakeRTT:                       "tcp.handshake.rtt",
+	AttrHTTPDuration:                       "tcp.http.duration",
+	AttrHTTPOverlapSize:                    "tcp.http.overlap.size",
+	AttrHTTPRequestBodyCut:                 "tcp.http.request.body.cut",
+	AttrHTTPRequestBodyEncoding:            "tcp.http.request.body.encoding",
+	AttrHTTPRequestBodyErrorType:           "tcp.http.request.body.error.type",
+	AttrHTTPRequestBodyHex:                 "tcp.http.request.body.hex",
+	AttrHTTPRequestBodyRaw:                 "tcp.http.request.body.raw",
+	AttrHTTPRequestBodyReplacedCount:       "tcp.http.request.body.replaced.count",
+	AttrHTTPRequestBodyStructured:          "tcp.http.request.body.structured",
+	AttrHTTPRequestBodyXML:                 "tcp.http.request.body.xml",
+	AttrHTTPRequestCut:                     "tcp.http.request.cut",
+	AttrHTTPRequestDuration:                "tcp.http.request.duration",
+	AttrHTTPResponseBodyCut:                "tcp.http.response.body.cut",
+	AttrHTTPResponseBodyEncoding:           "tcp.http.response.body.encoding",
+	AttrHTTPResponseBodyErrorType:          "tcp.http.response.body.error.type",
+	AttrHTTPResponseBodyHex:                "tcp.http.response.body.hex",
+	AttrHTTPResponseBodyRaw:                "tcp.http.response.body.raw",
+	AttrHTTPResponseBodyReplacedCount:      "tcp.http.response.body.replaced.count",
+	AttrHTTPResponseBodyStructured:         "tcp.http.response.body.structured",
+	AttrHTTPResponseBodyXML:                "tcp.http.response.body.xml",
+	AttrHTTPResponseCut:                    "tcp.http.response.cut",
+	AttrHTTPResponseDuration:               "tcp.http.response.duration",
+	AttrHTTPRetransmitCount:                "tcp.http.retransmit.count",
+	AttrHTTPServerDuration:                 "tcp.http.server.duration",
+	AttrHTTPSwitched:                       "tcp.http.switched",
+	AttrHTTPWaitDuration:                   "tcp.http.wait.duration",
+	AttrMalformedKind:                      "tcp.malformed.kind",
+	AttrNetNSInode:                         "tcp.netns.inode",
+	AttrOptions:                            "tcp.options",
+	AttrOutOfOrderCount:                    "tcp.out_of_order.count",
+	AttrOwnerSource:                        "tcp.owner.source",
+	AttrPacketClass:                        "tcp.packet.class",
+	AttrPacketPayloadSize:                  "tcp.packet.payload.size",
+	AttrPacketSize:                         "tcp.packet.size",
+	AttrReceiveSegmentCount:                "tcp.receive.segment.count",
+	AttrReceiveSize:                        "tcp.receive.size",
+	AttrRedacted:                           "tcp.redacted",
+	AttrResetSide:                          "tcp.reset.side",
+	AttrRetransmitCount:                    "tcp.retransmit.count",
+	AttrRetransmitType:                     "tcp.retransmit.type",
+	AttrRTTMin:                             "tcp.rtt.min",
+	AttrRTTSmoothed:                        "tcp.rtt.smoothed",
+	AttrSequence:                           "tcp.sequence",
+	AttrTransmitSegmentCount:               "tcp.transmit.segment.count",
+	AttrTransmitSize:                       "tcp.transmit.size",
+	AttrWindow:                             "tcp.window",
+	AttrURLPath:                            "url.path",
+	AttrURLQuery:                           "url.query",
+	AttrURLScheme:                          "url.scheme",
+	AttrUserID:                             "user.id",
+	AttrUserName:                           "user.name",
+	AttrUserAgentOriginal:                  "user_agent.original",
 }
 
 // ResourceAttributes are the settings of each resource attribute by its name.

@@ -129,6 +129,22 @@ func Exchange() *request.Exchange {
 	}
 }
 
+// Call is a call to a language model with a stream for an answer. It has every optional member.
+func Call() *request.Exchange {
+	e := Exchange()
+	e.Method, e.Target, e.Status = []byte("POST"), []byte("/v1/chat/completions"), 200
+	e.Request.Body = []byte(`{"model":"m-1","stream":true,"messages":[{"role":"user","content":"secret prompt"}]}`)
+	e.Request.BodyBytes = int64(len(e.Request.Body))
+	e.Answer.Fields = []request.Field{{Name: []byte("Content-Type"), Value: []byte("text/event-stream")}}
+	e.Answer.Body = []byte("data: {\"id\":\"c-1\",\"model\":\"m-1-2026\",\"choices\":[{\"delta\":{\"content\":\"secret answer\"}}]}\n\n")
+	e.Answer.BodyCut = true
+	e.Answer.BodyBegan = Epoch + 5e6
+	e.Answer.Tail = []byte("swer\"}}]}\n\ndata: {\"id\":\"c-1\",\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12," +
+		"\"completion_tokens\":34,\"prompt_tokens_details\":{\"cached_tokens\":5},\"completion_tokens_details\":{\"reasoning_tokens\":6}," +
+		"\"cache_creation_input_tokens\":7}}\n\ndata: [DONE]\n\n")
+	return e
+}
+
 // Process runs nginx in a pod.
 func Process() *owner.Process {
 	return &owner.Process{

@@ -60,6 +60,7 @@ func (v *Viewer) Complete(view *View) {
 	var fault tracecontext.Fault
 	view.Trace, view.Traced, fault = tracecontext.Parse(view.Request.Fields, v.state[:0])
 	v.ignored.traceContext(fault)
+	v.putCall(view)
 	v.putBodies(view)
 	view.Redacted = v.redacted.Names()
 }

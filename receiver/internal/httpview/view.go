@@ -41,6 +41,9 @@ type View struct {
 	// trusted.
 	Behind forwarded.Client
 
+	// Call is what is known of a call to a language model; nil if the request is none.
+	Call *Call
+
 	// Detail is what only records show.
 	Detail
 }
@@ -61,6 +64,8 @@ type Options struct {
 	Gateways Gateways
 	// Bodies says which bodies records have; nil is none.
 	Bodies *Bodies
+	// Models are the ports of servers of language models; nil is none.
+	Models *Ports
 	// Routes say how route templates are found.
 	Routes Routes
 }
@@ -87,6 +92,8 @@ type Viewer struct {
 	gateways *gateways
 	// bodies is nil if records have none.
 	bodies *bodies
+	// models is nil unless a port is that of language models.
+	models *models
 }
 
 // conventions are the methods that the semantic conventions know.
@@ -98,7 +105,7 @@ func conventions() []string {
 func New(options Options) *Viewer {
 	v := &Viewer{
 		options: options, methods: map[string]string{},
-		gateways: newGateways(&options.Gateways), bodies: newBodies(options.Bodies),
+		gateways: newGateways(&options.Gateways), bodies: newBodies(options.Bodies), models: newModels(options.Models, options.Redact),
 	}
 	if v.options.Trust == nil {
 		v.options.Trust = new(forwarded.Trust)
@@ -137,6 +144,9 @@ func (v *Viewer) Of(e *request.Exchange) *View {
 	duration, known := e.Duration()
 	view.Duration = duration
 	view.Timed = known && e.Status != 0 && !e.Switched && !isStream(e)
+	if v.models != nil {
+		view.Call = v.models.callOf(e)
+	}
 	return view
 }
 

@@ -114,5 +114,5 @@ func (c *HTTPConfig) ranges() []probe.PortRange {
 
 // ports are all that are inspected.
 func (c *HTTPConfig) ports() []ports {
-	return []ports{{portsKey, c.Ports}, {kongPortsKey, c.Gateways.Kong.Ports}}
+	return []ports{{portsKey, c.Ports}, {kongPortsKey, c.Gateways.Kong.Ports}, {openAIPortsKey, c.Gateways.OpenAI.Ports}}
 }

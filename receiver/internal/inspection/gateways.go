@@ -10,7 +10,8 @@ import (
 
 // GatewaysConfig says where gateways listen. Their ports are inspected.
 type GatewaysConfig struct {
-	Kong KongConfig `mapstructure:"kong"`
+	Kong   KongConfig   `mapstructure:"kong"`
+	OpenAI OpenAIConfig `mapstructure:"openai"`
 
 	_ struct{}
 }

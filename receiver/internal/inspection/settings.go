@@ -16,6 +16,7 @@ func (c *Config) Settings(f *check.Faults) settings.Inspect {
 			inspect.HTTP = append(inspect.HTTP, settings.InspectedPorts{PortRange: r})
 		}
 	}
+	inspect.HTTP = append(inspect.HTTP, http.Gateways.OpenAI.settings()...)
 	inspect.HTTP = append(inspect.HTTP, http.Bodies.settings(http.ranges())...)
 	return inspect
 }

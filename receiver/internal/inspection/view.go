@@ -17,6 +17,7 @@ func (c *Config) View(f *check.Faults) httpview.Options {
 	options := httpview.Options{
 		Methods: http.Methods, Select: http.Select.selection(), Gateways: http.Gateways.view(), Routes: http.Routes.view(f),
 	}
+	options.Models = http.Gateways.OpenAI.view()
 	options.Bodies = http.Bodies.view(f, http.ranges())
 	var err error
 	if options.Redact, err = privacy.New(privacy.Options{

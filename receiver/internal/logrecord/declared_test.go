@@ -45,6 +45,7 @@ func TestEventsAreAsDeclared(t *testing.T) {
 		appendRequestRecord(t, l, e)
 	}
 	appendBodies(t, l)
+	appendCall(t, l)
 
 	require.Zero(t, l.row.values[rowSize], "an attribute that the event does not declare")
 

@@ -51,6 +51,9 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	putTimes(row, v)
 	putMarks(row, v.Exchange)
 	l.putGateway(row, v)
+	if v.Call != nil {
+		l.putCall(row, v.Call)
+	}
 	if problem := cmp.Or(v.ErrorType, bodyProblem(v)); problem != "" {
 		row.str(declared.AttrErrorType, problem)
 	}
@@ -194,6 +197,9 @@ func (l *Logs) putBeside(record plog.LogRecord, v *httpview.View) {
 	if v.AnswerBody != nil {
 		beside += mostOfBody
 	}
+	if v.Call != nil {
+		beside++
+	}
 	if beside > 0 {
 		record.Attributes().EnsureCapacity(l.row.len() + beside)
 	}
@@ -206,6 +212,9 @@ func (l *Logs) putBeside(record plog.LogRecord, v *httpview.View) {
 	}
 	l.putHeaders(attributes, v.RequestHeaders)
 	l.putHeaders(attributes, v.AnswerHeaders)
+	if v.Call != nil {
+		l.putFinishReasons(attributes, v.Call.FinishReasons)
+	}
 	if v.RequestBody != nil {
 		l.putBody(attributes, v.RequestBody, requestBody())
 	}

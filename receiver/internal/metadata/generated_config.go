@@ -7,6 +7,66 @@ import (
 	"go.opentelemetry.io/collector/filter"
 )
 
+// GenAiClientTokenUsageMetricConfig provides config for the gen_ai.client.token.usage metric.
+type GenAiClientTokenUsageMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *GenAiClientTokenUsageMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// GenAiServerRequestDurationMetricConfig provides config for the gen_ai.server.request.duration metric.
+type GenAiServerRequestDurationMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *GenAiServerRequestDurationMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// GenAiServerTimeToFirstTokenMetricConfig provides config for the gen_ai.server.time_to_first_token metric.
+type GenAiServerTimeToFirstTokenMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *GenAiServerTimeToFirstTokenMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // HTTPServerRequestDurationMetricConfig provides config for the http.server.request.duration metric.
 type HTTPServerRequestDurationMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -449,6 +509,9 @@ func (ms *TCPServerSynQueueLengthMetricConfig) Unmarshal(parser *confmap.Conf) e
 
 // MetricsConfig provides config for ebpf_tcp metrics.
 type MetricsConfig struct {
+	GenAiClientTokenUsage         GenAiClientTokenUsageMetricConfig         `mapstructure:"gen_ai.client.token.usage"`
+	GenAiServerRequestDuration    GenAiServerRequestDurationMetricConfig    `mapstructure:"gen_ai.server.request.duration"`
+	GenAiServerTimeToFirstToken   GenAiServerTimeToFirstTokenMetricConfig   `mapstructure:"gen_ai.server.time_to_first_token"`
 	HTTPServerRequestDuration     HTTPServerRequestDurationMetricConfig     `mapstructure:"http.server.request.duration"`
 	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
 	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
@@ -475,6 +538,15 @@ type MetricsConfig struct {
 
 func DefaultMetricsConfig() MetricsConfig {
 	return MetricsConfig{
+		GenAiClientTokenUsage: GenAiClientTokenUsageMetricConfig{
+			Enabled: true,
+		},
+		GenAiServerRequestDuration: GenAiServerRequestDurationMetricConfig{
+			Enabled: true,
+		},
+		GenAiServerTimeToFirstToken: GenAiServerTimeToFirstTokenMetricConfig{
+			Enabled: true,
+		},
 		HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 			Enabled: true,
 		},

@@ -26,6 +26,15 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "all_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
+					GenAiClientTokenUsage: GenAiClientTokenUsageMetricConfig{
+						Enabled: true,
+					},
+					GenAiServerRequestDuration: GenAiServerRequestDurationMetricConfig{
+						Enabled: true,
+					},
+					GenAiServerTimeToFirstToken: GenAiServerTimeToFirstTokenMetricConfig{
+						Enabled: true,
+					},
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: true,
 					},
@@ -106,6 +115,15 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "none_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
+					GenAiClientTokenUsage: GenAiClientTokenUsageMetricConfig{
+						Enabled: false,
+					},
+					GenAiServerRequestDuration: GenAiServerRequestDurationMetricConfig{
+						Enabled: false,
+					},
+					GenAiServerTimeToFirstToken: GenAiServerTimeToFirstTokenMetricConfig{
+						Enabled: false,
+					},
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: false,
 					},
@@ -186,7 +204,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

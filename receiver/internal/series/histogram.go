@@ -28,6 +28,13 @@ func bounds(m declared.Metric) []float64 {
 	case declared.MetricHTTPServerRequestDuration:
 		// The semantic conventions'.
 		return []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	// Those of the conventions for generative AI.
+	case declared.MetricGenAIServerRequestDuration:
+		return []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
+	case declared.MetricGenAIServerTimeToFirstToken:
+		return []float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	case declared.MetricGenAIClientTokenUsage:
+		return []float64{1, 4, 16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20}
 	case declared.MetricConnectionDuration:
 		return []float64{
 			1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,

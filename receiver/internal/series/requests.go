@@ -15,6 +15,9 @@ func (m *Metrics) Request(s Key, v *httpview.View) {
 		m.add(set, dims{metric: declared.MetricHTTPUnanswered, detail: v.ErrorType}, 1)
 		return
 	}
+	if v.Call != nil {
+		m.call(set, v)
+	}
 	if !v.Timed {
 		return
 	}

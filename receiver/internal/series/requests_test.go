@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
@@ -30,6 +31,13 @@ func requests(m *Metrics) {
 	view.Route = "/users/{id}"
 	m.Request(s, view)
 	m.Request(s, viewer.Of(&request.Exchange{Problem: request.ProblemIdle}))
+	failed := facttest.Call()
+	failed.Problem = request.ProblemCut
+	redact, err := privacy.New(privacy.Options{})
+	if err != nil {
+		panic(err)
+	}
+	m.Request(s, httpview.New(httpview.Options{Redact: redact, Models: &httpview.Ports{80: true}}).Of(failed))
 }
 
 // durations returns the counts of http.server.request.duration by attributes.
