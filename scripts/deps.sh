@@ -30,6 +30,8 @@ for task in "${@:-test}"; do
 		command_from nft nftables
 		command_from tshark tshark
 		command_from xmllint libxml2-utils
+		command_from wrk wrk
+		command_from haproxy haproxy
 		;;
 	kernels)
 		command_from qemu-system-x86_64 qemu-system-x86

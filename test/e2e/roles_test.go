@@ -34,6 +34,9 @@ func roles() map[string]lab.Role {
 		"flood":     lab.PlayFlood,
 		"scan":      func(args []string) error { return playScan(args[0], args[1]) },
 		"listeners": func(args []string) error { return playListeners(args[0], args[1]) },
+		"web":       func(args []string) error { return playWeb(args[0]) },
+		"drip":      func(args []string) error { return playDrip(args[0], args[1], args[2]) },
+		"socket":    func(args []string) error { return playSocket(args[0]) },
 	}
 }
 
