@@ -84,6 +84,69 @@ func TestHalfHeads(t *testing.T) {
 	assert.Equal(t, 100_000, reported+lost[LossBudget], "each is reported or counted")
 }
 
+// exhaust takes all buffers, though not what the last quarter is for. It returns a function
+// that gives them back.
+func exhaust(w *wire) func() {
+	var held [][]byte
+	for size := 4096; size > 0; {
+		if b := w.table.pool.Get(size); b != nil {
+			held = append(held, b)
+		} else {
+			size /= 2
+		}
+	}
+	return func() {
+		for _, b := range held {
+			w.table.pool.Put(b)
+		}
+	}
+}
+
+// TestFollowedWithoutBuffers: where bodies end is known even if no byte of a head is kept.
+func TestFollowedWithoutBuffers(t *testing.T) {
+	lost := 0
+	w := newWire(Options{MaxBytes: 64 << 10, Options: stream.Options{Lost: func(Loss, int) { lost++ }}})
+	restore := exhaust(w)
+	decoy := get("/decoy")[2:]
+	for _, step := range []struct{ asked, answered string }{
+		{fmt.Sprintf("POST /1?a HTTP/1.1\r\nX: y\r\nContent-Length: %d\r\n\r\n%s", len(decoy), decoy), ok[2:]},
+		{fmt.Sprintf("PUT /2 HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(decoy), decoy), "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"},
+		{"HEAD /3 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"},
+		{"POST /4 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"},
+		{"x", "HTTP/1.1 204 No\r\n\r\n"},
+		{"CONNECT a:1 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nxyz"},
+	} {
+		for _, b := range strings.Split(step.asked, "") {
+			w.send(stream.ToServer, b)
+		}
+		for _, b := range strings.Split(step.answered, "") {
+			w.send(stream.ToClient, b)
+		}
+	}
+	n := len(decoy)
+	w.wants(t, fmt.Sprintf("POST  200 %d/2 cut", n), fmt.Sprintf("PUT  503 %d/1 cut", n),
+		"HEAD  200 cut", "POST  204 1/0 cut", "CONNECT  200 switched cut")
+	assert.Zero(t, lost)
+	w.table.Finish()
+	restore()
+	assert.Zero(t, w.table.pool.Lent())
+}
+
+// TestBuffersEndWithinAHead: what was kept before counts.
+func TestBuffersEndWithinAHead(t *testing.T) {
+	w := newWire(Options{MaxBytes: 64 << 10})
+	w.send(stream.ToServer, "POST /path HTTP/1.1\r\nHost: a\r\nContent-")
+	exhaust(w)
+	w.send(stream.ToServer, "Length: 3\r\nX: "+strings.Repeat("y", 100)+"\r\n\r\nabc")
+	w.send(stream.ToClient, ok[2:])
+	require.Len(t, w.last, 1)
+	assert.Equal(t, "a", string(w.last[0].Request.Field("host")))
+	assert.Nil(t, w.last[0].Request.Field("x"))
+	w.send(stream.ToServer, get("/2")[2:])
+	w.send(stream.ToClient, ok[2:])
+	w.wants(t, "POST /path 200 3/2 cut", "GET /2 200 0/2 cut")
+}
+
 func TestTableFull(t *testing.T) {
 	lost := 0
 	w := newWire(Options{MaxConnections: 1, Options: stream.Options{Lost: func(Loss, int) { lost++ }}})

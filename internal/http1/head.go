@@ -31,7 +31,7 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 	}
 	p := h.msg
 	m := &p.message[d]
-	if d == stream.ToClient && !syntax.MayAnswer(m.Head, chunk.Data) {
+	if d == stream.ToClient && !m.MayAnswer(chunk.Data) {
 		t.noAnswer(c, p, chunk)
 		return 0
 	}
@@ -76,16 +76,13 @@ func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 	p := h.msg
 	m := &p.message[stream.ToServer]
 	before := len(m.Head)
-	if !m.Probe(t.pool, chunk.Data[:min(len(chunk.Data), maxHeadBytes)]) {
-		c.begun = true
-		return 0, true
-	}
+	stored := m.Probe(t.pool, chunk.Data[:min(len(chunk.Data), maxHeadBytes)])
 	size, client, more := syntax.Proxy(m.Head)
-	if more {
+	if stored && more {
 		return len(chunk.Data), false
 	}
 	c.begun = true
-	if size > 0 {
+	if stored && size > 0 {
 		c.Proxied = client
 		t.release(c, p)
 		return size - before, false
@@ -117,11 +114,6 @@ func (t *Engine) requestHead(c *Conn, p *pending) {
 	case syntax.Chunked:
 		h.state, h.chunks = stateChunks, syntax.Chunks{}
 	default:
-		if m.Partial && !p.head && string(t.parsed.Method) != "GET" {
-			m.Done, m.Unsized = true, true
-			t.lose(c, stream.ToServer)
-			return
-		}
 		t.ended(c, stream.ToServer, m.Ended)
 	}
 }
@@ -130,8 +122,8 @@ func (t *Engine) requestHead(c *Conn, p *pending) {
 func (t *Engine) parseRequest(p *pending) {
 	m := &p.message[stream.ToServer]
 	m.HeadDone = true
-	ok := t.parsed.ParseRequest(m.Head)
-	p.bare = ok && !syntax.HasVersion(m.Head)
+	ok := m.ReadRequest(&t.parsed)
+	p.bare = ok && !m.HasVersion()
 	p.malformed = !ok || t.parsed.Framing == syntax.Invalid
 	if p.malformed {
 		p.problem = request.ProblemMalformedRequest
@@ -157,7 +149,7 @@ func (t *Engine) merged(c *Conn, p *pending) bool {
 func (t *Engine) answerHead(c *Conn, p *pending) {
 	h := &c.halves[stream.ToClient]
 	m := &p.message[stream.ToClient]
-	if !t.parsed.ParseAnswer(m.Head) {
+	if !m.ReadAnswer(&t.parsed) {
 		t.badAnswer(c, p)
 		return
 	}
@@ -207,9 +199,5 @@ func (t *Engine) answerBody(c *Conn, p *pending) {
 		h.state = stateClose
 	default:
 		h.state = stateClose
-		if m.Partial {
-			h.state = stateLost
-			c.evidence.Lost()
-		}
 	}
 }

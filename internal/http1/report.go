@@ -3,8 +3,6 @@
 package http1
 
 import (
-	"bytes"
-
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -24,8 +22,8 @@ func (t *Engine) finish(c *Conn, p *pending, problem request.Problem, now int64)
 		h.withhold = p.message[stream.ToServer].BodyBytes == 0
 	}
 	answered := p.message[stream.ToClient].HeadDone
-	if asked := &p.message[stream.ToServer]; answered && !p.alone && !p.told {
-		c.evidence.Paired(asked.End - asked.Start)
+	if asked, m := &p.message[stream.ToServer], &p.message[stream.ToClient]; answered && !p.alone {
+		c.evidence.Paired(asked.End-asked.Start, m.End, m.Done && !m.Unsized)
 	}
 	switch {
 	case p.told:
@@ -52,9 +50,8 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 	if asked {
 		m := &p.message[stream.ToServer]
 		m.Cut = m.Cut || !m.HeadDone
-		// A start line without its end says neither all of the method nor of the target.
-		fields, ok := t.parsed.StartRequest(m.Head)
-		if ok && bytes.IndexByte(m.Head, '\n') >= 0 {
+		fields, ok := m.StartRequest(&t.parsed)
+		if ok {
 			e.Method, e.Target, e.Version = t.parsed.Method, t.parsed.Target, t.parsed.Version
 		}
 		m.Fill(&e.Request, fields, 0)
@@ -64,7 +61,7 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 	}
 	if answered {
 		m := &p.message[stream.ToClient]
-		fields, _ := t.parsed.StartAnswer(m.Head)
+		fields, _ := m.StartAnswer(&t.parsed)
 		e.Status = t.parsed.Status
 		if e.Version == request.VersionUnknown {
 			e.Version = t.parsed.Version

@@ -77,7 +77,8 @@ type Message struct {
 	BodyCut bool
 	// Tail is the end of the content, of bodies whose end was asked for and is not in Body.
 	Tail []byte
-	// HeadCut is set if the head was larger than its bound: Fields are those within it.
+	// HeadCut is set if the head or the trailers were larger than their bound, or than what
+	// buffers were left: Fields and Trailers are those within.
 	HeadCut bool
 }
 

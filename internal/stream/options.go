@@ -19,8 +19,8 @@ type Loss uint8
 
 // Losses.
 const (
-	// LossBudget are requests that were not followed, because buffers have reached their
-	// limit.
+	// LossBudget are requests that were not followed, because not even what is known of each
+	// had room. Buffers that reach their limit alone cut heads and bodies.
 	LossBudget Loss = iota
 	// LossTable are connections that others displaced.
 	LossTable

@@ -27,7 +27,8 @@
 // go on so after a hole. Its requests and answers must alternate: the request begins where
 // the server had received everything, the answer where the request says, and it
 // acknowledges the whole request. A hole between requests must be smaller than two of the
-// smallest request before, or it can hide two.
+// smallest request before, or it can hide two. And the server must have sent something behind
+// the last answer that is known, or the hidden request still waits.
 package evidence
 
 const (
@@ -50,6 +51,9 @@ type Evidence struct {
 	// the size of the smallest of them.
 	shown    uint8
 	smallest uint32
+	// until is where the answer of the last pair ended, if sized.
+	until uint32
+	sized bool
 	// acked is what the last segment to the client acknowledged, unless that was an interim
 	// answer; sent is the end of all that was sent to the client, and when the time of that.
 	acked, sent uint32
@@ -108,7 +112,9 @@ func (e *Evidence) Request(sequence, acknowledgment uint32, now int64, underWay 
 	rests := e.answered && sequence == e.acked
 	e.anchored = e.anchored || rests
 	if e.hidden && rests {
-		if e.hidden = false; sequence-e.from >= 2*e.smallest {
+		e.hidden = false
+		answered := e.sized && int32(acknowledgment-e.until) > 0
+		if n := sequence - e.from; n >= 2*e.smallest || n > 0 && !answered {
 			e.shown, e.smallest = 0, 0
 		}
 	}
@@ -131,8 +137,9 @@ func (e *Evidence) Allows(acknowledgment, end uint32) bool {
 	return e.waits && !e.hidden && e.shown >= enough && int32(acknowledgment-end) >= 0
 }
 
-// Paired takes a pair whose request has a size.
-func (e *Evidence) Paired(size uint32) {
+// Paired takes a pair whose request has a size, and whose answer ended at a number, if sized.
+func (e *Evidence) Paired(size, until uint32, sized bool) {
+	e.until, e.sized = until, sized
 	if !e.waits {
 		return
 	}

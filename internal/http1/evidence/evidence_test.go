@@ -37,7 +37,7 @@ func (k *talk) answer() {
 func (k *talk) exchange() {
 	k.ask()
 	k.answer()
-	k.Paired(size)
+	k.Paired(size, k.answered, true)
 }
 
 func (k *talk) allows() bool { return k.Allows(k.asked, k.asked) }
@@ -90,8 +90,19 @@ func TestHabit(t *testing.T) {
 		hole      func(*talk)
 		want      bool
 	}{
-		"answers missed":         {habit, func(k *talk) { k.Lost() }, true},
-		"a request missed":       {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += size; k.answer() }, true},
+		"answers missed":   {habit, func(k *talk) { k.Lost() }, true},
+		"a request missed": {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += size; k.answer() }, true},
+		"the hidden one waits": {habit, func(k *talk) {
+			k.LostRequests(k.asked)
+			k.asked += size
+			k.Sent(k.answered, k.asked, k.now, false)
+		}, false},
+		"the last answer has an unknown end": {habit, func(k *talk) {
+			k.Paired(size, k.answered, false)
+			k.LostRequests(k.asked)
+			k.asked += size
+			k.answer()
+		}, false},
 		"room for two requests":  {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += 2 * size; k.answer() }, false},
 		"it begins anywhere":     {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += size }, false},
 		"not often enough":       {habit - 1, func(k *talk) { k.Lost() }, false},

@@ -9,82 +9,104 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
-const (
-	// maxFrameLine and maxFrameLines bound what is kept of a head beyond its bound: the
-	// lines that say where the body ends.
-	maxFrameLine  = 128
-	maxFrameLines = 512
-)
-
-// Keep stores what of a head its bound permits. Of what is beyond it stores only the lines
-// that say where the body ends.
+// Keep stores what of a head its bound and the pool permit. What is beyond is only read, for
+// what says where the body ends.
 func (m *Message) Keep(pool *stream.Pool, data []byte, bound int) {
 	m.Size += len(data)
-	if !m.Cut {
-		n := min(len(data), bound-m.kept)
+	if !m.scanned {
+		n := min(len(data), bound-len(m.Head))
 		var ok bool
-		if m.Head, ok = pool.Append(m.Head, data[:n]); !ok {
-			m.Cut, m.Partial, m.skip = true, true, true
-			m.line = len(m.Head)
-			return
-		}
-		m.kept += n
-		if data = data[n:]; len(data) == 0 {
-			return
-		}
-		m.cut(pool)
-	}
-	for len(data) > 0 && !m.Partial {
-		line := data
-		end := bytes.IndexByte(data, '\n')
-		if end >= 0 {
-			line = data[:end+1]
-		}
-		data = data[len(line):]
-		m.frame(pool, line, bound, end >= 0)
-	}
-}
-
-// cut ends what is kept of a head at its last whole line.
-func (m *Message) cut(pool *stream.Pool) {
-	m.Cut = true
-	if end := bytes.LastIndexByte(m.Head, '\n') + 1; end > 0 {
-		m.kept, m.line = end, end
-		return
-	}
-	// Not even the start line is whole.
-	m.Head, _ = pool.Append(m.Head, []byte{'\n'})
-	m.line, m.skip = len(m.Head), true
-}
-
-// frame takes a part of a line beyond the bound.
-func (m *Message) frame(pool *stream.Pool, part []byte, bound int, ends bool) {
-	if !m.skip {
-		var ok bool
-		switch {
-		case len(m.Head)-m.line+len(part) > maxFrameLine:
-			m.skip = true
-		case len(m.Head) > bound+maxFrameLines:
-			m.Partial = true
-		default:
-			if m.Head, ok = pool.Append(m.Head, part); !ok {
-				m.Partial = true
+		if m.Head, ok = pool.Append(m.Head, data[:n]); ok {
+			if data = data[n:]; len(data) == 0 {
+				return
 			}
 		}
+		m.cut()
 	}
-	if !ends {
-		return
+	m.scan.Read(data)
+}
+
+// cut ends what is kept of a head at its last whole line, or in a start line that is not whole.
+func (m *Message) cut() {
+	m.Cut, m.scanned = true, true
+	m.scan.Read(m.Head)
+	if end := bytes.LastIndexByte(m.Head, '\n') + 1; end > 0 {
+		m.Head = m.Head[:end]
 	}
-	if m.skip || !syntax.Frames(m.Head[m.line:]) {
-		m.Head = m.Head[:m.line]
+}
+
+// HasVersion reports whether the start line of a request names a version.
+func (m *Message) HasVersion() bool {
+	if m.scanned {
+		return m.scan.HasVersion()
 	}
-	m.line, m.skip = len(m.Head), false
+	return syntax.HasVersion(m.Head)
+}
+
+// ReadRequest reads the head of a request. It reports false if the start line is none.
+func (m *Message) ReadRequest(to *syntax.Head) bool {
+	if !m.scanned {
+		return to.ParseRequest(m.Head)
+	}
+	_, ok := m.startScanned(to)
+	return ok
+}
+
+// StartRequest reads the start line of a request, and returns the fields that are kept. It
+// reports false if the line is none, or has not ended: that says neither all of the method
+// nor of the target.
+func (m *Message) StartRequest(to *syntax.Head) (fields []byte, ok bool) {
+	if m.scanned {
+		return m.startScanned(to)
+	}
+	fields, ok = to.StartRequest(m.Head)
+	return fields, ok && bytes.IndexByte(m.Head, '\n') >= 0
+}
+
+// startScanned takes the method and the target from what is kept, as far as it goes.
+func (m *Message) startScanned(to *syntax.Head) (fields []byte, ok bool) {
+	var kept syntax.Head
+	ok = m.scan.Request(to)
+	fields, whole := kept.StartRequest(m.Head)
+	if whole {
+		to.Method, to.Target = kept.Method, kept.Target
+		if bytes.IndexByte(m.Head, '\n') < 0 {
+			to.Target, _, _ = bytes.Cut(to.Target, []byte{' '})
+		}
+	}
+	return fields, ok
+}
+
+// ReadAnswer reads the head of an answer. It reports false if the start line is none.
+func (m *Message) ReadAnswer(to *syntax.Head) bool {
+	if !m.scanned {
+		return to.ParseAnswer(m.Head)
+	}
+	return m.scan.Answer(to)
+}
+
+// StartAnswer reads the start line of an answer, and returns the fields that are kept. It
+// reports false if the line is none.
+func (m *Message) StartAnswer(to *syntax.Head) (fields []byte, ok bool) {
+	fields, ok = to.StartAnswer(m.Head)
+	if m.scanned {
+		ok = m.scan.Answer(to)
+	}
+	return fields, ok
+}
+
+// MayAnswer reports whether what came of the head and data can begin an answer.
+func (m *Message) MayAnswer(data []byte) bool {
+	if m.scanned {
+		return syntax.MayAnswer(m.scan.Beginning(), data)
+	}
+	return syntax.MayAnswer(m.Head, data)
 }
 
 // Take gives away what was kept of the head: it is none.
 func (m *Message) Take() []byte {
 	head := m.Head
-	m.Head, m.kept, m.Size = nil, 0, 0
+	m.Head, m.Size, m.Cut, m.scanned = nil, 0, false, false
 	return head
 }
 
@@ -97,7 +119,8 @@ func (m *Message) Probe(pool *stream.Pool, data []byte) (ok bool) {
 // Unprobe leaves the first size bytes of the head, without the first skip of them.
 func (m *Message) Unprobe(size, skip int) {
 	m.Head = m.Head[:copy(m.Head, m.Head[skip:size])]
-	m.kept, m.Size = len(m.Head), len(m.Head)
+	m.Size = len(m.Head)
+	m.Start += uint32(skip)
 }
 
 // Restart makes ready for another message, which replaces this one.

@@ -12,12 +12,10 @@ import (
 
 // Message is one direction of an exchange under way. The zero value is ready.
 type Message struct {
-	// Head are the first bytes of the head, and lines about framing behind them.
-	Head []byte
-	// kept are those of Head that the bound counts; line is where the present line began, of
-	// those behind. skip is set if the present line can't be about framing.
-	kept, line int
-	skip       bool
+	// Head are the first bytes of the head. scan has read all of it, if scanned.
+	Head    []byte
+	scan    syntax.Scan
+	scanned bool
 	// Size are the bytes of the head on the wire.
 	Size int
 	// Start and End are the numbers of the first byte, and of the one after the last that was
@@ -34,8 +32,6 @@ type Message struct {
 	// HeadDone and Done: head and message were read. Cut: Head lacks bytes. BodyCut: the body
 	// lacks bytes that were asked for. Unsized: nobody knows the size of the body.
 	HeadDone, Done, Cut, BodyCut, Unsized bool
-	// Partial: framing may be in what was cut.
-	Partial bool
 }
 
 // Begin says where and when a message begins.
@@ -89,17 +85,16 @@ func (m *Message) PassOver(n int64, first int) {
 
 // Trailer takes bytes of the trailers, up to a bound.
 func (m *Message) Trailer(pool *stream.Pool, data []byte, bound int) {
-	if len(data) <= bound-len(m.trailers) {
-		m.trailers, _ = pool.Append(m.trailers, data)
+	ok := len(data) <= bound-len(m.trailers)
+	if ok {
+		m.trailers, ok = pool.Append(m.trailers, data)
 	}
+	m.Cut = m.Cut || !ok
 }
 
 // Differences counts the bytes of a segment that differ from what is kept of the head.
 func (m *Message) Differences(sequence uint32, data []byte) int {
-	if m.kept == 0 {
-		return 0
-	}
-	return stream.Differences(m.Start, m.Head[:m.kept], sequence, data)
+	return stream.Differences(m.Start, m.Head, sequence, data)
 }
 
 // Fill writes what is known. The fields are the head without its start line. At most tail bytes of the body's end count.
@@ -127,5 +122,4 @@ func (m *Message) Empty(pool *stream.Pool) {
 		pool.Put(*b)
 		*b = nil
 	}
-	m.kept, m.line = 0, 0
 }

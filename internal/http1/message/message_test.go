@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 	"github.com/stretchr/testify/assert"
@@ -110,4 +111,48 @@ func TestBytesThatMayNotBelongToTheHead(t *testing.T) {
 	assert.Equal(t, "GET", string(m.Take()))
 	assert.Zero(t, m.Size)
 	assert.False(t, (&Message{}).Probe(stream.NewPool(0), []byte("x")))
+}
+
+// TestHeadThatIsNotStored: what says where the body ends is read all the same.
+func TestHeadThatIsNotStored(t *testing.T) {
+	const head = "POST /path HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+	for piece := 1; piece <= len(head); piece++ {
+		m := kept(t, stream.NewPool(0), head, piece)
+		require.True(t, m.Cut)
+		var read syntax.Head
+		require.True(t, m.ReadRequest(&read))
+		assert.True(t, m.HasVersion())
+		assert.Equal(t, "POST", string(read.Method))
+		assert.Empty(t, read.Target)
+		assert.Equal(t, syntax.Length, read.Framing)
+		assert.EqualValues(t, 5, read.Size)
+	}
+}
+
+// TestStartLineBeyondTheBound: what of the target is kept counts.
+func TestStartLineBeyondTheBound(t *testing.T) {
+	pool := stream.NewPool(1 << 20)
+	m := kept(t, pool, "GET /"+strings.Repeat("p", 2*bound)+" HTTP/1.0\r\nContent-Length: 5\r\n\r\n", 7)
+	var read syntax.Head
+	require.True(t, m.ReadRequest(&read))
+	assert.Equal(t, "/"+strings.Repeat("p", bound-5), string(read.Target))
+	assert.Equal(t, request.Version10, read.Version)
+	assert.Equal(t, syntax.Length, read.Framing)
+	m.Empty(pool)
+	assert.Zero(t, pool.Lent())
+}
+
+func TestAnswerThatIsNotStored(t *testing.T) {
+	m := Message{}
+	for _, b := range []byte("HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n") {
+		require.True(t, m.MayAnswer([]byte{b}))
+		m.Keep(stream.NewPool(0), []byte{b}, bound)
+	}
+	var read syntax.Head
+	require.True(t, m.ReadAnswer(&read))
+	assert.Equal(t, 404, read.Status)
+	assert.Equal(t, syntax.Chunked, read.Framing)
+	m = Message{}
+	m.Keep(stream.NewPool(0), []byte("HT"), bound)
+	assert.False(t, m.MayAnswer([]byte("ML")))
 }

@@ -165,27 +165,32 @@ func (h *Head) ParseAnswer(head []byte) bool {
 func (h *Head) StartAnswer(head []byte) (rest []byte, ok bool) {
 	*h = Head{Framing: UntilClose}
 	line, rest := cutLine(head)
+	return rest, h.statusLine(line)
+}
+
+// statusLine reads "HTTP/1.x SP 3DIGIT" and ignores what follows.
+func (h *Head) statusLine(line []byte) bool {
 	space := bytes.IndexByte(line, ' ')
 	if space < 0 || !hasVersion(line[:space]) {
-		return rest, false
+		return false
 	}
 	h.Version = version(line[:space])
 	code := trim(line[space:])
 	if len(code) < 3 || len(code) > 3 && isDigit(code[3]) {
-		return rest, false
+		return false
 	}
 	status := 0
 	for _, c := range code[:3] {
 		if !isDigit(c) {
-			return rest, false
+			return false
 		}
 		status = status*10 + int(c-'0')
 	}
 	if status < 100 {
-		return rest, false
+		return false
 	}
 	h.Status = status
-	return rest, true
+	return true
 }
 
 // fields reads those that say how long the body is. A transfer encoding overrides a length.
@@ -224,13 +229,6 @@ func (h *Head) fields(rest []byte) {
 	case size > 0:
 		h.Framing, h.Size = Length, size
 	}
-}
-
-// Frames reports whether a line is a field that says where the body ends.
-func Frames(line []byte) bool {
-	field, _, ok := next(line)
-	return ok && (request.EqualFold(field.Name, "content-length") ||
-		request.EqualFold(field.Name, "transfer-encoding") || request.EqualFold(field.Name, "expect"))
 }
 
 // length reads a list of equal lengths.
