@@ -27,12 +27,6 @@
 			__sync_fetch_and_add(&counts_->member, n);                                 \
 	})
 
-/*
- * Segments that begin within this distance of what is wanted are copied, whole. Those behind
- * wait for user space, or for the other side, to say what is wanted.
- */
-#define WINDOW 32768
-
 #define SMALL_PIECE 512
 #define MEDIUM_PIECE 2048
 #define LARGE_PIECE 16384

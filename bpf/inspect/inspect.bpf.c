@@ -82,8 +82,9 @@ static __always_inline void tell_passed(const struct passed *passed, const __u64
 					struct segment *segment)
 {
 	__u32 acknowledgment = segment->acknowledgment;
+	__s32 behind = acknowledgment - (__u32)load_word(other);
 
-	if ((__s32)(acknowledgment - (__u32)load_word(other)) >= WINDOW &&
+	if (behind > 0 && exceeds_window(segment, behind) &&
 	    passed->end[!segment->egress] == acknowledgment)
 		segment->acknowledged = passed->time[!segment->egress];
 }
@@ -114,7 +115,7 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	words = set->ways[way].words;
 	word = load_word(&words[egress]);
 	from = is_before(segment->sequence, word) ? (__u32)word : segment->sequence;
-	if (from - (__u32)word >= WINDOW && !ends) {
+	if (exceeds_window(segment, from - (__u32)word) && !ends) {
 		pass_by(&set->passed[way], word, end, egress);
 		return 0;
 	}

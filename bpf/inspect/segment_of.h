@@ -16,7 +16,13 @@
 #include "ports.h"
 #include "wanted.h"
 
-/* 1 = inspected; the index is the port in network byte order. Set at load. */
+/*
+ * The window of each inspected port, as its binary logarithm; 0 = not inspected. The index is
+ * the port in network byte order. Set at load.
+ *
+ * Segments that begin within the window behind what is wanted are copied, whole. Those beyond
+ * wait for user space, or for the other side, to say what is wanted.
+ */
 const volatile __u8 inspected_ports[65536];
 
 /* Whether packets of other hosts pass; user space sets it, as in LOOK_AT_ADDRESS. */
@@ -50,6 +56,15 @@ static __always_inline bool is_inspected(__be16 port)
 	/* Verifiers of the 6.1 class: see is_port_selected. */
 	asm volatile("%0 &= 0xffff" : "+r"(index));
 	return inspected_ports[index] && ports.listening[index];
+}
+
+/* Whether a distance is at least the window of the segment's port. */
+static __always_inline bool exceeds_window(const struct segment *segment, __u32 distance)
+{
+	__u32 index = segment->local_port;
+
+	asm volatile("%0 &= 0xffff" : "+r"(index));
+	return distance >> (inspected_ports[index] & 31);
 }
 
 /* The same for both directions of a connection. User space computes it, too. */

@@ -149,8 +149,8 @@ func (g *Guest) load(begin tc.Headers) (*ebpf.Collection, error) {
 
 func (g *Guest) constants() map[string]any {
 	var inspected [settings.Ports]uint8
-	for port, wanted := range g.cfg.Inspect.Selected() {
-		inspected[bits.ReverseBytes16(uint16(port))] = wanted // the index is in network byte order
+	for port, window := range g.cfg.Inspect.Windows() {
+		inspected[bits.ReverseBytes16(uint16(port))] = window // the index is in network byte order
 	}
 	return map[string]any{
 		"netns":           g.netns,

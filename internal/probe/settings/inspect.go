@@ -2,7 +2,10 @@
 
 package settings
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // Inspect says what is looked for inside packets. The zero value inspects nothing.
 type Inspect struct {
@@ -40,15 +43,30 @@ type Bodies struct {
 // On reports whether anything is inspected.
 func (i *Inspect) On() bool { return len(i.HTTP) > 0 }
 
-// Selected has a 1 for each port that is inspected.
-func (i *Inspect) Selected() *[Ports]uint8 {
-	var selected [Ports]uint8
+// Bounds of a port's window, as binary logarithms.
+const (
+	// leastWindow suffices for heads and what follows them until user space has parsed them.
+	leastWindow = 15
+	// windowOfEnds is for ports where the end of answers is wanted. User space follows the whole
+	// of a stream, whose bytes pass at once if a proxy kept them.
+	windowOfEnds = 20
+)
+
+// Windows has, for each port that is inspected, the window behind what is wanted in which
+// segments are copied, as its binary logarithm. Other ports have 0. Bodies that are wanted are
+// within the window, because they can pass before user space has parsed their head.
+func (i *Inspect) Windows() *[Ports]uint8 {
+	var windows [Ports]uint8
 	for _, r := range i.HTTP {
+		window := max(leastWindow, bits.Len(uint(max(r.Request, r.Answer)+i.HeadBytes)))
+		if r.Tail > 0 {
+			window = max(window, windowOfEnds)
+		}
 		for port := int(r.First); port <= int(r.Last); port++ {
-			selected[port] = 1
+			windows[port] = max(windows[port], uint8(window))
 		}
 	}
-	return &selected
+	return &windows
 }
 
 // BodiesOf returns the greatest bounds of a port; false if the port is not inspected.

@@ -22,6 +22,8 @@ func TestInspectedPorts(t *testing.T) {
 	bodies, found := some.BodiesOf(90)
 	assert.True(t, found)
 	assert.Equal(t, Bodies{Request: 10, Answer: 20, Tail: 30}, bodies, "the greatest of overlapping ranges")
-	selected := some.Selected()
-	assert.Equal(t, []uint8{0, 1, 1, 1}, []uint8{selected[79], selected[80], selected[91], selected[65535]})
+	windows := some.Windows()
+	assert.Equal(t, []uint8{0, 15, 20, 20}, []uint8{windows[79], windows[80], windows[91], windows[65535]})
+	large := Inspect{HeadBytes: 8 << 10, HTTP: []InspectedPorts{{PortRange: PortRange{80, 80}, Bodies: Bodies{Answer: 64 << 10}}}}
+	assert.Equal(t, uint8(17), large.Windows()[80], "the body that is wanted, and a head before it")
 }
