@@ -262,6 +262,39 @@ func checkOthers(t *testing.T, out *sink, form string) {
 	}
 }
 
+// TestBodiesUpToTheBound: the largest bound is kept, though such bodies pass before the receiver
+// has parsed their heads.
+func TestBodiesUpToTheBound(t *testing.T) {
+	const port, bound = 28325, 64 << 10
+	n := newNetwork(t)
+	n.server.act(t, "echo", n.At(port).String()).ready(t)
+	out := startSink(t, n.server)
+	agent := startAgent(t, out.endpoint, agentSettings{
+		in: n.server,
+		receiver: fmt.Sprintf("    inspect: {http: {ports: [%d], bodies: {request_bytes: %d, response_bytes: %d, content_types: [text/*]}}}",
+			port, bound, bound),
+	})
+	var text strings.Builder
+	for i := 0; text.Len() < bound; i++ {
+		fmt.Fprintln(&text, i)
+	}
+	whole := text.String()[:bound]
+	post(t, n, port, "/whole", "text/plain", whole)
+	post(t, n, port, "/more", "text/plain", whole+"more")
+	agent.balance(func(b lab.Ledger) bool { return b["request"].Delivered >= 2 })
+	agent.stop()
+	out.stop()
+	for path, cut := range map[string]any{"/whole": nil, "/more": true} {
+		records := out.records(t, requestsFor(path))
+		require.Len(t, records, 1)
+		for _, side := range []string{"request", "response"} {
+			prefix := "tcp.http." + side + ".body."
+			assert.True(t, records[0].values[prefix+"raw"] == whole, "%s of %s", side, path)
+			assert.Equal(t, cut, records[0].values[prefix+"cut"], "%s of %s", side, path)
+		}
+	}
+}
+
 // secret is planted everywhere. It is in no output of the collector.
 const secret = "hunter2hunter2"
 

@@ -27,6 +27,7 @@ func roles() map[string]lab.Role {
 		"client":    func(args []string) error { return playClient(args[0]) },
 		"hold":      lab.PlayHolder,
 		"echo":      func(args []string) error { return playEcho(args[0]) },
+		"models":    func(args []string) error { return playModels(args[0]) },
 		"deaf":      func(args []string) error { return playDeaf(args[0], args[1]) },
 		"callers":   func(args []string) error { return playCallers(args[0], args[1]) },
 		"syn":       func(args []string) error { return playSYN(args[0]) },

@@ -264,7 +264,7 @@ var definitions = [Metrics]Definition{
 	},
 	MetricGenAIServerTimeToFirstToken: {
 		Name:        "gen_ai.server.time_to_first_token",
-		Description: "Time from the first byte of a call to a language model to the first byte of the body of its answer, which is a stream with a status of 2xx.",
+		Description: "Time from the first byte of a call to a language model to the first byte of the body of its answer. Only streams with a status of 2xx count.",
 		Unit:        "s",
 		Kind:        Histogram,
 		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrGenAIOperationName, AttrGenAIProviderName, AttrGenAIRequestModel, AttrGenAIResponseModel, AttrOtelMetricOverflow},
