@@ -86,7 +86,8 @@ type programs struct {
 	agent *collector
 }
 
-func startPrograms(t *testing.T, limits string) *programs {
+// startPrograms starts them with more lines of the receiver's configuration.
+func startPrograms(t *testing.T, more string) *programs {
 	t.Helper()
 	p := &programs{network: newNetwork(t), out: startRequestSink(t)}
 	folder := t.TempDir()
@@ -103,7 +104,7 @@ func startPrograms(t *testing.T, limits string) *programs {
 	p.server.act(t, "web", fmt.Sprintf("127.0.0.1:%d", serverPort)).ready(t)
 	p.agent = startAgent(t, p.out.endpoint, agentSettings{in: p.server, receiver: fmt.Sprintf(
 		"    inspect: {http: {ports: [%d-%d], response_headers: [x-id], trusted_proxies: [127.0.0.2]}}\n"+
-			"    queue: {max_bytes: 268435456}\n    limits: {%s}", webPort, serverPort, limits)})
+			"%s", webPort, serverPort, more)})
 	return p
 }
 

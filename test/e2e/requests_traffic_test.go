@@ -18,31 +18,41 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// pipelineScript has wrk send 16 requests at once, each with an id of its own.
-const pipelineScript = `
+// wrkScript has wrk send a number of requests at once, each with an id of its own, and then
+// wait for some milliseconds.
+const wrkScript = `
 local threads, id = 0, 0
 function setup(thread)
 	thread:set("number", threads)
 	threads = threads + 1
 end
-function init(args) prefix = args[1] .. number .. "-" end
+function init(args)
+	prefix, depth, pause = args[1] .. number .. "-", tonumber(args[2]), tonumber(args[3])
+end
 function request()
 	local all = {}
-	for i = 1, 16 do
+	for i = 1, depth do
 		id = id + 1
 		all[i] = wrk.format("GET", prefix .. id)
 	end
 	return table.concat(all)
 end
-function delay() return 2 end
+function delay() return pause end
 `
+
+// wrk sends requests for PREFIX… for a second, so many at once.
+func (p *programs) wrk(t *testing.T, w way, prefix string, depth, pause int) {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "requests.lua")
+	require.NoError(t, os.WriteFile(script, []byte(wrkScript), 0o600))
+	w.client.run(t, "wrk", "-t", "1", "-c", "4", "-d", "1s", "-s", script, "http://"+w.to.String(), "--", prefix,
+		strconv.Itoa(depth), strconv.Itoa(pause))
+}
 
 // TestRequestsPipelined: of 16 requests at a time each has its own answer. When wrk stops, it
 // has requests under way: what nginx had not begun is not answered.
 func TestRequestsPipelined(t *testing.T) {
-	script := filepath.Join(t.TempDir(), "pipeline.lua")
-	require.NoError(t, os.WriteFile(script, []byte(pipelineScript), 0o600))
-	p := startPrograms(t, "inspect_ring_bytes: 67108864")
+	p := startPrograms(t, "    queue: {max_bytes: 268435456}\n    limits: {inspect_ring_bytes: 67108864}")
 	asked, before, answeredBefore := 0, 0, 0
 	for _, w := range p.ways() {
 		if strings.HasSuffix(w.name, "6") {
@@ -50,7 +60,7 @@ func TestRequestsPipelined(t *testing.T) {
 		}
 		p.offloads(t, w.offloads)
 		prefix := "/" + w.name + "/wrk/"
-		w.client.run(t, "wrk", "-t", "1", "-c", "4", "-d", "1s", "-s", script, "http://"+w.to.String(), "--", prefix)
+		p.wrk(t, w, prefix, 16, 2)
 		served := p.served(t, &asked)
 		b := p.agent.balance(func(b lab.Ledger) bool {
 			return b["request"].Queued == 0 && b["request"].Produced >= float64(served)
