@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"unsafe"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// state is what a direction expects next.
+type state uint8
+
+const (
+	// statePreface is the client's preface.
+	statePreface state = iota
+	stateFrames
+	// stateLost is anything: where the next frame begins is unknown.
+	stateLost
+	// stateClosed is after a FIN.
+	stateClosed
+)
+
+// half is one direction of a connection.
+type half struct {
+	stream.Half
+	state state
+	// head are the first bytes of a frame's head, or the count of those of the preface.
+	head [frameHead]byte
+	have int
+	// frame is the frame whose payload is being read, if inFrame is set. remaining are the
+	// bytes of it that follow, before those ahead of the content, and padding those behind.
+	frame              frame
+	inFrame            bool
+	remaining, before  uint32
+	padding            uint32
+	paddingLengthComes bool
+
+	block
+	// table is the size of the table of fields in bytes.
+	table   int
+	decoder *hpack.Decoder
+	// told is from where on the kernel side knows that bytes are wanted.
+	told uint32
+	// fin is the number of the FIN.
+	fin        uint32
+	finTime    int64
+	hasFin     bool
+	overlapped int
+}
+
+// Conn is one connection.
+type Conn struct {
+	request.Connection
+	engine *Engine
+	key    stream.Key
+	port   *port
+	halves [stream.Directions]half
+	// calls are the streams under way, by number; first to last in the order of their requests.
+	calls       map[uint32]*call
+	first, last *call
+	// highest is the highest number of a stream that a request began.
+	highest uint32
+	unseen  unseen
+	origin  uint32
+	// ender is why requests are not answered, by who acted first.
+	ender request.Problem
+	// retransmits is the last known count, -1 if unknown.
+	retransmits int64
+	seen        int64
+	over        bool
+	nextFree    *Conn
+}
+
+// connectionSize is what the two tables of a connection take, with the connection itself.
+const connectionSize = 2*2*defaultTable + int(unsafe.Sizeof(Conn{}))
+
+// Segment takes a segment of a connection. It reports whether the connection is over.
+func (c *Conn) Segment(on *request.Connection, s *stream.Segment) bool {
+	t := c.engine
+	t.now, c.seen = s.Time, s.Time
+	c.learn(on)
+	if s.Joined {
+		t.tellAgain(c)
+	}
+	if s.Direction == stream.ToClient && s.Retransmits >= 0 {
+		c.retransmits = s.Retransmits
+	}
+	if !s.RST {
+		t.acknowledge(c, s)
+	}
+	t.receive(c, s)
+	if s.RST {
+		t.reset(c, s)
+	} else {
+		t.closing(c, s)
+	}
+	return c.over
+}
+
+// Sweep gives up waiting for missing bytes, and for answers if nothing was seen since idle.
+// It reports whether the connection is over.
+func (c *Conn) Sweep(now, idle int64) bool {
+	t := c.engine
+	t.now = now
+	for d := range c.halves {
+		if w, ok := c.halves[d].Waiting(); ok && now-w.Time > holeTime {
+			t.fill(c, stream.Direction(d))
+		}
+	}
+	if c.seen < idle {
+		t.idle(c)
+	}
+	t.settle(c)
+	return c.over
+}
+
+// End reports what is under way, and forgets the connection.
+func (c *Conn) End() {
+	t := c.engine
+	for d := range c.halves {
+		for _, waits := c.halves[d].Waiting(); waits; _, waits = c.halves[d].Waiting() {
+			t.fill(c, stream.Direction(d))
+		}
+	}
+	t.abandon(c)
+	for d := range c.halves {
+		h := &c.halves[d]
+		t.overlaps(h)
+		t.pool.Put(h.bytes)
+		t.pool.Release(h.table - defaultTable)
+		h.bytes, h.decoder, h.table = nil, nil, defaultTable
+		h.Drop(t.pool)
+	}
+	t.pool.Release(connectionSize)
+	c.nextFree, t.freeConns = t.freeConns, c
+}
+
+// Origin is the number of the first byte to the server that was seen.
+func (c *Conn) Origin() uint32 { return c.origin }
+
+// learn takes what is known better now.
+func (c *Conn) learn(on *request.Connection) {
+	if on.Owner.Source > c.Owner.Source {
+		c.Owner = on.Owner
+	}
+	if on.ID != 0 {
+		c.ID = on.ID
+	}
+	if on.Interface != "" {
+		c.Interface = on.Interface
+	}
+}
+
+func (t *Engine) overlaps(h *half) {
+	t.figures.Overlapped += uint64(h.Overlapped - h.overlapped)
+	h.overlapped = h.Overlapped
+}
+
+// tell tells the kernel side from which byte on a direction is wanted.
+func (t *Engine) tell(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	h.told = h.Next
+	t.options.Want(&c.key, d, h.Next)
+}
+
+// tellAgain tells both directions, after the kernel side forgot them.
+func (t *Engine) tellAgain(c *Conn) {
+	for d := range c.halves {
+		if c.halves[d].Known {
+			t.tell(c, stream.Direction(d))
+		}
+	}
+}

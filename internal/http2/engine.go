@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package http2 follows connections that speak HTTP/2 in clear text, gRPC among them. Each
+// stream is a request with its answer, so pairs need no proof: both directions name the
+// stream, and numbers are never used twice (RFC 9113, section 5.1.1).
+//
+// # Frames
+//
+// Where the next frame begins is known only from the one before. After a hole in what is not
+// DATA, a direction is lost, until a segment consists of whole frames.
+//
+// # Header compression
+//
+// Each direction has a table of fields that earlier blocks built (RFC 7541). On a connection
+// that is older than its inspection, and after a lost block, its entries are unknown. The table
+// is then filled with empty entries: what was inserted since resolves, and what is older is
+// absent. It is never another field's value.
+package http2
+
+import (
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// Bounds.
+const (
+	// maxCalls is how many streams of a connection can be under way.
+	maxCalls = 1024
+	// maxBlockBytes bounds a header block on the wire.
+	maxBlockBytes = 64 << 10
+	// maxAhead is how far ahead a sequence number can be wanted.
+	maxAhead = 1 << 30
+	// tellEvery is after how many bytes the kernel side learns how far a direction was read.
+	tellEvery = 8 << 10
+	// holeTime is how long bytes may be late.
+	holeTime = 10 * 1_000_000_000
+)
+
+// Engine has what connections share. It is for one goroutine.
+type Engine struct {
+	options   stream.Options
+	pool      *stream.Pool
+	figures   *stream.Figures
+	report    func(*request.Exchange)
+	ports     map[uint16]*port
+	freeConns *Conn
+	freeCalls *call
+	// out is reused. into takes the fields of the block that is decoded.
+	out  request.Exchange
+	into *message
+	now  int64
+}
+
+// port is a server's port.
+type port struct {
+	stream.Port
+	active int
+}
+
+// New makes an engine. It counts in figures, and report takes its exchanges.
+func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, report func(*request.Exchange)) *Engine {
+	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
+}
+
+// Active calls yield with the requests under way on each port that had any.
+func (t *Engine) Active(yield func(port uint16, active int)) {
+	for number, p := range t.ports {
+		yield(number, p.active)
+	}
+}
+
+func (t *Engine) port(number uint16) *port {
+	p := t.ports[number]
+	if p == nil {
+		p = &port{Port: t.options.Ports(number)}
+		t.ports[number] = p
+	}
+	return p
+}
+
+// Begin makes a connection that begins with a segment; nil if there is no room for its tables.
+func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
+	if !t.pool.Reserve(connectionSize) {
+		t.options.Lost(stream.LossBudget, 1)
+		return nil
+	}
+	c := t.freeConns
+	if c == nil {
+		c = &Conn{calls: map[uint32]*call{}}
+	} else {
+		t.freeConns = c.nextFree
+	}
+	*c = Conn{
+		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
+		calls: c.calls, retransmits: -1, origin: s.Sequence, halves: c.halves,
+	}
+	c.port = t.port(on.Server.Port())
+	for d := range c.halves {
+		c.halves[d] = half{Half: c.halves[d].Half, state: stateLost, table: defaultTable}
+		c.halves[d].Half.Reset()
+	}
+	if s.Begins && s.Direction == stream.ToServer {
+		t.fresh(c, s)
+	} else {
+		c.unseen.problem = request.ProblemNoRequest
+		t.forget(&c.halves[stream.ToServer])
+		t.forget(&c.halves[stream.ToClient])
+	}
+	return c
+}
+
+// fresh makes a connection ready whose first bytes are known: both tables are empty.
+func (t *Engine) fresh(c *Conn, s *stream.Segment) {
+	if s.First != 0 {
+		c.origin = s.First
+	}
+	c.retransmits = 0
+	for d, first := range [...]uint32{stream.ToServer: c.origin, stream.ToClient: s.Acknowledgment} {
+		h := &c.halves[d]
+		h.Start(first)
+		h.told, h.state = first, stateFrames
+		h.decoder = hpack.NewDecoder(defaultTable, t.field)
+		h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
+	}
+	c.halves[stream.ToServer].state = statePreface
+}

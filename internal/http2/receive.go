@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// receive takes the bytes of a segment, and what came too early and follows them.
+func (t *Engine) receive(c *Conn, s *stream.Segment) {
+	d := s.Direction
+	h := &c.halves[d]
+	chunk := stream.Chunk{
+		Sequence: s.Sequence, Acknowledgment: s.Acknowledgment, Skipped: s.Skipped, Time: s.Time, Data: s.Data,
+	}
+	if !h.Known {
+		h.Start(s.Sequence)
+		h.told = s.Sequence
+	}
+	if h.state == stateLost && stream.Before(h.Next, s.Sequence) {
+		h.SkipTo(t.pool, s.Sequence)
+	}
+	if len(s.Data) == 0 {
+		return
+	}
+	next, ok, full := h.Push(t.pool, &chunk)
+	if ok {
+		t.read(c, d, &next)
+	}
+	t.pop(c, d)
+	if full {
+		t.fill(c, d)
+		if next, ok, _ = h.Push(t.pool, &chunk); ok {
+			t.read(c, d, &next)
+			t.pop(c, d)
+		}
+	}
+	t.overlaps(h)
+}
+
+// pop reads what came too early and follows now.
+func (t *Engine) pop(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	for {
+		chunk, ok := h.Pop(t.pool)
+		if !ok {
+			return
+		}
+		t.read(c, d, &chunk)
+	}
+}
+
+// read takes bytes in order. Each step reads some of them, or changes the state.
+func (t *Engine) read(c *Conn, d stream.Direction, chunk *stream.Chunk) {
+	h := &c.halves[d]
+	for len(chunk.Data) > 0 {
+		n := t.step(c, d, chunk)
+		chunk.Data = chunk.Data[n:]
+		chunk.Sequence += uint32(n)
+		chunk.Skipped += uint32(n)
+		if stream.Before(h.Next, chunk.Sequence) {
+			h.Next = chunk.Sequence
+		}
+	}
+	t.ahead(c, d)
+}
+
+func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
+	h := &c.halves[d]
+	switch {
+	case h.state == statePreface:
+		return t.readPreface(c, chunk)
+	case h.state == stateLost:
+		// Programs write whole frames, so a segment often begins with one.
+		if chunk.Skipped == 0 && Frames(chunk.Data) {
+			h.state = stateFrames
+			return 0
+		}
+		return len(chunk.Data)
+	case h.state == stateClosed:
+		return len(chunk.Data)
+	case h.inFrame:
+		return t.readPayload(c, d, chunk)
+	}
+	n := copy(h.head[h.have:], chunk.Data)
+	if h.have += n; h.have == frameHead {
+		h.have = 0
+		t.beginFrame(c, d, chunk)
+	}
+	return n
+}
+
+func (t *Engine) readPreface(c *Conn, chunk *stream.Chunk) int {
+	h := &c.halves[stream.ToServer]
+	n := min(len(chunk.Data), len(Preface)-h.have)
+	if string(chunk.Data[:n]) != Preface[h.have:h.have+n] {
+		h.have = 0
+		t.lose(c, stream.ToServer)
+		return 0
+	}
+	if h.have += n; h.have == len(Preface) {
+		h.state, h.have = stateFrames, 0
+	}
+	return n
+}
+
+// beginFrame takes the head of a frame.
+func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
+	h := &c.halves[d]
+	h.frame = parseFrame(&h.head)
+	f := &h.frame
+	h.inFrame, h.remaining, h.before, h.padding = true, f.length, f.before(), 0
+	h.paddingLengthComes = f.padded()
+	switch {
+	case h.open && (f.kind != frameContinuation || f.stream != h.of):
+		// Only a continuation may follow an unfinished block.
+		t.lostBlock(c, d)
+	case f.kind == frameContinuation && !h.open:
+		h.begin(f, chunk.Time)
+		h.spoiled = true
+	case f.kind == frameHeaders, f.kind == framePushPromise:
+		h.begin(f, chunk.Time)
+	}
+	if h.remaining == 0 {
+		t.endFrame(c, d, chunk.Time)
+	}
+}
+
+// readPayload takes bytes of a frame's payload.
+func (t *Engine) readPayload(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
+	h := &c.halves[d]
+	data := chunk.Data[:min(len(chunk.Data), int(h.remaining))]
+	n := len(data)
+	switch {
+	case h.before > 0:
+		if h.paddingLengthComes {
+			h.padding, h.paddingLengthComes = uint32(data[0]), false
+			n = 1
+		} else {
+			n = min(n, int(h.before))
+		}
+		h.before -= uint32(n)
+	case h.remaining <= h.padding:
+	default:
+		n = min(n, int(h.remaining-h.padding))
+		t.content(c, d, data[:n], chunk.Time)
+	}
+	if h.remaining -= uint32(n); h.remaining == 0 {
+		t.endFrame(c, d, chunk.Time)
+	}
+	return n
+}
+
+// content takes bytes of a payload, without what is around them.
+func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
+	h := &c.halves[d]
+	switch {
+	case h.frame.kind == frameData:
+		if p := c.calls[h.frame.stream]; p != nil {
+			t.body(c, &p.message[d], d, data, now)
+		}
+	case h.frame.headers():
+		h.add(t.pool, data)
+	}
+}
+
+// endFrame ends a frame. Its last byte passed at a time, 0 if nobody saw when.
+func (t *Engine) endFrame(c *Conn, d stream.Direction, now int64) {
+	h := &c.halves[d]
+	f := h.frame
+	h.inFrame = false
+	switch {
+	case f.kind == frameData:
+		if p := c.calls[f.stream]; p != nil && f.has(flagEndStream) {
+			t.ended(c, p, d, now)
+		}
+	case f.headers() && f.has(flagEndHeaders):
+		t.endBlock(c, d, now)
+	case f.kind == frameRSTStream:
+		if p := c.calls[f.stream]; p != nil {
+			t.resetCall(c, p, d, now)
+		}
+	}
+}
+
+// ahead passes over what of DATA nobody wants, and tells the kernel side.
+func (t *Engine) ahead(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	if h.state == stateFrames && h.inFrame && h.before == 0 && t.passable(c, d) {
+		n := h.remaining
+		if h.frame.has(flagEndStream) {
+			// When it ends matters, so its last byte is wanted.
+			n--
+		}
+		if n > tellEvery {
+			t.pass(c, d, min(n, maxAhead))
+			t.tell(c, d)
+		}
+	}
+	if int32(h.Next-h.told) > tellEvery {
+		t.tell(c, d)
+	}
+}
+
+// passable reports whether nobody wants the rest of a payload.
+func (t *Engine) passable(c *Conn, d stream.Direction) bool {
+	h := &c.halves[d]
+	if h.remaining == 0 || h.frame.kind != frameData {
+		return false
+	}
+	p := c.calls[h.frame.stream]
+	return p == nil || p.message[d].bodyCut || len(p.message[d].body) >= c.port.bound(d)
+}
+
+// pass counts bytes of a payload that are not read.
+func (t *Engine) pass(c *Conn, d stream.Direction, n uint32) {
+	h := &c.halves[d]
+	content := min(n, h.remaining-min(h.remaining, h.padding))
+	h.remaining -= n
+	switch p := c.calls[h.frame.stream]; {
+	case h.frame.kind == frameData && p != nil:
+		m := &p.message[d]
+		m.bodyBytes += int64(content)
+		m.bodyCut = m.bodyCut || c.port.bound(d) > 0
+	case h.frame.headers():
+		h.spoiled = true
+	}
+	h.before = 0
+	h.SkipTo(t.pool, h.Next+n)
+}
+
+func (p *port) bound(d stream.Direction) int {
+	if d == stream.ToServer {
+		return p.RequestBody
+	}
+	return p.AnswerBody
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"bytes"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// finish reports a call, and forgets it.
+func (t *Engine) finish(c *Conn, p *call, problem request.Problem, now int64) {
+	if p.problem != request.ProblemNone {
+		problem = p.problem
+	}
+	if p.told {
+		t.figures.Late++
+	} else {
+		t.write(c, p, problem, now)
+	}
+	t.release(c, p)
+}
+
+// write fills an exchange and passes it on.
+func (t *Engine) write(c *Conn, p *call, problem request.Problem, now int64) {
+	e := &t.out
+	requestMemory, answerMemory := e.Request, e.Answer
+	*e = request.Exchange{
+		Connection: c.Connection, Problem: problem, Finished: now, Version: request.Version2, Retransmits: -1,
+	}
+	if p.retransmits >= 0 && c.retransmits >= p.retransmits {
+		e.Retransmits = c.retransmits - p.retransmits
+	}
+	e.Request.Fields, e.Request.Trailers = requestMemory.Fields[:0], requestMemory.Trailers[:0]
+	e.Answer.Fields, e.Answer.Trailers = answerMemory.Fields[:0], answerMemory.Trailers[:0]
+	if !p.alone {
+		p.message[stream.ToServer].fill(&e.Request)
+		takePseudo(e)
+	}
+	if m := &p.message[stream.ToClient]; m.headDone {
+		m.fill(&e.Answer)
+		e.Status = m.status
+	}
+	t.figures.Reported++
+	t.report(e)
+}
+
+// fill writes what is known of a message.
+func (m *message) fill(to *request.Message) {
+	at := uint32(0)
+	for i, s := range m.fields {
+		name := m.text[at : at+s.name]
+		value := m.text[at+s.name : at+s.name+s.value]
+		at += s.name + s.value
+		if m.trailersAt > 0 && i >= m.trailersAt {
+			to.Trailers = append(to.Trailers, request.Field{Name: name, Value: value})
+			continue
+		}
+		to.Fields = append(to.Fields, request.Field{Name: name, Value: value})
+	}
+	to.Began, to.Ended, to.BodyBegan = m.began, m.ended, m.bodyBegan
+	to.HeadBytes, to.HeadCut = m.size, m.cut
+	to.BodyBytes, to.Body, to.BodyCut = m.bodyBytes, m.body, m.bodyCut
+	if m.unsized || !m.done {
+		to.BodyBytes = -1
+	}
+	if !m.done && !m.unsized {
+		to.Ended = 0
+	}
+}
+
+// takePseudo moves what HTTP/1 has in the request line out of the fields. The authority
+// becomes the host field, unless there is one (RFC 9113, section 8.3.1).
+func takePseudo(e *request.Exchange) {
+	fields := e.Request.Fields[:0]
+	host := e.Request.Field("host") != nil
+	for _, f := range e.Request.Fields {
+		switch {
+		case string(f.Name) == ":method":
+			e.Method = f.Value
+		case string(f.Name) == ":path":
+			e.Target = f.Value
+		case string(f.Name) == ":authority":
+			// CONNECT has it in place of a path.
+			if !host {
+				fields = append(fields, request.Field{Name: []byte("host"), Value: f.Value})
+			}
+		case bytes.HasPrefix(f.Name, []byte{':'}):
+		default:
+			fields = append(fields, f)
+		}
+	}
+	if len(e.Target) == 0 && string(e.Method) == "CONNECT" {
+		e.Target = e.Request.Field("host")
+	}
+	e.Request.Fields = fields
+}

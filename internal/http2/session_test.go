@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	h2 "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+const began = int64(1_000_000_000_000)
+
+// side writes the frames of one direction, as a program does.
+type side struct {
+	bytes.Buffer
+	*h2.Framer
+	fields  bytes.Buffer
+	encoder *hpack.Encoder
+}
+
+func newSide() *side {
+	s := &side{}
+	s.Framer = h2.NewFramer(&s.Buffer, nil)
+	s.AllowIllegalWrites = true
+	s.encoder = hpack.NewEncoder(&s.fields)
+	return s
+}
+
+// block encodes fields: names and values in turns.
+func (s *side) block(fields ...string) []byte {
+	s.fields.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		_ = s.encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	return bytes.Clone(s.fields.Bytes())
+}
+
+func (s *side) headers(id uint32, end bool, fields ...string) {
+	_ = s.WriteHeaders(h2.HeadersFrameParam{StreamID: id, BlockFragment: s.block(fields...), EndStream: end, EndHeaders: true})
+}
+
+// session is a connection between two sides, and what is reported of it.
+type session struct {
+	sides [stream.Directions]*side
+	sent  [stream.Directions]uint32
+	// cut is the size of segments; 0 is as written. lose drops segments, which are acknowledged.
+	cut    int
+	lose   func(*stream.Segment) bool
+	engine *Engine
+	conn   *Conn
+	on     request.Connection
+	pool   *stream.Pool
+	fig    stream.Figures
+	wanted [stream.Directions]uint32
+	lost   map[stream.Loss]int
+	got    []string
+	full   []request.Exchange
+	now    int64
+	// late is set if the inspection begins with the next segment.
+	late bool
+}
+
+func newSession() *session {
+	s := &session{now: began, pool: stream.NewPool(4 << 20), lost: map[stream.Loss]int{}}
+	s.on.Flow = flow.Flow{
+		Client: netip.MustParseAddrPort("192.0.2.7:40000"), Server: netip.MustParseAddrPort("192.0.2.1:80"),
+	}
+	s.sent = [2]uint32{0xffffff00, 0x7fffff00}
+	for d := range s.sides {
+		s.sides[d] = newSide()
+	}
+	s.engine = New(stream.Options{
+		HeadBytes: 8 << 10,
+		Ports:     func(uint16) stream.Port { return stream.Port{} },
+		Want:      func(_ *stream.Key, d stream.Direction, seq uint32) { s.wanted[d] = seq },
+		Passed:    func(*stream.Key, stream.Direction) (uint32, int64) { return 0, 0 },
+		Lost:      func(reason stream.Loss, n int) { s.lost[reason] += n },
+	}, s.pool, &s.fig, func(e *request.Exchange) {
+		s.got = append(s.got, line(e))
+		s.full = append(s.full, copied(e))
+	})
+	return s
+}
+
+func copied(e *request.Exchange) request.Exchange {
+	c := *e
+	c.Method, c.Target = bytes.Clone(e.Method), bytes.Clone(e.Target)
+	for _, m := range []*request.Message{&c.Request, &c.Answer} {
+		for _, fields := range []*[]request.Field{&m.Fields, &m.Trailers} {
+			all := make([]request.Field, 0, len(*fields))
+			for _, f := range *fields {
+				all = append(all, request.Field{Name: bytes.Clone(f.Name), Value: bytes.Clone(f.Value)})
+			}
+			*fields = all
+		}
+		m.Body = bytes.Clone(m.Body)
+	}
+	return c
+}
+
+func line(e *request.Exchange) string {
+	s := fmt.Sprintf("%s %s %d", e.Method, e.Target, e.Status)
+	if e.Request.BodyBytes != 0 || e.Answer.BodyBytes != 0 {
+		s += fmt.Sprintf(" %d/%d", e.Request.BodyBytes, e.Answer.BodyBytes)
+	}
+	for _, f := range e.Answer.Trailers {
+		s += fmt.Sprintf(" %s=%s", f.Name, f.Value)
+	}
+	if e.Problem != request.ProblemNone {
+		s += " " + e.Problem.String()
+	}
+	if e.Request.HeadCut || e.Answer.HeadCut {
+		s += " cut"
+	}
+	return s
+}
+
+// flush sends what a side has written.
+func (s *session) flush(d stream.Direction) {
+	data := bytes.Clone(s.sides[d].Bytes())
+	s.sides[d].Reset()
+	for len(data) > 0 {
+		n := len(data)
+		if s.cut > 0 {
+			n = min(n, s.cut)
+		}
+		s.send(d, data[:n], false, false)
+		data = data[n:]
+	}
+}
+
+// send passes a segment, which acknowledges all that the other side has sent.
+func (s *session) send(d stream.Direction, data []byte, fin, rst bool) {
+	s.now += 1000
+	segment := stream.Segment{
+		Direction: d, Sequence: s.sent[d], Acknowledgment: s.sent[d.Reverse()], Data: data, Time: s.now,
+		FIN: fin, RST: rst, Retransmits: -1,
+	}
+	s.sent[d] += uint32(len(data))
+	if fin {
+		s.sent[d]++
+	}
+	if s.late || s.lose != nil && s.lose(&segment) {
+		return
+	}
+	// What the kernel side knows not to be wanted does not cross.
+	if s.conn != nil && len(data) > 0 && stream.Before(segment.Sequence+uint32(len(data))-1, s.wanted[d]) && !fin && !rst {
+		return
+	}
+	if s.conn == nil {
+		segment.Begins = d == stream.ToServer
+		s.conn = s.engine.Begin(&s.on, &segment)
+		s.wanted[d], s.wanted[d.Reverse()] = segment.Sequence, segment.Acknowledgment
+	}
+	if s.conn.Segment(&s.on, &segment) {
+		s.end()
+	}
+}
+
+// join lets the inspection begin in the middle of the connection.
+func (s *session) join(d stream.Direction) {
+	s.late = false
+	s.conn = s.engine.Begin(&s.on, &stream.Segment{
+		Direction: d, Sequence: s.sent[d], Acknowledgment: s.sent[d.Reverse()],
+	})
+	s.wanted = s.sent
+}
+
+func (s *session) end() {
+	if s.conn != nil {
+		s.conn.End()
+		s.conn = nil
+	}
+}
+
+// request sends a request with an id, which the answer repeats.
+func (s *session) request(id uint32, end bool, more ...string) {
+	s.sides[0].headers(id, end, append([]string{
+		":method", "GET", ":scheme", "http", ":authority", "example.org", ":path", fmt.Sprint("/", id), "x-id", fmt.Sprint(id),
+	}, more...)...)
+}
+
+func (s *session) answer(id uint32, end bool, more ...string) {
+	s.sides[1].headers(id, end, append([]string{":status", "200", "server", "test", "x-id", fmt.Sprint(id)}, more...)...)
+}
+
+func (s *session) open() {
+	s.sides[0].WriteString(Preface)
+	_ = s.sides[0].WriteSettings()
+	s.flush(stream.ToServer)
+	_ = s.sides[1].WriteSettings()
+	_ = s.sides[1].WriteSettingsAck()
+	s.flush(stream.ToClient)
+}
+
+// everyCut runs a script with segments of several sizes. Nothing may stay in the pool.
+func everyCut(t *testing.T, script func(*session), want ...string) {
+	t.Helper()
+	for _, cut := range []int{0, 1, 2, 5, 9, 10, 64, 1000} {
+		s := newSession()
+		s.cut = cut
+		s.open()
+		script(s)
+		s.end()
+		require.Equalf(t, want, s.got, "segments of %d bytes", cut)
+		require.Zerof(t, s.pool.Lent(), "segments of %d bytes", cut)
+		require.Zero(t, s.fig.Gaps)
+		require.Zero(t, s.engine.port(80).active)
+	}
+}
