@@ -4,6 +4,7 @@ package exchange
 
 import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -18,6 +19,7 @@ type Table struct {
 	pool    *stream.Pool
 	figures stream.Figures
 	http1   *http1.Engine
+	http2   *http2.Engine
 	conns   map[Key]*conn
 	// segment is the one that a protocol is reading.
 	segment *stream.Segment
@@ -38,6 +40,7 @@ func New(options Options) *Table {
 	t := &Table{options: options, pool: stream.NewPool(options.MaxBytes), conns: map[Key]*conn{}}
 	options.Passed = t.passed
 	t.http1 = http1.New(options.Options, t.pool, &t.figures, options.Report)
+	t.http2 = http2.New(options.Options, t.pool, &t.figures, options.Report)
 	return t
 }
 
@@ -48,8 +51,12 @@ func (t *Table) Figures() Figures {
 	return f
 }
 
-// Active calls yield with the requests under way on each port that had any.
-func (t *Table) Active(yield func(port uint16, active int)) { t.http1.Active(yield) }
+// Active calls yield with the requests under way on each port that had any, for each protocol
+// that is spoken there.
+func (t *Table) Active(yield func(port uint16, active int)) {
+	t.http1.Active(yield)
+	t.http2.Active(yield)
+}
 
 // Segment takes a segment. What the connection says of itself replaces what was known.
 func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
@@ -78,7 +85,7 @@ func (t *Table) passed(key *Key, d stream.Direction) (end uint32, when int64) {
 func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
 	key := Key{Flow: on.Flow, NetNS: on.NetNS}
 	c := t.conns[key]
-	if c != nil && s.Begins && s.Joined && s.Sequence-c.talk.Origin() > maxBehind {
+	if c != nil && t.another(c, s) {
 		t.over(c)
 		c = nil
 	}
@@ -94,7 +101,7 @@ func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
 	} else {
 		t.free = c.older
 	}
-	*c = conn{key: key, talk: t.http1.Begin(on, s)}
+	*c = conn{key: key, talk: t.begin(on, s)}
 	t.conns[key] = c
 	return c
 }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import (
+	"bytes"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// begin hands a connection to the protocol that its first bytes speak.
+func (t *Table) begin(on *request.Connection, s *stream.Segment) talk {
+	if !speaksHTTP2(s) {
+		return t.http1.Begin(on, s)
+	}
+	if c := t.http2.Begin(on, s); c != nil {
+		return c
+	}
+	return ignored{s.Sequence}
+}
+
+// another reports whether a segment belongs to another connection than an entry with its
+// addresses, or to another protocol: a client may upgrade from HTTP/1 to HTTP/2.
+func (t *Table) another(c *conn, s *stream.Segment) bool {
+	if s.Begins && s.Joined && s.Sequence-c.talk.Origin() > maxBehind {
+		return true
+	}
+	switch c.talk.(type) {
+	case *http2.Conn, ignored:
+		return false
+	}
+	return s.Sequence != c.talk.Origin() && s.Direction == stream.ToServer &&
+		bytes.HasPrefix(s.Data, []byte(http2.Preface))
+}
+
+// enough of the preface: no method of HTTP/1 begins like it.
+const enough = len("PRI * HTTP/2.0\r\n")
+
+// speaksHTTP2 reports whether a connection that begins with a segment speaks HTTP/2.
+func speaksHTTP2(s *stream.Segment) bool {
+	if s.Begins && s.Direction == stream.ToServer {
+		return len(s.Data) >= enough && bytes.HasPrefix([]byte(http2.Preface), s.Data[:min(len(s.Data), len(http2.Preface))])
+	}
+	return http2.Frames(s.Data)
+}
+
+// ignored is a connection that there was no room for. Its first byte has a number.
+type ignored struct{ origin uint32 }
+
+// Segment implements talk.
+func (ignored) Segment(_ *request.Connection, s *stream.Segment) bool { return s.FIN || s.RST }
+
+// Sweep implements talk.
+func (ignored) Sweep(int64, int64) bool { return false }
+
+// End implements talk.
+func (ignored) End() {}
+
+// Origin implements talk.
+func (i ignored) Origin() uint32 { return i.origin }
