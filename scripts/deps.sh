@@ -24,6 +24,7 @@ for task in "${@:-test}"; do
 		[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 		command_from nginx nginx-light
 		command_from ab apache2-utils
+		command_from h2load nghttp2-client
 		command_from curl curl
 		command_from ip iproute2
 		command_from ss iproute2

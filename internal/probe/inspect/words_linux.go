@@ -95,7 +95,9 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 	word := &entry[d]
 	for range 4 { // the programs store to it, too
 		old := atomic.LoadUint64(word)
-		if old>>tagShift != tag || atomic.CompareAndSwapUint64(word, old, old&^numberMask|uint64(sequence)) {
+		// The programs may know better by now: what is before their number has passed. Going
+		// back would only leave what comes next further behind what is wanted.
+		if old>>tagShift != tag || int32(sequence-uint32(old)) <= 0 || atomic.CompareAndSwapUint64(word, old, old&^numberMask|uint64(sequence)) {
 			return
 		}
 	}
