@@ -54,7 +54,9 @@ func newWire(options Options) *wire {
 		options.MaxBytes = 16 << 20
 	}
 	options.Want = func(_ *Key, d stream.Direction, seq uint32) {
-		w.wanted[d] = seq
+		if stream.Before(w.wanted[d], seq) {
+			w.wanted[d] = seq
+		}
 	}
 	options.Passed = func(_ *Key, d stream.Direction) (uint32, int64) {
 		return w.passed[d].end, w.passed[d].when

@@ -217,7 +217,8 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	case h.state == stateClose && tail == 0, h.state == stateOpaque:
 		t.pass(c, d, maxAhead)
 	}
-	if (h.state != stateHead || h.msg != nil) && int32(h.Next-h.told) > tellEvery {
+	// The other side does not acknowledge what it reads while several requests are under way.
+	if (h.state != stateHead || c.first != nil) && int32(h.Next-h.told) > tellEvery {
 		t.tell(c, d)
 	}
 }
