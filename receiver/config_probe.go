@@ -62,6 +62,7 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 	}
 	if c.Inspect.On() {
 		cfg.Inspect = c.Inspect.Settings(f)
+		cfg.Inspect.UnderWay = c.Metrics.HTTPServerActiveRequests.Enabled
 		cfg.Inspect.MaxConnections = uint32(c.Limits.InspectedConnections)
 		cfg.Inspect.MaxBytes = c.Limits.InspectedBytes
 		cfg.Inspect.RingBytes = uint32(c.Limits.InspectRingBytes)
@@ -88,7 +89,9 @@ func withoutBodies(cfg *probe.Config) {
 }
 
 // withoutMetrics switches off what only metrics need.
-func withoutMetrics(cfg *probe.Config) { cfg.Drops, cfg.Retransmits = false, false }
+func withoutMetrics(cfg *probe.Config) {
+	cfg.Drops, cfg.Retransmits, cfg.Inspect.UnderWay = false, false, false
+}
 
 func withoutPackets(cfg *probe.Config) {
 	cfg.PacketSampleRate = 0

@@ -55,6 +55,9 @@ func (ignored) Segment(_ *request.Connection, s *stream.Segment) bool { return s
 // Sweep implements talk.
 func (ignored) Sweep(int64, int64) bool { return false }
 
+// UnderWay implements talk.
+func (ignored) UnderWay(func(*request.Exchange)) {}
+
 // End implements talk.
 func (ignored) End() {}
 

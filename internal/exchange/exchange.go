@@ -80,13 +80,15 @@ type Figures struct {
 	Connections, Bytes, Active int
 }
 
-// talk is a connection in the hands of a protocol. Every method but End reports whether the
+// talk is a connection in the hands of a protocol. Segment and Sweep report whether the
 // connection is over; then End follows, and nothing else.
 type talk interface {
 	// Segment takes a segment, and what is known of the connection now.
 	Segment(on *request.Connection, s *stream.Segment) bool
 	// Sweep gives up what waited too long: answers, if nothing was seen since idle.
 	Sweep(now, idle int64) bool
+	// UnderWay calls yield with each request that has begun and not ended.
+	UnderWay(yield func(*request.Exchange))
 	// End reports what is under way.
 	End()
 	// Origin is the number of the first byte to the server.

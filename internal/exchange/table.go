@@ -47,15 +47,16 @@ func New(options Options) *Table {
 // Figures returns what the table counts.
 func (t *Table) Figures() Figures {
 	f := Figures{Figures: t.figures, Connections: len(t.conns), Bytes: t.pool.Lent()}
-	t.Active(func(_ uint16, active int) { f.Active += active })
+	t.UnderWay(func(*request.Exchange) { f.Active++ })
 	return f
 }
 
-// Active calls yield with the requests under way on each port that had any, for each protocol
-// that is spoken there.
-func (t *Table) Active(yield func(port uint16, active int)) {
-	t.http1.Active(yield)
-	t.http2.Active(yield)
+// UnderWay calls yield with each request that has begun and not ended, which is reused after
+// the call.
+func (t *Table) UnderWay(yield func(*request.Exchange)) {
+	for c := t.oldest; c != nil; c = c.newer {
+		c.talk.UnderWay(yield)
+	}
 }
 
 // Segment takes a segment. What the connection says of itself replaces what was known.

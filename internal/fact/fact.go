@@ -27,6 +27,8 @@ type Sink interface {
 	// RequestSeen gets a request with its answer, or one of them alone. Its bytes are secret
 	// until they are redacted.
 	RequestSeen(*request.Exchange)
+	// RequestUnderWay gets a request that has begun and not ended, in each snapshot.
+	RequestUnderWay(*request.Exchange)
 	// SegmentsUsed counts segments that inspection took from the kernel side and used.
 	SegmentsUsed(n int)
 	// FactsLost counts facts that the kernel side recorded and user space could not keep.
@@ -59,6 +61,9 @@ func (Nop) PacketSelected(*packet.Packet) {}
 
 // RequestSeen does nothing.
 func (Nop) RequestSeen(*request.Exchange) {}
+
+// RequestUnderWay does nothing.
+func (Nop) RequestUnderWay(*request.Exchange) {}
 
 // SegmentsUsed does nothing.
 func (Nop) SegmentsUsed(int) {}
@@ -123,6 +128,13 @@ func (t Tee) PacketSelected(p *packet.Packet) {
 func (t Tee) RequestSeen(e *request.Exchange) {
 	for _, to := range t {
 		to.RequestSeen(e)
+	}
+}
+
+// RequestUnderWay implements Sink.
+func (t Tee) RequestUnderWay(e *request.Exchange) {
+	for _, to := range t {
+		to.RequestUnderWay(e)
 	}
 }
 

@@ -30,6 +30,7 @@ func (j *journal) ConnectionClosed(c *connection.Closed)           { j.note("clo
 func (j *journal) ConnectionFailed(f *connection.Failed)           { j.note("failed", f.Type) }
 func (j *journal) PacketSelected(p *packet.Packet)                 { j.note("packet", p.Length) }
 func (j *journal) RequestSeen(e *request.Exchange)                 { j.note("request", e.Status) }
+func (j *journal) RequestUnderWay(e *request.Exchange)             { j.note("under way", e.Status) }
 func (j *journal) SegmentsUsed(n int)                              { j.note("segments", n) }
 func (j *journal) FactsLost(e ledger.Event, c ledger.Cause, n int) { j.note("lost", e, c, n) }
 
@@ -43,6 +44,7 @@ func reportOneEach(to Sink) {
 	to.ConnectionFailed(&connection.Failed{Type: connection.FailureReset})
 	to.PacketSelected(&packet.Packet{Length: 40})
 	to.RequestSeen(&request.Exchange{Status: 200})
+	to.RequestUnderWay(&request.Exchange{Status: 7})
 	to.SegmentsUsed(3)
 	to.FactsLost(ledger.Failed, ledger.MapFull, 5)
 }
@@ -50,7 +52,7 @@ func reportOneEach(to Sink) {
 func TestTee(t *testing.T) {
 	var first, second journal
 	reportOneEach(Tee{&first, Nop{}, &second})
-	assert.Len(t, first.calls, 10)
+	assert.Len(t, first.calls, 11)
 	assert.Equal(t, first.calls, second.calls)
 	reportOneEach(Tee{}) // nobody listens
 }

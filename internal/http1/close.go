@@ -244,6 +244,5 @@ func (t *Engine) idle(c *Conn) {
 		t.write(c, p, request.ProblemIdle, t.now, true, false)
 		t.empty(p)
 		p.told = true
-		c.port.active--
 	}
 }

@@ -116,10 +116,7 @@ type pending struct {
 }
 
 // port is a server's port.
-type port struct {
-	stream.Port
-	active int
-}
+type port struct{ stream.Port }
 
 // append puts an exchange behind the others under way.
 func (c *Conn) append(p *pending) {
@@ -130,7 +127,6 @@ func (c *Conn) append(p *pending) {
 	}
 	c.last = p
 	c.depth++
-	c.port.active++
 }
 
 // remove takes an exchange out.
@@ -146,9 +142,6 @@ func (c *Conn) remove(p *pending) {
 		}
 		p.next = nil
 		c.depth--
-		if !p.told {
-			c.port.active--
-		}
 		break
 	}
 	for d := range c.halves {

@@ -50,13 +50,6 @@ func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, rep
 	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
 }
 
-// Active calls yield with the requests under way on each port that had any.
-func (t *Engine) Active(yield func(port uint16, active int)) {
-	for number, p := range t.ports {
-		yield(number, p.active)
-	}
-}
-
 // Begin makes a connection that begins with a segment.
 func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	c := t.freeConns

@@ -3,6 +3,7 @@
 package http1
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -36,28 +37,15 @@ func (t *Engine) finish(c *Conn, p *pending, problem request.Problem, now int64)
 
 // write fills an exchange and passes it on.
 func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, asked, answered bool) {
-	e := &t.out
-	requestMemory, answerMemory := e.Request, e.Answer
-	*e = request.Exchange{
-		Connection: c.Connection, Problem: problem, Finished: now, Switched: p.switched,
-		Retransmits: -1, Overlapped: p.overlapped,
-	}
+	e := t.renew(c)
+	e.Problem, e.Finished, e.Switched, e.Overlapped = problem, now, p.switched, p.overlapped
 	if p.retransmits >= 0 && c.retransmits >= p.retransmits {
 		e.Retransmits = c.retransmits - p.retransmits
 	}
-	e.Request.Fields, e.Request.Trailers = requestMemory.Fields[:0], requestMemory.Trailers[:0]
-	e.Answer.Fields, e.Answer.Trailers = answerMemory.Fields[:0], answerMemory.Trailers[:0]
 	if asked {
 		m := &p.message[stream.ToServer]
 		m.Cut = m.Cut || !m.HeadDone
-		fields, ok := m.StartRequest(&t.parsed)
-		if ok {
-			e.Method, e.Target, e.Version = t.parsed.Method, t.parsed.Target, t.parsed.Version
-		}
-		m.Fill(&e.Request, fields, 0)
-		if m.HeadDone && !m.Done {
-			e.Request.BodyBytes = -1
-		}
+		t.fillRequest(e, m)
 	}
 	if answered {
 		m := &p.message[stream.ToClient]
@@ -70,4 +58,25 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 	}
 	t.figures.Reported++
 	t.report(e)
+}
+
+// renew empties the exchange that is reported, except for its memory.
+func (t *Engine) renew(c *Conn) *request.Exchange {
+	e := &t.out
+	asked := request.Message{Fields: e.Request.Fields[:0], Trailers: e.Request.Trailers[:0]}
+	answered := request.Message{Fields: e.Answer.Fields[:0], Trailers: e.Answer.Trailers[:0]}
+	*e = request.Exchange{Connection: c.Connection, Request: asked, Answer: answered, Retransmits: -1}
+	return e
+}
+
+// fillRequest writes what is known of a request.
+func (t *Engine) fillRequest(e *request.Exchange, m *message.Message) {
+	fields, ok := m.StartRequest(&t.parsed)
+	if ok {
+		e.Method, e.Target, e.Version = t.parsed.Method, t.parsed.Target, t.parsed.Version
+	}
+	m.Fill(&e.Request, fields, 0)
+	if m.HeadDone && !m.Done {
+		e.Request.BodyBytes = -1
+	}
 }

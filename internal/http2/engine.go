@@ -64,13 +64,6 @@ func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, rep
 	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
 }
 
-// Active calls yield with the requests under way on each port that had any.
-func (t *Engine) Active(yield func(port uint16, active int)) {
-	for number, p := range t.ports {
-		yield(number, p.active)
-	}
-}
-
 func (t *Engine) port(number uint16) *port {
 	p := t.ports[number]
 	if p == nil {

@@ -52,6 +52,9 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 		s.Ledger.Lost[ledger.Segment][ledger.RingFull] += int64(figures.Lost)
 		s.Maps = append(s.Maps, MapFill{"segments", figures.Waiting, figures.Ring})
 		err = errors.Join(err, inspectErr)
+		if p.cfg.Inspect.UnderWay {
+			p.inspect.table.UnderWay(p.context.Sink.RequestUnderWay)
+		}
 	}
 	s.Hooks = p.Hooks()
 	return s, err

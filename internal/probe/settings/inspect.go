@@ -11,6 +11,8 @@ import (
 type Inspect struct {
 	// HTTP are the ports where HTTP/1.x is spoken. Ranges may overlap.
 	HTTP []InspectedPorts
+	// UnderWay makes snapshots report the requests that have begun and not ended.
+	UnderWay bool
 	// HeadBytes bounds the head of a request or an answer.
 	HeadBytes int
 	// IdleTimeout is how long a request may wait for an answer without any byte.

@@ -221,6 +221,7 @@ const (
 	MetricGenAIClientTokenUsage       Metric = iota // gen_ai.client.token.usage
 	MetricGenAIServerRequestDuration                // gen_ai.server.request.duration
 	MetricGenAIServerTimeToFirstToken               // gen_ai.server.time_to_first_token
+	MetricHTTPServerActiveRequests                  // http.server.active_requests
 	MetricHTTPServerRequestDuration                 // http.server.request.duration
 	MetricForwardedPackets                          // tcp.forwarded.packets
 	MetricAcceptDuration                            // tcp.server.accept.duration
@@ -268,6 +269,13 @@ var definitions = [Metrics]Definition{
 		Unit:        "s",
 		Kind:        Histogram,
 		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrGenAIOperationName, AttrGenAIProviderName, AttrGenAIRequestModel, AttrGenAIResponseModel, AttrOtelMetricOverflow},
+	},
+	MetricHTTPServerActiveRequests: {
+		Name:        "http.server.active_requests",
+		Description: "Requests that have begun and not ended. Those that began before the receiver are left out.",
+		Unit:        "{request}",
+		Kind:        UpDownCounter,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrURLScheme, AttrOtelMetricOverflow},
 	},
 	MetricHTTPServerRequestDuration: {
 		Name:        "http.server.request.duration",
@@ -431,6 +439,7 @@ func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 		MetricGenAIClientTokenUsage:       c.GenAiClientTokenUsage.Enabled,
 		MetricGenAIServerRequestDuration:  c.GenAiServerRequestDuration.Enabled,
 		MetricGenAIServerTimeToFirstToken: c.GenAiServerTimeToFirstToken.Enabled,
+		MetricHTTPServerActiveRequests:    c.HTTPServerActiveRequests.Enabled,
 		MetricHTTPServerRequestDuration:   c.HTTPServerRequestDuration.Enabled,
 		MetricForwardedPackets:            c.TCPForwardedPackets.Enabled,
 		MetricAcceptDuration:              c.TCPServerAcceptDuration.Enabled,

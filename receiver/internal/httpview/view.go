@@ -125,6 +125,13 @@ func New(options Options) *Viewer {
 
 // Of returns what metrics need of an exchange. The view is valid until the next call.
 func (v *Viewer) Of(e *request.Exchange) *View {
+	view := v.Glance(e)
+	v.ignored.forwarded(view.Behind.Fault)
+	return view
+}
+
+// Glance is like Of, for exchanges that will come again.
+func (v *Viewer) Glance(e *request.Exchange) *View {
 	view := &v.view
 	*view = View{Exchange: e, Method: MethodOther, Scheme: schemeHTTP, Protocol: e.Version.String()}
 	if method, ok := v.methods[string(e.Method)]; ok {
@@ -135,7 +142,6 @@ func (v *Viewer) Of(e *request.Exchange) *View {
 		if view.Behind.Scheme != "" {
 			view.Scheme = view.Behind.Scheme
 		}
-		v.ignored.forwarded(view.Behind.Fault)
 	}
 	view.ErrorType = e.Problem.String()
 	if view.ErrorType == "" && 500 <= e.Status && e.Status < len(v.statuses) {

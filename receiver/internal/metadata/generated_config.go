@@ -67,6 +67,26 @@ func (ms *GenAiServerTimeToFirstTokenMetricConfig) Unmarshal(parser *confmap.Con
 	return nil
 }
 
+// HTTPServerActiveRequestsMetricConfig provides config for the http.server.active_requests metric.
+type HTTPServerActiveRequestsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *HTTPServerActiveRequestsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // HTTPServerRequestDurationMetricConfig provides config for the http.server.request.duration metric.
 type HTTPServerRequestDurationMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -512,6 +532,7 @@ type MetricsConfig struct {
 	GenAiClientTokenUsage         GenAiClientTokenUsageMetricConfig         `mapstructure:"gen_ai.client.token.usage"`
 	GenAiServerRequestDuration    GenAiServerRequestDurationMetricConfig    `mapstructure:"gen_ai.server.request.duration"`
 	GenAiServerTimeToFirstToken   GenAiServerTimeToFirstTokenMetricConfig   `mapstructure:"gen_ai.server.time_to_first_token"`
+	HTTPServerActiveRequests      HTTPServerActiveRequestsMetricConfig      `mapstructure:"http.server.active_requests"`
 	HTTPServerRequestDuration     HTTPServerRequestDurationMetricConfig     `mapstructure:"http.server.request.duration"`
 	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
 	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
@@ -546,6 +567,9 @@ func DefaultMetricsConfig() MetricsConfig {
 		},
 		GenAiServerTimeToFirstToken: GenAiServerTimeToFirstTokenMetricConfig{
 			Enabled: true,
+		},
+		HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
+			Enabled: false,
 		},
 		HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 			Enabled: true,

@@ -35,6 +35,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					GenAiServerTimeToFirstToken: GenAiServerTimeToFirstTokenMetricConfig{
 						Enabled: true,
 					},
+					HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
+						Enabled: true,
+					},
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: true,
 					},
@@ -124,6 +127,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					GenAiServerTimeToFirstToken: GenAiServerTimeToFirstTokenMetricConfig{
 						Enabled: false,
 					},
+					HTTPServerActiveRequests: HTTPServerActiveRequestsMetricConfig{
+						Enabled: false,
+					},
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: false,
 					},
@@ -204,7 +210,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

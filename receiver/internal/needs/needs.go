@@ -30,6 +30,7 @@ func OfMetric(m declared.Metric) Need {
 		declared.MetricGenAIClientTokenUsage:       {inspection()},
 		declared.MetricGenAIServerRequestDuration:  {inspection()},
 		declared.MetricGenAIServerTimeToFirstToken: {inspection()},
+		declared.MetricHTTPServerActiveRequests:    {inspection()},
 		declared.MetricHTTPServerRequestDuration:   {inspection()},
 		declared.MetricHTTPUnanswered:              {inspection()},
 		declared.MetricAcceptDuration:              {connections(), {probe.FeatureAccept}},

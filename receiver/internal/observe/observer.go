@@ -199,6 +199,7 @@ func (o *Observer) BeginPass() {
 	if o.metrics != nil {
 		o.tracker.BeginPass()
 		o.metrics.BeginActive()
+		o.metrics.BeginActiveRequests()
 	}
 }
 

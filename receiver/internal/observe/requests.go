@@ -32,6 +32,15 @@ func (o *Observer) RequestSeen(e *request.Exchange) {
 	o.enter(ledger.Request, true)
 }
 
+// RequestUnderWay implements fact.Sink.
+func (o *Observer) RequestUnderWay(e *request.Exchange) {
+	if o.metrics == nil || o.requests == nil {
+		return
+	}
+	process, _ := o.owners.ofConnection(e.Owner, e.NetNS, e.Server)
+	o.metrics.AddActiveRequest(seriesOfRequests(e.NetNS, e.Server.Port(), process), o.requests.Glance(e))
+}
+
 // executable is that of a process that may be unknown.
 func executable(process *owner.Process) string {
 	if process == nil || process.Workload == nil {

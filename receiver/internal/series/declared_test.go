@@ -38,7 +38,7 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 			}
 		})
 	}
-	known := newRig(Options{})
+	known := newRig(Options{}, withActiveRequests)
 	everything(known.Metrics)
 	s := web()
 	requests(known.Metrics)
@@ -56,7 +56,7 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 		known.SetInterface(i)
 	}
 	gather(known.pass(time.Second))
-	over := newRig(Options{SeriesLimit: -1})
+	over := newRig(Options{SeriesLimit: -1}, withActiveRequests)
 	everything(over.Metrics)
 	requests(over.Metrics)
 	gather(over.pass(time.Second))

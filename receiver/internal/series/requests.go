@@ -11,6 +11,7 @@ import (
 // network.type.
 func (m *Metrics) Request(s Key, v *httpview.View) {
 	set := m.store.set(s)
+	m.activeRequest(set, v, 0)
 	if v.Problem.Unanswered() {
 		m.add(set, dims{metric: declared.MetricHTTPUnanswered, detail: v.ErrorType}, 1)
 		return
@@ -34,9 +35,15 @@ func (m *Metrics) recordTuple(set *attributeSet, id declared.Metric, value float
 	if !m.enabled[id] {
 		return
 	}
+	set, d := m.tupleDims(set, id, values)
+	m.observe(m.store.series(set, d), value)
+}
+
+// tupleDims returns what finds the series of a tuple.
+func (m *Metrics) tupleDims(set *attributeSet, id declared.Metric, values *tuple) (*attributeSet, dims) {
 	d := dims{metric: id, more: m.store.tuples.intern(values, families*m.options.SeriesLimit)}
 	if d.more == nil {
 		set = m.store.overflow
 	}
-	m.observe(m.store.series(set, d), value)
+	return set, d
 }

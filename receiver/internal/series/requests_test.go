@@ -38,6 +38,7 @@ func requests(m *Metrics) {
 		panic(err)
 	}
 	m.Request(s, httpview.New(httpview.Options{Redact: redact, Models: &httpview.Ports{80: true}}).Of(failed))
+	m.AddActiveRequest(s, viewer.Glance(facttest.Exchange()))
 }
 
 // durations returns the counts of http.server.request.duration by attributes.
@@ -138,4 +139,38 @@ func BenchmarkRequests(b *testing.B) {
 		m.Request(s, view)
 		i++
 	}
+}
+
+// TestActiveRequests: a series is the number at the time of the snapshot, and is 0 after the
+// last request of its kind.
+func TestActiveRequests(t *testing.T) {
+	const get, post = "map[http.request.method:GET process.executable.name:nginx server.port:80 url.scheme:http]",
+		"map[http.request.method:POST process.executable.name:nginx server.port:80 url.scheme:http]"
+	const metric = "http.server.active_requests"
+	r := newRig(Options{}, withActiveRequests)
+	viewer, s, e := httpview.New(httpview.Options{}), webRequests(), facttest.Exchange()
+	assert.Empty(t, values(r.pass(time.Second), metric), "absent, not 0, before any request is known")
+	r.Request(s, viewer.Of(e))
+	r.BeginActiveRequests()
+	assert.Equal(t, map[string]int64{get: 0}, values(r.pass(time.Second), metric))
+	r.BeginActiveRequests()
+	for range 3 {
+		r.AddActiveRequest(s, viewer.Glance(e))
+	}
+	e.Method = []byte("POST")
+	r.AddActiveRequest(s, viewer.Glance(e))
+	assert.Equal(t, map[string]int64{get: 3, post: 1}, values(r.pass(time.Second), metric))
+	r.BeginActiveRequests()
+	r.AddActiveRequest(s, viewer.Glance(e))
+	assert.Equal(t, map[string]int64{get: 0, post: 1}, values(r.pass(time.Second), metric))
+
+	off := newRig(Options{})
+	off.Request(s, viewer.Of(e))
+	off.BeginActiveRequests()
+	off.AddActiveRequest(s, viewer.Glance(e))
+	assert.Empty(t, values(off.pass(time.Second), metric), "it is off by default")
+}
+
+func withActiveRequests(c *metadata.MetricsBuilderConfig) {
+	c.Metrics.HTTPServerActiveRequests.Enabled = true
 }

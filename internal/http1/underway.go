@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"bytes"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// UnderWay calls yield with each request that has a whole start line and no end, for the call.
+func (c *Conn) UnderWay(yield func(*request.Exchange)) {
+	for p := c.first; p != nil; p = p.next {
+		m := &p.message[stream.ToServer]
+		if p.told || p.alone || !m.HeadDone && bytes.IndexByte(m.Head, '\n') < 0 {
+			continue
+		}
+		e := c.engine.renew(c)
+		c.engine.fillRequest(e, m)
+		if !m.HeadDone {
+			e.Request.Fields = e.Request.Fields[:0] // the last one may be cut
+		}
+		yield(e)
+	}
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// UnderWay calls yield with each request whose head was read and that has not ended, for the
+// call.
+func (c *Conn) UnderWay(yield func(*request.Exchange)) {
+	for p := c.first; p != nil; p = p.next {
+		m := &p.message[stream.ToServer]
+		if p.told || p.alone || !m.headDone {
+			continue
+		}
+		e := &c.engine.out
+		asked := request.Message{Fields: e.Request.Fields[:0], Trailers: e.Request.Trailers[:0]}
+		answered := request.Message{Fields: e.Answer.Fields[:0], Trailers: e.Answer.Trailers[:0]}
+		*e = request.Exchange{
+			Connection: c.Connection, Request: asked, Answer: answered, Version: request.Version2, Retransmits: -1,
+		}
+		m.fill(&e.Request)
+		takePseudo(e)
+		yield(e)
+	}
+}
