@@ -88,7 +88,7 @@ func (s *requestSink) takeLogs(message []byte) error {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, r := range scope.LogRecords().All() {
 				if r.EventName() == requestEvent {
-					s.requests = append(s.requests, record{r.EventName(), r.Body().AsString(), merge(resource.Resource(), r.Attributes())})
+					s.requests = append(s.requests, newRecord(resource.Resource(), r))
 				}
 			}
 		}

@@ -35,6 +35,7 @@ func roles() map[string]lab.Role {
 		"flood":     lab.PlayFlood,
 		"scan":      func(args []string) error { return playScan(args[0], args[1]) },
 		"listeners": func(args []string) error { return playListeners(args[0], args[1]) },
+		"traced":    func(args []string) error { return playTraced(args[0]) },
 		"web":       func(args []string) error { return playWeb(args[0]) },
 		"drip":      func(args []string) error { return playDrip(args[0], args[1], args[2]) },
 		"socket":    func(args []string) error { return playSocket(args[0]) },

@@ -70,6 +70,13 @@ func (v values) number(t *testing.T, key string) float64 {
 type record struct {
 	event, body string
 	values
+	trace, span string
+}
+
+func newRecord(resource pcommon.Resource, r plog.LogRecord) record {
+	return record{
+		r.EventName(), r.Body().AsString(), merge(resource, r.Attributes()), r.TraceID().String(), r.SpanID().String(),
+	}
 }
 
 // records are all log records so far that match.
@@ -82,7 +89,7 @@ func (s *sink) records(t *testing.T, match func(record) bool) []record {
 		for _, resource := range logs.ResourceLogs().All() {
 			for _, scope := range resource.ScopeLogs().All() {
 				for _, r := range scope.LogRecords().All() {
-					one := record{r.EventName(), r.Body().AsString(), merge(resource.Resource(), r.Attributes())}
+					one := newRecord(resource.Resource(), r)
 					if match(one) {
 						all = append(all, one)
 					}
