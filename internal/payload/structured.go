@@ -30,6 +30,9 @@ type Limits struct {
 	Depth int
 	// Values is how many values a structured form may have, maps and arrays included.
 	Values int
+	// Members is how many members an object of a structured form may have, because a map of OTLP
+	// is filled by comparing each name with those before it. 0 is any number.
+	Members int
 	// Bytes is how large XML may be.
 	Bytes int
 }
@@ -126,16 +129,26 @@ func (t *Transformer) Check(content []byte, cut bool) Problem {
 		return ProblemTruncated
 	}
 	t.scan.Reset(content, t.Depth)
+	// members are those of the open objects.
+	var members [jsonscan.MaxDepth + 1]int
 	for values := 0; ; {
 		kind, err := t.scan.Next()
 		if err != nil {
 			return problem(err)
 		}
+		depth := t.scan.Depth()
 		switch kind {
 		case jsonscan.End:
 			return ProblemNone
-		case jsonscan.ObjectEnd, jsonscan.ArrayEnd, jsonscan.Name:
+		case jsonscan.ObjectEnd, jsonscan.ArrayEnd:
+		case jsonscan.Name:
+			if members[depth]++; t.Members > 0 && members[depth] > t.Members {
+				return ProblemTooLarge
+			}
 		default:
+			if kind == jsonscan.ObjectBegin {
+				members[depth] = 0
+			}
 			if values++; values > t.Values {
 				return ProblemTooLarge
 			}

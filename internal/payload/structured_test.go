@@ -213,3 +213,17 @@ func (discard) Int(int64)      {}
 func (discard) Double(float64) {}
 func (discard) Bool(bool)      {}
 func (discard) Null()          {}
+
+func TestMembersAreBounded(t *testing.T) {
+	tr := transformer()
+	tr.Members = 2
+	for text, want := range map[string]payload.Problem{
+		`{"a":1,"b":2}`:                             payload.ProblemNone,
+		`{"a":1,"b":2,"c":3}`:                       payload.ProblemTooLarge,
+		`[{"a":{"a":1,"b":2},"b":2},{"a":1}]`:       payload.ProblemNone,
+		`{"a":{"a":1,"b":2},"b":{"a":1},"c":null}`:  payload.ProblemTooLarge,
+		`{"a":[[1,2,3],{"a":1,"b":{"c":1,"d":2}}]}`: payload.ProblemNone,
+	} {
+		require.Equal(t, want, tr.Check([]byte(text), false), text)
+	}
+}

@@ -47,9 +47,9 @@ func (b *Body) Build(to payload.Builder) {
 	b.Replaced = notes.Replaced
 }
 
-// maxValues bounds structured forms, because a map of pdata compares each key with those
-// before it.
-const maxValues = 4096
+// maxValues and maxMembers bound structured forms: the memory of a record, and the time that a
+// map of pdata takes, which compares each key with those before it.
+const maxValues, maxMembers = 4096, 512
 
 // bodies makes copies of bodies. Its memory is reused.
 type bodies struct {
@@ -65,7 +65,7 @@ func newBodies(options *Bodies) *bodies {
 		return nil
 	}
 	b := &bodies{Bodies: options, forms: payload.Transformer{Limits: payload.DefaultLimits()}}
-	b.forms.Values = maxValues
+	b.forms.Values, b.forms.Members = maxValues, maxMembers
 	b.decoder = payload.Decoder{MaxBytes: options.MaxDecoded, MaxRatio: options.MaxRatio}
 	return b
 }
