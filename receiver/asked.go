@@ -43,7 +43,7 @@ func (c *Config) askedElsewhere(logs bool) []needs.Asked {
 		asked = append(asked, needs.Asked{Name: "connections::half_open", Need: needs.OfPackets()})
 	}
 	if c.Inspect.On() {
-		asked = append(asked, needs.Asked{Name: "inspect::http::ports", Need: needs.OfInspection()})
+		asked = append(asked, needs.Asked{Name: c.Inspect.Key(), Need: needs.OfInspection()})
 	}
 	selected := c.Packets.SampleRate > 0 || len(c.Packets.Flags) > 0
 	if logs && selected && c.Events.TCPServerPacket.Enabled {

@@ -317,7 +317,8 @@ enum event {
 	EVENT_PROCESS,
 	EVENT_PORT_COUNT,
 	EVENT_SEGMENT, /* a segment, or a piece of one, whose bytes inspection wants */
-	EVENT_REQUEST, /* only user space produces it */
+	EVENT_REQUEST, /* only user space produces this one and the next */
+	EVENT_HANDSHAKE,
 	EVENTS,
 };
 

@@ -8,10 +8,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls/follow"
 )
 
 // begin hands a connection to the protocol that its first bytes speak.
 func (t *Table) begin(on *request.Connection, s *stream.Segment) talk {
+	if t.speaksTLS(on, s) {
+		return t.tls.Begin(on, s)
+	}
 	if !speaksHTTP2(s) {
 		return t.http1.Begin(on, s)
 	}
@@ -28,7 +32,7 @@ func (t *Table) another(c *conn, s *stream.Segment) bool {
 		return true
 	}
 	switch c.talk.(type) {
-	case *http2.Conn, ignored:
+	case *http2.Conn, *follow.Conn, ignored:
 		return false
 	}
 	return s.Sequence != c.talk.Origin() && s.Direction == stream.ToServer &&

@@ -45,6 +45,10 @@ type Options struct {
 	Forget func(key *Key)
 	// Report takes an exchange, which is reused after the call.
 	Report func(*request.Exchange)
+	// Protocols are those of a port. If it is nil, all ports speak HTTP.
+	Protocols func(port uint16) Protocols
+	// TLS is about ports that speak it.
+	TLS TLS
 }
 
 func (o *Options) defaults() {

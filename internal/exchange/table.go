@@ -7,6 +7,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls/follow"
 )
 
 // maxBehind is how far behind the first byte of a connection a segment can be that belongs
@@ -20,6 +21,7 @@ type Table struct {
 	figures stream.Figures
 	http1   *http1.Engine
 	http2   *http2.Engine
+	tls     *follow.Engine
 	conns   map[Key]*conn
 	// segment is the one that a protocol is reading.
 	segment *stream.Segment
@@ -41,6 +43,7 @@ func New(options Options) *Table {
 	options.Passed = t.passed
 	t.http1 = http1.New(options.Options, t.pool, &t.figures, options.Report)
 	t.http2 = http2.New(options.Options, t.pool, &t.figures, options.Report)
+	t.tls = t.newTLS(options.Options)
 	return t
 }
 
@@ -94,8 +97,7 @@ func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
 		return c
 	}
 	if len(t.conns) >= max(t.options.MaxConnections, 1) {
-		t.options.Lost(LossTable, 1)
-		t.over(t.oldest)
+		t.displace()
 	}
 	if c = t.free; c == nil {
 		c = &conn{}

@@ -10,6 +10,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 )
 
 // Sink takes facts in the order in which the kernel recorded them. Calls never overlap.
@@ -29,6 +30,8 @@ type Sink interface {
 	RequestSeen(*request.Exchange)
 	// RequestUnderWay gets a request that has begun and not ended, in each snapshot.
 	RequestUnderWay(*request.Exchange)
+	// HandshakeSeen gets how TLS began on a connection. Its bytes are from outside.
+	HandshakeSeen(*tls.Handshake)
 	// SegmentsUsed counts segments that inspection took from the kernel side and used.
 	SegmentsUsed(n int)
 	// FactsLost counts facts that the kernel side recorded and user space could not keep.
@@ -64,6 +67,9 @@ func (Nop) RequestSeen(*request.Exchange) {}
 
 // RequestUnderWay does nothing.
 func (Nop) RequestUnderWay(*request.Exchange) {}
+
+// HandshakeSeen does nothing.
+func (Nop) HandshakeSeen(*tls.Handshake) {}
 
 // SegmentsUsed does nothing.
 func (Nop) SegmentsUsed(int) {}
@@ -135,6 +141,13 @@ func (t Tee) RequestSeen(e *request.Exchange) {
 func (t Tee) RequestUnderWay(e *request.Exchange) {
 	for _, to := range t {
 		to.RequestUnderWay(e)
+	}
+}
+
+// HandshakeSeen implements Sink.
+func (t Tee) HandshakeSeen(h *tls.Handshake) {
+	for _, to := range t {
+		to.HandshakeSeen(h)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 )
 
 // journal notes each call.
@@ -31,6 +32,7 @@ func (j *journal) ConnectionFailed(f *connection.Failed)           { j.note("fai
 func (j *journal) PacketSelected(p *packet.Packet)                 { j.note("packet", p.Length) }
 func (j *journal) RequestSeen(e *request.Exchange)                 { j.note("request", e.Status) }
 func (j *journal) RequestUnderWay(e *request.Exchange)             { j.note("under way", e.Status) }
+func (j *journal) HandshakeSeen(h *tls.Handshake)                  { j.note("handshake", h.Version) }
 func (j *journal) SegmentsUsed(n int)                              { j.note("segments", n) }
 func (j *journal) FactsLost(e ledger.Event, c ledger.Cause, n int) { j.note("lost", e, c, n) }
 
@@ -45,6 +47,7 @@ func reportOneEach(to Sink) {
 	to.PacketSelected(&packet.Packet{Length: 40})
 	to.RequestSeen(&request.Exchange{Status: 200})
 	to.RequestUnderWay(&request.Exchange{Status: 7})
+	to.HandshakeSeen(&tls.Handshake{Version: tls.Version13})
 	to.SegmentsUsed(3)
 	to.FactsLost(ledger.Failed, ledger.MapFull, 5)
 }
@@ -52,7 +55,7 @@ func reportOneEach(to Sink) {
 func TestTee(t *testing.T) {
 	var first, second journal
 	reportOneEach(Tee{&first, Nop{}, &second})
-	assert.Len(t, first.calls, 11)
+	assert.Len(t, first.calls, 12)
 	assert.Equal(t, first.calls, second.calls)
 	reportOneEach(Tee{}) // nobody listens
 }

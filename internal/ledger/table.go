@@ -24,6 +24,8 @@ const (
 	Segment
 	// Request is an exchange that inspection found. User space produces it.
 	Request
+	// Handshake is how TLS began on a connection. User space produces it.
+	Handshake
 	Events
 )
 
@@ -115,6 +117,7 @@ var events = [Events]event{
 	PortCount: {"port_count", counter, map[Cause]string{MapFull: portCounters, MapShare: portCounters, TableFull: portCounters}},
 	Segment:   {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
 	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes}},
+	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes}},
 }
 
 // cause is a row of the causes' table.

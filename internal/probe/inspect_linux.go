@@ -14,8 +14,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/inspect"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 )
 
 // inspectPause is how often the ring buffer of segments is drained. The programs do not wait
@@ -71,6 +73,26 @@ func (i *inspection) tableOptions() exchange.Options {
 		IdleTimeout:    cfg.IdleTimeout,
 		Forget:         func(key *exchange.Key) { i.Forget(key.NetNS, &key.Flow) },
 		Report:         func(e *request.Exchange) { i.probe.context.Sink.RequestSeen(e) },
+		Protocols:      protocolsOf(cfg),
+		TLS: exchange.TLS{
+			Report: func(h *tls.Handshake) { i.probe.context.Sink.HandshakeSeen(h) },
+			Lost: func(_ exchange.Loss, n int) {
+				i.probe.context.Sink.FactsLost(ledger.Handshake, ledger.BudgetFull, n)
+			},
+		},
+	}
+}
+
+// protocolsOf keeps what is looked for on each port, because every connection asks.
+func protocolsOf(cfg *settings.Inspect) func(port uint16) exchange.Protocols {
+	known := map[uint16]exchange.Protocols{}
+	return func(port uint16) exchange.Protocols {
+		protocols, ok := known[port]
+		if !ok {
+			protocols.HTTP, protocols.TLS = cfg.Protocols(port)
+			known[port] = protocols
+		}
+		return protocols
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Gives is what is lost without the programs, for people.
-const Gives = "tcp.server.http.request, http.server.request.duration"
+const Gives = "tcp.server.http.request, http.server.request.duration, tcp.server.tls.handshake"
 
 // Taker takes the segments of inspected connections. Both arguments are only valid during
 // the call.

@@ -13,6 +13,8 @@ type Inspect struct {
 	HTTP []InspectedPorts
 	// UnderWay makes snapshots report the requests that have begun and not ended.
 	UnderWay bool
+	// TLS are the ports where TLS begins. On ports of both, the first byte decides.
+	TLS []PortRange
 	// HeadBytes bounds the head of a request or an answer.
 	HeadBytes int
 	// IdleTimeout is how long a request may wait for an answer without any byte.
@@ -43,7 +45,7 @@ type Bodies struct {
 }
 
 // On reports whether anything is inspected.
-func (i *Inspect) On() bool { return len(i.HTTP) > 0 }
+func (i *Inspect) On() bool { return len(i.HTTP) > 0 || len(i.TLS) > 0 }
 
 // Bounds of a port's window, as binary logarithms.
 const (
@@ -59,19 +61,34 @@ const (
 // within the window, because they can pass before user space has parsed their head.
 func (i *Inspect) Windows() *[Ports]uint8 {
 	var windows [Ports]uint8
+	widen := func(r PortRange, window int) {
+		for port := int(r.First); port <= int(r.Last); port++ {
+			windows[port] = max(windows[port], uint8(window))
+		}
+	}
 	for _, r := range i.HTTP {
 		window := max(leastWindow, bits.Len(uint(max(r.Request, r.Answer)+i.HeadBytes)))
 		if r.Tail > 0 {
 			window = max(window, windowOfEnds)
 		}
-		for port := int(r.First); port <= int(r.Last); port++ {
-			windows[port] = max(windows[port], uint8(window))
-		}
+		widen(r.PortRange, window)
+	}
+	for _, r := range i.TLS {
+		widen(r, leastWindow)
 	}
 	return &windows
 }
 
-// BodiesOf returns the greatest bounds of a port; false if the port is not inspected.
+// Protocols reports what is looked for on a port.
+func (i *Inspect) Protocols(port uint16) (http, tls bool) {
+	_, http = i.BodiesOf(port)
+	for _, r := range i.TLS {
+		tls = tls || r.First <= port && port <= r.Last
+	}
+	return http, tls
+}
+
+// BodiesOf returns the greatest bounds of a port; false if HTTP is not looked for there.
 func (i *Inspect) BodiesOf(port uint16) (Bodies, bool) {
 	var bodies Bodies
 	found := false

@@ -102,6 +102,7 @@ func TestLedgerIsTheKernelSides(t *testing.T) {
 		EventPortCount:  ledger.PortCount,
 		EventSegment:    ledger.Segment,
 		EventRequest:    ledger.Request,
+		EventHandshake:  ledger.Handshake,
 		Events:          ledger.Events,
 	} {
 		assert.EqualValues(t, event, c)

@@ -124,7 +124,8 @@ const (
 	EventPortCount  Event = 6
 	EventSegment    Event = 7
 	EventRequest    Event = 8
-	Events          Event = 9
+	EventHandshake  Event = 9
+	Events          Event = 10
 )
 
 type FailedRecord struct {
@@ -228,8 +229,8 @@ type Ledger struct {
 	_          structs.HostLayout
 	Opened     uint64
 	Adopted    uint64
-	Produced   [9]uint64
-	Lost       [9][6]uint64
+	Produced   [10]uint64
+	Lost       [10][6]uint64
 	Marked     [2]uint64
 	MarksEnded [2]uint64
 }

@@ -208,6 +208,9 @@ func (c *Conn) End() {
 	c.nextFree, t.freeConns = t.freeConns, c
 }
 
+// UnderWay yields nothing: a connection of TLS has no requests.
+func (c *Conn) UnderWay(func(*request.Exchange)) {}
+
 // Origin is the number of the first byte to the server that was seen.
 func (c *Conn) Origin() uint32 { return c.origin }
 

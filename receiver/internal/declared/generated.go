@@ -13,6 +13,7 @@ const (
 	EventConnectionOpen                // tcp.server.connection.open
 	EventHTTPRequest                   // tcp.server.http.request
 	EventPacket                        // tcp.server.packet
+	EventTLSHandshake                  // tcp.server.tls.handshake
 	// Events is their number.
 	Events
 )
@@ -203,6 +204,40 @@ var events = [Events]event{
 		AttrFlags,
 		AttrOptions,
 	}},
+	EventTLSHandshake: {"tcp.server.tls.handshake", []Attribute{
+		AttrClientAddress,
+		AttrClientPort,
+		AttrServerAddress,
+		AttrServerPort,
+		AttrNetworkPeerAddress,
+		AttrNetworkPeerPort,
+		AttrNetworkLocalAddress,
+		AttrNetworkLocalPort,
+		AttrNetworkType,
+		AttrNetworkTransport,
+		AttrNetworkInterfaceName,
+		AttrProcessPID,
+		AttrProcessExecutableName,
+		AttrOwnerSource,
+		AttrConnectionID,
+		AttrNetNSInode,
+		AttrTLSEstablished,
+		AttrTLSProtocolName,
+		AttrTLSProtocolVersion,
+		AttrTLSCipher,
+		AttrTLSNextProtocol,
+		AttrTLSResumed,
+		AttrTLSClientJa3,
+		AttrTLSClientJa4,
+		AttrTLSRetried,
+		AttrTLSAlert,
+		AttrTLSEndedBy,
+		AttrTLSDuration,
+		AttrTLSAnswerDuration,
+		AttrErrorType,
+		AttrTLSClientVersions,
+		AttrTLSClientProtocols,
+	}},
 }
 
 // EnabledEvents tells which events a configuration enables.
@@ -213,6 +248,7 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 		EventConnectionOpen:   c.TCPServerConnectionOpen.Enabled,
 		EventHTTPRequest:      c.TCPServerHTTPRequest.Enabled,
 		EventPacket:           c.TCPServerPacket.Enabled,
+		EventTLSHandshake:     c.TCPServerTLSHandshake.Enabled,
 	}
 }
 
@@ -244,6 +280,7 @@ const (
 	MetricRetransmits                               // tcp.server.retransmits
 	MetricRTT                                       // tcp.server.rtt
 	MetricSYNQueueLength                            // tcp.server.syn_queue.length
+	MetricTLSHandshakes                             // tcp.server.tls.handshakes
 	// Metrics is their number.
 	Metrics
 )
@@ -431,6 +468,13 @@ var definitions = [Metrics]Definition{
 		Kind:        UpDownCounter,
 		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrOtelMetricOverflow},
 	},
+	MetricTLSHandshakes: {
+		Name:        "tcp.server.tls.handshakes",
+		Description: "TLS handshakes that ended, by version, by the first protocol that ALPN offers, and by outcome.",
+		Unit:        "{handshake}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrTLSProtocolVersion, AttrTLSClientProtocol, AttrTLSOutcome, AttrErrorType, AttrOtelMetricOverflow},
+	},
 }
 
 // EnabledMetrics tells which metrics a configuration enables.
@@ -462,6 +506,7 @@ func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 		MetricRetransmits:                 c.TCPServerRetransmits.Enabled,
 		MetricRTT:                         c.TCPServerRtt.Enabled,
 		MetricSYNQueueLength:              c.TCPServerSynQueueLength.Enabled,
+		MetricTLSHandshakes:               c.TCPServerTLSHandshakes.Enabled,
 	}
 }
 
@@ -590,9 +635,26 @@ const (
 	AttrRTTMin                                              // tcp.rtt.min
 	AttrRTTSmoothed                                         // tcp.rtt.smoothed
 	AttrSequence                                            // tcp.sequence
+	AttrTLSAlert                                            // tcp.tls.alert
+	AttrTLSAnswerDuration                                   // tcp.tls.answer.duration
+	AttrTLSClientJa4                                        // tcp.tls.client.ja4
+	AttrTLSClientProtocol                                   // tcp.tls.client.protocol
+	AttrTLSClientProtocols                                  // tcp.tls.client.protocols
+	AttrTLSClientVersions                                   // tcp.tls.client.versions
+	AttrTLSDuration                                         // tcp.tls.duration
+	AttrTLSEndedBy                                          // tcp.tls.ended_by
+	AttrTLSOutcome                                          // tcp.tls.outcome
+	AttrTLSRetried                                          // tcp.tls.retried
 	AttrTransmitSegmentCount                                // tcp.transmit.segment.count
 	AttrTransmitSize                                        // tcp.transmit.size
 	AttrWindow                                              // tcp.window
+	AttrTLSCipher                                           // tls.cipher
+	AttrTLSClientJa3                                        // tls.client.ja3
+	AttrTLSEstablished                                      // tls.established
+	AttrTLSNextProtocol                                     // tls.next_protocol
+	AttrTLSProtocolName                                     // tls.protocol.name
+	AttrTLSProtocolVersion                                  // tls.protocol.version
+	AttrTLSResumed                                          // tls.resumed
 	AttrURLPath                                             // url.path
 	AttrURLQuery                                            // url.query
 	AttrURLScheme                                           // url.scheme
@@ -727,9 +789,26 @@ var keys = [Attributes]string{
 	AttrRTTMin:                             "tcp.rtt.min",
 	AttrRTTSmoothed:                        "tcp.rtt.smoothed",
 	AttrSequence:                           "tcp.sequence",
+	AttrTLSAlert:                           "tcp.tls.alert",
+	AttrTLSAnswerDuration:                  "tcp.tls.answer.duration",
+	AttrTLSClientJa4:                       "tcp.tls.client.ja4",
+	AttrTLSClientProtocol:                  "tcp.tls.client.protocol",
+	AttrTLSClientProtocols:                 "tcp.tls.client.protocols",
+	AttrTLSClientVersions:                  "tcp.tls.client.versions",
+	AttrTLSDuration:                        "tcp.tls.duration",
+	AttrTLSEndedBy:                         "tcp.tls.ended_by",
+	AttrTLSOutcome:                         "tcp.tls.outcome",
+	AttrTLSRetried:                         "tcp.tls.retried",
 	AttrTransmitSegmentCount:               "tcp.transmit.segment.count",
 	AttrTransmitSize:                       "tcp.transmit.size",
 	AttrWindow:                             "tcp.window",
+	AttrTLSCipher:                          "tls.cipher",
+	AttrTLSClientJa3:                       "tls.client.ja3",
+	AttrTLSEstablished:                     "tls.established",
+	AttrTLSNextProtocol:                    "tls.next_protocol",
+	AttrTLSProtocolName:                    "tls.protocol.name",
+	AttrTLSProtocolVersion:                 "tls.protocol.version",
+	AttrTLSResumed:                         "tls.resumed",
 	AttrURLPath:                            "url.path",
 	AttrURLQuery:                           "url.query",
 	AttrURLScheme:                          "url.scheme",

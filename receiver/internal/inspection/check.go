@@ -38,7 +38,7 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	http.Gateways.validate(f)
 	http.Bodies.validate(f, http.ranges())
 	http.Routes.validate(f)
-	for _, of := range http.ports() {
+	for _, of := range c.ports() {
 		of.validate(f, mode, sees)
 	}
 }

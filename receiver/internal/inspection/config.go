@@ -14,6 +14,7 @@ import (
 // Config says what is looked for inside packets. Without ports, nothing is.
 type Config struct {
 	HTTP HTTPConfig `mapstructure:"http"`
+	TLS  TLSConfig  `mapstructure:"tls"`
 
 	_ struct{}
 }
@@ -88,13 +89,16 @@ func Default() Config {
 
 // On reports whether anything is inspected.
 func (c *Config) On() bool {
-	for _, of := range c.HTTP.ports() {
+	for _, of := range c.ports() {
 		if len(of.items) > 0 {
 			return true
 		}
 	}
 	return false
 }
+
+// ports are all that are inspected.
+func (c *Config) ports() []ports { return append(c.HTTP.ports(), c.TLS.ports()) }
 
 // ports are those of a key of the configuration.
 type ports struct {
@@ -112,7 +116,7 @@ func (c *HTTPConfig) ranges() []probe.PortRange {
 	return all
 }
 
-// ports are all that are inspected.
+// ports are those where HTTP is spoken.
 func (c *HTTPConfig) ports() []ports {
 	return []ports{{portsKey, c.Ports}, {kongPortsKey, c.Gateways.Kong.Ports}, {openAIPortsKey, c.Gateways.OpenAI.Ports}}
 }

@@ -18,5 +18,6 @@ func (c *Config) Settings(f *check.Faults) settings.Inspect {
 	}
 	inspect.HTTP = append(inspect.HTTP, http.Gateways.OpenAI.settings()...)
 	inspect.HTTP = append(inspect.HTTP, http.Bodies.settings(http.ranges())...)
+	c.TLS.settings(f, &inspect)
 	return inspect
 }

@@ -46,6 +46,9 @@ func TestEventsAreAsDeclared(t *testing.T) {
 	}
 	appendBodies(t, l)
 	appendCall(t, l)
+	for _, h := range handshakes() {
+		l.Handshake(h, facttest.Process(), owner.ByListener)
+	}
 
 	require.Zero(t, l.row.values[rowSize], "an attribute that the event does not declare")
 

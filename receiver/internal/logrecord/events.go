@@ -14,6 +14,7 @@ var accounts = [declared.Events]ledger.Event{
 	declared.EventConnectionOpen:   ledger.Open,
 	declared.EventHTTPRequest:      ledger.Request,
 	declared.EventPacket:           ledger.Packet,
+	declared.EventTLSHandshake:     ledger.Handshake,
 }
 
 // Account returns the event that records of a name are accounted as; false if no event has that

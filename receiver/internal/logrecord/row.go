@@ -77,6 +77,20 @@ func (r *row) double(a declared.Attribute, n float64) {
 	r.put(a, pcommon.ValueTypeDouble, math.Float64bits(n))
 }
 
+func (r *row) bool(a declared.Attribute, yes bool) {
+	r.yes(a)
+	if !yes {
+		r.value(a).number = 0
+	}
+}
+
+// absent takes an attribute back.
+func (r *row) absent(a declared.Attribute) {
+	if column := r.of[a]; column < rowSize {
+		r.present[column/64] &^= 1 << (column % 64)
+	}
+}
+
 func (r *row) yes(a declared.Attribute) { r.put(a, pcommon.ValueTypeBool, 1) }
 
 func (r *row) put(a declared.Attribute, kind pcommon.ValueType, number uint64) {

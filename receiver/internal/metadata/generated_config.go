@@ -527,6 +527,26 @@ func (ms *TCPServerSynQueueLengthMetricConfig) Unmarshal(parser *confmap.Conf) e
 	return nil
 }
 
+// TCPServerTLSHandshakesMetricConfig provides config for the tcp.server.tls.handshakes metric.
+type TCPServerTLSHandshakesMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerTLSHandshakesMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // MetricsConfig provides config for ebpf_tcp metrics.
 type MetricsConfig struct {
 	GenAiClientTokenUsage         GenAiClientTokenUsageMetricConfig         `mapstructure:"gen_ai.client.token.usage"`
@@ -555,6 +575,7 @@ type MetricsConfig struct {
 	TCPServerRetransmits          TCPServerRetransmitsMetricConfig          `mapstructure:"tcp.server.retransmits"`
 	TCPServerRtt                  TCPServerRttMetricConfig                  `mapstructure:"tcp.server.rtt"`
 	TCPServerSynQueueLength       TCPServerSynQueueLengthMetricConfig       `mapstructure:"tcp.server.syn_queue.length"`
+	TCPServerTLSHandshakes        TCPServerTLSHandshakesMetricConfig        `mapstructure:"tcp.server.tls.handshakes"`
 }
 
 func DefaultMetricsConfig() MetricsConfig {
@@ -637,6 +658,9 @@ func DefaultMetricsConfig() MetricsConfig {
 		TCPServerSynQueueLength: TCPServerSynQueueLengthMetricConfig{
 			Enabled: true,
 		},
+		TCPServerTLSHandshakes: TCPServerTLSHandshakesMetricConfig{
+			Enabled: true,
+		},
 	}
 }
 
@@ -666,6 +690,7 @@ type EventsConfig struct {
 	TCPServerConnectionOpen   EventConfig `mapstructure:"tcp.server.connection.open"`
 	TCPServerHTTPRequest      EventConfig `mapstructure:"tcp.server.http.request"`
 	TCPServerPacket           EventConfig `mapstructure:"tcp.server.packet"`
+	TCPServerTLSHandshake     EventConfig `mapstructure:"tcp.server.tls.handshake"`
 }
 
 func DefaultEventsConfig() EventsConfig {
@@ -683,6 +708,9 @@ func DefaultEventsConfig() EventsConfig {
 			Enabled: true,
 		},
 		TCPServerPacket: EventConfig{
+			Enabled: true,
+		},
+		TCPServerTLSHandshake: EventConfig{
 			Enabled: true,
 		},
 	}

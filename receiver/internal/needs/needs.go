@@ -20,6 +20,7 @@ func OfEvent(e declared.Event) Need {
 		declared.EventConnectionOpen:   {connections()},
 		declared.EventHTTPRequest:      {inspection()},
 		declared.EventPacket:           {packets()},
+		declared.EventTLSHandshake:     {inspection()},
 	}[e]
 }
 
@@ -52,6 +53,7 @@ func OfMetric(m declared.Metric) Need {
 		declared.MetricRetransmits:                 {{probe.FeatureRetransmit, probe.FeatureSYNACKRetransmit}},
 		declared.MetricRTT:                         {connections()},
 		declared.MetricSYNQueueLength:              {queues()},
+		declared.MetricTLSHandshakes:               {inspection()},
 	}[m]
 }
 

@@ -42,6 +42,7 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 	everything(known.Metrics)
 	s := web()
 	requests(known.Metrics)
+	handshakes(known.Metrics)
 	for what := connection.Retransmits; what <= connection.Failures; what++ {
 		known.AddCount(s, what, "", 1)
 	}
@@ -58,6 +59,7 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 	gather(known.pass(time.Second))
 	over := newRig(Options{SeriesLimit: -1}, withActiveRequests)
 	everything(over.Metrics)
+	handshakes(over.Metrics)
 	requests(over.Metrics)
 	gather(over.pass(time.Second))
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+	seen "github.com/ebpftcp/ebpftcpreceiver/internal/tls"
+)
+
+// helloOfGo is the first segment of a client of Go.
+func helloOfGo(t *testing.T) string {
+	near, far := net.Pipe()
+	require.NoError(t, near.SetDeadline(time.Now().Add(time.Minute)))
+	ended := make(chan error, 1)
+	go func() { ended <- tls.Client(far, &tls.Config{ServerName: "shop.example"}).Handshake() }()
+	sent := make([]byte, 64<<10)
+	n, err := near.Read(sent)
+	require.NoError(t, err)
+	require.NoError(t, near.Close())
+	require.ErrorIs(t, <-ended, io.EOF)
+	return string(sent[:n])
+}
+
+// refusal is an alert of a server: handshake_failure.
+const refusal = "\x15\x03\x03\x00\x02\x02\x28"
+
+// newTLSWire is a connection to a port of these protocols. It returns where handshakes go.
+func newTLSWire(protocols Protocols) (*wire, *[]string) {
+	var got []string
+	var options Options
+	options.Protocols = func(uint16) Protocols { return protocols }
+	options.TLS.Report = func(h *seen.Handshake) {
+		got = append(got, string(h.Hello.Name)+" "+h.ErrorType())
+	}
+	return newWire(options), &got
+}
+
+func TestFirstByteDecides(t *testing.T) {
+	hello := helloOfGo(t)
+	for name, c := range map[string]struct {
+		protocols  Protocols
+		request    string
+		answer     string
+		requests   []string
+		handshakes []string
+	}{
+		"TLS alone":             {Protocols{TLS: true}, hello, refusal, nil, []string{"shop.example handshake_failure"}},
+		"TLS of both":           {Protocols{TLS: true, HTTP: true}, hello, refusal, nil, []string{"shop.example handshake_failure"}},
+		"HTTP of both":          {Protocols{TLS: true, HTTP: true}, "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", []string{"GET / 204"}, nil},
+		"HTTP on a port of TLS": {Protocols{TLS: true}, "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, handshakes := newTLSWire(c.protocols)
+			w.send(stream.ToServer, c.request)
+			w.send(stream.ToClient, c.answer)
+			w.fin(stream.ToServer)
+			w.fin(stream.ToClient)
+			w.wants(t, c.requests...)
+			assert.Equal(t, c.handshakes, *handshakes)
+			assert.Equal(t, 1, w.forgotten)
+			w.table.Finish()
+			assert.Zero(t, w.table.pool.Lent())
+		})
+	}
+}
+
+// TestDisplacedHandshakeIsNotLost: it is reported, without its outcome.
+func TestDisplacedHandshakeIsNotLost(t *testing.T) {
+	w, handshakes := newTLSWire(Protocols{TLS: true})
+	w.table.options.MaxConnections = 1
+	lost := 0
+	w.table.options.Lost = func(Loss, int) { lost++ }
+	w.send(stream.ToServer, helloOfGo(t))
+	other := *w
+	other.on.Client = netip.MustParseAddrPort("192.0.2.8:40001")
+	other.known, other.next = false, other.first
+	other.send(stream.ToServer, helloOfGo(t))
+	assert.Equal(t, []string{"shop.example "}, *handshakes)
+	assert.Zero(t, lost)
+	w.table.Finish()
+	assert.Len(t, *handshakes, 2)
+	assert.Zero(t, w.table.pool.Lent())
+}

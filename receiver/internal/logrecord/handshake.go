@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logrecord
+
+import (
+	"strconv"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+)
+
+// maxOffers bounds the items of each list of what a client offers.
+const maxOffers = 16
+
+// Handshake appends a record of a TLS handshake and reports whether it did. The process may be
+// nil.
+func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source) bool {
+	if !l.enabled[declared.EventTLSHandshake] {
+		return false
+	}
+	failure := h.ErrorType()
+	record, ok := l.add(l.resources.Origin(container(p), h.NetNS), header{
+		event: declared.EventTLSHandshake, failed: failure != "", time: h.Began,
+	})
+	if !ok {
+		return false
+	}
+	line, at := l.begin(declared.EventTLSHandshake, &h.Flow)
+	line, name := appendHandshake(l.appendProcess(line, p), h, failure)
+	body := l.body(record, line)
+
+	row := &l.row
+	putFlow(row, &h.Flow, at, body, h.Interface)
+	l.putSocket(row, h, at, body)
+	if len(h.Hello.Name) > 0 {
+		row.str(declared.AttrServerAddress, name.of(body))
+	}
+	l.putOwner(row, p, source)
+	if h.ID != 0 {
+		row.str(declared.AttrConnectionID, l.connectionID(h.ID))
+	}
+	row.int(declared.AttrNetNSInode, int64(h.NetNS))
+	l.putChoice(row, h)
+	l.putOutcome(row, h)
+	if failure != "" {
+		row.str(declared.AttrErrorType, failure)
+	}
+	l.putOffers(record, h)
+	return true
+}
+
+// appendHandshake writes the name, the version, the failure and the duration. It also returns
+// where the name is.
+func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, span) {
+	var name span
+	if len(h.Hello.Name) > 0 {
+		line = append(line, ' ')
+		name.begin = len(line)
+		line = clean.Append(line, h.Hello.Name, maxText)
+		name.end = len(line)
+	}
+	if version := tls.VersionName(h.Version); version != "" {
+		line = append(append(line, " TLS "...), version...)
+	}
+	if failure != "" {
+		line = append(append(line, ' '), failure...)
+	}
+	if d := h.Ended - h.Began; d > 0 && h.Outcome != tls.OutcomeUnknown {
+		line = appendDuration(append(line, ' '), d)
+	}
+	return line, name
+}
+
+// putSocket writes the ends of the socket: server.address is what the client asks for.
+func (l *Logs) putSocket(row *row, h *tls.Handshake, at endpoints, body string) {
+	row.absent(declared.AttrServerAddress)
+	row.str(declared.AttrNetworkPeerAddress, at.client.of(body))
+	row.int(declared.AttrNetworkPeerPort, int64(h.Client.Port()))
+	row.str(declared.AttrNetworkLocalAddress, at.server.of(body))
+	row.int(declared.AttrNetworkLocalPort, int64(h.Server.Port()))
+}
+
+// putChoice writes what the server chose.
+func (l *Logs) putChoice(row *row, h *tls.Handshake) {
+	if h.Answered == 0 {
+		return
+	}
+	row.double(declared.AttrTLSAnswerDuration, seconds(max(0, h.Answered-h.Began)))
+	if version := tls.VersionName(h.Version); version != "" {
+		row.str(declared.AttrTLSProtocolVersion, version)
+		row.str(declared.AttrTLSProtocolName, tls.ProtocolName(h.Version))
+	}
+	if name := tls.CipherName(h.Cipher); name != "" {
+		row.str(declared.AttrTLSCipher, name)
+	} else {
+		row.str(declared.AttrTLSCipher, l.keep(appendNumber(l.line[:0], h.Cipher)))
+	}
+	l.putText(row, declared.AttrTLSNextProtocol, h.Protocol)
+	if h.ResumedKnown {
+		row.bool(declared.AttrTLSResumed, h.Resumed)
+	}
+}
+
+// appendNumber writes 0x and four digits.
+func appendNumber(b []byte, n uint16) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, '0', 'x', digits[n>>12], digits[n>>8&15], digits[n>>4&15], digits[n&15])
+}
+
+// putOutcome writes how the handshake ended, and the fingerprints of the hello.
+func (l *Logs) putOutcome(row *row, h *tls.Handshake) {
+	if len(h.JA3) > 0 {
+		row.str(declared.AttrTLSClientJa3, l.keep(append(l.line[:0], h.JA3...)))
+	}
+	if len(h.JA4) > 0 {
+		row.str(declared.AttrTLSClientJa4, l.keep(clean.Append(l.line[:0], h.JA4, maxText)))
+	}
+	if h.Retried {
+		row.yes(declared.AttrTLSRetried)
+	}
+	if h.Alerted {
+		if name := h.Alert.String(); name != "" {
+			row.str(declared.AttrTLSAlert, name)
+		} else {
+			row.str(declared.AttrTLSAlert, l.keep(strconv.AppendUint(l.line[:0], uint64(h.Alert), 10)))
+		}
+	}
+	if h.Outcome == tls.OutcomeUnknown {
+		return
+	}
+	row.bool(declared.AttrTLSEstablished, h.Outcome == tls.OutcomeCompleted)
+	row.double(declared.AttrTLSDuration, seconds(max(0, h.Ended-h.Began)))
+	if by := h.By.String(); by != "" {
+		row.str(declared.AttrTLSEndedBy, by)
+	}
+}
+
+// putOffers finishes the record with the lists of what the client offers.
+func (l *Logs) putOffers(record plog.LogRecord, h *tls.Handshake) {
+	versions, protocols := 0, 0
+	if h.Offered {
+		for range h.Hello.OfferedVersion {
+			versions++
+		}
+		for range h.Hello.Protocol {
+			protocols++
+		}
+	}
+	record.Attributes().EnsureCapacity(l.row.len() + 2)
+	attributes := l.finish(record)
+	if versions > 0 {
+		list := l.beginList(attributes, declared.AttrTLSClientVersions.Key(), min(versions, maxOffers))
+		for version := range h.Hello.OfferedVersion {
+			l.appendOffer(list, l.versionName(version))
+		}
+	}
+	if protocols > 0 {
+		list := l.beginList(attributes, declared.AttrTLSClientProtocols.Key(), min(protocols, maxOffers))
+		for name := range h.Hello.Protocol {
+			if list.Len() < maxOffers {
+				l.appendOffer(list, l.keep(clean.Append(l.line[:0], name, maxText)))
+			}
+		}
+	}
+}
+
+func (l *Logs) appendOffer(list pcommon.Slice, text string) {
+	if list.Len() < maxOffers {
+		list.AppendEmpty().SetStr(text)
+	}
+}
+
+func (l *Logs) versionName(version uint16) string {
+	if name := tls.VersionName(version); name != "" {
+		return name
+	}
+	return l.keep(appendNumber(l.line[:0], version))
+}
