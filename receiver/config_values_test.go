@@ -179,7 +179,7 @@ func TestSelectionsOfNothing(t *testing.T) {
 		`ports: {include: ["8000-8100"], exclude: ["8051-9000", "1-8050"]}`:              "ports::include[0]: 8000-8100 selects nothing: ports::exclude has it, too",
 		`{inspect: {http: {ports: [8000]}}, ports: {include: [80]}}`:                     "inspect::http::ports[0]: port 8000 can't be inspected: ports::include or ports::exclude leaves it out",
 		`{inspect: {http: {ports: ["80-90"]}}, ports: {exclude: [85]}}`:                  "inspect::http::ports[0]: port 85 can't be inspected: ports::include or ports::exclude leaves it out",
-		`{inspect: {tls: {ports: [8443]}}, ports: {include: [443]}}`:                    "inspect::tls::ports[0]: port 8443 can't be inspected: ports::include or ports::exclude leaves it out",
+		`{inspect: {tls: {ports: [8443]}}, ports: {include: [443]}}`:                     "inspect::tls::ports[0]: port 8443 can't be inspected: ports::include or ports::exclude leaves it out",
 		`{inspect: {tls: {ports: [443]}}, tc: {mode: "off"}}`:                            "inspect::tls::ports: needs to see packets, but tc::mode is \"off\"",
 		`{inspect: {http: {ports: [80]}}, tc: {mode: "off"}}`:                            "inspect::http::ports: needs to see packets, but tc::mode is \"off\"",
 		`{inspect: {http: {gateways: {kong: {ports: [0]}}}}}`:                            "inspect::http::gateways::kong::ports[0]: \"0\": ports are 1 to 65535",

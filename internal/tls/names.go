@@ -2,6 +2,8 @@
 
 package tls
 
+import "strconv"
+
 // VersionName is the value of tls.protocol.version; "" if unknown.
 func VersionName(version uint16) string {
 	switch version {
@@ -121,4 +123,30 @@ func (a Alert) common() string {
 	default:
 		return ""
 	}
+}
+
+// AppendCipher appends the name of a cipher suite, or its number.
+func AppendCipher(b []byte, cipher uint16) []byte {
+	return appendName(b, CipherName(cipher), cipher)
+}
+
+// AppendVersion appends the name of a version, or its number.
+func AppendVersion(b []byte, version uint16) []byte {
+	return appendName(b, VersionName(version), version)
+}
+
+// AppendAlert appends the name of an alert, or its number.
+func AppendAlert(b []byte, alert Alert) []byte {
+	if name := alert.String(); name != "" {
+		return append(b, name...)
+	}
+	return strconv.AppendUint(b, uint64(alert), 10)
+}
+
+// appendName appends a name; without one 0x and four digits.
+func appendName(b []byte, name string, number uint16) []byte {
+	if name != "" {
+		return append(b, name...)
+	}
+	return appendHexadecimal(append(b, "0x"...), number)
 }

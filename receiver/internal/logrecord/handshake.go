@@ -3,8 +3,6 @@
 package logrecord
 
 import (
-	"strconv"
-
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
@@ -36,7 +34,7 @@ func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source
 
 	row := &l.row
 	putFlow(row, &h.Flow, at, body, h.Interface)
-	l.putSocket(row, h, at, body)
+	putSocket(row, h, at, body)
 	if len(h.Hello.Name) > 0 {
 		row.str(declared.AttrServerAddress, name.of(body))
 	}
@@ -77,7 +75,7 @@ func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, spa
 }
 
 // putSocket writes the ends of the socket: server.address is what the client asks for.
-func (l *Logs) putSocket(row *row, h *tls.Handshake, at endpoints, body string) {
+func putSocket(row *row, h *tls.Handshake, at endpoints, body string) {
 	row.absent(declared.AttrServerAddress)
 	row.str(declared.AttrNetworkPeerAddress, at.client.of(body))
 	row.int(declared.AttrNetworkPeerPort, int64(h.Client.Port()))
@@ -95,21 +93,11 @@ func (l *Logs) putChoice(row *row, h *tls.Handshake) {
 		row.str(declared.AttrTLSProtocolVersion, version)
 		row.str(declared.AttrTLSProtocolName, tls.ProtocolName(h.Version))
 	}
-	if name := tls.CipherName(h.Cipher); name != "" {
-		row.str(declared.AttrTLSCipher, name)
-	} else {
-		row.str(declared.AttrTLSCipher, l.keep(appendNumber(l.line[:0], h.Cipher)))
-	}
+	row.str(declared.AttrTLSCipher, l.keep(tls.AppendCipher(l.line[:0], h.Cipher)))
 	l.putText(row, declared.AttrTLSNextProtocol, h.Protocol)
 	if h.ResumedKnown {
 		row.bool(declared.AttrTLSResumed, h.Resumed)
 	}
-}
-
-// appendNumber writes 0x and four digits.
-func appendNumber(b []byte, n uint16) []byte {
-	const digits = "0123456789abcdef"
-	return append(b, '0', 'x', digits[n>>12], digits[n>>8&15], digits[n>>4&15], digits[n&15])
 }
 
 // putOutcome writes how the handshake ended, and the fingerprints of the hello.
@@ -124,11 +112,7 @@ func (l *Logs) putOutcome(row *row, h *tls.Handshake) {
 		row.yes(declared.AttrTLSRetried)
 	}
 	if h.Alerted {
-		if name := h.Alert.String(); name != "" {
-			row.str(declared.AttrTLSAlert, name)
-		} else {
-			row.str(declared.AttrTLSAlert, l.keep(strconv.AppendUint(l.line[:0], uint64(h.Alert), 10)))
-		}
+		row.str(declared.AttrTLSAlert, l.keep(tls.AppendAlert(l.line[:0], h.Alert)))
 	}
 	if h.Outcome == tls.OutcomeUnknown {
 		return
@@ -142,42 +126,29 @@ func (l *Logs) putOutcome(row *row, h *tls.Handshake) {
 
 // putOffers finishes the record with the lists of what the client offers.
 func (l *Logs) putOffers(record plog.LogRecord, h *tls.Handshake) {
-	versions, protocols := 0, 0
-	if h.Offered {
-		for range h.Hello.OfferedVersion {
-			versions++
-		}
-		for range h.Hello.Protocol {
-			protocols++
-		}
-	}
 	record.Attributes().EnsureCapacity(l.row.len() + 2)
 	attributes := l.finish(record)
-	if versions > 0 {
-		list := l.beginList(attributes, declared.AttrTLSClientVersions.Key(), min(versions, maxOffers))
-		for version := range h.Hello.OfferedVersion {
-			l.appendOffer(list, l.versionName(version))
+	if !h.Offered {
+		return
+	}
+	var list pcommon.Slice
+	put := func(a declared.Attribute, text []byte) bool {
+		if list == (pcommon.Slice{}) {
+			list = l.beginList(attributes, a.Key(), 0)
+		}
+		l.bytes += attributeBytes
+		list.AppendEmpty().SetStr(l.keep(text))
+		return list.Len() < maxOffers
+	}
+	for version := range h.Hello.OfferedVersion {
+		if !put(declared.AttrTLSClientVersions, tls.AppendVersion(l.line[:0], version)) {
+			break
 		}
 	}
-	if protocols > 0 {
-		list := l.beginList(attributes, declared.AttrTLSClientProtocols.Key(), min(protocols, maxOffers))
-		for name := range h.Hello.Protocol {
-			if list.Len() < maxOffers {
-				l.appendOffer(list, l.keep(clean.Append(l.line[:0], name, maxText)))
-			}
+	list = pcommon.Slice{}
+	for name := range h.Hello.Protocol {
+		if !put(declared.AttrTLSClientProtocols, clean.Append(l.line[:0], name, maxText)) {
+			break
 		}
 	}
-}
-
-func (l *Logs) appendOffer(list pcommon.Slice, text string) {
-	if list.Len() < maxOffers {
-		list.AppendEmpty().SetStr(text)
-	}
-}
-
-func (l *Logs) versionName(version uint16) string {
-	if name := tls.VersionName(version); name != "" {
-		return name
-	}
-	return l.keep(appendNumber(l.line[:0], version))
 }
