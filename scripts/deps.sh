@@ -33,6 +33,7 @@ for task in "${@:-test}"; do
 		command_from xmllint libxml2-utils
 		command_from wrk wrk
 		command_from haproxy haproxy
+		command_from openssl openssl
 		;;
 	kernels)
 		command_from qemu-system-x86_64 qemu-system-x86

@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ func roles() map[string]lab.Role {
 		"traced":    func(args []string) error { return playTraced(args[0]) },
 		"web":       func(args []string) error { return playWeb(args[0]) },
 		"drip":      func(args []string) error { return playDrip(args[0], args[1], args[2]) },
+		"tls12":     func(args []string) error { return playTLS(args[0], args[1], args[2], tls.VersionTLS12) },
+		"tls13":     func(args []string) error { return playTLS(args[0], args[1], args[2], tls.VersionTLS13) },
 		"socket":    func(args []string) error { return playSocket(args[0]) },
 	}
 }

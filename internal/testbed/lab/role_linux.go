@@ -60,6 +60,11 @@ func (ns Namespace) Act(role string, args ...string) (*Actor, error) {
 	return StartActor(role, ns.Command(self, args...))
 }
 
+// RoleCommand is a command that runs a program in a role, without talking to it.
+func RoleCommand(role, program string) []string {
+	return []string{"env", roleVariable + "=" + role, program}
+}
+
 // StartActor starts a command that ends as this program, whatever its name is there.
 func StartActor(role string, cmd *exec.Cmd) (*Actor, error) {
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
