@@ -6,7 +6,10 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -139,4 +142,24 @@ func checkTies(t *testing.T, records []record, port, all int) {
 		assert.Equal(t, r.values["network.peer.address"], u.values["client.address"], "from X-Forwarded-For")
 		assert.NotContains(t, r.values, "tcp.gateway.upstream.duration", "the gateway was told not to send it")
 	}
+}
+
+// TestKongExample runs the example, with nginx in the place of Kong as its comment says.
+func TestKongExample(t *testing.T) {
+	n := newNetwork(t)
+	configuration, err := filepath.Abs("../../examples/kong-nginx.conf")
+	require.NoError(t, err)
+	web, err := lab.Start(n.server.Command("nginx", "-p", t.TempDir(), "-c", configuration))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, web.Stop(syscall.SIGTERM)) })
+	example, err := os.ReadFile("../../examples/kong.yaml")
+	require.NoError(t, err)
+	agent := startExample(t, n.server, string(example))
+	// The records of requests to Kong and to its upstream.
+	require.Eventually(t, func() bool {
+		n.client.run(t, "curl", "-s", "-o", "/dev/null", "--retry", "5", "--retry-connrefused", "http://"+n.At(8000).String()+"/users/42")
+		said := agent.said()
+		return strings.Contains(said, "tcp.gateway.own.duration=") && strings.Contains(said, "http.route=/users/{id}") &&
+			strings.Contains(said, "user.name=alice")
+	}, settle, tick)
 }
