@@ -190,7 +190,7 @@ func TestHealthAndTelemetry(t *testing.T) {
 	assert.Nil(t, c.LivenessProbe.HTTPGet, "a permanent error is no reason to start again")
 	require.Len(t, c.Ports, 1)
 	assert.Contains(t, text, fmt.Sprintf("host: ${env:POD_IP}\n                    port: %d\n", c.Ports[0].ContainerPort))
-	for _, file := range []string{"kubernetes/daemonset.yaml", "systemd/config.yaml", "../examples/collector.yaml", "../examples/agent-to-otlp.yaml"} {
+	for _, file := range []string{"kubernetes/daemonset.yaml", "systemd/config.yaml", "../examples/collector.yaml", "../examples/agent-to-otlp.yaml", "../examples/kong.yaml"} {
 		config, err := os.ReadFile(file)
 		require.NoError(t, err)
 		assert.NotRegexp(t, `(?m)^[^#]*\b(8888|13133)\b`, string(config), file)
