@@ -104,12 +104,17 @@ func (v *Viewer) copyBody(body *Body, m *request.Message, most int, where string
 		return true
 	}
 	isJSON := body.Encoding == "" && payload.IsJSON(contentType)
-	v.shape(body, v.add(func(to []byte) []byte {
+	content := v.add(func(to []byte) []byte {
 		if isJSON {
 			return redact.JSON(to, decoded.Content, body.Cut, where, &v.redacted)
 		}
 		return redact.Body(to, decoded.Content, body.Cut, where, &v.redacted)
-	}), isJSON)
+	})
+	// REDACTED is longer than a short secret.
+	if limit := max(b.MaxDecoded, most); len(content) > limit {
+		content, body.Cut = content[:limit], true
+	}
+	v.shape(body, content, isJSON)
 	return true
 }
 

@@ -3,6 +3,8 @@
 package logrecord
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/payload"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
@@ -137,6 +140,48 @@ func TestBodyBytes(t *testing.T) {
 		batch := l.Take()
 		size := (&plog.ProtoMarshaler{}).LogsSize(batch.Logs)
 		assert.GreaterOrEqual(t, batch.Bytes, size, form)
+	}
+}
+
+// TestLargestRecord: a record with the largest bodies that the configuration permits is far
+// below the 4 MiB of a batch, whatever their content is.
+func TestLargestRecord(t *testing.T) {
+	const bound, decoded, most = 64 << 10, 256 << 10, 3 << 19
+	var compressed bytes.Buffer
+	compress := func(text string) []byte {
+		compressed.Reset()
+		w := gzip.NewWriter(&compressed)
+		_, err := w.Write([]byte(text))
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		require.LessOrEqual(t, compressed.Len(), bound)
+		return bytes.Clone(compressed.Bytes())
+	}
+	redact, err := privacy.New(privacy.Options{Patterns: []string{`\d`}})
+	require.NoError(t, err)
+	types, err := payload.NewSelection([]string{"*/*"})
+	require.NoError(t, err)
+	for _, text := range []string{
+		strings.Repeat("1a", decoded/2), strings.Repeat("\x00", decoded), "[" + strings.Repeat("{},", 4000) + "{}]",
+		"[" + strings.Repeat(`"`+strings.Repeat("<", 60)+`",`, 4000) + "1]", "[" + strings.Repeat("[],", 17_000) + "1]",
+	} {
+		for form := payload.Raw; form < payload.Forms; form++ {
+			e := withField(withBodies("application/json", ""), "Content-Encoding", "gzip")
+			e.Answer.Fields = e.Request.Fields
+			e.Request.Body, e.Answer.Body = compress(text), compress(text)
+			viewer := httpview.New(httpview.Options{Redact: redact, Bodies: &httpview.Bodies{
+				Ports: &httpview.Ports{80: true}, Request: bound, Answer: bound, Types: types, Form: form,
+				MaxDecoded: decoded, MaxRatio: 10000,
+			}})
+			view := viewer.Of(e)
+			viewer.Complete(view)
+			l := testLogs(allEvents())
+			require.True(t, l.Request(view, facttest.Process(), owner.ByListener))
+			batch := l.Take()
+			size := (&plog.ProtoMarshaler{}).LogsSize(batch.Logs)
+			assert.Less(t, size, most, "%s of %.9q", form, text)
+			assert.GreaterOrEqual(t, batch.Bytes, size, "%s of %.9q", form, text)
+		}
 	}
 }
 
