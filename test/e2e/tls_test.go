@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -166,76 +167,101 @@ type tlsCase struct {
 
 const get = "GET / HTTP/1.0\r\n\r\n"
 
-// cases are clients that each ask for another name, so that their records can be told apart.
+// tlsCases are clients that each ask for another name, so that their records can be told apart.
+type tlsCases struct {
+	*tlsBench
+	self, host, tag string
+	all             []tlsCase
+}
+
+// cases are clients of a host.
 func (b *tlsBench) cases(t *testing.T, host, tag string) []tlsCase {
-	at := func(port int) string { return fmt.Sprintf("%s:%d", host, port) }
-	client := func(name string, port int, more ...string) []string {
-		return append([]string{"openssl", "s_client", "-connect", at(port), "-servername", name, "-ign_eof"}, more...)
-	}
-	trusting := []string{"-CAfile", b.file("server.pem"), "-verify_return_error"}
-	curl := func(name string, more ...string) []string {
-		return append([]string{"curl", "-sS", "-o", "/dev/null", "--resolve", fmt.Sprintf("%s:%d:%s", name, tlsPort, host),
-			fmt.Sprintf("https://%s:%d/", name, tlsPort)}, more...)
-	}
+	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	own := func(role, name string) []string {
-		return append(lab.RoleCommand(role, self), at(tlsPort), name, b.file("server.pem"))
+	c := &tlsCases{tlsBench: b, self: self, host: host, tag: tag}
+	for _, version := range []string{"1.2", "1.3"} {
+		c.addCompleted(version)
+		c.addResumed(version)
 	}
-	var all []tlsCase
-	add := func(prefix string, port int, input string, words func(name string) []string, want values, absent ...string) {
-		name := prefix + tag + ".shop.example"
-		if prefix == "unknown12-" || prefix == "unknown13-" {
-			name = prefix + tag + ".example"
-		}
-		all = append(all, tlsCase{name, port, input, words(name), want, absent})
+	c.addFailed()
+	return c.all
+}
+
+func (c *tlsCases) add(name string, port int, input string, words func(name string) []string, want values, absent ...string) {
+	name += "-" + c.tag
+	if strings.HasPrefix(name, "unknown") {
+		name += ".example"
+	} else {
+		name += ".shop.example"
 	}
-	completed := func(version string, more values) values {
-		v := values{"tls.established": true, "tls.protocol.version": version, "tls.protocol.name": "tls", "tls.resumed": false}
-		for key, value := range more {
-			v[key] = value
-		}
-		return v
+	c.all = append(c.all, tlsCase{name, port, input, words(name), want, absent})
+}
+
+// openssl is a client of OpenSSL with options, curl one of curl, own one of this program.
+func (c *tlsCases) openssl(port int, options ...string) func(name string) []string {
+	return func(name string) []string {
+		return append([]string{"openssl", "s_client", "-connect", fmt.Sprintf("%s:%d", c.host, port), "-servername", name, "-ign_eof"}, options...)
 	}
-	failed := func(kind, by string) values {
-		return values{"tls.established": false, "error.type": kind, "tcp.tls.ended_by": by}
+}
+
+func (c *tlsCases) curl(options ...string) func(name string) []string {
+	return func(name string) []string {
+		return append([]string{
+			"curl", "-sS", "-o", "/dev/null", "--resolve", fmt.Sprintf("%s:%d:%s", name, tlsPort, c.host),
+			fmt.Sprintf("https://%s:%d/", name, tlsPort),
+		}, options...)
 	}
-	for version, short := range map[string]string{"1.2": "12", "1.3": "13"} {
-		flag := "-tls1_" + version[2:]
-		add("openssl"+short+"-", tlsPort, get, func(name string) []string {
-			return client(name, tlsPort, append(trusting, flag)...)
-		}, completed(version, nil), "error.type", "tcp.tls.client.protocols")
-		add("curl"+short+"-", tlsPort, "", func(name string) []string {
-			return curl(name, "--cacert", b.file("server.pem"), "--tls-max", version, "--tlsv"+version)
-		}, completed(version, values{"tcp.tls.client.protocols": []any{"h2", "http/1.1"}}), "error.type")
-		add("go"+short+"-", tlsPort, "", func(name string) []string { return own("tls"+short, name) },
-			completed(version, values{"tcp.tls.client.protocols": []any{"http/1.1"}}), "error.type")
-		add("unknown"+short+"-", tlsPort, "", func(name string) []string { return client(name, tlsPort, flag) },
-			failed("unrecognized_name", "server"), "tls.cipher")
-		add("save"+short+"-", tlsPort, get, func(name string) []string {
-			return client(name, tlsPort, flag, "-sess_out", b.file("session"+short+tag))
-		}, completed(version, nil))
-		add("resume"+short+"-", tlsPort, get, func(name string) []string {
-			return client(name, tlsPort, flag, "-sess_in", b.file("session"+short+tag))
-		}, values{"tls.established": true, "tls.resumed": true, "tls.protocol.version": version})
+}
+
+func (c *tlsCases) own(role string) func(name string) []string {
+	return func(name string) []string {
+		return append(lab.RoleCommand(role, c.self), fmt.Sprintf("%s:%d", c.host, tlsPort), name, c.file("server.pem"))
 	}
-	add("distrust12-", tlsPort, "", func(name string) []string { return curl(name, "--tls-max", "1.2") }, failed("unknown_ca", "client"))
-	add("distrust13-", tlsPort, "", func(name string) []string { return curl(name) }, failed("closed", "client"))
-	add("old-", tlsPort, "", func(name string) []string {
-		return client(name, tlsPort, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
-	}, failed("protocol_version", "server"), "tls.protocol.version")
-	add("new-", tlsOld, "", func(name string) []string { return client(name, tlsOld, "-tls1_3") },
+}
+
+// completed is what records of completed handshakes have.
+func completed(version string, more values) values {
+	v := values{"tls.established": true, "tls.protocol.version": version, "tls.protocol.name": "tls", "tls.resumed": false}
+	maps.Copy(v, more)
+	return v
+}
+
+func failed(kind, by string) values {
+	return values{"tls.established": false, "error.type": kind, "tcp.tls.ended_by": by}
+}
+
+func (c *tlsCases) addCompleted(version string) {
+	short, flag, trusted := "1"+version[2:], "-tls1_"+version[2:], c.file("server.pem")
+	c.add("openssl"+short, tlsPort, get, c.openssl(tlsPort, flag, "-CAfile", trusted, "-verify_return_error"),
+		completed(version, nil), "error.type", "tcp.tls.client.protocols")
+	c.add("curl"+short, tlsPort, "", c.curl("--cacert", trusted, "--tls-max", version, "--tlsv"+version),
+		completed(version, values{"tcp.tls.client.protocols": []any{"h2", "http/1.1"}}), "error.type")
+	c.add("go"+short, tlsPort, "", c.own("tls"+short),
+		completed(version, values{"tcp.tls.client.protocols": []any{"http/1.1"}}), "error.type")
+}
+
+func (c *tlsCases) addResumed(version string) {
+	short, flag := "1"+version[2:], "-tls1_"+version[2:]
+	session := c.file("session" + short + c.tag)
+	c.add("save"+short, tlsPort, get, c.openssl(tlsPort, flag, "-sess_out", session), completed(version, nil))
+	c.add("resume"+short, tlsPort, get, c.openssl(tlsPort, flag, "-sess_in", session),
+		completed(version, values{"tls.resumed": true}))
+}
+
+func (c *tlsCases) addFailed() {
+	c.add("unknown12", tlsPort, "", c.openssl(tlsPort, "-tls1_2"), failed("unrecognized_name", "server"), "tls.cipher")
+	c.add("unknown13", tlsPort, "", c.openssl(tlsPort, "-tls1_3"), failed("unrecognized_name", "server"), "tls.cipher")
+	c.add("distrust12", tlsPort, "", c.curl("--tls-max", "1.2"), failed("unknown_ca", "client"))
+	c.add("distrust13", tlsPort, "", c.curl(), failed("closed", "client"))
+	c.add("old", tlsPort, "", c.openssl(tlsPort, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"),
 		failed("protocol_version", "server"), "tls.protocol.version")
-	add("retry-", tlsRetry, get, func(name string) []string { return client(name, tlsRetry, "-groups", "X25519:P-384") },
+	c.add("new", tlsOld, "", c.openssl(tlsOld, "-tls1_3"), failed("protocol_version", "server"), "tls.protocol.version")
+	c.add("retry", tlsRetry, get, c.openssl(tlsRetry, "-groups", "X25519:P-384"),
 		completed("1.3", values{"tcp.tls.retried": true}))
-	expired := []string{"-cert", b.file("expired.pem"), "-key", b.file("expired.key")}
-	add("expired12-", tlsMutual, get, func(name string) []string {
-		return client(name, tlsMutual, append(expired, "-tls1_2")...)
-	}, failed("certificate_expired", "server"))
-	add("expired13-", tlsMutual, get, func(name string) []string {
-		return client(name, tlsMutual, append(expired, "-tls1_3")...)
-	}, failed("closed", "server"))
-	return all
+	expired := []string{"-cert", c.file("expired.pem"), "-key", c.file("expired.key")}
+	c.add("expired12", tlsMutual, get, c.openssl(tlsMutual, append(expired, "-tls1_2")...), failed("certificate_expired", "server"))
+	c.add("expired13", tlsMutual, get, c.openssl(tlsMutual, append(expired, "-tls1_3")...), failed("closed", "server"))
 }
 
 // TestTLSHandshakes: each handshake of openssl, curl and a client of Go is one record, which

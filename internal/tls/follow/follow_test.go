@@ -406,3 +406,33 @@ func TestWithoutRoom(t *testing.T) {
 	assert.Equal(t, 1, w.lost)
 	w.close(t)
 }
+
+// TestHandshakesDoNotAllocate: all that a handshake needs is kept for the next one.
+func TestHandshakesDoNotAllocate(t *testing.T) {
+	all := talk(t, trusting(t, tls.VersionTLS13))
+	w := newWire()
+	w.engine.report = func(*seen.Handshake) {}
+	first := w.next
+	once := func() {
+		w.conn, w.over, w.next = nil, false, first
+		for i := range all {
+			w.say(&all[i], func() int { return 1400 })
+		}
+	}
+	once()
+	assert.Zero(t, testing.AllocsPerRun(100, once))
+}
+
+func BenchmarkHandshake(b *testing.B) {
+	all := talk(b, trusting(b, tls.VersionTLS13))
+	w := newWire()
+	w.engine.report = func(*seen.Handshake) {}
+	first := w.next
+	b.ReportAllocs()
+	for b.Loop() {
+		w.conn, w.over, w.next = nil, false, first
+		for i := range all {
+			w.say(&all[i], func() int { return 1400 })
+		}
+	}
+}
