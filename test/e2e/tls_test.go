@@ -46,7 +46,7 @@ const (
 const tlsServers = `
 	ssl_certificate %[1]s/server.pem; ssl_certificate_key %[1]s/server.key;
 	server { listen %[2]d ssl default_server; ssl_reject_handshake on; ssl_protocols TLSv1.2 TLSv1.3; }
-	server { listen %[2]d ssl http2; server_name *.shop.example; ssl_session_cache shared:s:1m; location / { return 200 "ok\n"; } }
+	server { listen %[2]d ssl http2; server_name *.shop.example; ssl_session_cache shared:s:1m; location / { return 200 "ok\n"; } location = /large { root %[1]s; } }
 	server { listen %[3]d ssl; ssl_protocols TLSv1.2; location / { return 200 "ok\n"; } }
 	server { listen %[4]d ssl; ssl_protocols TLSv1.3; ssl_ecdh_curve secp384r1; location / { return 200 "ok\n"; } }
 	server { listen %[5]d; location / { return 200 "ok\n"; } }
@@ -85,6 +85,7 @@ func startTLS(t *testing.T) *tlsBench {
 	b := &tlsBench{network: newNetwork(t), folder: t.TempDir()}
 	issue(t, b.folder, "server", time.Now().Add(time.Hour), "*.shop.example")
 	issue(t, b.folder, "expired", time.Now().Add(-time.Hour))
+	require.NoError(t, os.Truncate(touch(t, b.file("large")), largeFile))
 	web, err := lab.StartWebServer(t.Context(), b.server.Namespace, lab.WebConfiguration{
 		Main:        "user root; worker_processes 1;",
 		HTTP:        fmt.Sprintf(tlsServers, b.folder, tlsPort, tlsOld, tlsRetry, tlsPlain),
@@ -320,4 +321,20 @@ func (b *tlsBench) check(t *testing.T, c *tlsCase) {
 	assert.Contains(t, got, "tcp.tls.duration")
 	assert.Contains(t, got, "tcp.tls.client.versions")
 	assert.Contains(t, got, "process.executable.name")
+}
+
+// TestTLSContentDoesNotCross: after the handshake no more than a window is copied, whatever the
+// connection carries.
+func TestTLSContentDoesNotCross(t *testing.T) {
+	b := startTLS(t)
+	const name = "large.shop.example"
+	b.client.run(t, "curl", "-sS", "-o", "/dev/null", "--cacert", b.file("server.pem"), "--http1.1",
+		"--resolve", fmt.Sprintf("%s:%d:%s", name, tlsPort, b.At(tlsPort).Addr()), fmt.Sprintf("https://%s:%d/large", name, tlsPort))
+	books := b.agent.balance(func(l lab.Ledger) bool { return l["handshake"].Produced == 1 })
+	assert.Empty(t, losses(books))
+	// A segment has up to 64 KiB; all of the content would be 1,600 of them.
+	assert.Less(t, books["segment"].Delivered, float64(100))
+	b.agent.stop()
+	b.out.stop()
+	require.Len(t, b.out.records(t, func(r record) bool { return r.values["server.address"] == name }), 1)
 }
