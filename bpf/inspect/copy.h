@@ -17,14 +17,17 @@
 #include "options.h"
 #include "segment_of.h"
 
-/* Atomic, because a hook of a softirq can run inside that of a process. */
+/*
+ * Packet programs run with softirqs off, so that one at a time adds on a CPU. The map has one
+ * entry, so a look-up never fails.
+ */
 #define COUNT_INSPECTED(member, n)                                                                 \
 	({                                                                                         \
 		__u32 first_ = 0;                                                                  \
 		struct inspect_counts *counts_ = bpf_map_lookup_elem(&inspect_counts, &first_);    \
                                                                                                    \
 		if (counts_)                                                                       \
-			__sync_fetch_and_add(&counts_->member, n);                                 \
+			counts_->member += n;                                                      \
 	})
 
 #define SMALL_PIECE 512
@@ -33,24 +36,69 @@
 /* The largest packet without BIG TCP. */
 #define PIECES 5
 
+/* The connection of an answer, as the socket hooks know it; NULL if it is not to be told. */
+static __always_inline const struct connection *connection_of(struct __sk_buff *skb,
+							      const struct segment *segment)
+{
+	struct bpf_sock *sk = skb->sk;
+	__u64 key;
+
+	if (!segment->tell || !sk)
+		return NULL;
+	key = (__u64)bpf_skc_to_tcp_sock(sk);
+	return key ? bpf_map_lookup_elem(&connections, &key) : NULL;
+}
+
+/* All but what differs between the pieces of a segment. */
+static __always_inline void fill_record(struct __sk_buff *skb, const struct segment *segment,
+					const struct connection *told,
+					struct segment_record *record)
+{
+	record->head.kind = RECORD_SEGMENT;
+	record->head.netns = netns;
+	record->head.time = segment->time;
+	*(struct address *)record->flow.local = segment->local;
+	*(struct address *)record->flow.remote = segment->remote;
+	record->flow.local_port = bpf_ntohs(segment->local_port);
+	record->flow.remote_port = bpf_ntohs(segment->remote_port);
+	record->ifindex = skb->ifindex;
+	record->acknowledged = segment->acknowledged;
+	record->acknowledgment = segment->acknowledgment;
+	record->start = segment->start;
+	record->first = segment->first;
+	record->retransmits = segment->retransmits;
+	record->flags = segment->flags;
+	record->egress = segment->egress;
+	record->known = segment->known;
+	record->connection = 0;
+	if (told) {
+		record->connection = told->id;
+		record->owner = told->owner;
+	}
+}
+
 /*
  * size is a power of two. Verifiers of the 6.1 class forget the bounds of a length that the
  * compiler compares in its own way, so its bound is in assembly.
  */
 #define PIECE(name, size)                                                                          \
-	static __noinline int name(struct __sk_buff *skb, const struct segment_record *header,     \
-				   __u32 offset)                                                   \
+	static __noinline int name(struct __sk_buff *skb, const struct segment *segment, __u32 at, \
+				   __u32 length, const struct connection *told)                    \
 	{                                                                                          \
-		__u64 last = (__u64)header->length - 1;                                            \
-		bool empty = !header->length;                                                      \
+		__u64 last = (__u64)length - 1;                                                    \
+		bool empty = !length;                                                              \
 		struct segment_record *record;                                                     \
                                                                                                    \
 		record = bpf_ringbuf_reserve(&segments, sizeof(*record) + (size), 0);              \
 		if (!record)                                                                       \
 			return -1;                                                                 \
-		*record = *header;                                                                 \
+		fill_record(skb, segment, told, record);                                           \
+		record->sequence = segment->sequence + at;                                         \
+		record->length = length;                                                           \
+		record->left = segment->payload - at - length;                                     \
 		asm volatile("%0 &= %1" : "+r"(last) : "i"((size) - 1));                           \
-		if (!empty && bpf_skb_load_bytes(skb, offset, record + 1, last + 1)) {             \
+		if (!empty &&                                                                      \
+		    bpf_skb_load_bytes(skb, segment->offset + at, record + 1, last + 1)) {         \
 			bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);                             \
 			return -1;                                                                 \
 		}                                                                                  \
@@ -63,56 +111,57 @@ PIECE(copy_medium, MEDIUM_PIECE)
 PIECE(copy_large, LARGE_PIECE)
 
 /*
- * The record that is being filled, for copy_piece. Packet programs run with softirqs off, so a
- * CPU fills one at a time.
+ * The segment that is being copied, for copy_piece. Packet programs run with softirqs off, so
+ * a CPU copies one at a time.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct segment_record);
-} segment_header SEC(".maps");
+	__type(value, struct segment);
+} copied_segment SEC(".maps");
 
 /* A global function, which the verifier checks once and not once per piece. */
-__noinline int copy_piece(struct __sk_buff *skb, __u32 offset, __u32 sequence, __u32 length,
-			  __u32 left)
+__noinline int copy_piece(struct __sk_buff *skb, __u32 at, __u32 length)
 {
 	__u32 first = 0;
-	struct segment_record *header = bpf_map_lookup_elem(&segment_header, &first);
+	const struct segment *segment = bpf_map_lookup_elem(&copied_segment, &first);
+	const struct connection *told;
 
-	if (!header)
+	if (!segment)
 		return -1;
-	header->sequence = sequence;
-	header->length = length;
-	header->left = left;
+	told = connection_of(skb, segment);
 	if (length <= SMALL_PIECE)
-		return copy_small(skb, header, offset);
+		return copy_small(skb, segment, at, length, told);
 	if (length <= MEDIUM_PIECE)
-		return copy_medium(skb, header, offset);
-	return copy_large(skb, header, offset);
+		return copy_medium(skb, segment, at, length, told);
+	return copy_large(skb, segment, at, length, told);
 }
 
-/* The connection of an answer, as the socket hooks know it. */
-static __always_inline bool tell_connection(struct __sk_buff *skb, struct segment_record *record)
+/* Returns how many pieces were wanted, the lost one included; 0 if nothing can be copied. */
+static __noinline __u32 copy_pieces(struct __sk_buff *skb, const struct segment *segment,
+				    __u32 most, bool *lost)
 {
-	struct bpf_sock *sk = skb->sk;
-	const struct connection *connection;
-	__u64 key;
+	__u32 first = 0, at = 0, pieces = 0;
+	struct segment *copied = bpf_map_lookup_elem(&copied_segment, &first);
 
-	if (!sk)
-		return false;
-	key = (__u64)bpf_skc_to_tcp_sock(sk);
-	if (!key)
-		return false;
-	connection = bpf_map_lookup_elem(&connections, &key);
-	if (!connection)
-		return false;
-	record->connection = connection->id;
-	record->owner = connection->owner;
-	return true;
+	if (!copied)
+		return 0;
+	*copied = *segment;
+	for (int i = 0; i < PIECES && at < most; i++) {
+		__u32 length = most - at < LARGE_PIECE ? most - at : LARGE_PIECE;
+
+		pieces++;
+		if (copy_piece(skb, at, length)) {
+			*lost = true;
+			break;
+		}
+		at += length;
+	}
+	return pieces;
 }
 
-static __always_inline void count_retransmits(struct __sk_buff *skb, struct segment_record *record)
+static __always_inline void count_retransmits(struct __sk_buff *skb, struct segment *segment)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct bpf_tcp_sock *tcp;
@@ -122,67 +171,35 @@ static __always_inline void count_retransmits(struct __sk_buff *skb, struct segm
 	tcp = bpf_tcp_sock(sk);
 	if (!tcp)
 		return;
-	record->retransmits = tcp->total_retrans;
-	record->known |= SEGMENT_SOCKET;
-}
-
-static __always_inline void fill_header(struct __sk_buff *skb, const struct segment *segment,
-					struct segment_record *header)
-{
-	header->head.kind = RECORD_SEGMENT;
-	header->head.netns = netns;
-	header->head.time = bpf_ktime_get_boot_ns();
-	*(struct address *)header->flow.local = segment->local;
-	*(struct address *)header->flow.remote = segment->remote;
-	header->flow.local_port = bpf_ntohs(segment->local_port);
-	header->flow.remote_port = bpf_ntohs(segment->remote_port);
-	header->ifindex = skb->ifindex;
-	header->connection = 0;
-	header->acknowledged = segment->acknowledged;
-	header->acknowledgment = segment->acknowledgment;
-	header->start = segment->start;
-	header->first = segment->first;
-	header->flags = segment->flags;
-	header->egress = segment->egress;
-	header->known = segment->known;
+	segment->retransmits = tcp->total_retrans;
+	segment->known |= SEGMENT_SOCKET;
 }
 
 /* Returns whether the record told the connection, if that was asked for. */
-static __always_inline bool copy_segment(struct __sk_buff *skb, const struct segment *segment,
-					 bool tell)
+static __always_inline bool copy_segment(struct __sk_buff *skb, struct segment *segment)
 {
-	__u32 offset = segment->offset, sequence = segment->sequence, rest = segment->payload;
-	__u32 first = 0, most = rest < segment->limit ? rest : segment->limit;
-	struct segment_record *header = bpf_map_lookup_elem(&segment_header, &first);
-	bool told = false, lost = false;
+	__u32 most = segment->payload, first = 0, pieces = 1;
+	struct inspect_counts *counts = bpf_map_lookup_elem(&inspect_counts, &first);
+	const struct connection *told;
+	bool lost = false;
 
-	if (!header)
+	if (!counts)
 		return false;
-	fill_header(skb, segment, header);
-	if (segment->egress) {
-		count_retransmits(skb, header);
-		if (tell)
-			told = tell_connection(skb, header);
-	}
-	COUNT_INSPECTED(bytes, most);
-	COUNT_INSPECTED(segments, 1);
-	for (int i = 0; i < PIECES; i++) {
-		__u32 length = most < LARGE_PIECE ? most : LARGE_PIECE;
-
-		rest -= length;
-		most -= length;
-		if (copy_piece(skb, offset, sequence, length, rest)) {
-			lost = true;
-			break;
-		}
-		if (!most)
-			break;
-		COUNT_INSPECTED(segments, 1);
-		offset += length;
-		sequence += length;
-	}
-	if (lost)
-		COUNT_INSPECTED(lost, 1);
+	if (most > segment->limit)
+		most = segment->limit;
+	segment->time = bpf_ktime_get_boot_ns();
+	if (segment->egress)
+		count_retransmits(skb, segment);
+	told = connection_of(skb, segment);
+	if (most <= SMALL_PIECE)
+		lost = copy_small(skb, segment, 0, most, told);
+	else if (most <= MEDIUM_PIECE)
+		lost = copy_medium(skb, segment, 0, most, told);
+	else
+		pieces = copy_pieces(skb, segment, most, &lost);
+	counts->bytes += most;
+	counts->segments += pieces;
+	counts->lost += lost;
 	return told && !lost;
 }
 

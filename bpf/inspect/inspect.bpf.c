@@ -132,7 +132,8 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	segment->payload = end - from;
 	if (segment->payload)
 		tell_passed(&set->passed[way], &words[!egress], segment);
-	if (copy_segment(skb, segment, egress && word & WORD_NEW))
+	segment->tell = egress && word & WORD_NEW;
+	if (copy_segment(skb, segment))
 		store_word(&words[1], load_word(&words[1]) & ~WORD_NEW);
 	if (segment->payload)
 		want_next(&words[!egress], tag, segment->acknowledgment);
@@ -183,6 +184,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	}
 	way = find_way(set, tag);
 	if (way == NO_WAY) {
+		begin_segment(segment);
 		join(skb, segment, hash);
 		return NEXT;
 	}
@@ -191,6 +193,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	    is_before(segment->sequence + segment->payload,
 		      load_word(&set->ways[way].words[egress])))
 		return NEXT;
+	begin_segment(segment);
 	take_segment(skb, segment, tag, set, way);
 	return NEXT;
 }
@@ -200,7 +203,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 /* Headers that the fast path leaves. */
 static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool egress)
 {
-	struct segment segment = {};
+	struct segment segment;
 
 	if (!read_segment(skb, ethernet, egress, &segment))
 		return NEXT;
@@ -211,7 +214,7 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 	SEC("tc")                                                                                  \
 	int name(struct __sk_buff *skb)                                                            \
 	{                                                                                          \
-		struct segment segment = {};                                                       \
+		struct segment segment;                                                            \
 		enum ordinary ordinary = read_ordinary(skb, ethernet, egress, &segment);           \
                                                                                                    \
 		if (ordinary == ORDINARY_UNINTERESTING)                                            \

@@ -28,10 +28,16 @@ const volatile __u8 inspected_ports[65536];
 /* Whether packets of other hosts pass; user space sets it, as in LOOK_AT_ADDRESS. */
 volatile __u32 look_at_address;
 
+/*
+ * The members are set one by one and late, because clearing all of it would cost packets of other
+ * ports as much as looking at their headers.
+ */
 struct segment {
 	struct address local;
 	struct address remote;
-	__u64 acknowledged; /* as in the record */
+	__u64 time; /* the rest as in the record */
+	__u64 acknowledged;
+	__u32 retransmits;
 	__u32 sequence;
 	__u32 acknowledgment;
 	__u32 start; /* the first of all its bytes */
@@ -44,10 +50,23 @@ struct segment {
 	__u8 flags;
 	__u8 known; /* enum segment_known */
 	__u8 egress;
-	__u8 pad;
+	__u8 tell; /* 1 = the record has to tell the connection */
 };
 
 #define NO_LIMIT 0xffffffff
+
+/* What only segments that cross have. */
+static __always_inline void begin_segment(struct segment *segment)
+{
+	segment->time = 0;
+	segment->acknowledged = 0;
+	segment->retransmits = 0;
+	segment->start = 0;
+	segment->first = 0;
+	segment->limit = NO_LIMIT;
+	segment->known = 0;
+	segment->tell = false;
+}
 
 static __always_inline bool is_inspected(__be16 port)
 {
@@ -128,7 +147,6 @@ static __always_inline enum ordinary read_ordinary_tcp(struct __sk_buff *skb, co
 	segment->acknowledgment = bpf_ntohl(tcp->acknowledgment);
 	segment->offset = header;
 	segment->payload = end - header;
-	segment->limit = NO_LIMIT;
 	segment->flags = tcp->flags;
 	segment->egress = egress;
 	return is_wanted_flow(segment) ? ORDINARY : ORDINARY_UNINTERESTING;
@@ -189,7 +207,6 @@ static __always_inline bool read_segment(struct __sk_buff *skb, bool ethernet, b
 	segment->acknowledgment = bpf_ntohl(tcp.acknowledgment);
 	segment->offset = parsed.end - parsed.payload;
 	segment->payload = parsed.payload;
-	segment->limit = NO_LIMIT;
 	segment->flags = tcp.flags;
 	segment->egress = egress;
 	return is_wanted_flow(segment);

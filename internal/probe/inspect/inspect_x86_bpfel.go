@@ -22,6 +22,7 @@ const (
 	inspectMapConnectionIds            = "connection_ids"
 	inspectMapConnections              = "connections"
 	inspectMapConnectionsFull          = "connections_full"
+	inspectMapCopiedSegment            = "copied_segment"
 	inspectMapHalfOpenHandshakes       = "half_open_handshakes"
 	inspectMapHalfOpenMarks            = "half_open_marks"
 	inspectMapInspectCounts            = "inspect_counts"
@@ -41,7 +42,6 @@ const (
 	inspectMapRepeatedHandshakes       = "repeated_handshakes"
 	inspectMapReportedRefusals         = "reported_refusals"
 	inspectMapRoomsTaken               = "rooms_taken"
-	inspectMapSegmentHeader            = "segment_header"
 	inspectMapSegments                 = "segments"
 	inspectMapWanted                   = "wanted"
 	inspectProgInspectEgressEth        = "inspect_egress_eth"
@@ -126,6 +126,7 @@ type inspectMapSpecs struct {
 	ConnectionIds        *ebpf.MapSpec `ebpf:"connection_ids"`
 	Connections          *ebpf.MapSpec `ebpf:"connections"`
 	ConnectionsFull      *ebpf.MapSpec `ebpf:"connections_full"`
+	CopiedSegment        *ebpf.MapSpec `ebpf:"copied_segment"`
 	HalfOpenHandshakes   *ebpf.MapSpec `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
@@ -145,7 +146,6 @@ type inspectMapSpecs struct {
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
-	SegmentHeader        *ebpf.MapSpec `ebpf:"segment_header"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
@@ -200,6 +200,7 @@ type inspectMaps struct {
 	ConnectionIds        *ebpf.Map `ebpf:"connection_ids"`
 	Connections          *ebpf.Map `ebpf:"connections"`
 	ConnectionsFull      *ebpf.Map `ebpf:"connections_full"`
+	CopiedSegment        *ebpf.Map `ebpf:"copied_segment"`
 	HalfOpenHandshakes   *ebpf.Map `ebpf:"half_open_handshakes"`
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
@@ -219,7 +220,6 @@ type inspectMaps struct {
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
-	SegmentHeader        *ebpf.Map `ebpf:"segment_header"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
@@ -232,6 +232,7 @@ func (m *inspectMaps) Close() error {
 		m.ConnectionIds,
 		m.Connections,
 		m.ConnectionsFull,
+		m.CopiedSegment,
 		m.HalfOpenHandshakes,
 		m.HalfOpenMarks,
 		m.InspectCounts,
@@ -251,7 +252,6 @@ func (m *inspectMaps) Close() error {
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
 		m.RoomsTaken,
-		m.SegmentHeader,
 		m.Segments,
 		m.Wanted,
 	)
