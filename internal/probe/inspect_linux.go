@@ -112,8 +112,8 @@ func (i *inspection) Segment(c *request.Connection, s *stream.Segment) {
 }
 
 // drain reports the requests that wait, and those that waited too long.
-func (i *inspection) drain() error {
-	more, err := i.Drain(i)
+func (i *inspection) drain() {
+	more := i.Drain(i)
 	if i.used > 0 {
 		i.probe.context.Sink.SegmentsUsed(i.used)
 		i.used = 0
@@ -125,7 +125,6 @@ func (i *inspection) drain() error {
 	if i.ending && !more {
 		i.table.Finish()
 	}
-	return err
 }
 
 // companion attaches the inspecting programs wherever packets are observed.

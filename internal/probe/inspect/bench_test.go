@@ -92,8 +92,7 @@ func (p packetBenchmark) run(b *testing.B) {
 		for i, program := range []*ebpf.Program{empty, ours} {
 			least[i] = min(least[i], nanoseconds(b, program, frame))
 		}
-		_, err := r.Drain(nothing{})
-		require.NoError(b, err)
+		r.Drain(nothing{})
 	}
 	b.ReportMetric(least[0], "empty-ns")
 	b.ReportMetric(least[1], "ns/packet")

@@ -9,11 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
@@ -36,10 +33,8 @@ type Options struct {
 type Vantage struct {
 	options *Options
 	words   *words
-	reader  *ringbuf.Reader
-
+	ring    *ring
 	decoder *Decoder
-	raw     ringbuf.Record // what was read last; reused
 }
 
 // New opens the ring buffer and the table of what is wanted. It attaches nothing.
@@ -53,7 +48,7 @@ func New(options *Options) (*Vantage, error) {
 	if v.words, err = mapWords(options.Maps["wanted"], binary.NativeEndian.Uint64(seed[:])); err != nil {
 		return nil, err
 	}
-	if v.reader, err = ringbuf.NewReader(options.Maps["segments"]); err != nil {
+	if v.ring, err = newRing(options.Maps["segments"]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer of segments: %w", err), v.Close())
 	}
 	return v, nil
@@ -82,19 +77,17 @@ func (v *Vantage) Forget(netns uint32, f *flow.Flow) { v.words.forget(netns, f) 
 const drainAtOnce = 16384
 
 // Drain gives the segments that wait to a taker. more reports whether some are left.
-func (v *Vantage) Drain(to Taker) (more bool, err error) {
-	v.reader.SetDeadline(time.Unix(0, 1)) // never wait
+func (v *Vantage) Drain(to Taker) (more bool) {
+	defer v.ring.release(true)
 	for range drainAtOnce {
-		err := v.reader.ReadInto(&v.raw)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return false, nil
-		case err != nil:
-			return false, fmt.Errorf("read the ring buffer of segments: %w", err)
+		sample := v.ring.read()
+		if sample == nil {
+			return false
 		}
-		v.decoder.Decode(v.raw.RawSample, to)
+		v.decoder.Decode(sample, to)
+		v.ring.release(false)
 	}
-	return true, nil
+	return true
 }
 
 // Figures reads the programs' counts.
@@ -107,8 +100,8 @@ func (v *Vantage) Figures() (Figures, error) {
 		Beyond:    counts.Beyond,
 		Displaced: counts.Displaced,
 		Unjoined:  counts.Unjoined,
-		Waiting:   v.reader.AvailableBytes(),
-		Ring:      v.reader.BufferSize(),
+		Waiting:   v.ring.waiting(),
+		Ring:      v.ring.size(),
 	}, err
 }
 
@@ -131,9 +124,5 @@ func (v *Vantage) counts() (sum shared.InspectCounts, err error) {
 // Close frees everything. It may be called twice.
 func (v *Vantage) Close() error {
 	err := v.words.close()
-	if v.reader != nil {
-		err = errors.Join(err, v.reader.Close())
-		v.reader = nil
-	}
-	return err
+	return errors.Join(err, v.ring.close())
 }
