@@ -81,6 +81,7 @@ func (b *bench) inspected(ctx context.Context, id, selection string, signals ...
 	b.found(id, found.more(), "of %.1f µs; the collector's own %.2f µs included", found.without.median()*1e6, found.own*1e6)
 	b.found(id+"-added", found.added(), "")
 	request, segment := ledger["request"], ledger["segment"]
-	b.found(id+"-rate", found.loss(), "%.0f requests, lost: %s; segments lost: %s", request.Produced, request.LostWhere(), segment.LostWhere())
+	b.found(id+"-rate", found.loss(), "of %.0f requests/s; %.0f of %.0f requests reported, %.0f of them left out, lost: %s; segments lost: %s",
+		found.perSecond.median(), request.Produced, found.passed, request.LeftOut, request.LostWhere(), segment.LostWhere())
 	return nil
 }

@@ -26,6 +26,8 @@ const (
 	sliceTime  = 400 * time.Millisecond
 	// sliceSettle is between two slices: what the programs copied last is read meanwhile.
 	sliceSettle = 150 * time.Millisecond
+	// idleTime is how long a watcher is seen without packets.
+	idleTime = 3 * time.Second
 )
 
 // slicing alternates between a load without and with programs inside one continuous run of
@@ -54,7 +56,11 @@ type sliced struct {
 	cpu, rate sample
 	// without is the CPU time per request of nginx and wrk without programs, in seconds.
 	without sample
-	// own is the watcher's CPU time per request that passed the programs, in seconds.
+	// perSecond is requests per second without programs, passed the requests that passed them.
+	perSecond sample
+	passed    float64
+	// own is the watcher's CPU time per request that passed the programs, in seconds. What it
+	// takes without packets counts only while it was not hidden.
 	own float64
 }
 
@@ -97,24 +103,29 @@ func (s *site) slice(ctx context.Context, watcher int, hidden *bypass) (_ *slice
 }
 
 func (r *slicing) all(ctx context.Context, hidden *bypass) (*sliced, error) {
-	if err := errors.Join(hidden.hide(), pause(ctx, time.Second)); err != nil {
+	if err := errors.Join(hidden.hide(), pause(ctx, idleTime)); err != nil {
+		return nil, err
+	}
+	idle, err := r.idle(ctx)
+	if err != nil {
 		return nil, err
 	}
 	before, err := r.one(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ownBefore, err := cpu(r.watcher)
+	ownBefore, err := exactCPU(r.watcher)
 	if err != nil {
 		return nil, err
 	}
 	found := &sliced{}
-	passed := 0.0
+	began, shown := time.Now(), time.Duration(0)
 	for range sliceCount {
 		begin, err := r.status.requests()
 		if err != nil {
 			return nil, err
 		}
+		since := time.Now()
 		if err := hidden.show(); err != nil {
 			return nil, err
 		}
@@ -126,7 +137,8 @@ func (r *slicing) all(ctx context.Context, hidden *bypass) (*sliced, error) {
 		if err != nil {
 			return nil, err
 		}
-		passed += end - begin
+		found.passed += end - begin
+		shown += time.Since(since)
 		after, err := r.one(ctx)
 		if err != nil {
 			return nil, err
@@ -134,14 +146,27 @@ func (r *slicing) all(ctx context.Context, hidden *bypass) (*sliced, error) {
 		found.add(before, with, after)
 		before = after
 	}
-	ownAfter, err := cpu(r.watcher)
-	found.own = (ownAfter - ownBefore).Seconds() / passed
+	ownAfter, err := exactCPU(r.watcher)
+	// What it read was copied while it was not hidden, but it may have been sent later.
+	hiddenFor := time.Since(began) - shown
+	found.own = ((ownAfter - ownBefore).Seconds() - idle*hiddenFor.Seconds()) / found.passed
 	return found, err
+}
+
+// idle is the CPU time per second of a watcher that sees no packets.
+func (r *slicing) idle(ctx context.Context) (float64, error) {
+	before, err := exactCPU(r.watcher)
+	if err := errors.Join(err, pause(ctx, idleTime)); err != nil {
+		return 0, err
+	}
+	after, err := exactCPU(r.watcher)
+	return (after - before).Seconds() / idleTime.Seconds(), err
 }
 
 func (s *sliced) add(before, with, after slice) {
 	without := (before.cpu + after.cpu).Seconds() / (before.requests + after.requests)
 	rate := (before.requests + after.requests) / (before.took + after.took).Seconds()
+	s.perSecond = append(s.perSecond, rate)
 	s.without = append(s.without, without)
 	s.cpu = append(s.cpu, with.perRequest()/without)
 	s.rate = append(s.rate, with.requests/with.took.Seconds()/rate)
