@@ -140,11 +140,14 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	return 0;
 }
 
-/* Data of a connection without an entry: it is new, older than we are, or was displaced. */
-static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64 hash)
+/*
+ * Data of a connection without an entry: it is new, older than we are, or was displaced. Or of
+ * one whose entry is at the given way, but of no use any more.
+ */
+static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64 hash, __u64 way)
 {
 	struct wanted_set *set = set_of(hash);
-	__u64 tag = tag_of(hash), way, word, sent, answered;
+	__u64 tag = tag_of(hash), word, sent, answered;
 
 	if (!set || !segment->payload)
 		return 0;
@@ -152,10 +155,11 @@ static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64
 		COUNT_INSPECTED(unjoined, 1);
 		return 0;
 	}
-	way = claim(set, true);
+	if (way == NO_WAY)
+		way = claim(set, true);
 	BOUND_WAY(way);
 	word = load_word(&set->ways[way].words[0]);
-	if (word && !(word & WORD_NEW))
+	if (word && !(word & WORD_NEW) && !has_tag(word, tag))
 		COUNT_INSPECTED(displaced, 1);
 	sent = tag | segment->sequence;
 	answered = tag | segment->acknowledgment;
@@ -163,6 +167,20 @@ static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64
 	      (segment->egress ? sent : answered) | WORD_NEW);
 	segment->known |= SEGMENT_JOINED;
 	return take_segment(skb, segment, tag, set, way);
+}
+
+/*
+ * Both directions went on beyond what is wanted: packets passed unseen, and neither side can say
+ * any more what is wanted of the other. In one direction alone that is a body.
+ */
+static __always_inline bool has_lost_track(const struct segment *segment, const __u64 *words)
+{
+	bool egress = segment->egress;
+	__s32 ahead = segment->sequence - (__u32)load_word(&words[egress]);
+	__s32 beyond = segment->acknowledgment - (__u32)load_word(&words[!egress]);
+
+	return ahead > 0 && beyond > 0 && exceeds_window(segment, ahead) &&
+	       exceeds_window(segment, beyond);
 }
 
 static __always_inline int inspect(struct __sk_buff *skb, struct segment *segment, bool egress)
@@ -185,7 +203,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	way = find_way(set, tag);
 	if (way == NO_WAY) {
 		begin_segment(segment);
-		join(skb, segment, hash);
+		join(skb, segment, hash, NO_WAY);
 		return NEXT;
 	}
 	BOUND_WAY(way);
@@ -194,6 +212,10 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 		      load_word(&set->ways[way].words[egress])))
 		return NEXT;
 	begin_segment(segment);
+	if (has_lost_track(segment, set->ways[way].words)) {
+		join(skb, segment, hash, way);
+		return NEXT;
+	}
 	take_segment(skb, segment, tag, set, way);
 	return NEXT;
 }
