@@ -222,14 +222,14 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 
 /* -- programs ------------------------------------------------------------------ */
 
-/* Headers that the fast path leaves. */
-static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool egress)
+/*
+ * Headers that the fast path leaves. Only this is a function: with the rest, the frames of all
+ * functions that call each other would exceed the stack.
+ */
+static __noinline bool look_closely(struct __sk_buff *skb, bool ethernet, bool egress,
+				    struct segment *segment)
 {
-	struct segment segment;
-
-	if (!read_segment(skb, ethernet, egress, &segment))
-		return NEXT;
-	return inspect(skb, &segment, egress);
+	return read_segment(skb, ethernet, egress, segment);
 }
 
 #define INSPECT(name, ethernet, egress)                                                            \
@@ -241,8 +241,8 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
                                                                                                    \
 		if (ordinary == ORDINARY_UNINTERESTING)                                            \
 			return NEXT;                                                               \
-		if (ordinary == ORDINARY_NOT)                                                      \
-			return look_closely(skb, ethernet, egress);                                \
+		if (ordinary == ORDINARY_NOT && !look_closely(skb, ethernet, egress, &segment))    \
+			return NEXT;                                                               \
 		return inspect(skb, &segment, egress);                                             \
 	}
 
