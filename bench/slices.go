@@ -26,17 +26,22 @@ const (
 	sliceTime  = 400 * time.Millisecond
 	// sliceSettle is between two slices: what the programs copied last is read meanwhile.
 	sliceSettle = 150 * time.Millisecond
+	// standstill is how long packets are waited for once their sender stands still.
+	standstill = 30 * time.Millisecond
 	// idleTime is how long a watcher is seen without packets.
 	idleTime = 3 * time.Second
 )
 
-// slicing alternates between a load without and with programs inside one continuous run of
-// wrk, because requests per second wander over seconds.
+// slicing alternates between a load with programs and one without, because requests per second
+// wander over seconds. Each has a wrk of its own that stands still meanwhile, so that the programs
+// see all of some connections and nothing of others: they never miss a packet in the middle.
 type slicing struct {
-	web     *webServer
-	wrk     *lab.Process
-	status  *statusPage
-	watcher int // the process that is charged with reading
+	web *webServer
+	// seen and unseen are the two loads.
+	seen, unseen *lab.Process
+	hidden       *bypass
+	status       *statusPage
+	watcher      int // the process that is charged with reading
 }
 
 // slice is what happened in one.
@@ -86,30 +91,65 @@ func (s *sliced) loss() sample {
 	return s.rate.each(func(ratio float64) float64 { return (1 - ratio) * 100 })
 }
 
-// slice runs wrk, and has programs in every other slice.
+// slice runs wrk twice, and has programs in every other slice.
 func (s *site) slice(ctx context.Context, watcher int, hidden *bypass) (_ *sliced, err error) {
 	status, err := s.web.openStatus()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, status.Close()) }()
-	wrk, err := lab.Start(s.web.wrk(ctx, time.Hour, false))
+	run := &slicing{web: s.web, hidden: hidden, status: status, watcher: watcher}
+	defer func() {
+		for _, wrk := range []*lab.Process{run.seen, run.unseen} {
+			if wrk != nil {
+				wrk.Signal(unix.SIGCONT)
+				err = errors.Join(err, wrk.Stop(unix.SIGINT))
+			}
+		}
+	}()
+	if run.seen, err = lab.Start(s.web.wrk(ctx, time.Hour, false)); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(pause(ctx, time.Second), run.hide(ctx)); err != nil {
+		return nil, err
+	}
+	idle, err := run.idle(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, wrk.Stop(unix.SIGINT)) }()
-	run := &slicing{web: s.web, wrk: wrk, status: status, watcher: watcher}
-	return run.all(ctx, hidden)
+	if run.unseen, err = lab.Start(s.web.wrk(ctx, time.Hour, false)); err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, time.Second); err != nil {
+		return nil, err
+	}
+	return run.all(ctx, idle)
 }
 
-func (r *slicing) all(ctx context.Context, hidden *bypass) (*sliced, error) {
-	if err := errors.Join(hidden.hide(), pause(ctx, idleTime)); err != nil {
-		return nil, err
+// hide stops the load that is seen, and then hides packets. Those on their way are seen.
+func (r *slicing) hide(ctx context.Context) error {
+	r.seen.Signal(unix.SIGSTOP)
+	if err := errors.Join(pause(ctx, standstill), r.hidden.hide()); err != nil {
+		return err
 	}
-	idle, err := r.idle(ctx)
-	if err != nil {
-		return nil, err
+	if r.unseen != nil {
+		r.unseen.Signal(unix.SIGCONT)
 	}
+	return nil
+}
+
+// show is the opposite.
+func (r *slicing) show(ctx context.Context) error {
+	r.unseen.Signal(unix.SIGSTOP)
+	if err := errors.Join(pause(ctx, standstill), r.hidden.show()); err != nil {
+		return err
+	}
+	r.seen.Signal(unix.SIGCONT)
+	return nil
+}
+
+// all takes the slices. A watcher that sees no packets takes idle CPU seconds per second.
+func (r *slicing) all(ctx context.Context, idle float64) (*sliced, error) {
 	before, err := r.one(ctx)
 	if err != nil {
 		return nil, err
@@ -121,24 +161,11 @@ func (r *slicing) all(ctx context.Context, hidden *bypass) (*sliced, error) {
 	found := &sliced{}
 	began, shown := time.Now(), time.Duration(0)
 	for range sliceCount {
-		begin, err := r.status.requests()
+		with, took, err := r.seenSlice(ctx, found)
 		if err != nil {
 			return nil, err
 		}
-		since := time.Now()
-		if err := hidden.show(); err != nil {
-			return nil, err
-		}
-		with, err := r.one(ctx)
-		if err := errors.Join(err, hidden.hide()); err != nil {
-			return nil, err
-		}
-		end, err := r.status.requests()
-		if err != nil {
-			return nil, err
-		}
-		found.passed += end - begin
-		shown += time.Since(since)
+		shown += took
 		after, err := r.one(ctx)
 		if err != nil {
 			return nil, err
@@ -151,6 +178,27 @@ func (r *slicing) all(ctx context.Context, hidden *bypass) (*sliced, error) {
 	hiddenFor := time.Since(began) - shown
 	found.own = ((ownAfter - ownBefore).Seconds() - idle*hiddenFor.Seconds()) / found.passed
 	return found, err
+}
+
+// seenSlice is one with programs. It also returns how long they saw packets.
+func (r *slicing) seenSlice(ctx context.Context, found *sliced) (with slice, took time.Duration, err error) {
+	if err := r.show(ctx); err != nil {
+		return with, 0, err
+	}
+	begin, err := r.status.requests()
+	if err != nil {
+		return with, 0, err
+	}
+	began := time.Now()
+	if with, err = r.one(ctx); err != nil {
+		return with, 0, err
+	}
+	if err := r.hide(ctx); err != nil {
+		return with, 0, err
+	}
+	end, err := r.status.requests()
+	found.passed += end - begin
+	return with, time.Since(began), err
 }
 
 // idle is the CPU time per second of a watcher that sees no packets.
@@ -193,7 +241,7 @@ func (r *slicing) now() (s slice, err error) {
 	if s.requests, err = r.status.requests(); err != nil {
 		return s, err
 	}
-	for _, pid := range []int{r.web.PID(), r.wrk.PID()} {
+	for _, pid := range []int{r.web.PID(), r.seen.PID(), r.unseen.PID()} {
 		used, err := exactCPU(pid)
 		if err != nil {
 			return s, err
