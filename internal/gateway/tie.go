@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
@@ -160,20 +161,20 @@ func (s *slot) merge(u *Upstream, retried bool, figures *Figures) bool {
 
 // hear keeps what the gateway said to its upstream.
 func (s *slot) hear(e *request.Exchange) {
-	s.Said, s.text = AppendKong(s.Said[:0], e, UpstreamSide), s.text[:0]
-	kept := s.Said[:0]
-	for _, value := range s.Said {
-		if value.Field == RequestID || len(value.Text) > maxSaid {
-			continue
-		}
-		if value.Text != nil {
+	s.Said = AppendKong(s.Said[:0], e, UpstreamSide)
+	s.Said = slices.DeleteFunc(s.Said, func(v Value) bool { return v.Field == RequestID || len(v.Text) > maxSaid })
+	size := 0
+	for i := range s.Said {
+		size += len(s.Said[i].Text)
+	}
+	s.text = slices.Grow(s.text[:0], size)
+	for i := range s.Said {
+		if value := &s.Said[i]; value.Text != nil {
 			begin := len(s.text)
 			s.text = append(s.text, value.Text...)
 			value.Text = s.text[begin:len(s.text):len(s.text)]
 		}
-		kept = append(kept, value)
 	}
-	s.Said = kept
 }
 
 func (t *Tie) hash(id []byte, name uint8) uint64 {

@@ -191,7 +191,7 @@ func FuzzLearn(f *testing.F) {
 		for range times {
 			for _, path := range []string{a, b, a + b, b + a} {
 				got := l.Learn(web(), []byte(path))
-				if strings.ContainsAny(got, "*%\xff ") || strings.Contains(got, "//") {
+				if strings.ContainsAny(got, "*% ") || strings.IndexByte(got, 0xff) >= 0 || strings.Contains(got, "//") {
 					t.Fatalf("%q became %q", path, got)
 				}
 				if found := l.Find(web(), []byte(path)); found != got && got != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -167,4 +168,24 @@ func BenchmarkFind(b *testing.B) {
 	for b.Loop() {
 		some.Find(method, path)
 	}
+}
+
+// FuzzTable: whatever a user writes and a client sends, a route that is found is that of a
+// pattern.
+func FuzzTable(f *testing.F) {
+	f.Add("/a/{b}", "GET /a/b", "/a/b")
+	f.Add("/{$}", "/{x...}", "/%2f%")
+	f.Fuzz(func(t *testing.T, first, second, path string) {
+		some, routes := new(Table), []string{""}
+		for _, text := range []string{first, second} {
+			if some.Add(text) == nil {
+				p, err := parse(text)
+				require.NoError(t, err)
+				routes = append(routes, p.route)
+			}
+		}
+		if got := some.Find([]byte("GET"), []byte(path)); !slices.Contains(routes, got) {
+			t.Fatalf("%q became %q", path, got)
+		}
+	})
 }
