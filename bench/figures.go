@@ -54,6 +54,8 @@ var figures = []figure{
 	{id: "request-metrics-allocations", name: "ring buffer to consumer, one request, metrics only: allocations", unit: allocations, target: 0},
 	{id: "request", name: "ring buffer to consumer, the log of a request", against: "the same record of constants", unit: times, target: 1.5},
 	{id: "request-allocations", name: "ring buffer to consumer, the log of a request: allocations more than the record of constants", unit: allocations, target: 6},
+	{id: "hello", name: "a ClientHello, read with JA3 and JA4", against: "the record of its handshake of constants", unit: times, target: 1},
+	{id: "hello-allocations", name: "a ClientHello, read with JA3 and JA4: allocations", unit: allocations, target: 0},
 	{id: "request-both", name: "ring buffer to consumer, log and metrics of a request", against: "its record of constants", unit: times, informs: true},
 	{id: "hooks-own", name: "all socket hooks, kernel time of a connection", unit: nanos, informs: true},
 	{id: "hooks-alone", name: "all socket hooks while tcplife does not run, kernel time of a connection", against: "as many runs of an empty program", unit: times, informs: true},

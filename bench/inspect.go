@@ -33,6 +33,14 @@ func measureInspectPath(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "request-both", benchmark: "BenchmarkRequestPath/logs_and_metrics", metric: "x-bare", seen: seen})
 }
 
+// measureHello compares reading a ClientHello, with its fingerprints, with building the record of
+// its handshake from constants.
+func measureHello(ctx context.Context, b *bench) error {
+	return b.take(ctx, goBenchmark{folder: "receiver", pattern: "^BenchmarkHello$", times: 20, count: 5},
+		fromBenchmark{id: "hello", benchmark: "BenchmarkHello", metric: "x-bare", seen: []string{"ns/hello", "bare-ns/hello"}},
+		fromBenchmark{id: "hello-allocations", benchmark: "BenchmarkHello", metric: "allocs/hello"})
+}
+
 // measureInspect measures what inspection adds to requests on connections that stay open.
 func measureInspect(ctx context.Context, b *bench) error {
 	var failed []error

@@ -11,6 +11,7 @@ func measurements() []measurement {
 		{"path", true, measurePath},
 		{"inspect-packets", true, measureInspectPackets},
 		{"inspect-path", true, measureInspectPath},
+		{"hello", true, measureHello},
 		{"hooks", true, measureHooks},
 		{"pass", true, measurePass},
 		{"systemcall", true, measureSystemCall},
