@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -129,6 +130,7 @@ func check(t *testing.T, w *wire, what string) (pairs int) {
 		if got != "" {
 			answered[got]++
 		}
+		require.NotEqual(t, request.ProblemMalformedAnswer, e.Problem, "%s: %v", what, w.got)
 		if len(e.Method) > 0 && e.Status != 0 {
 			pairs++
 			require.Equal(t, id, got, "wrong pair, %s: %v", what, w.got)
@@ -332,6 +334,38 @@ func TestJoined(t *testing.T) {
 	check(t, w, "joined")
 	w.wants(t, "- 200 request_not_seen", "GET /1 0 packets_missed", "- 200 request_not_seen",
 		"GET /2 0 packets_missed", "- 200 request_not_seen", "GET /3 200", "GET /4 200")
+}
+
+// TestFirstByteMissed: a head without its first byte is none.
+func TestFirstByteMissed(t *testing.T) {
+	for _, d := range []stream.Direction{stream.ToServer, stream.ToClient} {
+		w := newWire(Options{})
+		w.drop = func(s *stream.Segment) bool { return s.Direction == d && len(s.Data) == 1 }
+		w.send(stream.ToServer, "G")
+		w.send(stream.ToServer, get("/")[3:])
+		w.send(stream.ToClient, "H")
+		w.send(stream.ToServer, get("/2")[2:])
+		w.send(stream.ToClient, ok[3:])
+		w.table.Finish()
+		for i := range w.last {
+			e := &w.last[i]
+			assert.Equal(t, request.ProblemMissed, e.Problem, "%v", w.got)
+			if method := string(e.Method); method != "" {
+				assert.Equal(t, "GET", method)
+			}
+		}
+	}
+}
+
+// TestFINMissed: what its acknowledgment hides is no hole.
+func TestFINMissed(t *testing.T) {
+	w := newWire(Options{})
+	w.send(stream.ToServer, get("/")[2:])
+	w.drop = func(s *stream.Segment) bool { return s.FIN }
+	w.fin(stream.ToServer)
+	w.send(stream.ToClient, ok[2:])
+	w.wants(t, "GET / 200 0/2")
+	assert.Zero(t, w.table.Figures().Gaps)
 }
 
 // TestHoleInABody of a known length hides no head.

@@ -26,7 +26,8 @@ func (t *Engine) acknowledge(c *Conn, s *stream.Segment) {
 		return
 	}
 	if h.state == stateHead && h.msg == nil && ack == h.Next+1 {
-		// One byte hides no head. It is a FIN, or a line break.
+		// It is a FIN, unless data follow.
+		h.unseen = true
 		h.SkipTo(t.pool, ack)
 		return
 	}
@@ -238,7 +239,7 @@ func (t *Engine) idle(c *Conn) {
 		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].HeadDone {
 			t.parseRequest(p)
 			h.msg, h.state = nil, stateLost
-			c.evidence.LostRequests(p.message[stream.ToServer].Start)
+			c.evidence.LostRequests(p.message[stream.ToServer].Start, c.first != p)
 			p.message[stream.ToServer].Cut = true
 		}
 		t.write(c, p, request.ProblemIdle, t.now, true, false)

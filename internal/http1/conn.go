@@ -53,6 +53,8 @@ type half struct {
 	hasFin  bool
 	// withhold: the client was answered before it sent the body that it had announced.
 	withhold bool
+	// unseen: the byte before Next was not seen. It may have been a FIN.
+	unseen bool
 	// overlapped is what of Overlapped was counted.
 	overlapped int
 }
@@ -149,6 +151,16 @@ func (c *Conn) remove(p *pending) {
 			c.halves[d].msg = nil
 		}
 	}
+}
+
+// waits reports whether a request but one waits for its answer.
+func (c *Conn) waits(but *pending) bool {
+	for p := c.first; p != nil; p = p.next {
+		if p != but && p != c.halves[stream.ToClient].msg && !p.told {
+			return true
+		}
+	}
+	return false
 }
 
 // unanswered is the first request whose answer has not begun.

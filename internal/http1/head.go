@@ -11,6 +11,13 @@ import (
 // readHead reads what belongs to the head of a message.
 func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 	h := &c.halves[d]
+	if h.unseen {
+		h.unseen = false
+		t.figures.Gaps++
+		c.holed = true
+		t.lose(c, d)
+		return 0
+	}
 	if h.msg == nil {
 		if d == stream.ToClient || c.begun {
 			if n := syntax.Blank(chunk.Data); n > 0 {

@@ -72,7 +72,7 @@ func (t *Engine) closeHead(c *Conn, p *pending) {
 		p.bare, p.malformed, p.problem = false, true, request.ProblemMalformedRequest
 	}
 	h.msg, h.state = nil, stateLost
-	c.evidence.LostRequests(m.Start)
+	c.evidence.LostRequests(m.Start, c.first != p)
 }
 
 // prove looks for what TCP says about a pair on a connection that is not proven.
@@ -108,7 +108,7 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 		if h.msg != nil {
 			from = h.msg.message[d].Start
 		}
-		c.evidence.LostRequests(from)
+		c.evidence.LostRequests(from, c.waits(h.msg))
 	}
 	h.state, h.msg, h.end = stateLost, nil, syntax.End{}
 	t.missed(c, c.halves[d.Reverse()].msg)
@@ -195,12 +195,7 @@ func (t *Engine) readLost(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
 	h := &c.halves[stream.ToClient]
 	m := &p.message[stream.ToClient]
-	switch {
-	case !p.ordered && !p.alone:
-		// It may be the middle of an answer to a request before.
-		t.lose(c, stream.ToClient)
-		return
-	case !p.bare:
+	if !p.bare || !p.ordered {
 		t.badAnswer(c, p)
 		return
 	}
@@ -213,10 +208,18 @@ func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
 
 // badAnswer gives up an answer that can't be read, and where the next begins.
 func (t *Engine) badAnswer(c *Conn, p *pending) {
-	if p.problem == request.ProblemNone {
-		p.problem = request.ProblemMalformedAnswer
+	switch {
+	case p.ordered:
+		if p.problem == request.ProblemNone {
+			p.problem = request.ProblemMalformedAnswer
+		}
+		t.finish(c, p, p.problem, c.seen)
+	// Else it is the rest of an answer that began before.
+	case p.alone:
+		t.release(c, p)
+	case p.anchored:
+		c.evidence.Pipelined()
 	}
-	t.finish(c, p, p.problem, c.seen)
 	t.lose(c, stream.ToClient)
 }
 

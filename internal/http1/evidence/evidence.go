@@ -75,10 +75,11 @@ func (e *Evidence) Proven() bool { return e.proven }
 func (e *Evidence) Lost() { e.proven, e.counted = false, false }
 
 // LostRequests says that it is unknown where requests begin. The last that may be known
-// begins at a number.
-func (e *Evidence) LostRequests(from uint32) {
+// begins at a number. waits: the answer to one before has not begun.
+func (e *Evidence) LostRequests(from uint32, waits bool) {
 	e.Lost()
 	e.anchored = false
+	e.sized = e.sized && !waits
 	if !e.hidden {
 		e.hidden, e.from = true, from
 	}

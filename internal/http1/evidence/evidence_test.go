@@ -91,20 +91,26 @@ func TestHabit(t *testing.T) {
 		want      bool
 	}{
 		"answers missed":   {habit, func(k *talk) { k.Lost() }, true},
-		"a request missed": {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += size; k.answer() }, true},
+		"a request missed": {habit, func(k *talk) { k.LostRequests(k.asked, false); k.asked += size; k.answer() }, true},
 		"the hidden one waits": {habit, func(k *talk) {
-			k.LostRequests(k.asked)
+			k.LostRequests(k.asked, false)
 			k.asked += size
 			k.Sent(k.answered, k.asked, k.now, false)
 		}, false},
-		"the last answer has an unknown end": {habit, func(k *talk) {
-			k.Paired(size, k.answered, false)
-			k.LostRequests(k.asked)
+		"one before waits": {habit, func(k *talk) {
+			k.ask()
+			k.LostRequests(k.asked, true)
 			k.asked += size
 			k.answer()
 		}, false},
-		"room for two requests":  {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += 2 * size; k.answer() }, false},
-		"it begins anywhere":     {habit, func(k *talk) { k.LostRequests(k.asked); k.asked += size }, false},
+		"the last answer has an unknown end": {habit, func(k *talk) {
+			k.Paired(size, k.answered, false)
+			k.LostRequests(k.asked, false)
+			k.asked += size
+			k.answer()
+		}, false},
+		"room for two requests":  {habit, func(k *talk) { k.LostRequests(k.asked, false); k.asked += 2 * size; k.answer() }, false},
+		"it begins anywhere":     {habit, func(k *talk) { k.LostRequests(k.asked, false); k.asked += size }, false},
 		"not often enough":       {habit - 1, func(k *talk) { k.Lost() }, false},
 		"the client pipelines":   {habit, func(k *talk) { k.Lost(); k.Pipelined() }, false},
 		"not known how many":     {1, func(k *talk) { k.Lost() }, false},
@@ -143,7 +149,7 @@ func TestPlaceOfARequest(t *testing.T) {
 	k := &talk{Evidence: Begin()}
 	k.exchange()
 	assert.True(t, k.ask())
-	k.LostRequests(k.asked)
+	k.LostRequests(k.asked, false)
 	k.asked += size
 	assert.False(t, k.ask())
 	k.Request(k.asked, k.answered, k.now, true)

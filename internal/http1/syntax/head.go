@@ -121,14 +121,25 @@ func isTarget(text []byte) bool {
 }
 
 // IsRequest reports whether data begins with a whole line that starts a request of
-// HTTP/1.x.
+// HTTP/1.x. Its method is a usual one, because the rest of another line can look like one.
 func IsRequest(data []byte) bool {
 	end := bytes.IndexByte(data, '\n')
 	if end < 0 {
 		return false
 	}
 	var h Head
-	return h.requestLine(trim(data[:end])) && h.Version != request.VersionUnknown
+	return h.requestLine(trim(data[:end])) && h.Version != request.VersionUnknown && isUsual(h.Method)
+}
+
+// isUsual reports whether a method is one that servers know.
+func isUsual(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
+		"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH":
+		return true
+	default:
+		return false
+	}
 }
 
 // HasVersion reports whether the start line of a head names a version.
