@@ -43,7 +43,7 @@ func TestHostileHeads(t *testing.T) {
 				n := min(len(text), 16<<10)
 				w.send(stream.ToServer, text[:n])
 				text = text[n:]
-				require.Less(t, w.table.Figures().Bytes, 64<<10)
+				require.Less(t, w.table.pool.Lent(), 64<<10)
 			}
 			w.send(stream.ToClient, ok[2:])
 			w.send(stream.ToServer, get("/2")[2:])
@@ -77,7 +77,7 @@ func TestHalfHeads(t *testing.T) {
 			Server: netip.MustParseAddrPort("192.0.2.1:80"),
 		}}
 		table.Segment(&on, &stream.Segment{Sequence: 1, Acknowledgment: 1, Data: data, Time: int64(i + 1), Begins: true, First: 1, Retransmits: -1})
-		require.LessOrEqual(t, table.Figures().Bytes, limit)
+		require.LessOrEqual(t, table.pool.Lent(), limit)
 	}
 	table.Finish()
 	assert.Zero(t, table.pool.Lent())

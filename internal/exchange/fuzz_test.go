@@ -59,7 +59,7 @@ func FuzzConnection(f *testing.F) {
 				w.now += int64(op>>5) * int64(time.Second)
 				w.table.Sweep(w.now)
 			}
-			if held := w.table.Figures().Bytes; held < 0 || held > limit {
+			if held := w.table.pool.Lent(); held < 0 || held > limit {
 				t.Fatalf("%d bytes held of %d", held, limit)
 			}
 		}

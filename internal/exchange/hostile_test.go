@@ -34,7 +34,7 @@ func TestGarbage(t *testing.T) {
 				n := min(len(text), 16<<10)
 				w.send(stream.ToServer, text[:n])
 				text = text[n:]
-				require.Less(t, w.table.Figures().Bytes, 128<<10)
+				require.Less(t, w.table.pool.Lent(), 128<<10)
 			}
 			w.send(stream.ToClient, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
 			w.fin(stream.ToClient)
@@ -121,7 +121,7 @@ func TestTooManyUnderWay(t *testing.T) {
 	const n = 10_000
 	for range n {
 		w.send(stream.ToServer, get("/")[2:])
-		require.Less(t, w.table.Figures().Bytes, 2<<20)
+		require.Less(t, w.table.pool.Lent(), 2<<20)
 	}
 	w.table.Finish()
 	assert.Equal(t, n, len(w.last)+lost)
