@@ -167,11 +167,9 @@ func (c *Conn) learn(on *request.Connection) {
 	}
 }
 
-func (t *Engine) overlaps(h *half) int {
-	n := h.Overlapped - h.overlapped
+func (t *Engine) overlaps(h *half) {
+	t.figures.Overlapped += uint64(h.Overlapped - h.overlapped)
 	h.overlapped = h.Overlapped
-	t.figures.Overlapped += uint64(n)
-	return n
 }
 
 const pendingSize = int(unsafe.Sizeof(pending{}))

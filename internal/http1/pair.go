@@ -13,9 +13,7 @@ func (t *Engine) startRequest(c *Conn, chunk *stream.Chunk) *pending {
 	t.finishLost(c, chunk.Acknowledgment)
 	proven := c.evidence.Proven()
 	if !proven {
-		if end, when := t.options.Passed(&c.key, stream.ToClient); when != 0 {
-			c.evidence.Passed(end, when)
-		}
+		c.evidence.Passed(t.options.Passed(&c.key, stream.ToClient))
 	}
 	anchored := c.evidence.Request(chunk.Sequence, chunk.Acknowledgment, chunk.Time, c.first != nil)
 	if h := &c.halves[stream.ToClient]; !proven && (c.evidence.Proven() || anchored && c.first == nil && h.state == stateLost) {

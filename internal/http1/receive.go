@@ -138,15 +138,8 @@ func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 	if p == nil {
 		return
 	}
-	first, tail := c.port.bounds(d)
+	first, tail := c.port.Bounds(d)
 	p.message[d].Content(t.pool, data, now, first, tail)
-}
-
-func (p *port) bounds(d stream.Direction) (first, tail int) {
-	if d == stream.ToServer {
-		return p.RequestBody, 0
-	}
-	return p.AnswerBody, p.AnswerTail
 }
 
 func (t *Engine) readChunk(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
@@ -201,7 +194,7 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	first, tail := 0, 0
 	if h.msg != nil {
 		m := &h.msg.message[d]
-		if first, tail = c.port.bounds(d); !m.Wants(first) {
+		if first, tail = c.port.Bounds(d); !m.Wants(first) {
 			first = 0
 		}
 		if h.msg.expect && m.BodyBytes == 0 {
@@ -250,7 +243,7 @@ func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
 		h.chunks.PassOver(n)
 	}
 	if h.msg != nil {
-		first, _ := c.port.bounds(d)
+		first, _ := c.port.Bounds(d)
 		h.msg.message[d].PassOver(n, first)
 	}
 	h.SkipTo(t.pool, h.Next+uint32(n))

@@ -14,6 +14,14 @@ type Key struct {
 // those of answers end.
 type Port struct{ RequestBody, AnswerBody, AnswerTail int }
 
+// Bounds are those of a direction.
+func (p *Port) Bounds(d Direction) (first, tail int) {
+	if d == ToServer {
+		return p.RequestBody, 0
+	}
+	return p.AnswerBody, p.AnswerTail
+}
+
 // Loss is why something was not followed.
 type Loss uint8
 

@@ -99,8 +99,11 @@ func (e *Evidence) Sent(end, acknowledgment uint32, now int64, interim bool) {
 	}
 }
 
-// Passed says that the server has sent data up to a number.
+// Passed says that the server has sent data up to a number. It ignores what has no time.
 func (e *Evidence) Passed(end uint32, now int64) {
+	if now == 0 {
+		return
+	}
 	if !e.heard || int32(end-e.sent) > 0 {
 		e.sent, e.heard = end, true
 	}

@@ -59,8 +59,8 @@ func TestSilence(t *testing.T) {
 		"too short":                    {func(k *talk) { k.now -= silence / 2 }, false},
 		"the client spoke last":        {func(k *talk) { k.asked += size }, false},
 		"not all acknowledged":         {func(k *talk) { k.Sent(k.answered+1, k.asked, k.now-2*silence, false) }, false},
-		"an interim answer came last":  {func(k *talk) { k.asked++; k.Sent(k.answered, k.asked, 0, true) }, false},
-		"a body passed unseen":         {func(k *talk) { k.Passed(k.answered+1, 0) }, false},
+		"an interim answer came last":  {func(k *talk) { k.asked++; k.Sent(k.answered, k.asked, 1, true) }, false},
+		"a body passed unseen":         {func(k *talk) { k.Passed(k.answered+1, 1) }, false},
 		"a body passed a moment ago":   {func(k *talk) { k.Passed(k.answered, k.now) }, false},
 		"the client pipelined earlier": {func(k *talk) { k.Pipelined() }, false},
 	} {
