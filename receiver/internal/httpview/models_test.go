@@ -103,3 +103,17 @@ func TestCallsAllocateNothing(t *testing.T) {
 	viewer.Of(e)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { viewer.Of(e) }))
 }
+
+// BenchmarkCall measures what reading a call takes, with a prompt of 4 KiB.
+func BenchmarkCall(b *testing.B) {
+	redact, err := privacy.New(privacy.Options{})
+	require.NoError(b, err)
+	viewer, e := New(Options{Redact: redact, Models: &Ports{80: true}}), facttest.Call()
+	prompt := bytes.Repeat([]byte("prompt "), 585)
+	e.Request.Body = bytes.Replace(e.Request.Body, []byte("secret prompt"), prompt, 1)
+	b.SetBytes(int64(len(e.Request.Body) + len(e.Answer.Body) + len(e.Answer.Tail)))
+	b.ReportAllocs()
+	for b.Loop() {
+		viewer.Of(e)
+	}
+}
