@@ -30,6 +30,8 @@ const (
 	nanos   unit = "ns"
 	micros  unit = "µs"
 
+	bytesEach unit = "bytes"
+
 	allocations unit = "allocations"
 )
 
@@ -104,6 +106,8 @@ var figures = []figure{
 	{id: "inspect-records-added", name: "inspected requests, a record each by OTLP: CPU time added to a request", unit: micros, informs: true},
 	{id: "inspect-records-rate", name: "inspected requests, a record each by OTLP: requests/s lost", unit: percent, informs: true},
 
+	{id: "half-heads", name: "100k connections with half a head each: heap, with 32 MiB as limits.inspected_bytes", unit: mebi, target: 32 + 100_000*1200/(1<<20)},
+	{id: "half-heads-each", name: "the same: heap beyond the limit for each connection", unit: bytesEach, informs: true},
 	{id: "collector-pass", name: "whole collector during one pass over 100k, CPU time", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},
 	{id: "burst-logs", name: "100k connections reset at once, a log each: closes lost", unit: records, target: 0},

@@ -41,23 +41,27 @@ func measureHello(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "hello-allocations", benchmark: "BenchmarkHello", metric: "allocs/hello"})
 }
 
-// measureInspect measures what inspection adds to requests on connections that stay open.
+// measureHalfHeads fills the table of inspected connections.
+func measureHalfHeads(ctx context.Context, b *bench) error {
+	return b.take(ctx, goBenchmark{folder: "internal/exchange", pattern: "^BenchmarkHalfHeads$", times: 1, count: 3},
+		fromBenchmark{id: "half-heads", benchmark: "BenchmarkHalfHeads", metric: "heap-MiB", seen: []string{"limit-MiB", "lost"}},
+		fromBenchmark{id: "half-heads-each", benchmark: "BenchmarkHalfHeads", metric: "B/connection"})
+}
+
+// measureInspect measures what inspection adds to requests on connections that stay open, if
+// only metrics are sent.
 func measureInspect(ctx context.Context, b *bench) error {
-	var failed []error
-	for _, kind := range []struct {
-		id, selection string
-		signals       []string
-	}{
-		{"inspect-metrics", "", []string{"metrics"}},
-		{"inspect-few", `, select: {sample_rate: 100, statuses: ["4xx", "5xx"]}`, []string{"logs", "metrics"}},
-		{"inspect-records", "", []string{"logs", "metrics"}},
-	} {
-		if err := b.inspected(ctx, kind.id, kind.selection, kind.signals...); err != nil {
-			b.missing(kind.id, err)
-			failed = append(failed, fmt.Errorf("%s: %w", kind.id, err))
-		}
-	}
-	return errors.Join(failed...)
+	return b.inspected(ctx, "inspect-metrics", "", "metrics")
+}
+
+// measureInspectFew has a record for one request in a hundred, and for each error.
+func measureInspectFew(ctx context.Context, b *bench) error {
+	return b.inspected(ctx, "inspect-few", `, select: {sample_rate: 100, statuses: ["4xx", "5xx"]}`, "logs", "metrics")
+}
+
+// measureInspectRecords has a record for each request.
+func measureInspectRecords(ctx context.Context, b *bench) error {
+	return b.inspected(ctx, "inspect-records", "", "logs", "metrics")
 }
 
 // inspected makes the figures that begin with id, with a selection of requests that become

@@ -4,6 +4,8 @@ package exchange
 
 import (
 	"net/netip"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
@@ -55,4 +57,40 @@ func BenchmarkKeepAlive(b *testing.B) {
 	if reported != b.N {
 		b.Fatalf("%d of %d reported", reported, b.N)
 	}
+}
+
+// BenchmarkHalfHeads has 100,000 connections that have sent half a head each. Of the heap, the
+// limit bounds what was sent; the rest is the entries of the connections themselves.
+func BenchmarkHalfHeads(b *testing.B) {
+	const connections, limit = 100_000, 32 << 20
+	data := []byte("GET / HTTP/1.1\r\nX: " + strings.Repeat("y", 500))
+	most, lost := 0.0, 0
+	for b.Loop() {
+		before := heap()
+		options := Options{MaxConnections: connections, MaxBytes: limit, Report: func(*request.Exchange) {}}
+		options.Lost = func(_ Loss, n int) { lost += n }
+		table := New(options)
+		for i := range connections {
+			on := request.Connection{Flow: flow.Flow{
+				Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 5000),
+				Server: netip.MustParseAddrPort("192.0.2.1:80"),
+			}}
+			table.Segment(&on, &stream.Segment{Sequence: 1, Acknowledgment: 1, Data: data, Time: int64(i + 1), Begins: true, Joined: true, First: 1, Retransmits: -1})
+		}
+		most = max(most, heap()-before)
+		table.Finish()
+	}
+	const mebi = 1 << 20
+	b.ReportMetric(most/mebi, "heap-MiB")
+	b.ReportMetric(limit/mebi, "limit-MiB")
+	b.ReportMetric((most-limit)/connections, "B/connection")
+	b.ReportMetric(float64(lost)/float64(b.N), "lost")
+}
+
+// heap is the memory in use behind a garbage collection.
+func heap() float64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapInuse)
 }
