@@ -47,6 +47,7 @@ var figures = []figure{
 	{id: "record", name: "ring buffer to consumer, one log", against: "the same record of constants", unit: times, target: 1.25},
 	{id: "record-allocations", name: "ring buffer to consumer, one log: allocations more than the record of constants", unit: allocations, target: 0.1},
 	{id: "record-metrics", name: "ring buffer to consumer, metrics only", against: "a record of constants", unit: times, target: 0.25},
+	{id: "inspect-elsewhere", name: "packet of a port that is not inspected, inspection on elsewhere", against: "inspection off", unit: times, target: 1.02},
 	{id: "inspect-body", name: "inspected port, packet of a body", against: "an empty TC program", unit: times, target: 1.6},
 	{id: "inspect-body-sent", name: "inspected port, packet of a body at egress", against: "an empty TC program", unit: times, target: 1.6},
 	{id: "inspect-head", name: "inspected port, segment with a head of 512 bytes", against: "an empty TC program", unit: times, target: 7},

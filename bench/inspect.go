@@ -21,6 +21,31 @@ func measureInspectPackets(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "inspect-head-sent", benchmark: "BenchmarkInspect/head,_sent", metric: "x-empty", seen: seen})
 }
 
+// measureInspectElsewhere adds the inspecting program, which finds that a port is not inspected, to
+// the observing one.
+func measureInspectElsewhere(ctx context.Context, b *bench) error {
+	observed, err := goBenchmark{folder: "internal/probe/packets", pattern: "^BenchmarkTC$/^data$", times: 20, count: 5}.run(ctx, b)
+	if err != nil {
+		return err
+	}
+	inspected, err := goBenchmark{folder: "internal/probe/inspect", pattern: "^BenchmarkInspect$/^port_not_inspected$", times: 20, count: 5}.run(ctx, b)
+	if err != nil {
+		return err
+	}
+	off, err1 := observed.metric("BenchmarkTC/data", "ns/packet")
+	on, err2 := inspected.metric("BenchmarkInspect/port_not_inspected", "ns/packet")
+	empty, err3 := inspected.metric("BenchmarkInspect/port_not_inspected", "empty-ns")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	ratio := make(sample, min(len(off), len(on)))
+	for i := range ratio {
+		ratio[i] = 1 + (on[i]-empty[i])/off[i]
+	}
+	b.found("inspect-elsewhere", ratio, "%.1f ns more than an empty program, beside %.1f ns of the observing one", on.median()-empty.median(), off.median())
+	return nil
+}
+
 // measureInspectPath compares the work of user space for a request with building its record from
 // constants.
 func measureInspectPath(ctx context.Context, b *bench) error {

@@ -10,6 +10,7 @@ func measurements() []measurement {
 		{"packets", true, measurePackets},
 		{"path", true, measurePath},
 		{"inspect-packets", true, measureInspectPackets},
+		{"inspect-elsewhere", true, measureInspectElsewhere},
 		{"inspect-path", true, measureInspectPath},
 		{"hello", true, measureHello},
 		{"inspect-memory", true, measureHalfHeads},
