@@ -52,6 +52,8 @@ var figures = []figure{
 	{id: "inspect-body-sent", name: "inspected port, packet of a body at egress", against: "an empty TC program", unit: times, target: 1.6},
 	{id: "inspect-head", name: "inspected port, segment with a head of 512 bytes", against: "an empty TC program", unit: times, target: 7},
 	{id: "inspect-head-sent", name: "inspected port, segment with a head of 512 bytes at egress", against: "an empty TC program", unit: times, target: 7},
+	{id: "inspect-copy", name: "the same at ingress, more than an empty program", against: "a program that only copies the head", unit: times, target: 1.2},
+	{id: "inspect-copy-sent", name: "the same at egress, more than an empty program", against: "a program that only copies the head", unit: times, target: 1.2},
 	{id: "inspect-other", name: "inspecting program, packet of a port that is not inspected", against: "an empty TC program", unit: times, informs: true},
 	{id: "request-metrics", name: "ring buffer to consumer, one request, metrics only", against: "its record of constants", unit: times, target: 0.4},
 	{id: "request-metrics-allocations", name: "ring buffer to consumer, one request, metrics only: allocations", unit: allocations, target: 0},

@@ -18,7 +18,9 @@ func measureInspectPackets(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "inspect-body", benchmark: "BenchmarkInspect/body", metric: "x-empty", seen: seen},
 		fromBenchmark{id: "inspect-body-sent", benchmark: "BenchmarkInspect/body,_sent", metric: "x-empty", seen: seen},
 		fromBenchmark{id: "inspect-head", benchmark: "BenchmarkInspect/head", metric: "x-empty", seen: seen},
-		fromBenchmark{id: "inspect-head-sent", benchmark: "BenchmarkInspect/head,_sent", metric: "x-empty", seen: seen})
+		fromBenchmark{id: "inspect-head-sent", benchmark: "BenchmarkInspect/head,_sent", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "inspect-copy", benchmark: "BenchmarkInspect/head", metric: "x-copy", seen: []string{"copy-ns"}},
+		fromBenchmark{id: "inspect-copy-sent", benchmark: "BenchmarkInspect/head,_sent", metric: "x-copy", seen: []string{"copy-ns"}})
 }
 
 // measureInspectElsewhere adds the inspecting program, which finds that a port is not inspected, to

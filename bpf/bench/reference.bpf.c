@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * References for the packet programs: the minimum of a program that parses a TCP packet and
- * keeps something. Only BenchmarkTC loads them. They take an Ethernet frame with an IPv4
- * header without options. They count no super-packets, tags, malformed headers,
+ * keeps something. Only BenchmarkTC and BenchmarkInspect load them. They take an Ethernet frame
+ * with an IPv4 header without options. They count no super-packets, tags, malformed headers,
  * interfaces or directions.
  */
 #include "kernel.h"
@@ -137,6 +137,42 @@ int track_syn(struct __sk_buff *skb)
 	key.flow.local_port = headers->tcp.destination;
 	key.flow.remote_port = headers->tcp.source;
 	bpf_map_update_elem(&attempts, &key, &value, BPF_NOEXIST);
+	return NEXT;
+}
+
+#define HEAD_LEN 512
+
+struct copied_head {
+	__u64 time;
+	__u8 bytes[HEAD_LEN];
+};
+
+/* The benchmark empties it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);
+} heads SEC(".maps");
+
+/* Copies the first bytes of a payload, with a clock read. */
+SEC("tc")
+int copy_head(struct __sk_buff *skb)
+{
+	const struct headers *headers = parse(skb);
+	struct copied_head *copied;
+	__u32 offset;
+
+	if (!headers)
+		return NEXT;
+	offset = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + (headers->tcp.offset >> 4) * 4;
+	copied = bpf_ringbuf_reserve(&heads, sizeof(*copied), 0);
+	if (!copied)
+		return NEXT;
+	copied->time = bpf_ktime_get_boot_ns();
+	if (bpf_skb_load_bytes(skb, offset, copied->bytes, HEAD_LEN)) {
+		bpf_ringbuf_discard(copied, BPF_RB_NO_WAKEUP);
+		return NEXT;
+	}
+	bpf_ringbuf_submit(copied, BPF_RB_NO_WAKEUP);
 	return NEXT;
 }
 

@@ -18,8 +18,10 @@ import (
 const (
 	ProgramsMapAttempts     = "attempts"
 	ProgramsMapCounters     = "counters"
+	ProgramsMapHeads        = "heads"
 	ProgramsMapMeasured     = "measured"
 	ProgramsMapSources      = "sources"
+	ProgramsProgCopyHead    = "copy_head"
 	ProgramsProgCountPacket = "count_packet"
 	ProgramsProgCountSyn    = "count_syn"
 	ProgramsProgTrackSyn    = "track_syn"
@@ -69,6 +71,7 @@ type ProgramsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProgramsProgramSpecs struct {
+	CopyHead    *ebpf.ProgramSpec `ebpf:"copy_head"`
 	CountPacket *ebpf.ProgramSpec `ebpf:"count_packet"`
 	CountSyn    *ebpf.ProgramSpec `ebpf:"count_syn"`
 	TrackSyn    *ebpf.ProgramSpec `ebpf:"track_syn"`
@@ -81,6 +84,7 @@ type ProgramsProgramSpecs struct {
 type ProgramsMapSpecs struct {
 	Attempts *ebpf.MapSpec `ebpf:"attempts"`
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Heads    *ebpf.MapSpec `ebpf:"heads"`
 	Measured *ebpf.MapSpec `ebpf:"measured"`
 	Sources  *ebpf.MapSpec `ebpf:"sources"`
 }
@@ -114,6 +118,7 @@ func (o *ProgramsObjects) Close() error {
 type ProgramsMaps struct {
 	Attempts *ebpf.Map `ebpf:"attempts"`
 	Counters *ebpf.Map `ebpf:"counters"`
+	Heads    *ebpf.Map `ebpf:"heads"`
 	Measured *ebpf.Map `ebpf:"measured"`
 	Sources  *ebpf.Map `ebpf:"sources"`
 }
@@ -122,6 +127,7 @@ func (m *ProgramsMaps) Close() error {
 	return _ProgramsClose(
 		m.Attempts,
 		m.Counters,
+		m.Heads,
 		m.Measured,
 		m.Sources,
 	)
@@ -138,6 +144,7 @@ type ProgramsVariables struct {
 //
 // It can be passed to LoadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProgramsPrograms struct {
+	CopyHead    *ebpf.Program `ebpf:"copy_head"`
 	CountPacket *ebpf.Program `ebpf:"count_packet"`
 	CountSyn    *ebpf.Program `ebpf:"count_syn"`
 	TrackSyn    *ebpf.Program `ebpf:"track_syn"`
@@ -146,6 +153,7 @@ type ProgramsPrograms struct {
 
 func (p *ProgramsPrograms) Close() error {
 	return _ProgramsClose(
+		p.CopyHead,
 		p.CountPacket,
 		p.CountSyn,
 		p.TrackSyn,
