@@ -88,7 +88,7 @@ func (p packetBenchmark) run(b *testing.B) {
 	}
 	programs := []*ebpf.Program{empty, ours}
 	copying, heads := copyingReference(b)
-	if p.payload != nil && len(p.payload) == benchHead {
+	if len(p.payload) == benchHead {
 		programs = append(programs, copying)
 	}
 	p.begin(b, r)
