@@ -5,6 +5,7 @@
  *   inspect_ingress_eth, inspect_egress_eth  on devices with Ethernet headers
  *   inspect_ingress_l3, inspect_egress_l3    on devices without
  *
+ *   begin.h    where a connection began                  <- its socket
  *   wanted.h   which bytes of a connection are wanted   <-> wanted, with user space
  *   copy.h     wanted bytes                              -> segments
  *
@@ -25,6 +26,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "addresses.h"
+#include "begin.h"
 #include "copy.h"
 #include "filter.h"
 #include "flow.h"
@@ -162,6 +164,10 @@ static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64
 	if (word && !(word & WORD_NEW) && !has_tag(word, tag))
 		COUNT_INSPECTED(displaced, 1);
 	sent = tag | segment->sequence;
+	if (!segment->egress && find_beginning(skb, segment)) {
+		segment->known |= SEGMENT_BEGINS;
+		sent = tag | segment->first;
+	}
 	answered = tag | segment->acknowledgment;
 	enter(set, way, segment->egress ? answered : sent,
 	      (segment->egress ? sent : answered) | WORD_NEW);

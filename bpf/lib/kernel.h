@@ -184,6 +184,7 @@ struct inet_request_sock {
 struct tcp_request_sock {
 	struct inet_request_sock req;
 	__u64 snt_synack; /* first SYN-ACK, microseconds of the monotonic clock */
+	__u32 rcv_isn; /* the number of the SYN */
 };
 
 struct socket {
