@@ -238,20 +238,26 @@ static __always_inline bool looks_like_head(struct __sk_buff *skb, const struct 
 	return (start & 0xff) >= 'A' && (start & 0xff) <= 'Z';
 }
 
+enum share {
+	SHARE_NONE,
+	SHARE_HEAD, /* all of it */
+	SHARE_BODY, /* up to its limit */
+};
+
 /*
  * Whether a segment of a connection without an entry is copied, and how much of it. Such
  * connections can displace each other with every segment, so their bodies are bounded.
  */
-static __noinline bool may_join(struct __sk_buff *skb, struct segment *segment, __u64 hash)
+static __noinline enum share share_of(struct __sk_buff *skb, struct segment *segment, __u64 hash)
 {
 	__u32 index = hash >> 32 & (JOIN_WINDOWS - 1), second, bytes;
 	struct join_window *window;
 
 	if (looks_like_head(skb, segment))
-		return true;
+		return SHARE_HEAD;
 	window = bpf_map_lookup_elem(&join_windows, &index);
 	if (!window)
-		return false;
+		return SHARE_NONE;
 	second = bpf_ktime_get_boot_ns() >> 30; /* 1.07 s */
 	if (window->second != second) {
 		window->second = second;
@@ -259,12 +265,12 @@ static __noinline bool may_join(struct __sk_buff *skb, struct segment *segment, 
 	}
 	bytes = window->bytes;
 	if (bytes >= JOIN_BYTES)
-		return false;
+		return SHARE_NONE;
 	if (segment->payload > JOIN_BYTES - bytes)
 		segment->limit = JOIN_BYTES - bytes;
 	__sync_fetch_and_add(&window->bytes,
 			     segment->payload < segment->limit ? segment->payload : segment->limit);
-	return true;
+	return SHARE_BODY;
 }
 
 #endif

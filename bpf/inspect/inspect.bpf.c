@@ -73,7 +73,7 @@ static __always_inline void want_next(__u64 *other, __u64 tag, __u32 acknowledgm
 	__u64 word = load_word(other);
 
 	if (has_tag(word, tag) && is_before(word, acknowledgment))
-		store_word(other, (word & ~0xffffffffULL) | acknowledgment);
+		store_word(other, (word & ~(WORD_JOINED | 0xffffffffULL)) | acknowledgment);
 }
 
 /*
@@ -150,10 +150,12 @@ static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64
 {
 	struct wanted_set *set = set_of(hash);
 	__u64 tag = tag_of(hash), word, sent, answered;
+	enum share share;
 
 	if (!set || !segment->payload)
 		return 0;
-	if (!may_join(skb, segment, hash)) {
+	share = share_of(skb, segment, hash);
+	if (share == SHARE_NONE) {
 		COUNT_INSPECTED(unjoined, 1);
 		return 0;
 	}
@@ -167,6 +169,8 @@ static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64
 	if (!segment->egress && find_beginning(skb, segment)) {
 		segment->known |= SEGMENT_BEGINS;
 		sent = tag | segment->first;
+	} else if (share == SHARE_BODY) {
+		sent |= WORD_JOINED;
 	}
 	answered = tag | segment->acknowledgment;
 	enter(set, way, segment->egress ? answered : sent,
@@ -187,6 +191,14 @@ static __always_inline bool has_lost_track(const struct segment *segment, const 
 
 	return ahead > 0 && beyond > 0 && exceeds_window(segment, ahead) &&
 	       exceeds_window(segment, beyond);
+}
+
+/* A body that joined goes on, and nobody has said yet what is wanted of it. */
+static __always_inline bool exceeds_share(struct __sk_buff *skb, struct segment *segment,
+					  __u64 hash, __u64 word)
+{
+	return word & WORD_JOINED && !(segment->flags & (TCP_FIN | TCP_RST)) &&
+	       share_of(skb, segment, hash) == SHARE_NONE;
 }
 
 static __always_inline int inspect(struct __sk_buff *skb, struct segment *segment, bool egress)
@@ -220,6 +232,11 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	begin_segment(segment);
 	if (has_lost_track(segment, set->ways[way].words)) {
 		join(skb, segment, hash, way);
+		return NEXT;
+	}
+	if (exceeds_share(skb, segment, hash, load_word(&set->ways[way].words[egress]))) {
+		pass_by(&set->passed[way], load_word(&set->ways[way].words[egress]),
+			segment->sequence + segment->payload, egress);
 		return NEXT;
 	}
 	take_segment(skb, segment, tag, set, way);

@@ -26,8 +26,13 @@
 
 #include "maps.h"
 
-/* Bits of a word: the tag of the connection, WORD_NEW, the sequence number. */
-#define TAG_SHIFT 33
+/* Bits of a word: the tag of the connection, WORD_JOINED, WORD_NEW, the sequence number. */
+#define TAG_SHIFT 34
+/*
+ * The number is that of a body which joined: what follows has its share of a second, until
+ * user space or the other side says what is wanted.
+ */
+#define WORD_JOINED (1ULL << 33)
 /*
  * Towards the server: the SYN was seen and no data since. Towards the client: no record told
  * which connection and process it is.

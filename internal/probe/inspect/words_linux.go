@@ -23,7 +23,8 @@ import (
 
 // Layout of a word of the map wanted: see bpf/inspect/wanted.h.
 const (
-	tagShift   = 33
+	tagShift   = 34
+	wordJoined = 1 << 33
 	wordNew    = 1 << 32
 	numberMask = 1<<32 - 1
 )
@@ -95,9 +96,17 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 	word := &entry[d]
 	for range 4 { // the programs store to it, too
 		old := atomic.LoadUint64(word)
+		if old>>tagShift != tag {
+			return
+		}
 		// The programs may know better by now: what is before their number has passed. Going
 		// back would only leave what comes next further behind what is wanted.
-		if old>>tagShift != tag || int32(sequence-uint32(old)) <= 0 || atomic.CompareAndSwapUint64(word, old, old&^numberMask|uint64(sequence)) {
+		number := uint32(old)
+		if int32(sequence-number) > 0 {
+			number = sequence
+		}
+		answered := old&^(wordJoined|numberMask) | uint64(number)
+		if answered == old || atomic.CompareAndSwapUint64(word, old, answered) {
 			return
 		}
 	}
