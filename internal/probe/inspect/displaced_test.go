@@ -160,20 +160,17 @@ func inspectDisplaced(t *testing.T) {
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	drain := func() {
-		_, err := c.Drain(c)
-		require.NoError(t, err)
-	}
 	for left := number; left > 0; {
 		select {
 		case err := <-done:
 			require.NoError(t, err)
 			left--
 		case <-ticker.C:
-			drain()
+			c.Drain(c)
 		}
 	}
-	drain()
+	for c.Drain(c) {
+	}
 	c.table.Finish()
 	figures, err := c.Figures()
 	require.NoError(t, err)
