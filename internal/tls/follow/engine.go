@@ -32,8 +32,10 @@ import (
 const (
 	// maxMessage is the size of the largest hello that is kept.
 	maxMessage = 64 << 10
-	// maxDialogue is how many bytes of clear text may precede a hello.
+	// maxDialogue is how many bytes of clear text may precede a hello, maxJoined how many on a
+	// connection whose beginning was not seen: it is likely that its hello has passed.
 	maxDialogue = 64 << 10
+	maxJoined   = 2 << 10
 	// maxAhead is how far ahead a sequence number can be wanted.
 	maxAhead = 1 << 30
 	// tellEvery is after how many bytes the kernel side learns how far a stream was read.
@@ -89,7 +91,7 @@ type state struct {
 	ja3      [tls.JA3Size]byte
 	ja4      [tls.JA4Size]byte
 	hasJA3   bool
-	// dialogue counts bytes of clear text.
+	// dialogue are bytes of clear text that may still precede a hello.
 	dialogue int
 	// begun: a hello begins. offered: it was read. answered: the server chose.
 	begun, offered, retried bool
@@ -145,7 +147,10 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	} else {
 		t.freeStates = c.state.nextFree
 	}
-	*c.state = state{}
+	*c.state = state{dialogue: maxJoined}
+	if s.Begins {
+		c.state.dialogue = maxDialogue
+	}
 	return c
 }
 

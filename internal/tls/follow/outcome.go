@@ -15,7 +15,7 @@ func (t *Engine) fault(c *Conn, d stream.Direction, now int64) {
 	}
 	h := &c.halves[d]
 	h.phase, h.left, h.messages = phaseDialogue, 0, 0
-	if c.state.dialogue++; c.state.dialogue > maxDialogue {
+	if c.state.dialogue--; c.state.dialogue < 0 {
 		t.giveUp(c)
 	}
 }

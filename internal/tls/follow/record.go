@@ -85,7 +85,7 @@ func (t *Engine) dialogue(c *Conn, d stream.Direction, chunk *stream.Chunk, data
 			return data[size:]
 		}
 	}
-	if st.dialogue += len(data); st.dialogue > maxDialogue {
+	if st.dialogue -= len(data); st.dialogue < 0 {
 		t.giveUp(c)
 	}
 	return nil
