@@ -218,7 +218,7 @@ func TestIdle(t *testing.T) {
 	w.wants(t)
 	w.table.Sweep(w.now + 2*int64(time.Second))
 	w.wants(t, "GET / 0 idle")
-	assert.Zero(t, w.table.Figures().Active)
+	assert.Zero(t, w.table.active())
 	// The request comes again, though its head is forgotten.
 	w.table.Segment(&w.on, &stream.Segment{
 		Sequence: w.first[0], Acknowledgment: w.first[1], Data: []byte(get("/")[2:]), Time: w.now, Retransmits: -1,

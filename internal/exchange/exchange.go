@@ -79,9 +79,8 @@ func (o *Options) defaults() {
 // Figures are what the table counts.
 type Figures struct {
 	stream.Figures
-	// Connections, Bytes and Active are how many there are now: Active are requests that
-	// began and have not ended.
-	Connections, Bytes, Active int
+	// Connections and Bytes are how many there are now.
+	Connections, Bytes int
 }
 
 // talk is a connection in the hands of a protocol. Segment and Sweep report whether the

@@ -136,7 +136,7 @@ func TestScripts(t *testing.T) {
 			w.table.Finish()
 			w.wants(t, s.want...)
 			assert.Zero(t, w.table.pool.Lent())
-			assert.Zero(t, w.table.Figures().Active)
+			assert.Zero(t, w.table.active())
 		})
 	}
 }

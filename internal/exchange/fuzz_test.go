@@ -67,7 +67,7 @@ func FuzzConnection(f *testing.F) {
 		if w.table.pool.Lent() != 0 {
 			t.Fatalf("%d bytes not given back", w.table.pool.Lent())
 		}
-		if active := w.table.Figures().Active; active != 0 {
+		if active := w.table.active(); active != 0 {
 			t.Fatalf("%d requests still active", active)
 		}
 		for i := range w.last {

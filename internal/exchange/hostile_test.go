@@ -90,7 +90,7 @@ func TestChunksOfOneByte(t *testing.T) {
 	w.send(stream.ToClient, ok[2:])
 	w.table.Finish()
 	assert.Zero(t, w.table.pool.Lent())
-	assert.Zero(t, w.table.Figures().Active)
+	assert.Zero(t, w.table.active())
 	w.wants(t, "POST / 0 -1/0 packets_missed", "- 200 0/-1 request_not_seen")
 }
 

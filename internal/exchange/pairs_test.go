@@ -303,7 +303,7 @@ func TestNoWrongPair(t *testing.T) {
 						w := converse(seed, of(depth), drop, begins)
 						pairs += check(t, w, fmt.Sprintf("%s, seed %d", what, seed))
 						require.Zero(t, w.table.pool.Lent(), what)
-						require.Zero(t, w.table.Figures().Active, what)
+						require.Zero(t, w.table.active(), what)
 					}
 					t.Logf("%5.1f %% paired: %s", 100*float64(pairs)/float64(messages**connections), what)
 					if name == "nothing lost" && begins {

@@ -40,3 +40,9 @@ func TestUnderWay(t *testing.T) {
 	underWay()
 	w.wants(t, "GET /a 200 0/4", "POST /b 204 3/0")
 }
+
+// active counts the requests that are under way.
+func (t *Table) active() (n int) {
+	t.UnderWay(func(*request.Exchange) { n++ })
+	return n
+}
