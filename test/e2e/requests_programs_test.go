@@ -150,7 +150,14 @@ func (p *programs) rest(t *testing.T, requests int) lab.Ledger {
 	})
 	assert.Empty(t, losses(b), "nothing may be lost")
 	assert.EqualValues(t, requests, b["request"].Produced)
+	p.arrive(t, b)
 	return b
+}
+
+// arrive waits for what was delivered: the exporter has a queue of its own.
+func (p *programs) arrive(t *testing.T, b lab.Ledger) {
+	t.Helper()
+	require.Eventually(t, func() bool { return float64(p.out.taken()) >= b["request"].Delivered }, settle, tick)
 }
 
 // paired checks that each answer has the id of its request, and returns how many there are.

@@ -96,6 +96,13 @@ func (s *requestSink) takeLogs(message []byte) error {
 	return nil
 }
 
+// taken is how many records of requests came.
+func (s *requestSink) taken() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
 // records are those so far that match.
 func (s *requestSink) records(match func(record) bool) []record {
 	s.mu.Lock()
