@@ -332,6 +332,21 @@ func TestClearTextFirst(t *testing.T) {
 	})
 }
 
+// TestNoHelloAfterItsHeader: what seemed to be the record of a hello has another message, which
+// only the next segment shows.
+func TestNoHelloAfterItsHeader(t *testing.T) {
+	w := newWire()
+	for _, data := range []string{"\x16\x03\x01\x00\x40", "\x02\x00\x00\x01x"} {
+		w.say(&said{from: stream.ToServer, data: []byte(data)}, func() int { return 1 << 20 })
+	}
+	for _, one := range talk(t, trusting(t, tls.VersionTLS13)) {
+		w.say(&one, func() int { return 1 << 20 })
+	}
+	require.Len(t, w.got, 1)
+	assert.Equal(t, seen.OutcomeCompleted, w.got[0].Outcome)
+	w.close(t)
+}
+
 func TestWithoutHelloNothingIsReported(t *testing.T) {
 	for name, joined := range map[string]bool{"from the beginning": false, "joined late": true} {
 		t.Run(name, func(t *testing.T) {

@@ -116,6 +116,9 @@ func (t *Engine) records(c *Conn, d stream.Direction, data []byte, now int64) in
 	case h.header.Type == tls.RecordAlert:
 		h.alerts += copy(h.alert[min(h.alerts, tls.AlertSize):], part)
 	}
+	if h.left == 0 {
+		return len(part) // the message was none of TLS, and with it the record
+	}
 	if h.left -= len(part); h.left == 0 && c.state != nil {
 		t.recordEnded(c, d, now)
 	}
