@@ -389,13 +389,15 @@ func TestGaps(t *testing.T) {
 			if i == 1 {
 				// The ServerHello is small, and the certificate follows.
 				w.say(&said{from: one.from, data: one.data[:200]}, func() int { return 1 << 20 })
-				w.next[one.from] += 100
-				one.data = one.data[300:]
+				w.next[one.from] += 250 // more than all messages behind the certificate have
+				one.data = one.data[450:]
 			}
 			w.say(&one, func() int { return 1 << 20 })
 		}
 		require.Len(t, w.got, 1)
 		assert.Equal(t, seen.OutcomeCompleted, w.got[0].Outcome)
+		assert.True(t, w.got[0].ResumedKnown)
+		assert.False(t, w.got[0].Resumed)
 		w.close(t)
 	})
 	t.Run("in the answer", func(t *testing.T) {

@@ -123,7 +123,13 @@ func (t *Engine) gap(c *Conn, d stream.Direction, to uint32) {
 		t.finish(c, tls.OutcomeUnknown, tls.SideUnknown, t.now)
 		return
 	}
-	if h.left -= n; h.left == 0 {
+	if h.header.Type == tls.RecordHandshake && !h.changed {
+		if h.rest -= n; h.rest == 0 {
+			h.messages = 0
+			t.message(c, d, nil, t.now)
+		}
+	}
+	if h.left -= n; h.left == 0 && c.state != nil {
 		t.recordEnded(c, d, t.now)
 	}
 }
