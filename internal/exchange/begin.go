@@ -5,10 +5,10 @@ package exchange
 import (
 	"bytes"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/tls/follow"
 )
 
 // begin hands a connection to the protocol that its first bytes speak.
@@ -31,12 +31,9 @@ func (t *Table) another(c *conn, s *stream.Segment) bool {
 	if s.Begins && s.Joined && s.Sequence-c.talk.Origin() > maxBehind {
 		return true
 	}
-	switch c.talk.(type) {
-	case *http2.Conn, *follow.Conn, ignored:
-		return false
-	}
-	return s.Sequence != c.talk.Origin() && s.Direction == stream.ToServer &&
-		bytes.HasPrefix(s.Data, []byte(http2.Preface))
+	before, ok := c.talk.(*http1.Conn)
+	return ok && s.Sequence != before.Origin() && s.Direction == stream.ToServer &&
+		bytes.HasPrefix(s.Data, []byte(http2.Preface)) && before.MayEndBefore(s.Sequence)
 }
 
 // enough of the preface: no method of HTTP/1 begins like it.

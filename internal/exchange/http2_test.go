@@ -57,6 +57,20 @@ func TestProtocolsAreToldApart(t *testing.T) {
 	assert.Zero(t, w.table.Figures().Bytes)
 }
 
+// TestPrefaceInABody: what a body holds does not end its connection.
+func TestPrefaceInABody(t *testing.T) {
+	w := newWire(Options{})
+	w.send(0, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n")
+	w.wanted[0] = w.next[0] // the body passes before the kernel side knows better
+	w.send(0, http2.Preface+"0123456789")
+	w.send(1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	w.send(0, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+	w.send(1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	w.fin(0)
+	w.fin(1)
+	assert.Equal(t, []string{"POST /up 200 34/0", "GET /next 200"}, w.got)
+}
+
 // TestHTTP2WithoutRoom: the loss is counted once, and the connection is left alone.
 func TestHTTP2WithoutRoom(t *testing.T) {
 	lost := 0

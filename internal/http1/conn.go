@@ -171,3 +171,10 @@ func (c *Conn) unanswered() *pending {
 	}
 	return p
 }
+
+// MayEndBefore reports whether another protocol may begin with a byte to the server: it is in
+// no request, whose body can hold anything.
+func (c *Conn) MayEndBefore(sequence uint32) bool {
+	h := &c.halves[stream.ToServer]
+	return h.state == stateOpaque || h.msg == nil && !stream.Before(sequence, h.Next)
+}
