@@ -103,7 +103,7 @@ func (t *Engine) port(number uint16) *port {
 func (c *Conn) Segment(on *request.Connection, s *stream.Segment) bool {
 	t := c.engine
 	t.now, c.seen = s.Time, s.Time
-	c.learn(on)
+	c.Learn(on)
 	if s.Joined {
 		t.tellAgain(c)
 	}
@@ -153,19 +153,6 @@ func (c *Conn) End() {
 
 // Origin is the number of the first byte to the server that was seen.
 func (c *Conn) Origin() uint32 { return c.origin }
-
-// learn takes what is known better now.
-func (c *Conn) learn(on *request.Connection) {
-	if on.Owner.Source > c.Owner.Source {
-		c.Owner = on.Owner
-	}
-	if on.ID != 0 {
-		c.ID = on.ID
-	}
-	if on.Interface != "" {
-		c.Interface = on.Interface
-	}
-}
 
 func (t *Engine) overlaps(h *half) {
 	t.figures.Overlapped += uint64(h.Overlapped - h.overlapped)

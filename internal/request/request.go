@@ -28,6 +28,19 @@ type Connection struct {
 	Proxied netip.AddrPort
 }
 
+// Learn takes what is known better now.
+func (c *Connection) Learn(on *Connection) {
+	if on.Owner.Source > c.Owner.Source {
+		c.Owner = on.Owner
+	}
+	if on.ID != 0 {
+		c.ID = on.ID
+	}
+	if on.Interface != "" {
+		c.Interface = on.Interface
+	}
+}
+
 // Version is a version of HTTP.
 type Version uint8
 
