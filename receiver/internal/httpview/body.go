@@ -99,6 +99,10 @@ func (v *Viewer) copyBody(body *Body, m *request.Message, most int, where string
 	decoded := b.decoder.Decode(raw, cut, payload.Encoding(m))
 	body.Cut, body.Encoding, body.Problem = decoded.Cut, decoded.Remains, decoded.Problem
 	redact := v.options.Redact
+	if body.Encoding != "" {
+		// It is the value of a header field, whoever sent it.
+		body.Encoding = string(v.header("content-encoding", []byte(body.Encoding)))
+	}
 	if body.Encoding != "" && redact.Withholds(where, &v.redacted) {
 		body.Content, body.Cut = []byte(privacy.Redacted), true
 		return true

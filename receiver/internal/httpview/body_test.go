@@ -97,6 +97,8 @@ func TestBodyIsWithheld(t *testing.T) {
 	assert.Equal(t, privacy.Redacted, string(view.RequestBody.Content))
 	assert.Equal(t, "br", view.RequestBody.Encoding)
 	assert.Contains(t, view.Redacted, "body.request")
+	named := posted("text", "Content-Type", "text/plain", "Content-Encoding", "x-secret")
+	assert.Equal(t, "x-REDACTED", complete(bodyViewer(t, payload.Raw, "secret"), named).RequestBody.Encoding)
 	view = complete(bodyViewer(t, payload.Raw), e)
 	assert.Equal(t, "brotli?", string(view.RequestBody.Content), "nothing has to be hidden")
 	assert.NotContains(t, view.Redacted, "body.request")
