@@ -111,8 +111,8 @@ PIECE(copy_medium, MEDIUM_PIECE)
 PIECE(copy_large, LARGE_PIECE)
 
 /*
- * The segment that is being copied, for copy_piece. Packet programs run with softirqs off, so
- * a CPU copies one at a time.
+ * The segment that is being read, for follow_frames and copy_piece. Packet programs run with
+ * softirqs off, so a CPU copies one at a time.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -120,6 +120,17 @@ struct {
 	__type(key, __u32);
 	__type(value, struct segment);
 } copied_segment SEC(".maps");
+
+/* Gives a segment to global functions, which take no pointers to it. */
+static __always_inline bool hand_over(const struct segment *segment)
+{
+	__u32 first = 0;
+	struct segment *copied = bpf_map_lookup_elem(&copied_segment, &first);
+
+	if (copied)
+		*copied = *segment;
+	return copied;
+}
 
 /* A global function, which the verifier checks once and not once per piece. */
 __noinline int copy_piece(struct __sk_buff *skb, __u32 at, __u32 length)
@@ -142,12 +153,10 @@ __noinline int copy_piece(struct __sk_buff *skb, __u32 at, __u32 length)
 static __noinline __u32 copy_pieces(struct __sk_buff *skb, const struct segment *segment,
 				    __u32 most, bool *lost)
 {
-	__u32 first = 0, at = 0, pieces = 0;
-	struct segment *copied = bpf_map_lookup_elem(&copied_segment, &first);
+	__u32 at = 0, pieces = 0;
 
-	if (!copied)
+	if (!hand_over(segment))
 		return 0;
-	*copied = *segment;
 	for (int i = 0; i < PIECES && at < most; i++) {
 		__u32 length = most - at < LARGE_PIECE ? most - at : LARGE_PIECE;
 
@@ -175,8 +184,13 @@ static __always_inline void count_retransmits(struct __sk_buff *skb, struct segm
 	segment->known |= SEGMENT_SOCKET;
 }
 
-/* Returns whether the record told the connection, if that was asked for. */
-static __always_inline bool copy_segment(struct __sk_buff *skb, struct segment *segment)
+enum copied {
+	COPIED,
+	COPIED_TOLD, /* the record told the connection, which was asked for */
+	COPIED_LOST, /* bytes of it did not find room */
+};
+
+static __always_inline enum copied copy_segment(struct __sk_buff *skb, struct segment *segment)
 {
 	__u32 most = segment->payload, first = 0, pieces = 1;
 	struct inspect_counts *counts = bpf_map_lookup_elem(&inspect_counts, &first);
@@ -184,7 +198,7 @@ static __always_inline bool copy_segment(struct __sk_buff *skb, struct segment *
 	bool lost = false;
 
 	if (!counts)
-		return false;
+		return COPIED_LOST;
 	if (most > segment->limit)
 		most = segment->limit;
 	segment->time = bpf_ktime_get_boot_ns();
@@ -200,7 +214,9 @@ static __always_inline bool copy_segment(struct __sk_buff *skb, struct segment *
 	counts->bytes += most;
 	counts->segments += pieces;
 	counts->lost += lost;
-	return told && !lost;
+	if (lost)
+		return COPIED_LOST;
+	return told ? COPIED_TOLD : COPIED;
 }
 
 /* -- connections without an entry ------------------------------------------------- */

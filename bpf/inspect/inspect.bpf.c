@@ -30,6 +30,7 @@
 #include "copy.h"
 #include "filter.h"
 #include "flow.h"
+#include "frames.h"
 #include "packet.h"
 #include "segment_of.h"
 #include "wanted.h"
@@ -72,7 +73,7 @@ static __always_inline void want_next(__u64 *other, __u64 tag, __u32 acknowledgm
 {
 	__u64 word = load_word(other);
 
-	if (has_tag(word, tag) && is_before(word, acknowledgment))
+	if (has_tag(word, tag) && !(word & WORD_FRAMES) && is_before(word, acknowledgment))
 		store_word(other, (word & ~(WORD_JOINED | 0xffffffffULL)) | acknowledgment);
 }
 
@@ -86,7 +87,7 @@ static __always_inline void tell_passed(const struct passed *passed, const __u64
 	__u32 acknowledgment = segment->acknowledgment;
 	__s32 behind = acknowledgment - (__u32)load_word(other);
 
-	if (behind > 0 && exceeds_window(segment, behind) &&
+	if (behind > 0 && exceeds_window(segment, behind) && !(load_word(other) & WORD_FRAMES) &&
 	    passed->end[!segment->egress] == acknowledgment)
 		segment->acknowledged = passed->time[!segment->egress];
 }
@@ -111,11 +112,17 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 {
 	bool egress = segment->egress, ends = segment->flags & (TCP_FIN | TCP_RST);
 	__u32 end = segment->sequence + segment->payload, from;
+	enum copied copied;
 	__u64 *words, word;
 
 	BOUND_WAY(way);
 	words = set->ways[way].words;
 	word = load_word(&words[egress]);
+	if (segment->follow & FOLLOW_COPY) {
+		from = segment->follow;
+		segment->known |= SEGMENT_FRAMES;
+		goto copy;
+	}
 	from = is_before(segment->sequence, word) ? (__u32)word : segment->sequence;
 	if (exceeds_window(segment, from - (__u32)word) && !ends) {
 		pass_by(&set->passed[way], word, end, egress);
@@ -123,10 +130,12 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	}
 	if (is_before(end, from)) /* an end that was sent again */
 		from = end;
+copy:
 	if (!egress && word & WORD_NEW) {
 		segment->known |= SEGMENT_BEGINS | SEGMENT_JOINED;
-		segment->first = word;
-		store_word(&words[0], word & ~WORD_NEW);
+		/* With the preface, the number has moved on already. */
+		segment->first = segment->follow & FOLLOW_COPY ? from : word;
+		store_word(&words[0], load_word(&words[0]) & ~WORD_NEW);
 	}
 	segment->start = segment->sequence;
 	segment->offset += from - segment->sequence;
@@ -135,8 +144,11 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	if (segment->payload)
 		tell_passed(&set->passed[way], &words[!egress], segment);
 	segment->tell = egress && word & WORD_NEW;
-	if (copy_segment(skb, segment))
+	copied = copy_segment(skb, segment);
+	if (copied == COPIED_TOLD)
 		store_word(&words[1], load_word(&words[1]) & ~WORD_NEW);
+	if (copied == COPIED_LOST && segment->known & SEGMENT_FRAMES)
+		end_frames(words, &set->passed[way], egress);
 	if (segment->payload)
 		want_next(&words[!egress], tag, segment->acknowledgment);
 	return 0;
@@ -205,7 +217,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 {
 	__u64 hash = hash_of(segment), tag = tag_of(hash);
 	struct wanted_set *set = set_of(hash);
-	__u64 way;
+	__u64 way, word;
 
 	if (!set)
 		return NEXT;
@@ -225,11 +237,18 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 		return NEXT;
 	}
 	BOUND_WAY(way);
-	if (!(segment->flags & (TCP_FIN | TCP_RST)) &&
-	    is_before(segment->sequence + segment->payload,
-		      load_word(&set->ways[way].words[egress])))
+	word = load_word(&set->ways[way].words[egress]);
+	if (!(segment->flags & (TCP_FIN | TCP_RST)) && !(word & WORD_WHOLE) &&
+	    is_before(segment->sequence + segment->payload, word))
 		return NEXT;
 	begin_segment(segment);
+	/* The first bytes to a server may be those of HTTP/2. */
+	if (word & WORD_FRAMES || (!egress && word & WORD_NEW)) {
+		if (hand_over(segment))
+			segment->follow = follow_frames(skb, hash & wanted_mask, way);
+		if (segment->follow & FOLLOW_NOTHING)
+			return NEXT;
+	}
 	if (has_lost_track(segment, set->ways[way].words)) {
 		join(skb, segment, hash, way);
 		return NEXT;

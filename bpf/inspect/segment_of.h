@@ -17,8 +17,8 @@
 #include "wanted.h"
 
 /*
- * The window of each inspected port, as its binary logarithm; 0 = not inspected. The index is
- * the port in network byte order. Set at load.
+ * The window of each inspected port, as its binary logarithm, with BODIES_WANTED; 0 = not
+ * inspected. The index is the port in network byte order. Set at load.
  *
  * Segments that begin within the window behind what is wanted are copied, whole. Those beyond
  * wait for user space, or for the other side, to say what is wanted.
@@ -37,6 +37,7 @@ struct segment {
 	struct address remote;
 	__u64 time; /* the rest as in the record */
 	__u64 acknowledged;
+	__u64 follow; /* what follow_frames said */
 	__u32 retransmits;
 	__u32 sequence;
 	__u32 acknowledgment;
@@ -60,6 +61,7 @@ static __always_inline void begin_segment(struct segment *segment)
 {
 	segment->time = 0;
 	segment->acknowledged = 0;
+	segment->follow = 0;
 	segment->retransmits = 0;
 	segment->start = 0;
 	segment->first = 0;
@@ -75,6 +77,16 @@ static __always_inline bool is_inspected(__be16 port)
 	/* Verifiers of the 6.1 class: see is_port_selected. */
 	asm volatile("%0 &= 0xffff" : "+r"(index));
 	return inspected_ports[index] && ports.listening[index];
+}
+
+#define BODIES_WANTED 0x80
+
+static __always_inline bool are_bodies_wanted(const struct segment *segment)
+{
+	__u32 index = segment->local_port;
+
+	asm volatile("%0 &= 0xffff" : "+r"(index));
+	return inspected_ports[index] & BODIES_WANTED;
 }
 
 /* Whether a distance is at least the window of the segment's port. */

@@ -26,18 +26,22 @@
 
 #include "maps.h"
 
-/* Bits of a word: the tag of the connection, WORD_JOINED, WORD_NEW, the sequence number. */
-#define TAG_SHIFT 34
+/* Bits of a word: the tag of the connection, the flags, the sequence number. */
+#define TAG_SHIFT 36
 /*
  * The number is that of a body which joined: what follows has its share of a second, until
  * user space or the other side says what is wanted.
  */
-#define WORD_JOINED (1ULL << 33)
+#define WORD_JOINED (1ULL << 35)
 /*
  * Towards the server: the SYN was seen and no data since. Towards the client: no record told
  * which connection and process it is.
  */
 #define WORD_NEW (1ULL << 32)
+/* HTTP/2: a frame begins at the number, see frames.h. */
+#define WORD_FRAMES (1ULL << 33)
+/* The frame that ends at the number is wanted. */
+#define WORD_WHOLE (1ULL << 34)
 
 /* Random, so that nobody can choose addresses that share a set. */
 const volatile __u64 wanted_seed;

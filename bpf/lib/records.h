@@ -302,6 +302,8 @@ enum segment_known {
 	SEGMENT_BEGINS = 1 << 0, /* nothing was sent between the SYN and this segment */
 	SEGMENT_JOINED = 1 << 1, /* the connection is new, or had no entry in wanted */
 	SEGMENT_SOCKET = 1 << 2, /* retransmits was read */
+	/* HTTP/2: what is missing before the bytes is DATA, see bpf/inspect/frames.h */
+	SEGMENT_FRAMES = 1 << 3,
 };
 
 /*

@@ -13,7 +13,7 @@ func (t *Engine) acknowledge(c *Conn, s *stream.Segment) {
 	d := s.Direction.Reverse()
 	h := &c.halves[d]
 	ack := s.Acknowledgment
-	if !h.Known {
+	if !h.Known || h.followed {
 		return
 	}
 	if h.hasFin && ack == h.fin+1 {

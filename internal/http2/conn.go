@@ -50,6 +50,9 @@ type half struct {
 	finTime    int64
 	hasFin     bool
 	overlapped int
+	// followed is set while the kernel side follows the frames: DATA that is not wanted does
+	// not cross, and nothing else is missing.
+	followed bool
 }
 
 // Conn is one connection.
@@ -82,6 +85,7 @@ const connectionSize = 2*2*defaultTable + int(unsafe.Sizeof(Conn{}))
 func (c *Conn) Segment(on *request.Connection, s *stream.Segment) bool {
 	t := c.engine
 	t.now, c.seen = s.Time, s.Time
+	c.halves[s.Direction].followed = s.Frames
 	c.Learn(on)
 	if s.Joined {
 		t.tellAgain(c)

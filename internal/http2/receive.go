@@ -17,8 +17,13 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		h.Start(s.Sequence)
 		h.told = s.Sequence
 	}
-	if h.state == stateLost && stream.Before(h.Next, s.Sequence) {
-		h.SkipTo(t.pool, s.Sequence)
+	if stream.Before(h.Next, s.Sequence) {
+		switch {
+		case s.Frames:
+			t.passedOver(c, d, s)
+		case h.state == stateLost:
+			h.SkipTo(t.pool, s.Sequence)
+		}
 	}
 	if len(s.Data) == 0 {
 		return
@@ -36,6 +41,32 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		}
 	}
 	t.overlaps(h)
+}
+
+// passedOver handles DATA that did not cross, because the kernel side follows the frames. Its
+// streams go on, and how many bytes each had is unknown.
+func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
+	h := &c.halves[d]
+	if h.state == stateFrames && h.inFrame {
+		t.pass(c, d, min(h.remaining, s.Sequence-h.Next))
+		if h.remaining == 0 {
+			now := int64(0)
+			if h.Next == s.Sequence {
+				now = s.Time
+			}
+			t.endFrame(c, d, now)
+		}
+	}
+	h.have = 0
+	if !stream.Before(h.Next, s.Sequence) {
+		return
+	}
+	for p := c.first; p != nil; p = p.next {
+		m := &p.message[d]
+		m.unsized = m.unsized || m.headDone && !m.done
+		m.bodyCut = m.bodyCut || c.port.bound(d) > 0
+	}
+	h.SkipTo(t.pool, s.Sequence)
 }
 
 // pop reads what came too early and follows now.

@@ -4,6 +4,7 @@ package http2
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -62,12 +63,25 @@ func (m *message) fill(to *request.Message) {
 	to.Began, to.Ended, to.BodyBegan = m.began, m.ended, m.bodyBegan
 	to.HeadBytes, to.HeadCut = m.size, m.cut
 	to.BodyBytes, to.Body, to.BodyCut = m.bodyBytes, m.body, m.bodyCut
-	if m.unsized || !m.done {
+	switch {
+	case !m.done:
 		to.BodyBytes = -1
+	case m.unsized:
+		// The whole body has the announced length (RFC 9113, section 8.1.1).
+		to.BodyBytes = announced(to)
 	}
 	if !m.done && !m.unsized {
 		to.Ended = 0
 	}
+}
+
+// announced is the length that a message announces; -1 without one.
+func announced(m *request.Message) int64 {
+	n, err := strconv.ParseInt(string(m.Field("content-length")), 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
 }
 
 // takePseudo moves what HTTP/1 has in the request line out of the fields. The authority

@@ -44,6 +44,10 @@ type Segment struct {
 	// Joined is set if the kernel side did not know the connection: it is new, older than the
 	// inspection, or its entry was displaced. What is wanted must be told again.
 	Joined bool
+	// Frames is set if the kernel side follows the frames of HTTP/2 in this direction: what is
+	// missing before Data is the rest of a frame of DATA and whole ones, which do not end
+	// their streams.
+	Frames bool
 	// FIN and RST are the flags of the segment. A FIN follows the last byte.
 	FIN, RST bool
 	// Retransmits counts all segments that this host sent again on the connection. It is only

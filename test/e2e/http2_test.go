@@ -6,14 +6,65 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
+
+// TestHTTP2Downloads: DATA does not cross, however fast it comes, and hides no frame.
+func TestHTTP2Downloads(t *testing.T) {
+	const port, size, requests = 28340, 32 << 20, 12
+	n := newNetwork(t)
+	root := t.TempDir()
+	require.NoError(t, os.Chmod(root, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "large"), make([]byte, size), 0o644))
+	web, err := lab.StartWebServer(t.Context(), n.server.Namespace, lab.WebConfiguration{
+		Main: "user root; worker_processes 1;",
+		HTTP: fmt.Sprintf(`
+			server { listen %d http2; root %s; sendfile on; }
+			server { listen %d; return 200 "one"; }`, port, root, port+1),
+		Connections: 512, Port: port + 1,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, web.Close()) })
+	out := startSink(t, n.server)
+	agent := startAgent(t, out.endpoint, inspecting(n, port, ""))
+	at := "http://" + n.At(port).String()
+	n.client.run(t, "h2load", "-n", strconv.Itoa(requests), "-c", "2", "-m", "3", at+"/large")
+	started := time.Now()
+	n.client.run(t, "curl", "-sS", "--fail", "-o", "/dev/null", "--http2-prior-knowledge", "--limit-rate", "20M", at+"/large?at=20M")
+	longest := time.Since(started)
+	b := agent.balance(func(b lab.Ledger) bool { return b["request"].Produced >= requests+1 })
+	assert.Empty(t, losses(b), "nothing may be lost")
+	assert.EqualValues(t, requests+1, b["request"].Delivered)
+	// Each DATA frame of nginx has 8 KiB, so a hundredth of them at most.
+	assert.Less(t, b["segment"].Delivered, float64((requests+1)*size/8192/20))
+	agent.stop()
+	out.stop()
+
+	records := out.records(t, requestsFor("/large"))
+	require.Len(t, records, requests+1)
+	slow := 0
+	for _, r := range records {
+		assert.EqualValues(t, 200, r.number(t, "http.response.status_code"))
+		assert.EqualValues(t, size, r.number(t, "http.response.body.size"))
+		assert.NotContains(t, r.values, "error.type")
+		if r.values["url.query"] != nil {
+			slow++
+			duration := r.number(t, "tcp.http.duration")
+			assert.Greater(t, duration, 1.0, "%d bytes at 20 MB/s", size)
+			assert.Less(t, duration, longest.Seconds())
+		}
+	}
+	assert.Equal(t, 1, slow)
+}
 
 // TestHTTP2: each stream of nginx without TLS is a request, with curl and with 16 streams at a
 // time of h2load, and HTTP/1 on the same port goes on.

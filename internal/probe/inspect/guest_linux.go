@@ -37,6 +37,9 @@ const (
 
 const loopback = "lo"
 
+// bodiesWanted is BODIES_WANTED of bpf/inspect/segment_of.h.
+const bodiesWanted = 0x80
+
 // Guest is the inspecting programs of one network namespace.
 type Guest struct {
 	vantage *Vantage
@@ -150,6 +153,9 @@ func (g *Guest) load(begin tc.Headers) (*ebpf.Collection, error) {
 func (g *Guest) constants() map[string]any {
 	var inspected [settings.Ports]uint8
 	for port, window := range g.cfg.Inspect.Windows() {
+		if bodies, _ := g.cfg.Inspect.BodiesOf(uint16(port)); window > 0 && bodies != (settings.Bodies{}) {
+			window |= bodiesWanted
+		}
 		inspected[bits.ReverseBytes16(uint16(port))] = window // the index is in network byte order
 	}
 	return map[string]any{

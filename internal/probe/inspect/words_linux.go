@@ -23,8 +23,8 @@ import (
 
 // Layout of a word of the map wanted: see bpf/inspect/wanted.h.
 const (
-	tagShift   = 34
-	wordJoined = 1 << 33
+	tagShift   = 36
+	wordJoined = 1 << 35
 	wordNew    = 1 << 32
 	numberMask = 1<<32 - 1
 )

@@ -506,6 +506,7 @@ const (
 	SegmentKnownBegins SegmentKnown = 1
 	SegmentKnownJoined SegmentKnown = 2
 	SegmentKnownSocket SegmentKnown = 4
+	SegmentKnownFrames SegmentKnown = 8
 )
 
 type SegmentRecord struct {
