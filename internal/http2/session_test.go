@@ -67,6 +67,54 @@ type session struct {
 	now    int64
 	// late is set if the inspection begins with the next segment.
 	late bool
+	// follows: the kernel side follows frames, those that each direction has had.
+	follows [stream.Directions]bool
+	frames  [stream.Directions][]span32
+}
+
+// span32 is a frame: its first byte, the one behind it, and whether it crosses.
+type span32 struct {
+	begin, end uint32
+	wanted     bool
+}
+
+// note remembers the frames of what a side has written.
+func (s *session) note(d stream.Direction, data []byte) {
+	at := s.sent[d]
+	if d == stream.ToServer && bytes.HasPrefix(data, []byte(Preface)) {
+		s.frames[d] = append(s.frames[d], span32{at, at + uint32(len(Preface)), true})
+		at, data = at+uint32(len(Preface)), data[len(Preface):]
+	}
+	for len(data) > 0 {
+		f := parseFrame((*[frameHead]byte)(data))
+		size := frameHead + f.length
+		s.frames[d] = append(s.frames[d], span32{at, at + size, f.kind != frameData || f.has(flagEndStream)})
+		at, data = at+size, data[size:]
+	}
+}
+
+// follow does to a segment what the kernel side does. It reports whether anything crosses.
+func (s *session) follow(segment *stream.Segment) bool {
+	d, begin := segment.Direction, segment.Sequence
+	end := begin + uint32(len(segment.Data))
+	segment.Frames = true
+	if begin == end {
+		return segment.FIN || segment.RST
+	}
+	from, crosses := end, false
+	for _, f := range s.frames[d] {
+		switch {
+		case stream.Before(f.begin, begin) && stream.Before(begin, f.end) && f.wanted:
+			from, crosses = begin, true
+		case !stream.Before(f.begin, begin) && stream.Before(f.begin, end):
+			if stream.Before(f.begin, from) {
+				from = f.begin
+			}
+			crosses = crosses || f.wanted
+		}
+	}
+	segment.Data, segment.Sequence = segment.Data[from-begin:], from
+	return crosses
 }
 
 func newSession() *session {
@@ -128,6 +176,7 @@ func line(e *request.Exchange) string {
 func (s *session) flush(d stream.Direction) {
 	data := bytes.Clone(s.sides[d].Bytes())
 	s.sides[d].Reset()
+	s.note(d, data)
 	for len(data) > 0 {
 		n := len(data)
 		if s.cut > 0 {
@@ -149,7 +198,14 @@ func (s *session) send(d stream.Direction, data []byte, fin, rst bool) {
 	if fin {
 		s.sent[d]++
 	}
-	if s.late || s.lose != nil && s.lose(&segment) {
+	if s.late {
+		return
+	}
+	if s.follows[d] && !s.follow(&segment) {
+		return
+	}
+	if s.lose != nil && s.lose(&segment) {
+		s.follows[d] = false
 		return
 	}
 	// What the kernel side knows not to be wanted does not cross.
