@@ -17,8 +17,6 @@ const (
 	frameRSTStream    = 0x3
 	framePushPromise  = 0x5
 	frameContinuation = 0x9
-	// frameTypes is the number of types that RFC 9113 has.
-	frameTypes = 0xa
 )
 
 // Flags of frames.

@@ -493,7 +493,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPUpstreamRequests, err = builder.meter.Int64ObservableUpDownCounter(
 		"otelcol_ebpf_tcp_upstream_requests",
-		metric.WithDescription("Ids of requests to upstreams of gateways, by what became of them. Those that are held wait for the request to the gateway that they belong to. [Alpha]"),
+		metric.WithDescription("Ids of requests to upstreams of gateways, by state. Held ones wait for the request to the gateway. [Alpha]"),
 		metric.WithUnit("{request}"),
 	)
 	errs = errors.Join(errs, err)

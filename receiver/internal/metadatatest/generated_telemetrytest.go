@@ -296,7 +296,7 @@ func AssertEqualEbpfTCPSeriesLimit(t *testing.T, tt *componenttest.Telemetry, dp
 func AssertEqualEbpfTCPUpstreamRequests(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_ebpf_tcp_upstream_requests",
-		Description: "Ids of requests to upstreams of gateways, by what became of them. Those that are held wait for the request to the gateway that they belong to. [Alpha]",
+		Description: "Ids of requests to upstreams of gateways, by state. Held ones wait for the request to the gateway. [Alpha]",
 		Unit:        "{request}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
