@@ -25,6 +25,7 @@ import (
 const (
 	tagShift   = 36
 	wordJoined = 1 << 35
+	wordFrames = 1 << 33
 	wordNew    = 1 << 32
 	numberMask = 1<<32 - 1
 )
@@ -100,9 +101,10 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 			return
 		}
 		// The programs may know better by now: what is before their number has passed. Going
-		// back would only leave what comes next further behind what is wanted.
+		// back would only leave what comes next further behind what is wanted. Where they follow
+		// frames, the number is where one begins, and user space may have read part of its head.
 		number := uint32(old)
-		if int32(sequence-number) > 0 {
+		if old&wordFrames == 0 && int32(sequence-number) > 0 {
 			number = sequence
 		}
 		answered := old&^(wordJoined|numberMask) | uint64(number)
