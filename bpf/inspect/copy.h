@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Copies wanted bytes to user space. Payload is never in the linear area on veth, lo, or
- * after sendfile, so bpf_skb_load_bytes fetches it. A record has one of three sizes, because
+ * after sendfile, so bpf_skb_load_bytes fetches it. A record has one of five sizes, because
  * reserving a size that is known at load is cheaper than bpf_ringbuf_output. What is larger
  * than the largest goes in several pieces.
  */
@@ -32,6 +32,8 @@
 
 #define SMALL_PIECE 512
 #define MEDIUM_PIECE 2048
+#define PAGE_PIECE 4096
+#define TWO_PAGE_PIECE 8192
 #define LARGE_PIECE 16384
 /* The largest packet without BIG TCP. */
 #define PIECES 5
@@ -108,6 +110,8 @@ static __always_inline void fill_record(struct __sk_buff *skb, const struct segm
 
 PIECE(copy_small, SMALL_PIECE)
 PIECE(copy_medium, MEDIUM_PIECE)
+PIECE(copy_page, PAGE_PIECE)
+PIECE(copy_two_pages, TWO_PAGE_PIECE)
 PIECE(copy_large, LARGE_PIECE)
 
 /*
@@ -146,6 +150,10 @@ __noinline int copy_piece(struct __sk_buff *skb, __u32 at, __u32 length)
 		return copy_small(skb, segment, at, length, told);
 	if (length <= MEDIUM_PIECE)
 		return copy_medium(skb, segment, at, length, told);
+	if (length <= PAGE_PIECE)
+		return copy_page(skb, segment, at, length, told);
+	if (length <= TWO_PAGE_PIECE)
+		return copy_two_pages(skb, segment, at, length, told);
 	return copy_large(skb, segment, at, length, told);
 }
 

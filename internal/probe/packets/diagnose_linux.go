@@ -6,6 +6,7 @@ package packets
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -35,7 +36,8 @@ func (t *Trial) Way(feature string) hook.WayDiagnosis {
 		if state.Feature != feature {
 			continue
 		}
-		hooks = append(hooks, state.Name)
+		// A companion's states say whose they are; the hook is the same.
+		hooks = append(hooks, strings.TrimSuffix(state.Name, "/"+feature))
 		switch {
 		case err != nil:
 		case state.Err != nil:
