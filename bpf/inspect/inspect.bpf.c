@@ -41,26 +41,21 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* -- the beginning of a connection ----------------------------------------------- */
 
-/* A SYN begins a connection: what an earlier one at the same ports wanted is void. */
-static __always_inline void begin_connection(struct wanted_set *set, __u64 tag, __u32 sequence)
+/*
+ * Our SYN-ACK begins a connection: what an earlier one at the same ports wanted is void. A SYN
+ * alone does not. Anybody can send one into a connection that goes on, with a number that would
+ * hide what follows.
+ */
+static __always_inline void begin_connection(struct wanted_set *set, __u64 tag,
+					     const struct segment *segment)
 {
 	__u64 way = find_way(set, tag);
 
 	if (way == NO_WAY)
 		way = claim(set, false);
 	if (way != NO_WAY)
-		enter(set, way, tag | WORD_NEW | (sequence + 1), tag | WORD_NEW);
-}
-
-/* Its SYN-ACK says where the answers begin. */
-static __always_inline void answer_connection(struct wanted_set *set, __u64 tag, __u32 sequence)
-{
-	__u64 way = find_way(set, tag);
-
-	if (way == NO_WAY)
-		return;
-	BOUND_WAY(way);
-	store_word(&set->ways[way].words[1], tag | WORD_NEW | (sequence + 1));
+		enter(set, way, tag | WORD_NEW | segment->acknowledgment,
+		      tag | WORD_NEW | (segment->sequence + 1));
 }
 
 /* -- a segment of an inspected port ---------------------------------------------- */
@@ -222,10 +217,8 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	if (!set)
 		return NEXT;
 	if (segment->flags & TCP_SYN) {
-		if (!egress && !(segment->flags & TCP_ACK))
-			begin_connection(set, tag, segment->sequence);
-		else if (egress)
-			answer_connection(set, tag, segment->sequence);
+		if (egress && segment->flags & TCP_ACK)
+			begin_connection(set, tag, segment);
 		if (!segment->payload)
 			return NEXT;
 		segment->sequence++; /* TCP Fast Open */

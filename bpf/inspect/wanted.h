@@ -34,7 +34,7 @@
  */
 #define WORD_JOINED (1ULL << 35)
 /*
- * Towards the server: the SYN was seen and no data since. Towards the client: no record told
+ * Towards the server: the SYN-ACK was seen and no data since. Towards the client: no record told
  * which connection and process it is.
  */
 #define WORD_NEW (1ULL << 32)
@@ -103,8 +103,8 @@ static __always_inline __u64 find_way(const struct wanted_set *set, __u64 tag)
 }
 
 /*
- * A way for a connection without one: a free one, one whose connection sent nothing since its
- * SYN, or any. A SYN takes none from a connection that has sent data, or a flood of SYNs
+ * A way for a connection without one: a free one, one whose connection sent nothing since our
+ * SYN-ACK, or any. A SYN-ACK takes none from a connection that has sent data, or a flood of SYNs
  * would take them all.
  */
 static __always_inline __u64 claim(const struct wanted_set *set, bool any)

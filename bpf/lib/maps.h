@@ -328,7 +328,7 @@ struct {
 
 /*
  * What is wanted of each inspected connection, in sets of ways; the hash of the connection
- * chooses the set. The inspecting programs insert a connection at its SYN if a way of the
+ * chooses the set. The inspecting programs insert a connection at its SYN-ACK if a way of the
  * set is free, else at its first data. User space writes numbers, and clears the entry when
  * the connection is over. Full: data takes a way from another connection, whose next data
  * takes one in turn. See wanted.h. Size set at load.

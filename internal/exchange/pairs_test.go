@@ -381,3 +381,23 @@ func TestHoleInABody(t *testing.T) {
 	w.table.Finish()
 	w.wants(t, "POST /1 200 30/2", "GET /2 200 0/2")
 }
+
+// TestHabitEndsInAHole: a client that waited for each answer may pipeline for the first time in
+// a hole, with smaller requests.
+func TestHabitEndsInAHole(t *testing.T) {
+	w := newWire(Options{})
+	ask := func(i, size int) string {
+		return fmt.Sprintf("GET /%d HTTP/1.1\r\nX: %s\r\n\r\n", i, strings.Repeat("x", size))
+	}
+	answer := func(i int) string { return fmt.Sprintf("HTTP/1.1 2%02d OK\r\nContent-Length: 2\r\n\r\nok", i) }
+	for i := 20; i < 40; i++ {
+		w.send(0, ask(i, 400))
+		w.send(1, answer(i))
+	}
+	w.next[0] += uint32(len(ask(40, 50) + ask(41, 50)))
+	w.send(1, answer(40))
+	w.send(0, ask(42, 400))
+	w.send(1, answer(41))
+	w.send(1, answer(42))
+	assert.NotContains(t, w.got, "GET /42 241 0/2")
+}

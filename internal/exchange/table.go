@@ -60,6 +60,9 @@ func (t *Table) UnderWay(yield func(*request.Exchange)) {
 	}
 }
 
+// Connections is how many there are.
+func (t *Table) Connections() int { return len(t.conns) }
+
 // Segment takes a segment. What the connection says of itself replaces what was known.
 func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
 	c := t.find(on, s)

@@ -239,7 +239,7 @@ func (t *Engine) idle(c *Conn) {
 		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].HeadDone {
 			t.parseRequest(p)
 			h.msg, h.state = nil, stateLost
-			c.evidence.LostRequests(p.message[stream.ToServer].Start, c.first != p)
+			c.evidence.LostRequests(p.message[stream.ToServer].Start)
 			p.message[stream.ToServer].Cut = true
 		}
 		t.write(c, p, request.ProblemIdle, t.now, true, false)

@@ -153,16 +153,6 @@ func (c *Conn) remove(p *pending) {
 	}
 }
 
-// waits reports whether a request but one waits for its answer.
-func (c *Conn) waits(but *pending) bool {
-	for p := c.first; p != nil; p = p.next {
-		if p != but && p != c.halves[stream.ToClient].msg && !p.told {
-			return true
-		}
-	}
-	return false
-}
-
 // unanswered is the first request whose answer has not begun.
 func (c *Conn) unanswered() *pending {
 	p := c.first

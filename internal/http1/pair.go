@@ -70,7 +70,7 @@ func (t *Engine) closeHead(c *Conn, p *pending) {
 		p.bare, p.malformed, p.problem = false, true, request.ProblemMalformedRequest
 	}
 	h.msg, h.state = nil, stateLost
-	c.evidence.LostRequests(m.Start, c.first != p)
+	c.evidence.LostRequests(m.Start)
 }
 
 // prove looks for what TCP says about a pair on a connection that is not proven.
@@ -106,7 +106,7 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 		if h.msg != nil {
 			from = h.msg.message[d].Start
 		}
-		c.evidence.LostRequests(from, c.waits(h.msg))
+		c.evidence.LostRequests(from)
 	}
 	h.state, h.msg, h.end = stateLost, nil, syntax.End{}
 	t.missed(c, c.halves[d.Reverse()].msg)

@@ -23,8 +23,8 @@ func (t *Engine) finish(c *Conn, p *pending, problem request.Problem, now int64)
 		h.withhold = p.message[stream.ToServer].BodyBytes == 0
 	}
 	answered := p.message[stream.ToClient].HeadDone
-	if asked, m := &p.message[stream.ToServer], &p.message[stream.ToClient]; answered && !p.alone {
-		c.evidence.Paired(asked.End-asked.Start, m.End, m.Done && !m.Unsized)
+	if answered && !p.alone {
+		c.evidence.Paired()
 	}
 	switch {
 	case p.told:

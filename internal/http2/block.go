@@ -18,6 +18,9 @@ const (
 	maxTable     = 64 << 10
 	// entryOverhead is what an entry counts beside its bytes.
 	entryOverhead = 32
+	// maxForgotten is how often a direction may begin with an unknown table. A peer that can't
+	// decode a block ends the connection (RFC 9113, section 4.3); we may have missed one.
+	maxForgotten = 8
 )
 
 // block is a header block under way: HEADERS or PUSH_PROMISE, with its continuations.
@@ -62,7 +65,9 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	h.open = false
 	p := t.callOf(c, d, &h.block)
 	if p == nil || h.promise {
-		t.decode(h, nil)
+		if t.decode(h, nil); h.broken {
+			t.abandonFrames(c, d)
+		}
 		return
 	}
 	m := &p.message[d]
@@ -74,6 +79,10 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	if !t.decode(h, m) {
 		m.cut, p.problem = true, request.ProblemMissed
 	}
+	if h.broken {
+		t.abandonFrames(c, d)
+		return
+	}
 	if d == stream.ToClient && !m.headDone && !h.ends && m.status >= 100 && m.status < 200 {
 		// An interim answer. Another follows.
 		t.emptyMessage(m)
@@ -84,6 +93,12 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	if h.ends {
 		t.ended(c, p, d, now)
 	}
+}
+
+// abandonFrames stops following a direction: its blocks can't be decoded.
+func (t *Engine) abandonFrames(c *Conn, d stream.Direction) {
+	t.lose(c, d)
+	c.halves[d].state = stateClosed
 }
 
 // lostBlock gives up an unfinished block.
@@ -108,6 +123,7 @@ func (t *Engine) decode(h *half, m *message) bool {
 	t.pool.Put(h.bytes)
 	h.bytes = nil
 	if !ok {
+		h.broken = h.broken || !h.spoiled && h.forgotten >= maxForgotten
 		t.forget(h)
 	}
 	return ok
@@ -145,6 +161,11 @@ func (t *Engine) resize(h *half) bool {
 // forget fills the table with empty entries, the oldest that it can have: whatever a block
 // means by them is unknown.
 func (t *Engine) forget(h *half) {
+	if h.forgotten++; h.forgotten > maxForgotten {
+		// A large table takes time to fill, and whoever sends garbage announces one.
+		t.pool.Release(h.table - defaultTable)
+		h.table = defaultTable
+	}
 	h.decoder = hpack.NewDecoder(uint32(h.table), t.field)
 	h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
 	// A literal field with an empty name and value, which the table takes.

@@ -40,8 +40,11 @@ type half struct {
 	paddingLengthComes bool
 
 	block
-	// table is the size of the table of fields in bytes.
-	table   int
+	// table is the size of the table of fields in bytes. forgotten counts how often its entries
+	// became unknown. broken is set once blocks can't be decoded.
+	table     int
+	forgotten int
+	broken    bool
 	decoder *hpack.Decoder
 	// told is from where on the kernel side knows that bytes are wanted.
 	told uint32

@@ -226,6 +226,37 @@ func TestDataIsPassedOver(t *testing.T) {
 	s.end()
 }
 
+// TestBlocksThatCannotBeDecoded: a connection of garbage costs a bounded number of tables.
+func TestBlocksThatCannotBeDecoded(t *testing.T) {
+	s := newSession()
+	s.open()
+	size := []byte{0x3f, 0xe1, 0xff, 0x03} // a table of 64 KiB
+	for id := uint32(1); id < 2000; id += 2 {
+		_ = s.sides[0].WriteHeaders(h2.HeadersFrameParam{StreamID: id, BlockFragment: append(size, 0xff, 0xff), EndHeaders: true})
+		s.flush(toServer)
+	}
+	h := &s.conn.halves[toServer]
+	assert.Equal(t, stateClosed, h.state)
+	assert.LessOrEqual(t, h.forgotten, maxForgotten+2)
+	assert.Equal(t, defaultTable, h.table)
+	assert.LessOrEqual(t, len(s.got)+len(s.conn.calls), maxForgotten+1)
+	s.end()
+	assert.Zero(t, s.pool.Lent())
+}
+
+// TestAuthorityNamesTheHost: servers use it, whatever the host field says.
+func TestAuthorityNamesTheHost(t *testing.T) {
+	s := newSession()
+	s.open()
+	s.request(1, true, "host", "other.example")
+	s.flush(toServer)
+	s.answer(1, true)
+	s.flush(toClient)
+	require.Len(t, s.full, 1)
+	assert.Equal(t, "example.org", string(s.full[0].Request.Field("host")))
+	s.end()
+}
+
 // joinedAt is a connection that is inspected from its n-th request on.
 func joinedAt(n int) *session {
 	s := newSession()

@@ -30,6 +30,9 @@ const (
 	maxCalls = 1024
 	// maxBlockBytes bounds a header block on the wire.
 	maxBlockBytes = 64 << 10
+	// maxWhole is up to which size the kernel side copies DATA that ends a stream, as MOST_WHOLE
+	// in bpf/inspect/frames.h.
+	maxWhole = 64 << 10
 	// maxAhead is how far ahead a sequence number can be wanted.
 	maxAhead = 1 << 30
 	// tellEvery is after how many bytes the kernel side learns how far a direction was read.

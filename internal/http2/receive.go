@@ -51,7 +51,7 @@ func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
 		t.pass(c, d, min(h.remaining, s.Sequence-h.Next))
 		if h.remaining == 0 {
 			now := int64(0)
-			if h.Next == s.Sequence {
+			if h.Next == s.Sequence && h.frame.length <= maxWhole {
 				now = s.Time
 			}
 			t.endFrame(c, d, now)

@@ -85,10 +85,10 @@ func announced(m *request.Message) int64 {
 }
 
 // takePseudo moves what HTTP/1 has in the request line out of the fields. The authority
-// becomes the host field, unless there is one (RFC 9113, section 8.3.1).
+// becomes the host field, in place of any other (RFC 9113, section 8.3.1).
 func takePseudo(e *request.Exchange) {
 	fields := e.Request.Fields[:0]
-	host := e.Request.Field("host") != nil
+	authority := e.Request.Field(":authority")
 	for _, f := range e.Request.Fields {
 		switch {
 		case string(f.Name) == ":method":
@@ -96,17 +96,16 @@ func takePseudo(e *request.Exchange) {
 		case string(f.Name) == ":path":
 			e.Target = f.Value
 		case string(f.Name) == ":authority":
-			// CONNECT has it in place of a path.
-			if !host {
-				fields = append(fields, request.Field{Name: []byte("host"), Value: f.Value})
-			}
+			fields = append(fields, request.Field{Name: []byte("host"), Value: f.Value})
 		case bytes.HasPrefix(f.Name, []byte{':'}):
+		case authority != nil && request.EqualFold(f.Name, "host"):
 		default:
 			fields = append(fields, f)
 		}
 	}
+	// CONNECT has an authority in place of a path.
 	if len(e.Target) == 0 && string(e.Method) == "CONNECT" {
-		e.Target = e.Request.Field("host")
+		e.Target = authority
 	}
 	e.Request.Fields = fields
 }

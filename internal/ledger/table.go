@@ -52,6 +52,8 @@ const (
 	TableFull
 	// BudgetFull: the bytes that the table may hold were used up.
 	BudgetFull
+	// ParserFault: a parser failed, and forgot what it followed.
+	ParserFault
 	// QueueFull: over queue.max_bytes.
 	QueueFull
 	// Refused: the consumer returned a permanent error.
@@ -116,7 +118,7 @@ var events = [Events]event{
 	Process:   {"process", internal, nil},
 	PortCount: {"port_count", counter, map[Cause]string{MapFull: portCounters, MapShare: portCounters, TableFull: portCounters}},
 	Segment:   {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
-	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes}},
+	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes, ParserFault: ""}},
 	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes}},
 }
 
@@ -140,6 +142,7 @@ var causes = [Causes]cause{
 	Undecodable:    {"drain", "undecodable", recorded, ""},
 	TableFull:      {place: "table", reason: "full"},
 	BudgetFull:     {place: "table", reason: "byte_budget"},
+	ParserFault:    {place: "table", reason: "parser_fault"},
 	QueueFull:      {"queue", "full", consumed, "queue::max_bytes"},
 	Refused:        {"consumer", "refused", consumed, ""},
 	RetryExhausted: {"consumer", "retry_exhausted", consumed, "retry_on_failure::max_elapsed_time"},

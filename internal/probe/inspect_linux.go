@@ -5,6 +5,8 @@
 package probe
 
 import (
+	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -108,7 +110,38 @@ func (i *inspection) lost(reason exchange.Loss, n int) {
 // Segment implements inspect.Taker.
 func (i *inspection) Segment(c *request.Connection, s *stream.Segment) {
 	i.used++
+	defer i.contain()
 	i.table.Segment(c, s)
+}
+
+// sweep reports what waited too long.
+func (i *inspection) sweep(now time.Time) {
+	defer i.contain()
+	i.table.Sweep(now.UnixNano())
+}
+
+// finish reports all that is under way.
+func (i *inspection) finish() {
+	defer i.contain()
+	i.table.Finish()
+}
+
+// contain keeps a fault of a parser from ending the collector: attackers choose what parsers
+// read. What they followed begins anew, and counts as lost.
+func (i *inspection) contain() {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	// Errors of the runtime have numbers only. Any other text could have bytes of payload.
+	text := fmt.Sprintf("%T", fault)
+	if err, ok := fault.(runtime.Error); ok {
+		text = err.Error()
+	}
+	i.probe.context.Sink.FactsLost(ledger.Request, ledger.ParserFault, max(i.table.Connections(), 1))
+	i.probe.logger.Error("a parser of inspected bytes failed and forgot all connections; please report this",
+		zap.String("fault", text), zap.Stack("stack"))
+	i.table = exchange.New(i.tableOptions())
 }
 
 // drain reports the requests that wait, and those that waited too long.
@@ -120,10 +153,10 @@ func (i *inspection) drain() {
 	}
 	if now := time.Now(); now.Sub(i.swept) >= time.Second {
 		i.swept = now
-		i.table.Sweep(now.UnixNano())
+		i.sweep(now)
 	}
 	if i.ending && !more {
-		i.table.Finish()
+		i.finish()
 	}
 }
 

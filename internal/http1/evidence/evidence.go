@@ -26,9 +26,8 @@
 // A client whose pairs the order proved, and that waited for each of 16 answers, is trusted to
 // go on so after a hole. Its requests and answers must alternate: the request begins where
 // the server had received everything, the answer where the request says, and it
-// acknowledges the whole request. A hole between requests must be smaller than two of the
-// smallest request before, or it can hide two. And the server must have sent something behind
-// the last answer that is known, or the hidden request still waits.
+// acknowledges the whole request. A hole in what the client sent ends the habit: it can hide
+// the first two requests that did not wait.
 package evidence
 
 const (
@@ -47,13 +46,8 @@ type Evidence struct {
 	// hidden: requests may have passed unseen since from.
 	hidden bool
 	from   uint32
-	// shown are the requests that were answered before the next one, up to habit. smallest is
-	// the size of the smallest of them.
-	shown    uint8
-	smallest uint32
-	// until is where the answer of the last pair ended, if sized.
-	until uint32
-	sized bool
+	// shown are the requests that were answered before the next one, up to habit.
+	shown uint8
 	// acked is what the last segment to the client acknowledged, unless that was an interim
 	// answer; sent is the end of all that was sent to the client, and when the time of that.
 	acked, sent uint32
@@ -75,11 +69,10 @@ func (e *Evidence) Proven() bool { return e.proven }
 func (e *Evidence) Lost() { e.proven, e.counted = false, false }
 
 // LostRequests says that it is unknown where requests begin. The last that may be known
-// begins at a number. waits: the answer to one before has not begun.
-func (e *Evidence) LostRequests(from uint32, waits bool) {
+// begins at a number.
+func (e *Evidence) LostRequests(from uint32) {
 	e.Lost()
 	e.anchored = false
-	e.sized = e.sized && !waits
 	if !e.hidden {
 		e.hidden, e.from = true, from
 	}
@@ -117,16 +110,15 @@ func (e *Evidence) Request(sequence, acknowledgment uint32, now int64, underWay 
 	e.anchored = e.anchored || rests
 	if e.hidden && rests {
 		e.hidden = false
-		answered := e.sized && int32(acknowledgment-e.until) > 0
-		if n := sequence - e.from; n >= 2*e.smallest || n > 0 && !answered {
-			e.shown, e.smallest = 0, 0
+		if sequence != e.from {
+			e.shown = 0
 		}
 	}
 	if underWay && e.anchored {
 		e.waits = false
 	}
 	if !e.proven && e.waits && rests && acknowledgment == e.sent && now-e.when >= silence {
-		e.proven, e.counted, e.shown, e.smallest = true, true, 0, 0
+		e.proven, e.counted, e.shown = true, true, 0
 	}
 	return e.anchored
 }
@@ -141,14 +133,9 @@ func (e *Evidence) Allows(acknowledgment, end uint32) bool {
 	return e.waits && !e.hidden && e.shown >= enough && int32(acknowledgment-end) >= 0
 }
 
-// Paired takes a pair whose request has a size, and whose answer ended at a number, if sized.
-func (e *Evidence) Paired(size, until uint32, sized bool) {
-	e.until, e.sized = until, sized
-	if !e.waits {
-		return
+// Paired says that a request got its answer.
+func (e *Evidence) Paired() {
+	if e.waits {
+		e.shown = min(e.shown+1, habit)
 	}
-	if e.shown == 0 || size < e.smallest {
-		e.smallest = size
-	}
-	e.shown = min(e.shown+1, habit)
 }

@@ -117,9 +117,9 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 // passedBy returns the end and the boot time of the last segment that was beyond what was
 // wanted. The programs may be writing it: an end that changes meanwhile is unknown.
 func (w *words) passedBy(netns uint32, f *flow.Flow, d stream.Direction) (end uint32, when uint64) {
-	_, passed, _ := w.entry(netns, f)
-	if passed == nil {
-		return 0, 0
+	entry, passed, _ := w.entry(netns, f)
+	if passed == nil || atomic.LoadUint64(&entry[d])&wordFrames != 0 {
+		return 0, 0 // where frames are followed, the programs keep something else there
 	}
 	end = atomic.LoadUint32(&passed.End[d])
 	when = atomic.LoadUint64(&passed.Time[d])
