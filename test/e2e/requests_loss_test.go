@@ -70,15 +70,19 @@ func TestRequestsNeverPairedWrongly(t *testing.T) {
 				assert.Positive(t, losses(b)[lost], "%v", lost)
 			}
 			p.agent.stop()
-			p.checkPairs(t, b, served)
+			pairs := p.checkPairs(t, b, served)
+			if test.more == "" || test.more == refusing { // a ring of 4 KiB can leave none
+				assert.Positive(t, pairs)
+			}
 		})
 	}
 }
 
-// checkPairs compares the ids of requests with those of their answers.
-func (p *programs) checkPairs(t *testing.T, b lab.Ledger, served int) {
+// checkPairs compares the ids of requests with those of their answers. It returns how many
+// pairs there were.
+func (p *programs) checkPairs(t *testing.T, b lab.Ledger, served int) (pairs int) {
 	t.Helper()
-	var pairs, alone int
+	alone := 0
 	seen := map[any]int{}
 	records := p.out.records(localPort(webPort))
 	for _, r := range records {
@@ -96,5 +100,6 @@ func (p *programs) checkPairs(t *testing.T, b lab.Ledger, served int) {
 	}
 	t.Logf("nginx served %d, recorded %d pairs and %d alone, segments %v of %v lost, requests %v", served, pairs, alone,
 		b["segment"].Lost, b["segment"].Produced, b["request"].LostWhere())
-	assert.Positive(t, pairs)
+	require.NotEmpty(t, records)
+	return pairs
 }

@@ -122,23 +122,42 @@ func TestRequestsThroughProxies(t *testing.T) {
 
 // TestRequestsToSlowReaders: the duration of a large file that the kernel sends by itself is the
 // one that curl measures. The last byte counts when it leaves, so the client's receive buffer
-// must be small against the file.
+// must be small against the file. curl reads in bursts: now and then it has all bytes early,
+// and waits until its limit permits so many. So one of some downloads has to agree, and none
+// may seem longer than it was.
 func TestRequestsToSlowReaders(t *testing.T) {
+	const downloads = 5
 	p := startPrograms(t, "")
 	p.client.run(t, "sh", "-c", "echo 4096 131072 262144 > /proc/sys/net/ipv4/tcp_rmem")
-	for i, on := range []uint32{1, 0} {
+	done := 0
+	for _, on := range []uint32{1, 0} {
 		p.offloads(t, on)
-		took, err := strconv.ParseFloat(p.client.run(t, "curl", "-sS", "-o", "/dev/null", "--limit-rate", "32M",
-			"-w", "%{time_total}", fmt.Sprintf("http://%s/large", p.At(webPort))), 64)
-		require.NoError(t, err)
-		b := p.rest(t, i+1)
-		assert.Less(t, b["segment"].Produced, 1000.0, "only the beginning of the body crosses")
-		r := p.out.records(localPort(webPort))[i]
-		duration := r.number(t, "tcp.http.duration")
-		t.Logf("curl took %.3f s, the record says %.3f s, %.2f %%", took, duration, 100*(duration/took-1))
-		assert.InEpsilon(t, took, duration, 0.01)
-		assert.EqualValues(t, largeFile, r.values["http.response.body.size"])
+		agrees := false
+		for range downloads {
+			took := p.download(t)
+			done++
+			b := p.rest(t, done)
+			assert.Less(t, b["segment"].Produced, float64(500*done), "only the beginning of the body crosses")
+			r := p.out.records(localPort(webPort))[done-1]
+			duration := r.number(t, "tcp.http.duration")
+			t.Logf("curl took %.3f s, the record says %.3f s, %.2f %%", took, duration, 100*(duration/took-1))
+			assert.LessOrEqual(t, duration, 1.01*took)
+			assert.EqualValues(t, largeFile, r.values["http.response.body.size"])
+			if agrees = duration >= 0.99*took; agrees {
+				break
+			}
+		}
+		assert.True(t, agrees, "within 1 %%")
 	}
+}
+
+// download lets curl fetch the large file slowly, and returns how long it took, in seconds.
+func (p *programs) download(t *testing.T) float64 {
+	t.Helper()
+	took, err := strconv.ParseFloat(p.client.run(t, "curl", "-sS", "-o", "/dev/null", "--limit-rate", "32M",
+		"-w", "%{time_total}", fmt.Sprintf("http://%s/large", p.At(webPort))), 64)
+	require.NoError(t, err)
+	return took
 }
 
 // TestRequestsThatSwitch: a WebSocket is reported at the switch, and nothing of what follows.
