@@ -45,7 +45,7 @@ type half struct {
 	table     int
 	forgotten int
 	broken    bool
-	decoder *hpack.Decoder
+	decoder   *hpack.Decoder
 	// told is from where on the kernel side knows that bytes are wanted.
 	told uint32
 	// fin is the number of the FIN.
