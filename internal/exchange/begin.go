@@ -37,7 +37,7 @@ func (t *Table) another(c *conn, s *stream.Segment) bool {
 }
 
 // enough of the preface: no method of HTTP/1 begins like it.
-const enough = len("PRI * HTTP/2.0\r\n")
+const enough = len("PRI * ")
 
 // speaksHTTP2 reports whether a connection that begins with a segment speaks HTTP/2.
 func speaksHTTP2(s *stream.Segment) bool {

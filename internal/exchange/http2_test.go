@@ -71,6 +71,23 @@ func TestPrefaceInABody(t *testing.T) {
 	assert.Equal(t, []string{"POST /up 200 34/0", "GET /next 200"}, w.got)
 }
 
+// TestPrefaceInPieces: the rest of the preface comes with the next segment.
+func TestPrefaceInPieces(t *testing.T) {
+	for cut := len("PRI * "); cut < len(http2.Preface); cut++ {
+		w := newWire(Options{})
+		var asked, answered bytes.Buffer
+		w.send(0, http2.Preface[:cut])
+		w.send(0, http2.Preface[cut:]+frames(hpack.NewEncoder(&asked), &asked, 1, "", ":method", "GET", ":path", "/two"))
+		w.send(1, frames(hpack.NewEncoder(&answered), &answered, 1, "hello", ":status", "200"))
+		assert.Equal(t, []string{"GET /two 200 0/5"}, w.got, cut)
+	}
+	// It is a method of HTTP/1, too, if nobody said otherwise.
+	w := newWire(Options{})
+	w.send(0, "PRI * HTTP/1.1\r\nHost: a\r\n\r\n")
+	w.send(1, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+	assert.Equal(t, []string{"PRI * 400"}, w.got)
+}
+
 // TestHTTP2WithoutRoom: the loss is counted once, and the connection is left alone.
 func TestHTTP2WithoutRoom(t *testing.T) {
 	lost := 0
