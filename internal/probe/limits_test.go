@@ -57,7 +57,7 @@ func documentedMaps(t *testing.T) map[string]documentedMap {
 
 // TestMapsTakeWhatIsDocumented compares docs/limits.md with what the kernel charges.
 func TestMapsTakeWhatIsDocumented(t *testing.T) {
-	const others = 640 << 10
+	const others = 704 << 10
 	enterNetNS(t)
 	d, err := Diagnose(testConfig(func(c *Config) {
 		c.HalfOpen, c.TCMode = true, TCAuto
