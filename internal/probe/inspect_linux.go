@@ -127,7 +127,7 @@ func (i *inspection) finish() {
 }
 
 // contain keeps a fault of a parser from ending the collector: attackers choose what parsers
-// read. What they followed begins anew, and counts as lost.
+// read. What they followed starts again, and counts as lost.
 func (i *inspection) contain() {
 	fault := recover()
 	if fault == nil {

@@ -87,7 +87,7 @@ type candidate struct {
 }
 
 // Teaches reports whether a path is learned from an answer with this status. Other answers
-// are often given before a server has looked at the path.
+// often come before a server reads the path.
 func Teaches(status int) bool { return 200 <= status && status <= 299 || status == 500 }
 
 // Find returns the template of a path; "" if none is known. The path has no query.

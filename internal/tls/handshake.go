@@ -19,7 +19,7 @@ const (
 	// handshake did.
 	OutcomeClosed
 	OutcomeReset
-	// OutcomeNoAnswer is that of a side that waited in vain for the other.
+	// OutcomeNoAnswer means that one side waited and the other never answered.
 	OutcomeNoAnswer
 	// OutcomeOther is anything else, such as an answer that is no TLS.
 	OutcomeOther

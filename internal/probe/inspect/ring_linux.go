@@ -23,7 +23,7 @@ const (
 	recordAlign  = 8
 )
 
-// patience is how often a record is looked at that a program is writing on another CPU.
+// patience is how often the reader checks a record that a program is writing on another CPU.
 const patience = 1000
 
 // ring reads a ring buffer in place. The reader of cilium/ebpf copies each record, with the room
