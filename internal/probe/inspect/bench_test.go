@@ -134,9 +134,12 @@ func copyingReference(b *testing.B) (*ebpf.Program, *ring) {
 // begin lets the programs see the beginning of the connection, and says what is wanted of it.
 func (p packetBenchmark) begin(b *testing.B, r *rig) {
 	b.Helper()
-	syn := p
-	syn.payload, syn.egress = nil, false
-	_, err := r.guest.objects.Programs["inspect_ingress_eth"].Run(&ebpf.RunOptions{Data: syn.frame(b, wire.OnlySYN)})
+	answer := p
+	answer.payload, answer.egress = nil, true
+	_, err := r.guest.objects.Programs["inspect_egress_eth"].Run(&ebpf.RunOptions{Data: answer.frame(b, func(tcp *layers.TCP) {
+		tcp.SYN, tcp.ACK, tcp.Ack = true, true, tcp.Seq
+		tcp.Seq--
+	})})
 	require.NoError(b, err)
 	f := flow.Flow{
 		Client: netip.AddrPortFrom(wire.Client4, wire.ClientPort), Server: netip.AddrPortFrom(wire.Server4, p.port),
