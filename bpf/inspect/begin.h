@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Where a connection begins, if its SYN found no way or lost it: its socket knows. That is
+ * Where a connection begins, if our SYN-ACK found no way or lost it: its socket knows. That is
  * asked only for data of a connection without an entry.
  */
 #ifndef EBPF_TCP_INSPECT_BEGIN_H

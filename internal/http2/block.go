@@ -66,13 +66,13 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	p := t.callOf(c, d, &h.block)
 	if p == nil || h.promise {
 		if t.decode(h, nil); h.broken {
-			t.abandonFrames(c, d)
+			t.abandonFrames(c)
 		}
 		return
 	}
 	m := &p.message[d]
 	if m.headDone {
-		m.trailersAt = len(m.fields)
+		m.trailers, m.trailersAt = true, len(m.fields)
 	} else {
 		m.began, m.size = h.began, m.size+h.size+frameHead
 	}
@@ -80,7 +80,7 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 		m.cut, p.problem = true, request.ProblemMissed
 	}
 	if h.broken {
-		t.abandonFrames(c, d)
+		t.abandonFrames(c)
 		return
 	}
 	if d == stream.ToClient && !m.headDone && !h.ends && m.status >= 100 && m.status < 200 {
@@ -95,10 +95,15 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	}
 }
 
-// abandonFrames stops following a direction: its blocks can't be decoded.
-func (t *Engine) abandonFrames(c *Conn, d stream.Direction) {
-	t.lose(c, d)
-	c.halves[d].state = stateClosed
+// abandonFrames stops following a connection: blocks of one direction can't be decoded, and
+// the other alone would show requests without answers. Its place in the table stays taken, or
+// the next segment would begin it anew.
+func (t *Engine) abandonFrames(c *Conn) {
+	t.figures.Gaps++
+	for d := range c.halves {
+		t.lose(c, stream.Direction(d))
+		c.halves[d].state = stateBroken
+	}
 }
 
 // lostBlock gives up an unfinished block.

@@ -19,9 +19,10 @@ const (
 
 // message is one direction of a call.
 type message struct {
-	// text has the bytes of fields, those of trailers from trailersAt on, if it is not 0.
+	// text has the bytes of fields, those of trailers from trailersAt on, if there are any.
 	text       []byte
 	fields     []span
+	trailers   bool
 	trailersAt int
 	// kept counts what the bound on heads counts; size are the bytes of header blocks.
 	kept, size   int

@@ -20,6 +20,8 @@ const (
 	stateFrames
 	// stateLost is anything: where the next frame begins is unknown.
 	stateLost
+	// stateBroken is a connection whose blocks can't be decoded. Nothing more of it is read.
+	stateBroken
 	// stateClosed is after a FIN.
 	stateClosed
 )

@@ -74,6 +74,17 @@ func TestCallsOfGRPC(t *testing.T) {
 	}, "GET /1 200 8/6 grpc-status=0 grpc-message=fine", "GET /3 200")
 }
 
+// TestTrailersOfABareAnswer: they are no fields of a head that has none.
+func TestTrailersOfABareAnswer(t *testing.T) {
+	everyCut(t, func(s *session) {
+		s.request(1, true)
+		s.flush(toServer)
+		s.sides[1].headers(1, false, ":status", "200")
+		s.sides[1].headers(1, true, "grpc-status", "0")
+		s.flush(toClient)
+	}, "GET /1 200 grpc-status=0")
+}
+
 func TestManyStreamsAtOnce(t *testing.T) {
 	var want []string
 	everyCutWant := func(s *session) {
@@ -236,7 +247,9 @@ func TestBlocksThatCannotBeDecoded(t *testing.T) {
 		s.flush(toServer)
 	}
 	h := &s.conn.halves[toServer]
-	assert.Equal(t, stateClosed, h.state)
+	assert.Equal(t, stateBroken, h.state)
+	assert.Equal(t, stateBroken, s.conn.halves[toClient].state)
+	assert.Empty(t, s.conn.calls, "no request waits for an answer that nobody reads")
 	assert.LessOrEqual(t, h.forgotten, maxForgotten+2)
 	assert.Equal(t, defaultTable, h.table)
 	assert.LessOrEqual(t, len(s.got)+len(s.conn.calls), maxForgotten+1)

@@ -108,7 +108,7 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 			return 0
 		}
 		return len(chunk.Data)
-	case h.state == stateClosed:
+	case h.state == stateBroken, h.state == stateClosed:
 		return len(chunk.Data)
 	case h.inFrame:
 		return t.readPayload(c, d, chunk)

@@ -54,7 +54,7 @@ func (m *message) fill(to *request.Message) {
 		name := m.text[at : at+s.name]
 		value := m.text[at+s.name : at+s.name+s.value]
 		at += s.name + s.value
-		if m.trailersAt > 0 && i >= m.trailersAt {
+		if m.trailers && i >= m.trailersAt {
 			to.Trailers = append(to.Trailers, request.Field{Name: name, Value: value})
 			continue
 		}

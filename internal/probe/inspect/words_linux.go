@@ -130,7 +130,7 @@ func (w *words) passedBy(netns uint32, f *flow.Flow, d stream.Direction) (end ui
 }
 
 // forget frees the entry of a connection that is over. A new connection between the same ends
-// may have it already: nothing was sent since its SYN, or it would not be over.
+// may have it already: nothing was sent since our SYN-ACK, or it would not be over.
 func (w *words) forget(netns uint32, f *flow.Flow) {
 	entry, _, _ := w.entry(netns, f)
 	if entry == nil || atomic.LoadUint64(&entry[stream.ToServer])&wordNew != 0 {
