@@ -9,9 +9,9 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/strict"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/inspection"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/strict"
 )
 
 // Values of Config.Histograms.

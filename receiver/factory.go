@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	rcvr "go.opentelemetry.io/collector/receiver"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/sharedcomponent"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sharedcomponent"
 )
 
 // NewFactory creates the factory of the ebpf_tcp receiver. Receivers of one configuration, for

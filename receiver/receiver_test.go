@@ -22,10 +22,10 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/sharedcomponent"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/kerneltest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sharedcomponent"
 )
 
 // testConfig is quick, so that no test waits for a default interval.

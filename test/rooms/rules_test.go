@@ -51,6 +51,8 @@ var (
 	}
 	domains = join(transport, content)
 	facts   = []string{"internal/ledger", "internal/fact"}
+	// components is what the components of this module share.
+	components = []string{"internal/fault", "internal/strict", "internal/sharedcomponent"}
 	// ground is what hooks and tc stand on.
 	ground = []string{"internal/capability", "internal/probe/netns", "internal/probe/shared/..."}
 	// settings and clock are values and a clock for the rooms of the kernel side.
@@ -71,6 +73,10 @@ var rules = []rule{
 	{rooms: list("internal/cleanlog"), imports: domains},
 	{rooms: list("internal/ledger")},
 	{rooms: list("internal/fact"), imports: join(domains, facts)},
+
+	// What the components of this module share.
+	{rooms: list("internal/fault")},
+	{rooms: list("internal/strict", "internal/sharedcomponent"), imports: list(collector)},
 
 	// The kernel side. Only these reach the kernel.
 	{rooms: list("internal/capability"), imports: list(kernel, system)},
@@ -122,21 +128,20 @@ var rules = []rule{
 		imports: join(domains, facts, list("internal/cleanlog", "internal/probe", "receiver/internal/logrecord",
 			"receiver/internal/series", "receiver/internal/observe", pdata, collector)),
 	},
-	{rooms: list("receiver/internal/check"), imports: list("internal/packet", "internal/probe", "internal/probe/settings", collector)},
+	{rooms: list("receiver/internal/check"), imports: list("internal/fault", "internal/packet", "internal/probe", "internal/probe/settings", collector)},
 	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview"))},
 	{rooms: list("receiver/internal/needs"), imports: list("internal/probe", "receiver/internal/declared")},
-	{rooms: list("receiver/internal/strict", "receiver/internal/sharedcomponent"), imports: list(collector)},
 	{
 		rooms: list("receiver"),
-		imports: join(domains, facts, list("internal/capability", "internal/cleanlog", "internal/probe",
+		imports: join(domains, facts, components, list("internal/capability", "internal/cleanlog", "internal/probe",
 			"internal/probe/settings", "receiver/internal/...", pdata, collector)),
 	},
 	{rooms: list("receiver/internal/facttest", "receiver/internal/kerneltest"), imports: join(domains, facts, list("internal/probe", "internal/probe/settings", pdata))},
 	{rooms: list(""), imports: list("receiver", collector)},
 
 	// Other components.
-	{rooms: list("connector/threats/..."), imports: join(domains, list("connector/threats/...", pdata, collector)), planned: true},
-	{rooms: list("connector/guard/..."), imports: join(domains, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector)), planned: true},
+	{rooms: list("connector/threats/..."), imports: join(domains, components, list("internal/cleanlog", "connector/threats/...", pdata, collector)), planned: true},
+	{rooms: list("connector/guard/..."), imports: join(domains, components, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector)), planned: true},
 	{rooms: list("internal/view/..."), imports: join(domains, list("internal/view/...", pdata)), planned: true},
 	{rooms: list("exporter/view/..."), imports: list("exporter/view/...", "internal/clean", "internal/view/...", pdata, collector), planned: true},
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sharedcomponent lets the receivers of several signals share one instance, which is
+// Package sharedcomponent lets the components of several signals share one instance, which is
 // found by its configuration. The Collector's own package for this is internal.
 package sharedcomponent
 
