@@ -7,18 +7,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
-// acknowledge learns from a segment what of the other direction has arrived. What arrived
-// has passed here, so what was not seen of it never comes.
+// acknowledge learns from a segment what of the other direction has arrived.
 func (t *Engine) acknowledge(c *Conn, s *stream.Segment) {
 	d := s.Direction.Reverse()
 	h := &c.halves[d]
-	ack := s.Acknowledgment
 	if !h.Known {
 		return
 	}
-	if h.hasFin && ack == h.fin+1 {
-		ack = h.fin
-	}
+	ack := h.Arrived(s.Acknowledgment)
 	if h.state == stateEnd && !stream.Before(ack, h.Next) {
 		t.ended(c, d, 0)
 	}
@@ -31,31 +27,8 @@ func (t *Engine) acknowledge(c *Conn, s *stream.Segment) {
 		h.SkipTo(t.pool, ack)
 		return
 	}
-	t.fillTo(c, d, ack)
+	h.GiveUp(t.pool, (*reader)(c), d, ack)
 	t.settle(c)
-}
-
-// fill gives up waiting for the bytes before the first chunk that waits.
-func (t *Engine) fill(c *Conn, d stream.Direction) {
-	if w, ok := c.halves[d].Waiting(); ok {
-		t.fillTo(c, d, w.Sequence)
-		t.pop(c, d)
-	}
-}
-
-// fillTo gives up what is missing before a number.
-func (t *Engine) fillTo(c *Conn, d stream.Direction, to uint32) {
-	h := &c.halves[d]
-	for stream.Before(h.Next, to) {
-		target := to
-		if w, ok := h.Waiting(); ok && stream.Before(w.Sequence, to) {
-			target = w.Sequence
-		}
-		if stream.Before(h.Next, target) {
-			t.gap(c, d, target)
-		}
-		t.pop(c, d)
-	}
 }
 
 // gap handles bytes that nobody will see.
@@ -93,14 +66,8 @@ func (t *Engine) gap(c *Conn, d stream.Direction, to uint32) {
 // closing takes a FIN.
 func (t *Engine) closing(c *Conn, s *stream.Segment) {
 	h := &c.halves[s.Direction]
-	if s.FIN && !h.hasFin {
-		h.hasFin, h.fin, h.finTime = true, s.Sequence+uint32(len(s.Data))+s.Left, s.Time
-		if c.ender == request.ProblemNone {
-			c.ender = request.ProblemClientClosed
-			if s.Direction == stream.ToClient {
-				c.ender = request.ProblemServerClosed
-			}
-		}
+	if h.Close(s) && c.ender == request.ProblemNone {
+		c.ender = request.ClosedBy(s.Direction == stream.ToServer)
 	}
 	t.settle(c)
 }
@@ -109,12 +76,12 @@ func (t *Engine) closing(c *Conn, s *stream.Segment) {
 func (t *Engine) settle(c *Conn) {
 	for d := range c.halves {
 		h := &c.halves[d]
-		if h.hasFin && h.state != stateClosed && h.Known && !stream.Before(h.Next, h.fin) {
+		if h.state != stateClosed && h.AtFin() {
 			t.closed(c, stream.Direction(d))
 		}
 	}
 	server, client := &c.halves[stream.ToServer], &c.halves[stream.ToClient]
-	late := server.hasFin && client.hasFin && t.now-c.seen > holeTime
+	late := server.HasFin && client.HasFin && t.now-c.seen > stream.HoleTime
 	if server.state == stateClosed && client.state == stateClosed || late {
 		c.over = true
 	}
@@ -128,15 +95,15 @@ func (t *Engine) closed(c *Conn, d stream.Direction) {
 			before := c.evidence
 			t.closeHead(c, p)
 			c.evidence = before
-		} else if h.state == stateEnd && h.Next == h.fin {
-			t.ended(c, d, h.finTime)
+		} else if h.state == stateEnd && h.Next == h.Fin {
+			t.ended(c, d, h.FinTime)
 		}
 	} else {
-		t.lastAnswer(c, h.finTime)
+		t.lastAnswer(c, h.FinTime)
 	}
 	h.state, h.msg = stateClosed, nil
 	if d == stream.ToClient {
-		t.end(c, h.finTime)
+		t.end(c, h.FinTime)
 	}
 }
 
@@ -148,7 +115,7 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 		return
 	}
 	m := &p.message[stream.ToClient]
-	over := int64(int32(h.Next - h.fin))
+	over := int64(int32(h.Next - h.Fin))
 	// A FIN that lies can be before the body.
 	m.BodyBytes = max(0, m.BodyBytes-over)
 	switch {
@@ -168,12 +135,9 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 // reset ends a connection at an RST.
 func (t *Engine) reset(c *Conn, s *stream.Segment) {
 	if c.ender == request.ProblemNone {
-		c.ender = request.ProblemClientReset
-		if s.Direction == stream.ToClient {
-			c.ender = request.ProblemServerReset
-		}
+		c.ender = request.ResetBy(s.Direction == stream.ToServer)
 	}
-	t.drain(c)
+	c.drain()
 	h := &c.halves[stream.ToClient]
 	if p := h.msg; p != nil && h.state != stateLost {
 		sent := s.Acknowledgment
@@ -199,18 +163,6 @@ func (t *Engine) reset(c *Conn, s *stream.Segment) {
 func (t *Engine) end(c *Conn, now int64) {
 	for c.first != nil {
 		t.finish(c, c.first, c.ender, now)
-	}
-}
-
-// drain reads what waits for bytes that never come.
-func (t *Engine) drain(c *Conn) {
-	for d := range c.halves {
-		for {
-			if _, ok := c.halves[d].Waiting(); !ok {
-				break
-			}
-			t.fill(c, stream.Direction(d))
-		}
 	}
 }
 

@@ -33,7 +33,7 @@ const (
 
 // half is one direction of a connection.
 type half struct {
-	stream.Half
+	stream.Side
 	state state
 	// msg is the exchange whose message is being read; nil between messages, and if nobody
 	// wants to know.
@@ -42,21 +42,13 @@ type half struct {
 	chunks syntax.Chunks
 	// remaining are the bytes of the body behind Next.
 	remaining int64
-	// told is from where on the kernel side knows that bytes are wanted.
-	told uint32
 	// far is the highest end of a segment, which passed at farTime.
 	far     uint32
 	farTime int64
-	// fin is the number of the FIN.
-	fin     uint32
-	finTime int64
-	hasFin  bool
 	// withhold: the client was answered before it sent the body that it had announced.
 	withhold bool
 	// unseen: the byte before Next was not seen. It may have been a FIN.
 	unseen bool
-	// overlapped is what of Overlapped was counted.
-	overlapped int
 }
 
 // Conn is one connection.

@@ -22,12 +22,6 @@ const (
 	maxHeadBytes = 64 << 10
 	// maxDepth is how many requests of a connection can be under way.
 	maxDepth = 1024
-	// maxAhead is how far ahead a sequence number can be wanted.
-	maxAhead = 1 << 30
-	// tellEvery is after how many bytes the kernel side learns how far a body was read.
-	tellEvery = 8 << 10
-	// holeTime is how long bytes may be late.
-	holeTime = 10 * 1_000_000_000
 )
 
 // Engine has what connections share. It is for one goroutine.
@@ -64,8 +58,8 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
-		c.halves[d] = half{Half: c.halves[d].Half, state: stateLost}
-		c.halves[d].Half.Reset()
+		c.halves[d] = half{Side: c.halves[d].Side, state: stateLost}
+		c.halves[d].Begin()
 	}
 	t.begin(c, s)
 	return c
@@ -85,9 +79,8 @@ func (t *Engine) begin(c *Conn, s *stream.Segment) {
 	}
 	server, client := &c.halves[stream.ToServer], &c.halves[stream.ToClient]
 	server.state, client.state = stateHead, stateHead
-	server.Start(c.origin)
-	client.Start(s.Acknowledgment)
-	server.told, client.told = server.Next, client.Next
+	server.StartAt(c.origin)
+	client.StartAt(s.Acknowledgment)
 }
 
 func (t *Engine) port(number uint16) *port {
@@ -128,9 +121,7 @@ func (c *Conn) Sweep(now, idle int64) bool {
 	t := c.engine
 	t.now = now
 	for d := range c.halves {
-		if w, ok := c.halves[d].Waiting(); ok && now-w.Time > holeTime {
-			t.fill(c, stream.Direction(d))
-		}
+		c.halves[d].GiveUpLate(t.pool, (*reader)(c), stream.Direction(d), now)
 	}
 	if c.seen < idle {
 		t.idle(c)
@@ -142,10 +133,10 @@ func (c *Conn) Sweep(now, idle int64) bool {
 // End reports what is under way, and forgets the connection.
 func (c *Conn) End() {
 	t := c.engine
-	t.drain(c)
+	c.drain()
 	t.abandon(c)
 	for d := range c.halves {
-		t.overlaps(&c.halves[d])
+		c.halves[d].CountOverlaps(t.figures)
 		c.halves[d].Drop(t.pool)
 	}
 	c.nextFree, t.freeConns = t.freeConns, c
@@ -153,11 +144,6 @@ func (c *Conn) End() {
 
 // Origin is the number of the first byte to the server that was seen.
 func (c *Conn) Origin() uint32 { return c.origin }
-
-func (t *Engine) overlaps(h *half) {
-	t.figures.Overlapped += uint64(h.Overlapped - h.overlapped)
-	h.overlapped = h.Overlapped
-}
 
 const pendingSize = int(unsafe.Sizeof(pending{}))
 

@@ -260,7 +260,7 @@ func (t *Engine) switched(c *Conn, p *pending) {
 		h.state, h.msg = stateOpaque, nil
 	}
 	if c.halves[stream.ToServer].Known {
-		t.pass(c, stream.ToServer, maxAhead)
+		t.pass(c, stream.ToServer, stream.MaxAhead)
 	}
 }
 

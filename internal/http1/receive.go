@@ -15,8 +15,7 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		Sequence: s.Sequence, Acknowledgment: s.Acknowledgment, Skipped: s.Skipped, Time: s.Time, Data: s.Data,
 	}
 	if !h.Known {
-		h.Start(s.Sequence)
-		h.told = s.Sequence
+		h.StartAt(s.Sequence)
 	}
 	if h.state == stateLost && stream.Before(h.Next, s.Sequence) {
 		h.SkipTo(t.pool, s.Sequence)
@@ -33,19 +32,8 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if end := chunk.End(); h.farTime == 0 || stream.Before(h.far, end) {
 		h.far, h.farTime = end, s.Time
 	}
-	next, ok, full := h.Push(t.pool, &chunk)
-	if ok {
-		t.read(c, d, &next)
-	}
-	t.pop(c, d)
-	if full {
-		t.fill(c, d)
-		if next, ok, _ = h.Push(t.pool, &chunk); ok {
-			t.read(c, d, &next)
-			t.pop(c, d)
-		}
-	}
-	t.overlaps(h)
+	h.Take(t.pool, (*reader)(c), d, &chunk)
+	h.CountOverlaps(t.figures)
 	if d == stream.ToClient {
 		c.evidence.Sent(s.Sequence+uint32(len(s.Data))+s.Left, s.Acknowledgment, s.Time, syntax.IsInterim(s.Data))
 	}
@@ -73,15 +61,19 @@ func (t *Engine) again(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	}
 }
 
-// pop reads what came too early and follows now.
-func (t *Engine) pop(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	for {
-		chunk, ok := h.Pop(t.pool)
-		if !ok {
-			return
-		}
-		t.read(c, d, &chunk)
+// reader is a connection as stream.Side calls it.
+type reader Conn
+
+// Read implements stream.Reader.
+func (r *reader) Read(d stream.Direction, chunk stream.Chunk) { r.engine.read((*Conn)(r), d, &chunk) }
+
+// Gap implements stream.Reader.
+func (r *reader) Gap(d stream.Direction, to uint32) { r.engine.gap((*Conn)(r), d, to) }
+
+// drain reads what waits for bytes that never come.
+func (c *Conn) drain() {
+	for d := range c.halves {
+		c.halves[d].Drain(c.engine.pool, (*reader)(c), stream.Direction(d))
 	}
 }
 
@@ -204,15 +196,15 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	switch {
 	case first > 0:
 	case h.state == stateBody:
-		t.pass(c, d, min(h.remaining-int64(tail), maxAhead))
+		t.pass(c, d, min(h.remaining-int64(tail), stream.MaxAhead))
 	case h.state == stateChunks && tail == 0:
-		t.pass(c, d, min(h.chunks.Left(), maxAhead))
+		t.pass(c, d, min(h.chunks.Left(), stream.MaxAhead))
 	case h.state == stateClose && tail == 0, h.state == stateOpaque:
-		t.pass(c, d, maxAhead)
+		t.pass(c, d, stream.MaxAhead)
 	}
 	// The other side does not acknowledge what it reads while several requests are under way.
-	if (h.state != stateHead || c.first != nil) && int32(h.Next-h.told) > tellEvery {
-		t.tell(c, d)
+	if (h.state != stateHead || c.first != nil) && int32(h.Next-h.Told) > stream.TellEvery {
+		h.Tell(&t.options, &c.key, d)
 	}
 }
 
@@ -223,7 +215,7 @@ func (t *Engine) pass(c *Conn, d stream.Direction, n int64) {
 	}
 	t.missing(c, d, n)
 	h := &c.halves[d]
-	t.tell(c, d)
+	h.Tell(&t.options, &c.key, d)
 	if h.state != stateBody || h.remaining > 0 {
 		return
 	}
@@ -249,18 +241,11 @@ func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
 	h.SkipTo(t.pool, h.Next+uint32(n))
 }
 
-// tell tells the kernel side from which byte on a direction is wanted.
-func (t *Engine) tell(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	h.told = h.Next
-	t.options.Want(&c.key, d, h.Next)
-}
-
 // tellAgain tells both directions, after the kernel side forgot them.
 func (t *Engine) tellAgain(c *Conn) {
 	for d := range c.halves {
-		if c.halves[d].Known {
-			t.tell(c, stream.Direction(d))
+		if h := &c.halves[d]; h.Known {
+			h.Tell(&t.options, &c.key, stream.Direction(d))
 		}
 	}
 }

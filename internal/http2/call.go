@@ -223,11 +223,7 @@ func (t *Engine) ended(c *Conn, p *call, d stream.Direction, now int64) {
 
 // resetCall takes a RST_STREAM.
 func (t *Engine) resetCall(c *Conn, p *call, d stream.Direction, now int64) {
-	problem := request.ProblemClientReset
-	if d == stream.ToClient {
-		problem = request.ProblemServerReset
-	}
-	t.cut(c, p, problem, now)
+	t.cut(c, p, request.ResetBy(d == stream.ToServer), now)
 }
 
 // cut ends a call whose answer is not complete.

@@ -7,46 +7,19 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
-// acknowledge learns from a segment what of the other direction has arrived. What arrived
-// has passed here, so what was not seen of it never comes.
+// acknowledge learns from a segment what of the other direction has arrived.
 func (t *Engine) acknowledge(c *Conn, s *stream.Segment) {
 	d := s.Direction.Reverse()
 	h := &c.halves[d]
-	ack := s.Acknowledgment
 	if !h.Known || h.followed {
 		return
 	}
-	if h.hasFin && ack == h.fin+1 {
-		ack = h.fin
-	}
+	ack := h.Arrived(s.Acknowledgment)
 	if !stream.Before(h.Next, ack) || ack == h.Next+1 && !h.inFrame && h.have == 0 {
 		return // one byte is no frame: it is a FIN
 	}
-	t.fillTo(c, d, ack)
+	h.GiveUp(t.pool, (*reader)(c), d, ack)
 	t.settle(c)
-}
-
-// fill gives up waiting for the bytes before the first chunk that waits.
-func (t *Engine) fill(c *Conn, d stream.Direction) {
-	if w, ok := c.halves[d].Waiting(); ok {
-		t.fillTo(c, d, w.Sequence)
-		t.pop(c, d)
-	}
-}
-
-// fillTo gives up what is missing before a number.
-func (t *Engine) fillTo(c *Conn, d stream.Direction, to uint32) {
-	h := &c.halves[d]
-	for stream.Before(h.Next, to) {
-		target := to
-		if w, ok := h.Waiting(); ok && stream.Before(w.Sequence, to) {
-			target = w.Sequence
-		}
-		if stream.Before(h.Next, target) {
-			t.gap(c, d, target)
-		}
-		t.pop(c, d)
-	}
 }
 
 // gap handles bytes that nobody will see.
@@ -93,14 +66,8 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 // closing takes a FIN.
 func (t *Engine) closing(c *Conn, s *stream.Segment) {
 	h := &c.halves[s.Direction]
-	if s.FIN && !h.hasFin {
-		h.hasFin, h.fin, h.finTime = true, s.Sequence+uint32(len(s.Data))+s.Left, s.Time
-		if c.ender == request.ProblemNone {
-			c.ender = request.ProblemClientClosed
-			if s.Direction == stream.ToClient {
-				c.ender = request.ProblemServerClosed
-			}
-		}
+	if h.Close(s) && c.ender == request.ProblemNone {
+		c.ender = request.ClosedBy(s.Direction == stream.ToServer)
 	}
 	t.settle(c)
 }
@@ -109,17 +76,17 @@ func (t *Engine) closing(c *Conn, s *stream.Segment) {
 func (t *Engine) settle(c *Conn) {
 	for d := range c.halves {
 		h := &c.halves[d]
-		if !h.hasFin || h.state == stateClosed || !h.Known || stream.Before(h.Next, h.fin) {
+		if h.state == stateClosed || !h.AtFin() {
 			continue
 		}
 		t.lostBlock(c, stream.Direction(d))
 		h.state, h.inFrame = stateClosed, false
 		if stream.Direction(d) == stream.ToClient {
-			t.end(c, h.finTime)
+			t.end(c, h.FinTime)
 		}
 	}
 	server, client := &c.halves[stream.ToServer], &c.halves[stream.ToClient]
-	late := server.hasFin && client.hasFin && t.now-c.seen > holeTime
+	late := server.HasFin && client.HasFin && t.now-c.seen > stream.HoleTime
 	if server.state == stateClosed && client.state == stateClosed || late {
 		c.over = true
 	}
@@ -128,16 +95,9 @@ func (t *Engine) settle(c *Conn) {
 // reset ends a connection at an RST.
 func (t *Engine) reset(c *Conn, s *stream.Segment) {
 	if c.ender == request.ProblemNone {
-		c.ender = request.ProblemClientReset
-		if s.Direction == stream.ToClient {
-			c.ender = request.ProblemServerReset
-		}
+		c.ender = request.ResetBy(s.Direction == stream.ToServer)
 	}
-	for d := range c.halves {
-		for _, waits := c.halves[d].Waiting(); waits; _, waits = c.halves[d].Waiting() {
-			t.fill(c, stream.Direction(d))
-		}
-	}
+	c.drain()
 	t.end(c, s.Time)
 	c.over = true
 }

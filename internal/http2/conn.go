@@ -28,7 +28,7 @@ const (
 
 // half is one direction of a connection.
 type half struct {
-	stream.Half
+	stream.Side
 	state state
 	// head are the first bytes of a frame's head, or the count of those of the preface.
 	head [frameHead]byte
@@ -48,13 +48,6 @@ type half struct {
 	forgotten int
 	broken    bool
 	decoder   *hpack.Decoder
-	// told is from where on the kernel side knows that bytes are wanted.
-	told uint32
-	// fin is the number of the FIN.
-	fin        uint32
-	finTime    int64
-	hasFin     bool
-	overlapped int
 	// followed is set while the kernel side follows the frames: DATA that is not wanted does
 	// not cross, and nothing else is missing.
 	followed bool
@@ -116,9 +109,7 @@ func (c *Conn) Sweep(now, idle int64) bool {
 	t := c.engine
 	t.now = now
 	for d := range c.halves {
-		if w, ok := c.halves[d].Waiting(); ok && now-w.Time > holeTime {
-			t.fill(c, stream.Direction(d))
-		}
+		c.halves[d].GiveUpLate(t.pool, (*reader)(c), stream.Direction(d), now)
 	}
 	if c.seen < idle {
 		t.idle(c)
@@ -130,15 +121,11 @@ func (c *Conn) Sweep(now, idle int64) bool {
 // End reports what is under way, and forgets the connection.
 func (c *Conn) End() {
 	t := c.engine
-	for d := range c.halves {
-		for _, waits := c.halves[d].Waiting(); waits; _, waits = c.halves[d].Waiting() {
-			t.fill(c, stream.Direction(d))
-		}
-	}
+	c.drain()
 	t.abandon(c)
 	for d := range c.halves {
 		h := &c.halves[d]
-		t.overlaps(h)
+		h.CountOverlaps(t.figures)
 		t.pool.Put(h.bytes)
 		t.pool.Release(h.table - defaultTable)
 		h.bytes, h.decoder, h.table = nil, nil, defaultTable
@@ -151,23 +138,11 @@ func (c *Conn) End() {
 // Origin is the number of the first byte to the server that was seen.
 func (c *Conn) Origin() uint32 { return c.origin }
 
-func (t *Engine) overlaps(h *half) {
-	t.figures.Overlapped += uint64(h.Overlapped - h.overlapped)
-	h.overlapped = h.Overlapped
-}
-
-// tell tells the kernel side from which byte on a direction is wanted.
-func (t *Engine) tell(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	h.told = h.Next
-	t.options.Want(&c.key, d, h.Next)
-}
-
 // tellAgain tells both directions, after the kernel side forgot them.
 func (t *Engine) tellAgain(c *Conn) {
 	for d := range c.halves {
-		if c.halves[d].Known {
-			t.tell(c, stream.Direction(d))
+		if h := &c.halves[d]; h.Known {
+			h.Tell(&t.options, &c.key, stream.Direction(d))
 		}
 	}
 }

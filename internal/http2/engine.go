@@ -33,12 +33,6 @@ const (
 	// maxWhole is up to which size the kernel side copies DATA that ends a stream, as MOST_WHOLE
 	// in bpf/inspect/frames.h.
 	maxWhole = 64 << 10
-	// maxAhead is how far ahead a sequence number can be wanted.
-	maxAhead = 1 << 30
-	// tellEvery is after how many bytes the kernel side learns how far a direction was read.
-	tellEvery = 8 << 10
-	// holeTime is how long bytes may be late.
-	holeTime = 10 * 1_000_000_000
 )
 
 // Engine has what connections share. It is for one goroutine.
@@ -94,8 +88,8 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
-		c.halves[d] = half{Half: c.halves[d].Half, state: stateLost, table: defaultTable}
-		c.halves[d].Half.Reset()
+		c.halves[d] = half{Side: c.halves[d].Side, state: stateLost, table: defaultTable}
+		c.halves[d].Begin()
 	}
 	if s.Begins && s.Direction == stream.ToServer {
 		t.fresh(c, s)
@@ -115,8 +109,8 @@ func (t *Engine) fresh(c *Conn, s *stream.Segment) {
 	c.retransmits = 0
 	for d, first := range [...]uint32{stream.ToServer: c.origin, stream.ToClient: s.Acknowledgment} {
 		h := &c.halves[d]
-		h.Start(first)
-		h.told, h.state = first, stateFrames
+		h.StartAt(first)
+		h.state = stateFrames
 		h.decoder = hpack.NewDecoder(defaultTable, t.field)
 		h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
 	}

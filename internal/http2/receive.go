@@ -14,8 +14,7 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		Sequence: s.Sequence, Acknowledgment: s.Acknowledgment, Skipped: s.Skipped, Time: s.Time, Data: s.Data,
 	}
 	if !h.Known {
-		h.Start(s.Sequence)
-		h.told = s.Sequence
+		h.StartAt(s.Sequence)
 	}
 	if stream.Before(h.Next, s.Sequence) {
 		switch {
@@ -28,19 +27,8 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if len(s.Data) == 0 {
 		return
 	}
-	next, ok, full := h.Push(t.pool, &chunk)
-	if ok {
-		t.read(c, d, &next)
-	}
-	t.pop(c, d)
-	if full {
-		t.fill(c, d)
-		if next, ok, _ = h.Push(t.pool, &chunk); ok {
-			t.read(c, d, &next)
-			t.pop(c, d)
-		}
-	}
-	t.overlaps(h)
+	h.Take(t.pool, (*reader)(c), d, &chunk)
+	h.CountOverlaps(t.figures)
 }
 
 // passedOver handles DATA that did not cross, because the kernel side follows the frames. Its
@@ -69,15 +57,19 @@ func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
 	h.SkipTo(t.pool, s.Sequence)
 }
 
-// pop reads what came too early and follows now.
-func (t *Engine) pop(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	for {
-		chunk, ok := h.Pop(t.pool)
-		if !ok {
-			return
-		}
-		t.read(c, d, &chunk)
+// reader is a connection as stream.Side calls it.
+type reader Conn
+
+// Read implements stream.Reader.
+func (r *reader) Read(d stream.Direction, chunk stream.Chunk) { r.engine.read((*Conn)(r), d, &chunk) }
+
+// Gap implements stream.Reader.
+func (r *reader) Gap(d stream.Direction, to uint32) { r.engine.gap((*Conn)(r), d, to) }
+
+// drain reads what waits for bytes that never come.
+func (c *Conn) drain() {
+	for d := range c.halves {
+		c.halves[d].Drain(c.engine.pool, (*reader)(c), stream.Direction(d))
 	}
 }
 
@@ -223,13 +215,13 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 			// When it ends matters, so its last byte is wanted.
 			n--
 		}
-		if n > tellEvery {
-			t.pass(c, d, min(n, maxAhead))
-			t.tell(c, d)
+		if n > stream.TellEvery {
+			t.pass(c, d, min(n, stream.MaxAhead))
+			h.Tell(&t.options, &c.key, d)
 		}
 	}
-	if int32(h.Next-h.told) > tellEvery {
-		t.tell(c, d)
+	if int32(h.Next-h.Told) > stream.TellEvery {
+		h.Tell(&t.options, &c.key, d)
 	}
 }
 

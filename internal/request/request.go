@@ -176,6 +176,22 @@ func (p Problem) String() string {
 	}
 }
 
+// ClosedBy is the problem of a request whose connection one side closed.
+func ClosedBy(client bool) Problem {
+	if client {
+		return ProblemClientClosed
+	}
+	return ProblemServerClosed
+}
+
+// ResetBy is the problem of a request whose connection one side reset.
+func ResetBy(client bool) Problem {
+	if client {
+		return ProblemClientReset
+	}
+	return ProblemServerReset
+}
+
 // Unanswered reports whether the wait for an answer ended without one.
 func (p Problem) Unanswered() bool { return ProblemClientClosed <= p && p <= ProblemIdle }
 

@@ -36,12 +36,6 @@ const (
 	// connection whose beginning was not seen: it is likely that its hello has passed.
 	maxDialogue = 64 << 10
 	maxJoined   = 2 << 10
-	// maxAhead is how far ahead a sequence number can be wanted.
-	maxAhead = 1 << 30
-	// tellEvery is after how many bytes the kernel side learns how far a stream was read.
-	tellEvery = 8 << 10
-	// holeTime is how long bytes may be late.
-	holeTime = 10 * 1_000_000_000
 )
 
 // Engine has what connections share. It is for one goroutine.
@@ -125,8 +119,8 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 		origin: s.Sequence, halves: c.halves,
 	}
 	for d := range c.halves {
-		c.halves[d] = half{Half: c.halves[d].Half}
-		c.halves[d].Half.Reset()
+		c.halves[d] = half{Side: c.halves[d].Side}
+		c.halves[d].Begin()
 	}
 	answered := s.Acknowledgment
 	switch {
@@ -135,8 +129,8 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	case s.First != 0:
 		c.origin = s.First
 	}
-	c.halves[stream.ToServer].start(c.origin)
-	c.halves[stream.ToClient].start(answered)
+	c.halves[stream.ToServer].StartAt(c.origin)
+	c.halves[stream.ToClient].StartAt(answered)
 	if !t.pool.Reserve(stateSize) {
 		t.options.Lost(stream.LossBudget, 1)
 		t.rest(c)
@@ -180,14 +174,11 @@ func (c *Conn) Sweep(now, idle int64) bool {
 	t := c.engine
 	t.now = now
 	for d := range c.halves {
-		if w, ok := c.halves[d].Waiting(); ok && now-w.Time > holeTime {
-			t.fillTo(c, stream.Direction(d), w.Sequence)
-			t.pop(c, stream.Direction(d))
-		}
+		c.halves[d].GiveUpLate(t.pool, (*reader)(c), stream.Direction(d), now)
 	}
 	switch {
 	case c.state == nil:
-	case c.ender != tls.SideUnknown && now-c.seen > holeTime:
+	case c.ender != tls.SideUnknown && now-c.seen > stream.HoleTime:
 		// The last bytes never came.
 		t.finish(c, tls.OutcomeUnknown, tls.SideUnknown, now)
 	case c.seen < idle:

@@ -361,7 +361,7 @@ func TestWithoutHelloNothingIsReported(t *testing.T) {
 			}
 			assert.Empty(t, w.got)
 			assert.Nil(t, w.conn.state)
-			assert.Greater(t, w.wanted[0]-w.next[0], uint32(maxAhead/2), "nothing more is wanted")
+			assert.Greater(t, w.wanted[0]-w.next[0], uint32(stream.MaxAhead/2), "nothing more is wanted")
 			w.close(t)
 		})
 	}
@@ -376,7 +376,7 @@ func TestNothingIsWantedAfterTheHandshake(t *testing.T) {
 	}
 	require.Len(t, w.got, 1)
 	for d := range w.wanted {
-		assert.Greater(t, w.wanted[d]-w.next[d], uint32(maxAhead/2))
+		assert.Greater(t, w.wanted[d]-w.next[d], uint32(stream.MaxAhead/2))
 	}
 	assert.Zero(t, w.pool.Lent())
 	w.close(t)

@@ -25,37 +25,20 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		// The first segment came late.
 		c.origin = s.Sequence
 		h.Drop(t.pool)
-		h.start(s.Sequence)
+		h.StartAt(s.Sequence)
 	}
-	next, ok, full := h.Push(t.pool, &chunk)
-	if ok {
-		t.read(c, d, &next)
-	}
-	t.pop(c, d)
-	if w, waits := h.Waiting(); full && waits && c.state != nil {
-		t.fillTo(c, d, w.Sequence)
-		t.pop(c, d)
-	}
-	t.overlaps(h)
+	h.Take(t.pool, (*reader)(c), d, &chunk)
+	h.CountOverlaps(t.figures)
 }
 
-// overlaps counts what came again with another content.
-func (t *Engine) overlaps(h *half) {
-	t.figures.Overlapped += uint64(h.Overlapped - h.overlapped)
-	h.overlapped = h.Overlapped
-}
+// reader is a connection as stream.Side calls it.
+type reader Conn
 
-// pop reads what came too early and follows now.
-func (t *Engine) pop(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	for c.state != nil {
-		chunk, ok := h.Pop(t.pool)
-		if !ok {
-			return
-		}
-		t.read(c, d, &chunk)
-	}
-}
+// Read implements stream.Reader.
+func (r *reader) Read(d stream.Direction, chunk stream.Chunk) { r.engine.read((*Conn)(r), d, &chunk) }
+
+// Gap implements stream.Reader.
+func (r *reader) Gap(d stream.Direction, to uint32) { r.engine.gap((*Conn)(r), d, to) }
 
 // read takes bytes in order.
 func (t *Engine) read(c *Conn, d stream.Direction, chunk *stream.Chunk) {
@@ -74,40 +57,24 @@ func (t *Engine) read(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	}
 	if c.state == nil {
 		t.pass(c, d, end)
-	} else if int32(h.Next-h.told) > tellEvery {
-		t.tell(c, d)
+	} else if int32(h.Next-h.Told) > stream.TellEvery {
+		h.Tell(&t.options, &c.key, d)
 	}
 }
 
-// acknowledge learns from a segment what of the other direction has arrived. What arrived
-// has passed here, so what was not seen of it never comes.
+// acknowledge learns from a segment what of the other direction has arrived.
 func (t *Engine) acknowledge(c *Conn, s *stream.Segment) {
 	d := s.Direction.Reverse()
 	h := &c.halves[d]
 	ack := s.Acknowledgment
-	if c.state == nil || h.hasFin && ack == h.fin+1 || !stream.Before(h.Next, ack) {
+	if c.state == nil || h.HasFin && ack == h.Fin+1 || !stream.Before(h.Next, ack) {
 		return
 	}
 	if _, waits := h.Waiting(); !waits && ack == h.Next+1 && h.phase == phaseDialogue {
 		return // a FIN
 	}
-	t.fillTo(c, d, ack)
+	h.GiveUp(t.pool, (*reader)(c), d, ack)
 	t.settle(c)
-}
-
-// fillTo gives up what is missing before a number.
-func (t *Engine) fillTo(c *Conn, d stream.Direction, to uint32) {
-	h := &c.halves[d]
-	for c.state != nil && stream.Before(h.Next, to) {
-		target := to
-		if w, ok := h.Waiting(); ok && stream.Before(w.Sequence, to) {
-			target = w.Sequence
-		}
-		if stream.Before(h.Next, target) {
-			t.gap(c, d, target)
-		}
-		t.pop(c, d)
-	}
 }
 
 // gap handles bytes that nobody will see.
@@ -115,7 +82,7 @@ func (t *Engine) gap(c *Conn, d stream.Direction, to uint32) {
 	h := &c.halves[d]
 	n := int(to - h.Next)
 	h.SkipTo(t.pool, to)
-	if h.phase == phaseDialogue && !c.state.begun {
+	if c.state == nil || h.phase == phaseDialogue && !c.state.begun {
 		return
 	}
 	t.figures.Gaps++
@@ -137,11 +104,8 @@ func (t *Engine) gap(c *Conn, d stream.Direction, to uint32) {
 // closing takes a FIN.
 func (t *Engine) closing(c *Conn, s *stream.Segment) {
 	h := &c.halves[s.Direction]
-	if s.FIN && !h.hasFin {
-		h.hasFin, h.fin = true, s.Sequence+uint32(len(s.Data))+s.Left
-		if c.ender == tls.SideUnknown {
-			c.ender = sideOf(s.Direction)
-		}
+	if h.Close(s) && c.ender == tls.SideUnknown {
+		c.ender = sideOf(s.Direction)
 	}
 	t.settle(c)
 }
@@ -150,20 +114,17 @@ func (t *Engine) closing(c *Conn, s *stream.Segment) {
 func (t *Engine) settle(c *Conn) {
 	for d := range c.halves {
 		h := &c.halves[d]
-		if c.state != nil && h.hasFin && !stream.Before(h.Next, h.fin) {
+		if c.state != nil && h.AtFin() {
 			t.ended(c, c.ender, tls.OutcomeClosed)
 		}
 	}
-	c.over = c.over || c.state == nil && c.halves[stream.ToServer].hasFin && c.halves[stream.ToClient].hasFin
+	c.over = c.over || c.state == nil && c.halves[stream.ToServer].HasFin && c.halves[stream.ToClient].HasFin
 }
 
 // reset ends a connection at an RST.
 func (t *Engine) reset(c *Conn, s *stream.Segment) {
 	for d := range c.halves {
-		if w, ok := c.halves[d].Waiting(); ok && c.state != nil {
-			t.fillTo(c, stream.Direction(d), w.Sequence)
-			t.pop(c, stream.Direction(d))
-		}
+		c.halves[d].GiveUpFirst(t.pool, (*reader)(c), stream.Direction(d))
 	}
 	if c.ender == tls.SideUnknown {
 		c.ender = sideOf(s.Direction)
@@ -177,9 +138,9 @@ func (t *Engine) reset(c *Conn, s *stream.Segment) {
 // pass tells the kernel side that nothing of a direction is wanted for long.
 func (t *Engine) pass(c *Conn, d stream.Direction, end uint32) {
 	h := &c.halves[d]
-	if h.Next = end; int32(h.told-end) < maxAhead/2 {
-		h.told = end + maxAhead
-		t.options.Want(&c.key, d, h.told)
+	if h.Next = end; int32(h.Told-end) < stream.MaxAhead/2 {
+		h.Told = end + stream.MaxAhead
+		t.options.Want(&c.key, d, h.Told)
 	}
 }
 
@@ -187,19 +148,12 @@ func (t *Engine) pass(c *Conn, d stream.Direction, end uint32) {
 func (t *Engine) rest(c *Conn) {
 	for d := range c.halves {
 		h := &c.halves[d]
-		t.overlaps(h)
+		h.CountOverlaps(t.figures)
 		h.Drop(t.pool)
 		h.empty(t.pool)
-		h.told = h.Next
+		h.Told = h.Next
 		t.pass(c, stream.Direction(d), h.Next)
 	}
-}
-
-// tell tells the kernel side from which byte on a direction is wanted.
-func (t *Engine) tell(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	h.told = h.Next
-	t.options.Want(&c.key, d, h.Next)
 }
 
 // tellAgain tells both directions, after the kernel side forgot them.
@@ -210,7 +164,7 @@ func (t *Engine) tellAgain(c *Conn, s *stream.Segment) {
 		return
 	}
 	for d := range c.halves {
-		t.tell(c, stream.Direction(d))
+		c.halves[d].Tell(&t.options, &c.key, stream.Direction(d))
 	}
 }
 

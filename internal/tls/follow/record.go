@@ -18,15 +18,8 @@ const (
 
 // half is one direction of a connection.
 type half struct {
-	stream.Half
+	stream.Side
 	phase phase
-	// told is from where on the kernel side knows that bytes are wanted.
-	told uint32
-	// fin is the number of the FIN.
-	fin    uint32
-	hasFin bool
-	// overlapped is what of Overlapped was counted.
-	overlapped int
 
 	// head has the first bytes of the record's header, header what it says. left are bytes of
 	// the record that follow.
@@ -47,11 +40,6 @@ type half struct {
 	alerts int
 	// changed: what follows is encrypted. finished: its first message was seen.
 	changed, finished bool
-}
-
-func (h *half) start(seq uint32) {
-	h.Start(seq)
-	h.told = seq
 }
 
 func (h *half) empty(pool *stream.Pool) {
