@@ -4,19 +4,6 @@
 // pass on, and ties a gateway's request to the one that it made of it upstream.
 package gateway
 
-// Kinds of gateways that listen on a port. A port can have several.
-type Kinds uint8
-
-// Kinds.
-const (
-	Kong Kinds = 1 << iota
-	// OpenAI is whatever answers calls to language models, a gateway or a model server.
-	OpenAI
-)
-
-// Has reports whether kinds contain one.
-func (k Kinds) Has(one Kinds) bool { return k&one != 0 }
-
 // Attributes that are not of a header field.
 const (
 	// KeyName is the gateway's product: NameKong.

@@ -96,8 +96,6 @@ func TestFields(t *testing.T) {
 		keys[f.Key()], headers[f.Header()] = true, true
 	}
 	assert.Empty(t, Fields.Key())
-	assert.True(t, (Kong | OpenAI).Has(OpenAI))
-	assert.False(t, Kong.Has(OpenAI))
 }
 
 func TestAppendKongAllocatesNothing(t *testing.T) {
