@@ -319,8 +319,10 @@ enum event {
 	EVENT_PROCESS,
 	EVENT_PORT_COUNT,
 	EVENT_SEGMENT, /* a segment, or a piece of one, whose bytes inspection wants */
-	EVENT_REQUEST, /* only user space produces this one and the next */
+	EVENT_REQUEST, /* only user space produces this one and those that follow */
 	EVENT_HANDSHAKE,
+	EVENT_SOURCE,
+	EVENT_SERVICE,
 	EVENTS,
 };
 

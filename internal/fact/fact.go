@@ -10,6 +10,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 )
 
@@ -32,6 +33,11 @@ type Sink interface {
 	RequestUnderWay(*request.Exchange)
 	// HandshakeSeen gets how TLS began on a connection. Its bytes are from outside.
 	HandshakeSeen(*tls.Handshake)
+	// SourceSeen gets what a source did in an interval.
+	SourceSeen(*source.Source)
+	// ServiceSeen and NamespaceSeen get how a listener and a network namespace fared meanwhile.
+	ServiceSeen(*source.Service)
+	NamespaceSeen(*source.Namespace)
 	// SegmentsUsed counts segments that inspection took from the kernel side and used.
 	SegmentsUsed(n int)
 	// FactsLost counts facts that the kernel side recorded and user space could not keep.
@@ -70,6 +76,15 @@ func (Nop) RequestUnderWay(*request.Exchange) {}
 
 // HandshakeSeen does nothing.
 func (Nop) HandshakeSeen(*tls.Handshake) {}
+
+// SourceSeen does nothing.
+func (Nop) SourceSeen(*source.Source) {}
+
+// ServiceSeen does nothing.
+func (Nop) ServiceSeen(*source.Service) {}
+
+// NamespaceSeen does nothing.
+func (Nop) NamespaceSeen(*source.Namespace) {}
 
 // SegmentsUsed does nothing.
 func (Nop) SegmentsUsed(int) {}
@@ -148,6 +163,27 @@ func (t Tee) RequestUnderWay(e *request.Exchange) {
 func (t Tee) HandshakeSeen(h *tls.Handshake) {
 	for _, to := range t {
 		to.HandshakeSeen(h)
+	}
+}
+
+// SourceSeen implements Sink.
+func (t Tee) SourceSeen(s *source.Source) {
+	for _, to := range t {
+		to.SourceSeen(s)
+	}
+}
+
+// ServiceSeen implements Sink.
+func (t Tee) ServiceSeen(s *source.Service) {
+	for _, to := range t {
+		to.ServiceSeen(s)
+	}
+}
+
+// NamespaceSeen implements Sink.
+func (t Tee) NamespaceSeen(n *source.Namespace) {
+	for _, to := range t {
+		to.NamespaceSeen(n)
 	}
 }
 

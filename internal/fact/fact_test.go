@@ -13,6 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 )
 
@@ -33,6 +34,9 @@ func (j *journal) PacketSelected(p *packet.Packet)                 { j.note("pac
 func (j *journal) RequestSeen(e *request.Exchange)                 { j.note("request", e.Status) }
 func (j *journal) RequestUnderWay(e *request.Exchange)             { j.note("under way", e.Status) }
 func (j *journal) HandshakeSeen(h *tls.Handshake)                  { j.note("handshake", h.Version) }
+func (j *journal) SourceSeen(s *source.Source)                     { j.note("source", s.Rest) }
+func (j *journal) ServiceSeen(s *source.Service)                   { j.note("service", s.Socket) }
+func (j *journal) NamespaceSeen(n *source.Namespace)               { j.note("namespace", n.NetNS) }
 func (j *journal) SegmentsUsed(n int)                              { j.note("segments", n) }
 func (j *journal) FactsLost(e ledger.Event, c ledger.Cause, n int) { j.note("lost", e, c, n) }
 
@@ -48,6 +52,9 @@ func reportOneEach(to Sink) {
 	to.RequestSeen(&request.Exchange{Status: 200})
 	to.RequestUnderWay(&request.Exchange{Status: 7})
 	to.HandshakeSeen(&tls.Handshake{Version: tls.Version13})
+	to.SourceSeen(&source.Source{Rest: 4})
+	to.ServiceSeen(&source.Service{Socket: 8})
+	to.NamespaceSeen(&source.Namespace{NetNS: 9})
 	to.SegmentsUsed(3)
 	to.FactsLost(ledger.Failed, ledger.MapFull, 5)
 }
@@ -55,7 +62,7 @@ func reportOneEach(to Sink) {
 func TestTee(t *testing.T) {
 	var first, second journal
 	reportOneEach(Tee{&first, Nop{}, &second})
-	assert.Len(t, first.calls, 12)
+	assert.Len(t, first.calls, 15)
 	assert.Equal(t, first.calls, second.calls)
 	reportOneEach(Tee{}) // nobody listens
 }

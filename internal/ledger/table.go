@@ -26,6 +26,11 @@ const (
 	Request
 	// Handshake is how TLS began on a connection. User space produces it.
 	Handshake
+	// Source is what a source did in an interval, or several together. User space produces it.
+	Source
+	// Service is how a listener or a network namespace fared in an interval. User space produces
+	// it.
+	Service
 	Events
 )
 
@@ -120,6 +125,8 @@ var events = [Events]event{
 	Segment:   {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
 	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes, ParserFault: ""}},
 	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes}},
+	Source:    {"source", balanced | consumed, nil},
+	Service:   {"service", balanced | consumed, nil},
 }
 
 // cause is a row of the causes' table.

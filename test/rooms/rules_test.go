@@ -41,7 +41,7 @@ type rule struct {
 // Floors, from the bottom up.
 var (
 	transport = []string{
-		"internal/clean", "internal/flow", "internal/connection", "internal/owner", "internal/packet", "internal/timens",
+		"internal/clean", "internal/flow", "internal/connection", "internal/owner", "internal/packet", "internal/source", "internal/timens",
 	}
 	// content is what is inside packets.
 	content = []string{
@@ -62,6 +62,7 @@ var (
 	// common is what the receiver's rooms share.
 	common = []string{
 		"receiver/internal/declared", "receiver/internal/metadata", "receiver/internal/resource", "receiver/internal/httpview",
+		"receiver/internal/account", "receiver/internal/sourceview",
 	}
 )
 
@@ -117,6 +118,8 @@ var rules = []rule{
 	{rooms: list("receiver/internal/declared"), imports: list("receiver/internal/metadata", pdata)},
 	{rooms: list("receiver/internal/resource"), imports: join(domains, list("receiver/internal/declared", "receiver/internal/metadata", pdata, collector))},
 	{rooms: list("receiver/internal/httpview"), imports: domains},
+	{rooms: list("receiver/internal/account"), imports: list("internal/ledger", "receiver/internal/declared")},
+	{rooms: list("receiver/internal/sourceview"), imports: join(domains, list("receiver/internal/declared"))},
 	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list(pdata, collector))},
 	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list(pdata, collector))},
 	{
@@ -126,7 +129,7 @@ var rules = []rule{
 	{
 		rooms: list("receiver/internal/pipeline"),
 		imports: join(domains, facts, list("internal/cleanlog", "internal/probe", "receiver/internal/logrecord",
-			"receiver/internal/series", "receiver/internal/observe", pdata, collector)),
+			"receiver/internal/account", "receiver/internal/series", "receiver/internal/observe", pdata, collector)),
 	},
 	{rooms: list("receiver/internal/check"), imports: list("internal/fault", "internal/packet", "internal/probe", "internal/probe/settings", collector)},
 	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview"))},

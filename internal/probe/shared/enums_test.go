@@ -103,6 +103,8 @@ func TestLedgerIsTheKernelSides(t *testing.T) {
 		EventSegment:    ledger.Segment,
 		EventRequest:    ledger.Request,
 		EventHandshake:  ledger.Handshake,
+		EventSource:     ledger.Source,
+		EventService:    ledger.Service,
 		Events:          ledger.Events,
 	} {
 		assert.EqualValues(t, event, c)

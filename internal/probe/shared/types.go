@@ -125,7 +125,9 @@ const (
 	EventSegment    Event = 7
 	EventRequest    Event = 8
 	EventHandshake  Event = 9
-	Events          Event = 10
+	EventSource     Event = 10
+	EventService    Event = 11
+	Events          Event = 12
 )
 
 type FailedRecord struct {
@@ -229,8 +231,8 @@ type Ledger struct {
 	_          structs.HostLayout
 	Opened     uint64
 	Adopted    uint64
-	Produced   [10]uint64
-	Lost       [10][6]uint64
+	Produced   [12]uint64
+	Lost       [12][6]uint64
 	Marked     [2]uint64
 	MarksEnded [2]uint64
 }

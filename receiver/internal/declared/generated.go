@@ -12,7 +12,9 @@ const (
 	EventConnectionFailed              // tcp.server.connection.failed
 	EventConnectionOpen                // tcp.server.connection.open
 	EventHTTPRequest                   // tcp.server.http.request
+	EventListener                      // tcp.server.listener
 	EventPacket                        // tcp.server.packet
+	EventSource                        // tcp.server.source
 	EventTLSHandshake                  // tcp.server.tls.handshake
 	// Events is their number.
 	Events
@@ -182,6 +184,31 @@ var events = [Events]event{
 		AttrHTTPResponseBodyErrorType,
 		AttrHTTPResponseBodyReplacedCount,
 	}},
+	EventListener: {"tcp.server.listener", []Attribute{
+		AttrServerAddress,
+		AttrServerPort,
+		AttrNetworkType,
+		AttrNetworkTransport,
+		AttrProcessPID,
+		AttrProcessExecutableName,
+		AttrNetNSInode,
+		AttrListenerInterval,
+		AttrListenerSYNCount,
+		AttrListenerCompletedCount,
+		AttrListenerOverflowCount,
+		AttrListenerAcceptQueueLength,
+		AttrListenerAcceptQueueLimit,
+		AttrListenerAcceptDuration,
+		AttrListenerOpenCount,
+		AttrListenerOpenAnsweredCount,
+		AttrListenerClosedCount,
+		AttrListenerClosedAnsweredCount,
+		AttrNamespaceSyncookieSentCount,
+		AttrNamespaceQueueFullCookieCount,
+		AttrNamespaceQueueFullDropCount,
+		AttrNamespaceListenOverflowCount,
+		AttrNamespaceEmbryonicResetCount,
+	}},
 	EventPacket: {"tcp.server.packet", []Attribute{
 		AttrClientAddress,
 		AttrClientPort,
@@ -203,6 +230,43 @@ var events = [Events]event{
 		AttrMalformedKind,
 		AttrFlags,
 		AttrOptions,
+	}},
+	EventSource: {"tcp.server.source", []Attribute{
+		AttrClientAddress,
+		AttrSourcePrefix,
+		AttrNetworkType,
+		AttrNetworkTransport,
+		AttrNetNSInode,
+		AttrSourceInterval,
+		AttrSourceAge,
+		AttrSourceRestCount,
+		AttrSourceSYNListeningCount,
+		AttrSourceSYNClosedCount,
+		AttrSourceFlagsNullCount,
+		AttrSourceFlagsFinCount,
+		AttrSourceFlagsXmasCount,
+		AttrSourceFlagsSYNFinCount,
+		AttrSourceFlagsSYNRstCount,
+		AttrSourceMalformedCount,
+		AttrSourcePortZeroCount,
+		AttrSourceLandCount,
+		AttrSourceResetSYNCount,
+		AttrSourceResetSYNAckCount,
+		AttrSourceResetFlagsCount,
+		AttrSourceResetOtherCount,
+		AttrSourceCompletedCount,
+		AttrSourceHalfOpenResetCount,
+		AttrSourceHalfOpenTimeoutCount,
+		AttrSourceClosedCount,
+		AttrSourceUnansweredCount,
+		AttrSourcePortCount,
+		AttrSourcePortFailedCount,
+		AttrSourcePortStrayCount,
+		AttrSourceOpenCount,
+		AttrSourceOpenSilentCount,
+		AttrSourceReceiveRate,
+		AttrSourceSilentPortNumber,
+		AttrSourceSilentPortOpenCount,
 	}},
 	EventTLSHandshake: {"tcp.server.tls.handshake", []Attribute{
 		AttrClientAddress,
@@ -247,7 +311,9 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 		EventConnectionFailed: c.TCPServerConnectionFailed.Enabled,
 		EventConnectionOpen:   c.TCPServerConnectionOpen.Enabled,
 		EventHTTPRequest:      c.TCPServerHTTPRequest.Enabled,
+		EventListener:         c.TCPServerListener.Enabled,
 		EventPacket:           c.TCPServerPacket.Enabled,
+		EventSource:           c.TCPServerSource.Enabled,
 		EventTLSHandshake:     c.TCPServerTLSHandshake.Enabled,
 	}
 }
@@ -618,7 +684,23 @@ const (
 	AttrHTTPServerDuration                                  // tcp.http.server.duration
 	AttrHTTPSwitched                                        // tcp.http.switched
 	AttrHTTPWaitDuration                                    // tcp.http.wait.duration
+	AttrListenerAcceptDuration                              // tcp.listener.accept.duration
+	AttrListenerAcceptQueueLength                           // tcp.listener.accept_queue.length
+	AttrListenerAcceptQueueLimit                            // tcp.listener.accept_queue.limit
+	AttrListenerClosedAnsweredCount                         // tcp.listener.closed.answered.count
+	AttrListenerClosedCount                                 // tcp.listener.closed.count
+	AttrListenerCompletedCount                              // tcp.listener.completed.count
+	AttrListenerInterval                                    // tcp.listener.interval
+	AttrListenerOpenAnsweredCount                           // tcp.listener.open.answered.count
+	AttrListenerOpenCount                                   // tcp.listener.open.count
+	AttrListenerOverflowCount                               // tcp.listener.overflow.count
+	AttrListenerSYNCount                                    // tcp.listener.syn.count
 	AttrMalformedKind                                       // tcp.malformed.kind
+	AttrNamespaceEmbryonicResetCount                        // tcp.namespace.embryonic.reset.count
+	AttrNamespaceListenOverflowCount                        // tcp.namespace.listen.overflow.count
+	AttrNamespaceQueueFullCookieCount                       // tcp.namespace.queue_full.cookie.count
+	AttrNamespaceQueueFullDropCount                         // tcp.namespace.queue_full.drop.count
+	AttrNamespaceSyncookieSentCount                         // tcp.namespace.syncookie.sent.count
 	AttrNetNSInode                                          // tcp.netns.inode
 	AttrOptions                                             // tcp.options
 	AttrOutOfOrderCount                                     // tcp.out_of_order.count
@@ -635,6 +717,37 @@ const (
 	AttrRTTMin                                              // tcp.rtt.min
 	AttrRTTSmoothed                                         // tcp.rtt.smoothed
 	AttrSequence                                            // tcp.sequence
+	AttrSourceAge                                           // tcp.source.age
+	AttrSourceClosedCount                                   // tcp.source.closed.count
+	AttrSourceCompletedCount                                // tcp.source.completed.count
+	AttrSourceFlagsFinCount                                 // tcp.source.flags.fin.count
+	AttrSourceFlagsNullCount                                // tcp.source.flags.null.count
+	AttrSourceFlagsSYNFinCount                              // tcp.source.flags.syn_fin.count
+	AttrSourceFlagsSYNRstCount                              // tcp.source.flags.syn_rst.count
+	AttrSourceFlagsXmasCount                                // tcp.source.flags.xmas.count
+	AttrSourceHalfOpenResetCount                            // tcp.source.half_open.reset.count
+	AttrSourceHalfOpenTimeoutCount                          // tcp.source.half_open.timeout.count
+	AttrSourceInterval                                      // tcp.source.interval
+	AttrSourceLandCount                                     // tcp.source.land.count
+	AttrSourceMalformedCount                                // tcp.source.malformed.count
+	AttrSourceOpenCount                                     // tcp.source.open.count
+	AttrSourceOpenSilentCount                               // tcp.source.open.silent.count
+	AttrSourcePortCount                                     // tcp.source.port.count
+	AttrSourcePortFailedCount                               // tcp.source.port.failed.count
+	AttrSourcePortStrayCount                                // tcp.source.port.stray.count
+	AttrSourcePortZeroCount                                 // tcp.source.port_zero.count
+	AttrSourcePrefix                                        // tcp.source.prefix
+	AttrSourceReceiveRate                                   // tcp.source.receive.rate
+	AttrSourceResetFlagsCount                               // tcp.source.reset.flags.count
+	AttrSourceResetOtherCount                               // tcp.source.reset.other.count
+	AttrSourceResetSYNCount                                 // tcp.source.reset.syn.count
+	AttrSourceResetSYNAckCount                              // tcp.source.reset.syn_ack.count
+	AttrSourceRestCount                                     // tcp.source.rest.count
+	AttrSourceSilentPortNumber                              // tcp.source.silent.port.number
+	AttrSourceSilentPortOpenCount                           // tcp.source.silent.port.open.count
+	AttrSourceSYNClosedCount                                // tcp.source.syn.closed.count
+	AttrSourceSYNListeningCount                             // tcp.source.syn.listening.count
+	AttrSourceUnansweredCount                               // tcp.source.unanswered.count
 	AttrTLSAlert                                            // tcp.tls.alert
 	AttrTLSAnswerDuration                                   // tcp.tls.answer.duration
 	AttrTLSClientJa4                                        // tcp.tls.client.ja4
@@ -772,7 +885,23 @@ var keys = [Attributes]string{
 	AttrHTTPServerDuration:                 "tcp.http.server.duration",
 	AttrHTTPSwitched:                       "tcp.http.switched",
 	AttrHTTPWaitDuration:                   "tcp.http.wait.duration",
+	AttrListenerAcceptDuration:             "tcp.listener.accept.duration",
+	AttrListenerAcceptQueueLength:          "tcp.listener.accept_queue.length",
+	AttrListenerAcceptQueueLimit:           "tcp.listener.accept_queue.limit",
+	AttrListenerClosedAnsweredCount:        "tcp.listener.closed.answered.count",
+	AttrListenerClosedCount:                "tcp.listener.closed.count",
+	AttrListenerCompletedCount:             "tcp.listener.completed.count",
+	AttrListenerInterval:                   "tcp.listener.interval",
+	AttrListenerOpenAnsweredCount:          "tcp.listener.open.answered.count",
+	AttrListenerOpenCount:                  "tcp.listener.open.count",
+	AttrListenerOverflowCount:              "tcp.listener.overflow.count",
+	AttrListenerSYNCount:                   "tcp.listener.syn.count",
 	AttrMalformedKind:                      "tcp.malformed.kind",
+	AttrNamespaceEmbryonicResetCount:       "tcp.namespace.embryonic.reset.count",
+	AttrNamespaceListenOverflowCount:       "tcp.namespace.listen.overflow.count",
+	AttrNamespaceQueueFullCookieCount:      "tcp.namespace.queue_full.cookie.count",
+	AttrNamespaceQueueFullDropCount:        "tcp.namespace.queue_full.drop.count",
+	AttrNamespaceSyncookieSentCount:        "tcp.namespace.syncookie.sent.count",
 	AttrNetNSInode:                         "tcp.netns.inode",
 	AttrOptions:                            "tcp.options",
 	AttrOutOfOrderCount:                    "tcp.out_of_order.count",
@@ -789,6 +918,37 @@ var keys = [Attributes]string{
 	AttrRTTMin:                             "tcp.rtt.min",
 	AttrRTTSmoothed:                        "tcp.rtt.smoothed",
 	AttrSequence:                           "tcp.sequence",
+	AttrSourceAge:                          "tcp.source.age",
+	AttrSourceClosedCount:                  "tcp.source.closed.count",
+	AttrSourceCompletedCount:               "tcp.source.completed.count",
+	AttrSourceFlagsFinCount:                "tcp.source.flags.fin.count",
+	AttrSourceFlagsNullCount:               "tcp.source.flags.null.count",
+	AttrSourceFlagsSYNFinCount:             "tcp.source.flags.syn_fin.count",
+	AttrSourceFlagsSYNRstCount:             "tcp.source.flags.syn_rst.count",
+	AttrSourceFlagsXmasCount:               "tcp.source.flags.xmas.count",
+	AttrSourceHalfOpenResetCount:           "tcp.source.half_open.reset.count",
+	AttrSourceHalfOpenTimeoutCount:         "tcp.source.half_open.timeout.count",
+	AttrSourceInterval:                     "tcp.source.interval",
+	AttrSourceLandCount:                    "tcp.source.land.count",
+	AttrSourceMalformedCount:               "tcp.source.malformed.count",
+	AttrSourceOpenCount:                    "tcp.source.open.count",
+	AttrSourceOpenSilentCount:              "tcp.source.open.silent.count",
+	AttrSourcePortCount:                    "tcp.source.port.count",
+	AttrSourcePortFailedCount:              "tcp.source.port.failed.count",
+	AttrSourcePortStrayCount:               "tcp.source.port.stray.count",
+	AttrSourcePortZeroCount:                "tcp.source.port_zero.count",
+	AttrSourcePrefix:                       "tcp.source.prefix",
+	AttrSourceReceiveRate:                  "tcp.source.receive.rate",
+	AttrSourceResetFlagsCount:              "tcp.source.reset.flags.count",
+	AttrSourceResetOtherCount:              "tcp.source.reset.other.count",
+	AttrSourceResetSYNCount:                "tcp.source.reset.syn.count",
+	AttrSourceResetSYNAckCount:             "tcp.source.reset.syn_ack.count",
+	AttrSourceRestCount:                    "tcp.source.rest.count",
+	AttrSourceSilentPortNumber:             "tcp.source.silent.port.number",
+	AttrSourceSilentPortOpenCount:          "tcp.source.silent.port.open.count",
+	AttrSourceSYNClosedCount:               "tcp.source.syn.closed.count",
+	AttrSourceSYNListeningCount:            "tcp.source.syn.listening.count",
+	AttrSourceUnansweredCount:              "tcp.source.unanswered.count",
 	AttrTLSAlert:                           "tcp.tls.alert",
 	AttrTLSAnswerDuration:                  "tcp.tls.answer.duration",
 	AttrTLSClientJa4:                       "tcp.tls.client.ja4",

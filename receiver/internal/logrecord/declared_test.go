@@ -8,10 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
-	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
@@ -50,6 +48,8 @@ func TestEventsAreAsDeclared(t *testing.T) {
 		l.Handshake(h, facttest.Process(), owner.ByListener)
 	}
 
+	appendSources(t, l)
+
 	require.Zero(t, l.row.values[rowSize], "an attribute that the event does not declare")
 
 	got := facttest.Emitted{}
@@ -66,16 +66,4 @@ func TestEventsAreAsDeclared(t *testing.T) {
 	for name, event := range d.Events {
 		require.Equal(t, facttest.Keys(d.Names(event.Attributes)), facttest.Keys(got[name]), name)
 	}
-}
-
-// TestEventsAreAccountedApart: each event has a line of its own in the ledger.
-func TestEventsAreAccountedApart(t *testing.T) {
-	events := map[ledger.Event]bool{}
-	for event := range declared.Events {
-		account, ok := Account(event.String())
-		require.True(t, ok)
-		require.True(t, account.Accounted(), event)
-		events[account] = true
-	}
-	require.Len(t, events, int(declared.Events))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/account"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
@@ -147,7 +148,7 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 		record.SetSeverityNumber(plog.SeverityNumberInfo)
 		record.SetSeverityText("INFO")
 	}
-	l.counts[accounts[head.event]]++
+	l.counts[account.Of(head.event)]++
 	l.length++
 	l.bytes += recordBytes
 	return record, true

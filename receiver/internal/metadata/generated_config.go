@@ -689,7 +689,9 @@ type EventsConfig struct {
 	TCPServerConnectionFailed EventConfig `mapstructure:"tcp.server.connection.failed"`
 	TCPServerConnectionOpen   EventConfig `mapstructure:"tcp.server.connection.open"`
 	TCPServerHTTPRequest      EventConfig `mapstructure:"tcp.server.http.request"`
+	TCPServerListener         EventConfig `mapstructure:"tcp.server.listener"`
 	TCPServerPacket           EventConfig `mapstructure:"tcp.server.packet"`
+	TCPServerSource           EventConfig `mapstructure:"tcp.server.source"`
 	TCPServerTLSHandshake     EventConfig `mapstructure:"tcp.server.tls.handshake"`
 }
 
@@ -707,7 +709,13 @@ func DefaultEventsConfig() EventsConfig {
 		TCPServerHTTPRequest: EventConfig{
 			Enabled: true,
 		},
+		TCPServerListener: EventConfig{
+			Enabled: true,
+		},
 		TCPServerPacket: EventConfig{
+			Enabled: true,
+		},
+		TCPServerSource: EventConfig{
 			Enabled: true,
 		},
 		TCPServerTLSHandshake: EventConfig{

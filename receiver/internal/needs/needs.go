@@ -19,7 +19,9 @@ func OfEvent(e declared.Event) Need {
 		declared.EventConnectionFailed: {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
 		declared.EventConnectionOpen:   {connections()},
 		declared.EventHTTPRequest:      {inspection()},
+		declared.EventListener:         {queues()},
 		declared.EventPacket:           {packets()},
+		declared.EventSource:           {sources()},
 		declared.EventTLSHandshake:     {inspection()},
 	}[e]
 }
@@ -68,6 +70,8 @@ func connections() []string { return []string{probe.FeatureConnection} }
 func packets() []string { return []string{probe.FeaturePacket} }
 
 func inspection() []string { return []string{probe.FeatureInspect} }
+
+func sources() []string { return []string{probe.FeatureSource} }
 
 func queues() []string { return []string{probe.FeatureQueue} }
 

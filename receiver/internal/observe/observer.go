@@ -17,6 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sourceview"
 )
 
 var _ fact.Sink = (*Observer)(nil)
@@ -51,6 +52,7 @@ type Observer struct {
 	logs                 *logrecord.Logs
 	metrics              *series.Metrics
 	requests             *httpview.Viewer
+	views                sourceview.Viewer
 	push                 func(logrecord.Batch)
 	maxRecords, maxBytes int
 

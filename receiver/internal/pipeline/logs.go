@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/account"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 )
 
@@ -282,7 +283,7 @@ func countEvents(logs plog.Logs) counts {
 	for _, resource := range logs.ResourceLogs().All() {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
-				if e, ok := logrecord.Account(record.EventName()); ok {
+				if e, ok := account.ByName(record.EventName()); ok {
 					c[e]++
 				}
 			}
