@@ -186,11 +186,20 @@ func (m *message) setStatus(value string) {
 	}
 }
 
-// body takes bytes of a message's content.
-func (t *Engine) body(c *Conn, m *message, d stream.Direction, data []byte, now int64) {
-	if m.bodyBytes == 0 && !m.unsized {
+// bodyBegins notes when the first frame of a message's content came. What follows of the frame
+// need not cross.
+func (t *Engine) bodyBegins(c *Conn, d stream.Direction, f *frame, now int64) {
+	p := c.calls[f.stream]
+	if p == nil {
+		return
+	}
+	if m := &p.message[d]; m.headDone && m.bodyBegan == 0 && m.bodyBytes == 0 && !m.unsized {
 		m.bodyBegan = now
 	}
+}
+
+// body takes bytes of a message's content.
+func (t *Engine) body(c *Conn, m *message, d stream.Direction, data []byte, now int64) {
 	m.bodyBytes += int64(len(data))
 	m.ended = max(m.ended, now)
 	first := c.port.bound(d)

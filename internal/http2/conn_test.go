@@ -447,3 +447,26 @@ func check(t *testing.T, e *request.Exchange, seed uint64) int {
 	require.Equal(t, asked, answered, seed)
 	return 1
 }
+
+// TestFirstMessage: a streaming answer says when its content began, however little of it crosses.
+func TestFirstMessage(t *testing.T) {
+	s := newSession()
+	s.open()
+	s.request(1, true)
+	s.flush(toServer)
+	s.answer(1, false)
+	s.flush(toClient)
+	_ = s.sides[1].WriteData(1, false, nil) // no message
+	s.flush(toClient)
+	_ = s.sides[1].WriteData(1, false, []byte("first"))
+	s.flush(toClient)
+	first := s.now
+	_ = s.sides[1].WriteData(1, false, []byte("second"))
+	s.flush(toClient)
+	s.sides[1].headers(1, true, "grpc-status", "0")
+	s.flush(toClient)
+	require.Len(t, s.full, 1)
+	assert.Equal(t, first, s.full[0].Answer.BodyBegan)
+	assert.Greater(t, s.full[0].Answer.Ended, first)
+	s.end()
+}

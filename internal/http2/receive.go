@@ -144,6 +144,9 @@ func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	case f.kind == frameHeaders, f.kind == framePushPromise:
 		h.begin(f, chunk.Time)
 	}
+	if f.kind == frameData && f.length > 0 {
+		t.bodyBegins(c, d, f, chunk.Time)
+	}
 	if h.remaining == 0 {
 		t.endFrame(c, d, chunk.Time)
 	}

@@ -47,7 +47,7 @@ var (
 	content = []string{
 		"internal/request", "internal/stream", "internal/http1", "internal/http1/evidence", "internal/http1/message", "internal/http1/syntax", "internal/http2", "internal/tls", "internal/tls/follow", "internal/exchange",
 		"internal/payload", "internal/privacy", "internal/route", "internal/forwarded", "internal/tracecontext",
-		"internal/gateway", "internal/genai", "internal/jsonscan",
+		"internal/gateway", "internal/rpc", "internal/genai", "internal/jsonscan",
 	}
 	domains = join(transport, content)
 	facts   = []string{"internal/ledger", "internal/fact"}
@@ -120,7 +120,8 @@ var rules = []rule{
 	{rooms: list("receiver/internal/httpview"), imports: domains},
 	{rooms: list("receiver/internal/account"), imports: list("internal/ledger", "receiver/internal/declared")},
 	{rooms: list("receiver/internal/sourceview"), imports: join(domains, list("receiver/internal/declared"))},
-	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list(pdata, collector))},
+	{rooms: list("receiver/internal/logrecord/oneline")},
+	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list("receiver/internal/logrecord/oneline", pdata, collector))},
 	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list(pdata, collector))},
 	{
 		rooms:   list("receiver/internal/observe"),

@@ -154,6 +154,10 @@ var events = [Events]event{
 		AttrRedacted,
 		AttrHTTPRequestHeader,
 		AttrHTTPResponseHeader,
+		AttrRPCSystemName,
+		AttrRPCMethod,
+		AttrRPCResponseStatusCode,
+		AttrHTTPFirstMessageDuration,
 		AttrGenAIOperationName,
 		AttrGenAIProviderName,
 		AttrGenAIRequestModel,
@@ -325,6 +329,7 @@ const (
 	MetricGenAIServerTimeToFirstToken               // gen_ai.server.time_to_first_token
 	MetricHTTPServerActiveRequests                  // http.server.active_requests
 	MetricHTTPServerRequestDuration                 // http.server.request.duration
+	MetricRPCServerCallDuration                     // rpc.server.call.duration
 	MetricForwardedPackets                          // tcp.forwarded.packets
 	MetricAcceptDuration                            // tcp.server.accept.duration
 	MetricAcceptQueueLength                         // tcp.server.accept_queue.length
@@ -386,6 +391,13 @@ var definitions = [Metrics]Definition{
 		Unit:        "s",
 		Kind:        Histogram,
 		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrHTTPRequestMethod, AttrHTTPResponseStatusCode, AttrHTTPRoute, AttrURLScheme, AttrErrorType, AttrNetworkProtocolName, AttrNetworkProtocolVersion, AttrOtelMetricOverflow},
+	},
+	MetricRPCServerCallDuration: {
+		Name:        "rpc.server.call.duration",
+		Description: "Time from the first byte of a gRPC call to the last byte of its answer, streams included.",
+		Unit:        "s",
+		Kind:        Histogram,
+		Attributes:  []Attribute{AttrServerPort, AttrProcessExecutableName, AttrRPCSystemName, AttrRPCMethod, AttrRPCResponseStatusCode, AttrErrorType, AttrOtelMetricOverflow},
 	},
 	MetricForwardedPackets: {
 		Name:        "tcp.forwarded.packets",
@@ -551,6 +563,7 @@ func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 		MetricGenAIServerTimeToFirstToken: c.GenAiServerTimeToFirstToken.Enabled,
 		MetricHTTPServerActiveRequests:    c.HTTPServerActiveRequests.Enabled,
 		MetricHTTPServerRequestDuration:   c.HTTPServerRequestDuration.Enabled,
+		MetricRPCServerCallDuration:       c.RPCServerCallDuration.Enabled,
 		MetricForwardedPackets:            c.TCPForwardedPackets.Enabled,
 		MetricAcceptDuration:              c.TCPServerAcceptDuration.Enabled,
 		MetricAcceptQueueLength:           c.TCPServerAcceptQueueLength.Enabled,
@@ -616,6 +629,9 @@ const (
 	AttrOtelMetricOverflow                                  // otel.metric.overflow
 	AttrProcessExecutableName                               // process.executable.name
 	AttrProcessPID                                          // process.pid
+	AttrRPCMethod                                           // rpc.method
+	AttrRPCResponseStatusCode                               // rpc.response.status_code
+	AttrRPCSystemName                                       // rpc.system.name
 	AttrServerAddress                                       // server.address
 	AttrServerPort                                          // server.port
 	AttrAcceptDuration                                      // tcp.accept.duration
@@ -659,6 +675,7 @@ const (
 	AttrHandshakeDuration                                   // tcp.handshake.duration
 	AttrHandshakeRTT                                        // tcp.handshake.rtt
 	AttrHTTPDuration                                        // tcp.http.duration
+	AttrHTTPFirstMessageDuration                            // tcp.http.first_message.duration
 	AttrHTTPOverlapSize                                     // tcp.http.overlap.size
 	AttrHTTPRequestBodyCut                                  // tcp.http.request.body.cut
 	AttrHTTPRequestBodyEncoding                             // tcp.http.request.body.encoding
@@ -817,6 +834,9 @@ var keys = [Attributes]string{
 	AttrOtelMetricOverflow:                 "otel.metric.overflow",
 	AttrProcessExecutableName:              "process.executable.name",
 	AttrProcessPID:                         "process.pid",
+	AttrRPCMethod:                          "rpc.method",
+	AttrRPCResponseStatusCode:              "rpc.response.status_code",
+	AttrRPCSystemName:                      "rpc.system.name",
 	AttrServerAddress:                      "server.address",
 	AttrServerPort:                         "server.port",
 	AttrAcceptDuration:                     "tcp.accept.duration",
@@ -860,6 +880,7 @@ var keys = [Attributes]string{
 	AttrHandshakeDuration:                  "tcp.handshake.duration",
 	AttrHandshakeRTT:                       "tcp.handshake.rtt",
 	AttrHTTPDuration:                       "tcp.http.duration",
+	AttrHTTPFirstMessageDuration:           "tcp.http.first_message.duration",
 	AttrHTTPOverlapSize:                    "tcp.http.overlap.size",
 	AttrHTTPRequestBodyCut:                 "tcp.http.request.body.cut",
 	AttrHTTPRequestBodyEncoding:            "tcp.http.request.body.encoding",

@@ -145,6 +145,19 @@ func Call() *request.Exchange {
 	return e
 }
 
+// RPC is a call of gRPC that failed, with every optional member.
+func RPC() *request.Exchange {
+	e := Exchange()
+	e.Version, e.Method, e.Target, e.Status = request.Version2, []byte("POST"), []byte("/shop.v1.Cart/Add"), 200
+	e.Request.Fields = []request.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
+	e.Answer.Fields = []request.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
+	e.Answer.Trailers = []request.Field{
+		{Name: []byte("grpc-status"), Value: []byte("14")}, {Name: []byte("grpc-message"), Value: []byte("secret")},
+	}
+	e.Answer.BodyBegan = Epoch + 4e6
+	return e
+}
+
 // Process runs nginx in a pod.
 func Process() *owner.Process {
 	return &owner.Process{

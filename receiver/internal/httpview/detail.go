@@ -46,6 +46,7 @@ func (v *Viewer) Complete(view *View) {
 	v.text = v.text[:0]
 	v.redacted.Reset()
 	v.putTarget(view)
+	putRPC(view)
 	v.putClient(view)
 	if value := view.Request.Field("user-agent"); value != nil {
 		view.UserAgent = v.header("user-agent", value)

@@ -2,7 +2,11 @@
 
 package httpview
 
-import "time"
+import (
+	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/rpc"
+)
 
 // Selection says which exchanges become records. One reason is enough.
 type Selection struct {
@@ -12,6 +16,8 @@ type Selection struct {
 	MinDuration time.Duration
 	// Statuses has a mark for each status that is selected.
 	Statuses [1000]bool
+	// Codes has a mark for each code of gRPC that is selected.
+	Codes [rpc.Codes]bool
 	// Problems selects those without a request or without an answer, and malformed ones.
 	Problems bool
 }
@@ -31,5 +37,6 @@ func (v *Viewer) Selects(view *View) bool {
 	}
 	return s.MinDuration > 0 && took >= int64(s.MinDuration) ||
 		0 <= view.Status && view.Status < len(s.Statuses) && s.Statuses[view.Status] ||
-		s.Problems && view.Problem != 0
+		s.Problems && view.Problem != 0 ||
+		view.RPC != nil && view.RPC.Code >= 0 && s.Codes[view.RPC.Code]
 }

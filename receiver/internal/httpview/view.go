@@ -44,6 +44,9 @@ type View struct {
 	// Call is what is known of a call to a language model; nil if the request is none.
 	Call *Call
 
+	// RPC is what is known of a remote procedure call; nil if the request is none.
+	RPC *RPC
+
 	// Detail is what only records show.
 	Detail
 }
@@ -66,6 +69,8 @@ type Options struct {
 	Bodies *Bodies
 	// Models are the ports of servers of language models; nil is none.
 	Models *Ports
+	// RPCMethods are the methods that metrics have; if empty, the first that servers know.
+	RPCMethods []string
 	// Routes say how route templates are found.
 	Routes Routes
 }
@@ -94,6 +99,7 @@ type Viewer struct {
 	bodies *bodies
 	// models is nil unless a port is that of language models.
 	models *models
+	rpcs   *rpcs
 }
 
 // conventions are the methods that the semantic conventions know.
@@ -106,6 +112,7 @@ func New(options Options) *Viewer {
 	v := &Viewer{
 		options: options, methods: map[string]string{},
 		gateways: newGateways(&options.Gateways), bodies: newBodies(options.Bodies), models: newModels(options.Models, options.Redact),
+		rpcs: newRPCs(options.RPCMethods, options.Redact),
 	}
 	if v.options.Trust == nil {
 		v.options.Trust = new(forwarded.Trust)
@@ -153,7 +160,16 @@ func (v *Viewer) Glance(e *request.Exchange) *View {
 	if v.models != nil {
 		view.Call = v.models.callOf(e)
 	}
+	view.RPC = v.rpcs.of(view)
 	return view
+}
+
+// Failure is why the request failed, as HTTP or what it carries says; "" if it did not.
+func (v *View) Failure() string {
+	if v.ErrorType == "" && v.RPC != nil {
+		return v.RPC.ErrorType
+	}
+	return v.ErrorType
 }
 
 // isStream reports whether an answer is a stream of events, which lasts as long as somebody

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/rpc"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 )
 
@@ -36,6 +37,7 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	c.View(f)
 	http.Select.validate(f)
 	http.Gateways.validate(f)
+	http.GRPC.validate(f)
 	http.Bodies.validate(f, http.ranges())
 	http.Routes.validate(f)
 	for _, of := range c.ports() {
@@ -73,6 +75,9 @@ func (s *SelectConfig) validate(f *check.Faults) {
 	check.InRange(f, "inspect::http::select::sample_rate", s.SampleRate, minSampleRate, maxSampleRate)
 	check.InRange(f, "inspect::http::select::min_duration", s.MinDuration, minDuration, maxDuration)
 	for i, text := range s.Statuses {
+		if _, ok := rpc.CodeOf(text); ok {
+			continue
+		}
 		if _, _, err := parseStatus(text); err != nil {
 			f.Add(item("inspect::http::select::statuses", i), "%q: %w", text, err)
 		}
@@ -89,7 +94,7 @@ func parseStatus(text string) (first, last int, err error) {
 	case !class && err == nil && len(digits) == 3 && 100 <= n && n <= 999:
 		return n, n, nil
 	default:
-		return 0, 0, errors.New(`neither a status such as "404" nor a class such as "5xx"`)
+		return 0, 0, errors.New(`neither a status such as "404", a class such as "5xx", nor a code of gRPC such as "UNAVAILABLE"`)
 	}
 }
 

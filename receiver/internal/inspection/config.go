@@ -19,7 +19,7 @@ type Config struct {
 	_ struct{}
 }
 
-// HTTPConfig is about ports where clear-text HTTP/1.x is spoken.
+// HTTPConfig is about ports where clear-text HTTP is spoken.
 type HTTPConfig struct {
 	// Ports are numbers, or ranges such as "8000-8100".
 	Ports []any `mapstructure:"ports"`
@@ -37,6 +37,8 @@ type HTTPConfig struct {
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
 	// Gateways says where API gateways listen.
 	Gateways GatewaysConfig `mapstructure:"gateways"`
+	// GRPC is about calls of gRPC.
+	GRPC GRPCConfig `mapstructure:"grpc"`
 	// Bodies says which bodies records have.
 	Bodies BodiesConfig `mapstructure:"bodies"`
 	// Routes says how http.route is found.
@@ -55,7 +57,7 @@ type SelectConfig struct {
 	SampleRate int `mapstructure:"sample_rate"`
 	// MinDuration selects requests that take at least as long; 0 selects none.
 	MinDuration time.Duration `mapstructure:"min_duration"`
-	// Statuses selects answers such as "404" or "5xx".
+	// Statuses selects answers such as "404" or "5xx", and of gRPC such as "UNAVAILABLE".
 	Statuses []string `mapstructure:"statuses"`
 	// Problems selects requests that were not answered or could not be parsed.
 	Problems bool `mapstructure:"problems"`

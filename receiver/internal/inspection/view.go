@@ -7,6 +7,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/forwarded"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/rpc"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 )
@@ -17,6 +18,7 @@ func (c *Config) View(f *check.Faults) httpview.Options {
 	options := httpview.Options{
 		Methods: http.Methods, Select: http.Select.selection(), Gateways: http.Gateways.view(), Routes: http.Routes.view(f),
 	}
+	options.RPCMethods = http.GRPC.Methods
 	options.Models = http.Gateways.OpenAI.view()
 	options.Bodies = http.Bodies.view(f, http.ranges())
 	var err error
@@ -55,6 +57,10 @@ func addEach(f *check.Faults, block string, err error) {
 func (s *SelectConfig) selection() httpview.Selection {
 	selection := httpview.Selection{SampleRate: s.SampleRate, MinDuration: s.MinDuration, Problems: s.Problems}
 	for _, text := range s.Statuses {
+		if code, ok := rpc.CodeOf(text); ok {
+			selection.Codes[code] = true
+			continue
+		}
 		// Validate refuses others.
 		if first, last, err := parseStatus(text); err == nil {
 			for status := first; status <= last; status++ {

@@ -9,17 +9,18 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/oneline"
 )
 
 // endpoints are the positions of the two addresses in a body.
-type endpoints struct{ client, server span }
+type endpoints struct{ client, server oneline.Span }
 
 // begin writes the beginning that all bodies share.
 func (l *Logs) begin(event declared.Event, f *flow.Flow) ([]byte, endpoints) {
 	var at endpoints
 	line := append(append(l.line[:0], event.String()...), ' ')
-	line, at.client = appendEndpoint(line, f.Client)
-	line, at.server = appendEndpoint(append(line, " -> "...), f.Server)
+	line, at.client = oneline.Endpoint(line, f.Client)
+	line, at.server = oneline.Endpoint(append(line, " -> "...), f.Server)
 	return line, at
 }
 
@@ -37,11 +38,11 @@ func (l *Logs) appendProcess(line []byte, p *owner.Process) []byte {
 
 func putFlow(row *row, f *flow.Flow, at endpoints, body, name string) {
 	if f.Client.IsValid() {
-		row.str(declared.AttrClientAddress, at.client.of(body))
+		row.str(declared.AttrClientAddress, at.client.Of(body))
 		row.int(declared.AttrClientPort, int64(f.Client.Port()))
 	}
 	if f.Server.IsValid() {
-		row.str(declared.AttrServerAddress, at.server.of(body))
+		row.str(declared.AttrServerAddress, at.server.Of(body))
 		row.int(declared.AttrServerPort, int64(f.Server.Port()))
 		row.str(declared.AttrNetworkType, declared.NetworkType(f.IPv4()))
 	}

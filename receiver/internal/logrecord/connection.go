@@ -6,6 +6,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/oneline"
 )
 
 // Opened appends a record of an established connection and reports whether it did.
@@ -46,12 +47,12 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	reason := c.Reason.String()
 	line, at := l.begin(declared.EventConnectionClose, &c.Flow)
 	line = append(append(l.appendProcess(line, p), ' '), reason...)
-	line = appendDuration(append(line, ' '), c.Duration())
+	line = oneline.Duration(append(line, ' '), c.Duration())
 	if !c.Absent.Has(connection.AbsentReceivedBytes) {
-		line = appendBytes(line, "rx", c.ReceivedBytes)
+		line = oneline.Bytes(line, "rx", c.ReceivedBytes)
 	}
 	if !c.Absent.Has(connection.AbsentTransmittedBytes) {
-		line = appendBytes(line, "tx", c.TransmittedBytes)
+		line = oneline.Bytes(line, "tx", c.TransmittedBytes)
 	}
 	body := l.body(record, line)
 

@@ -10,6 +10,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/oneline"
 )
 
 // maxOffers bounds the items of each list of what a client offers.
@@ -36,7 +37,7 @@ func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source
 	putFlow(row, &h.Flow, at, body, h.Interface)
 	putSocket(row, h, at, body)
 	if len(h.Hello.Name) > 0 {
-		row.str(declared.AttrServerAddress, name.of(body))
+		row.str(declared.AttrServerAddress, name.Of(body))
 	}
 	l.putOwner(row, p, source)
 	if h.ID != 0 {
@@ -54,13 +55,13 @@ func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source
 
 // appendHandshake writes the name, the version, the failure and the duration. It also returns
 // where the name is.
-func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, span) {
-	var name span
+func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, oneline.Span) {
+	var name oneline.Span
 	if len(h.Hello.Name) > 0 {
 		line = append(line, ' ')
-		name.begin = len(line)
+		name.Begin = len(line)
 		line = clean.Append(line, h.Hello.Name, maxText)
-		name.end = len(line)
+		name.End = len(line)
 	}
 	if version := tls.VersionName(h.Version); version != "" {
 		line = append(append(line, " TLS "...), version...)
@@ -69,7 +70,7 @@ func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, spa
 		line = append(append(line, ' '), failure...)
 	}
 	if d := h.Ended - h.Began; d > 0 && h.Outcome != tls.OutcomeUnknown {
-		line = appendDuration(append(line, ' '), d)
+		line = oneline.Duration(append(line, ' '), d)
 	}
 	return line, name
 }
@@ -77,9 +78,9 @@ func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, spa
 // putSocket writes the ends of the socket: server.address is what the client asks for.
 func putSocket(row *row, h *tls.Handshake, at endpoints, body string) {
 	row.absent(declared.AttrServerAddress)
-	row.str(declared.AttrNetworkPeerAddress, at.client.of(body))
+	row.str(declared.AttrNetworkPeerAddress, at.client.Of(body))
 	row.int(declared.AttrNetworkPeerPort, int64(h.Client.Port()))
-	row.str(declared.AttrNetworkLocalAddress, at.server.of(body))
+	row.str(declared.AttrNetworkLocalAddress, at.server.Of(body))
 	row.int(declared.AttrNetworkLocalPort, int64(h.Server.Port()))
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/oneline"
 )
 
 // Packet appends a record of a selected packet and reports whether it did. The
@@ -73,7 +74,7 @@ func appendPacket(line []byte, p *packet.Packet, flags []string, malformed strin
 		}
 		line = append(append(line, separator), name...)
 	}
-	line = appendBytes(line, "payload", uint64(p.Payload))
+	line = oneline.Bytes(line, "payload", uint64(p.Payload))
 	if malformed != "" {
 		line = append(append(line, " malformed="...), malformed...)
 	}

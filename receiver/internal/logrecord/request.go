@@ -13,8 +13,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/rpc"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/oneline"
 )
 
 // maxText bounds paths, queries and values of header fields.
@@ -27,7 +29,7 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 		return false
 	}
 	record, ok := l.add(l.resources.Origin(container(p), v.NetNS), header{
-		event: declared.EventHTTPRequest, failed: v.ErrorType != "",
+		event: declared.EventHTTPRequest, failed: v.Failure() != "",
 		time: cmp.Or(v.Request.Began, v.Answer.Began, v.Finished),
 	})
 	if !ok {
@@ -45,7 +47,7 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	}
 	row.int(declared.AttrNetNSInode, int64(v.NetNS))
 	if len(v.Path) > 0 {
-		row.str(declared.AttrURLPath, path.of(body))
+		row.str(declared.AttrURLPath, path.Of(body))
 	}
 	l.putMessage(row, v)
 	putTimes(row, v)
@@ -54,7 +56,10 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	if v.Call != nil {
 		l.putCall(row, v.Call)
 	}
-	if problem := cmp.Or(v.ErrorType, bodyProblem(v)); problem != "" {
+	if v.RPC != nil {
+		l.putRPC(row, v.RPC)
+	}
+	if problem := cmp.Or(v.Failure(), bodyProblem(v)); problem != "" {
 		row.str(declared.AttrErrorType, problem)
 	}
 	if v.Traced {
@@ -67,23 +72,26 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 }
 
 // appendRequest writes method, path, status and duration. It also returns where the path is.
-func appendRequest(line []byte, v *httpview.View) ([]byte, span) {
+func appendRequest(line []byte, v *httpview.View) ([]byte, oneline.Span) {
 	line = append(append(line, ' '), v.Method...)
-	var path span
+	var path oneline.Span
 	if len(v.Path) > 0 {
 		line = append(line, ' ')
-		path.begin = len(line)
+		path.Begin = len(line)
 		line = clean.Append(line, v.Path, maxText)
-		path.end = len(line)
+		path.End = len(line)
 	}
 	if v.Status != 0 {
 		line = strconv.AppendInt(append(line, ' '), int64(v.Status), 10)
+	}
+	if v.RPC != nil && v.RPC.Code != rpc.CodeAbsent {
+		line = append(append(line, ' '), v.RPC.Code.String()...)
 	}
 	if v.Problem != request.ProblemNone {
 		line = append(append(line, ' '), v.ErrorType...)
 	}
 	if v.Duration > 0 {
-		line = appendDuration(append(line, ' '), v.Duration)
+		line = oneline.Duration(append(line, ' '), v.Duration)
 	}
 	return line, path
 }
@@ -91,9 +99,9 @@ func appendRequest(line []byte, v *httpview.View) ([]byte, span) {
 // putEndpoints writes the socket's addresses, and those that the request is about.
 func (l *Logs) putEndpoints(row *row, v *httpview.View, at endpoints, body string) {
 	peer, local := v.Flow.Client, v.Flow.Server
-	row.str(declared.AttrNetworkPeerAddress, at.client.of(body))
+	row.str(declared.AttrNetworkPeerAddress, at.client.Of(body))
 	row.int(declared.AttrNetworkPeerPort, int64(peer.Port()))
-	row.str(declared.AttrNetworkLocalAddress, at.server.of(body))
+	row.str(declared.AttrNetworkLocalAddress, at.server.Of(body))
 	row.int(declared.AttrNetworkLocalPort, int64(local.Port()))
 	row.str(declared.AttrNetworkType, declared.NetworkType(v.IPv4()))
 	row.str(declared.AttrNetworkTransport, declared.TransportTCP)
@@ -105,7 +113,7 @@ func (l *Logs) putEndpoints(row *row, v *httpview.View, at endpoints, body strin
 		row.str(declared.AttrNetworkProtocolVersion, v.Protocol)
 	}
 	if client := v.Detail.Client; client == peer.Addr() {
-		row.str(declared.AttrClientAddress, at.client.of(body))
+		row.str(declared.AttrClientAddress, at.client.Of(body))
 	} else {
 		row.str(declared.AttrClientAddress, l.keep(client.AppendTo(l.line[:0])))
 	}

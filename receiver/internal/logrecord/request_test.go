@@ -67,7 +67,7 @@ func exchanges() []*request.Exchange {
 	unknown, unanswered := facttest.Exchange(), facttest.Exchange()
 	unknown.Method, unknown.Switched = []byte("PURGE"), true
 	unanswered.Problem, unanswered.Status = request.ProblemClientClosed, 0
-	return []*request.Exchange{facttest.Exchange(), unknown, unanswered, kongExchange()}
+	return []*request.Exchange{facttest.Exchange(), unknown, unanswered, kongExchange(), facttest.RPC()}
 }
 
 func TestRequestRecord(t *testing.T) {

@@ -107,6 +107,26 @@ func (ms *HTTPServerRequestDurationMetricConfig) Unmarshal(parser *confmap.Conf)
 	return nil
 }
 
+// RPCServerCallDurationMetricConfig provides config for the rpc.server.call.duration metric.
+type RPCServerCallDurationMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *RPCServerCallDurationMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPForwardedPacketsMetricConfig provides config for the tcp.forwarded.packets metric.
 type TCPForwardedPacketsMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -554,6 +574,7 @@ type MetricsConfig struct {
 	GenAiServerTimeToFirstToken   GenAiServerTimeToFirstTokenMetricConfig   `mapstructure:"gen_ai.server.time_to_first_token"`
 	HTTPServerActiveRequests      HTTPServerActiveRequestsMetricConfig      `mapstructure:"http.server.active_requests"`
 	HTTPServerRequestDuration     HTTPServerRequestDurationMetricConfig     `mapstructure:"http.server.request.duration"`
+	RPCServerCallDuration         RPCServerCallDurationMetricConfig         `mapstructure:"rpc.server.call.duration"`
 	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
 	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
 	TCPServerAcceptQueueLength    TCPServerAcceptQueueLengthMetricConfig    `mapstructure:"tcp.server.accept_queue.length"`
@@ -593,6 +614,9 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: false,
 		},
 		HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
+			Enabled: true,
+		},
+		RPCServerCallDuration: RPCServerCallDurationMetricConfig{
 			Enabled: true,
 		},
 		TCPForwardedPackets: TCPForwardedPacketsMetricConfig{

@@ -41,6 +41,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: true,
 					},
+					RPCServerCallDuration: RPCServerCallDurationMetricConfig{
+						Enabled: true,
+					},
 					TCPForwardedPackets: TCPForwardedPacketsMetricConfig{
 						Enabled: true,
 					},
@@ -136,6 +139,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					HTTPServerRequestDuration: HTTPServerRequestDurationMetricConfig{
 						Enabled: false,
 					},
+					RPCServerCallDuration: RPCServerCallDurationMetricConfig{
+						Enabled: false,
+					},
 					TCPForwardedPackets: TCPForwardedPacketsMetricConfig{
 						Enabled: false,
 					},
@@ -216,7 +222,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, TCPServerTLSHandshakesMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, RPCServerCallDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, TCPServerTLSHandshakesMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

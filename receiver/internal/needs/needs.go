@@ -36,6 +36,7 @@ func OfMetric(m declared.Metric) Need {
 		declared.MetricHTTPServerActiveRequests:    {inspection()},
 		declared.MetricHTTPServerRequestDuration:   {inspection()},
 		declared.MetricHTTPUnanswered:              {inspection()},
+		declared.MetricRPCServerCallDuration:       {inspection()},
 		declared.MetricAcceptDuration:              {connections(), {probe.FeatureAccept}},
 		declared.MetricAcceptQueueLength:           {queues()},
 		declared.MetricAcceptQueueLimit:            {queues()},

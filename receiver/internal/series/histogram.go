@@ -25,7 +25,7 @@ func bounds(m declared.Metric) []float64 {
 			10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3,
 			25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 		}
-	case declared.MetricHTTPServerRequestDuration:
+	case declared.MetricHTTPServerRequestDuration, declared.MetricRPCServerCallDuration:
 		// The semantic conventions'.
 		return []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 	// Those of the conventions for generative AI.

@@ -3,6 +3,7 @@
 package series
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 )
@@ -19,6 +20,9 @@ func (m *Metrics) Request(s Key, v *httpview.View) {
 	if v.Call != nil {
 		m.call(set, v)
 	}
+	if v.RPC != nil && v.RPC.Timed {
+		m.rpc(set, v)
+	}
 	if !v.Timed {
 		return
 	}
@@ -26,6 +30,15 @@ func (m *Metrics) Request(s Key, v *httpview.View) {
 	m.recordTuple(set, declared.MetricHTTPServerRequestDuration, seconds(v.Duration), &tuple{
 		text:   [maxTexts]string{v.Method, v.Route, v.Scheme, v.ErrorType, declared.ProtocolHTTP, v.Protocol},
 		number: int64(v.Status),
+	})
+}
+
+// rpc counts a remote procedure call.
+func (m *Metrics) rpc(set *attributeSet, v *httpview.View) {
+	call := v.RPC
+	// In the order of the metric's declaration.
+	m.recordTuple(set, declared.MetricRPCServerCallDuration, seconds(v.Duration), &tuple{
+		text: [maxTexts]string{call.System, clean.String(call.Name), call.Code.String(), call.ErrorType},
 	})
 }
 

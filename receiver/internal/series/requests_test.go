@@ -38,6 +38,7 @@ func requests(m *Metrics) {
 		panic(err)
 	}
 	m.Request(s, httpview.New(httpview.Options{Redact: redact, Models: &httpview.Ports{80: true}}).Of(failed))
+	m.Request(s, httpview.New(httpview.Options{Redact: redact}).Of(facttest.RPC()))
 	m.AddActiveRequest(s, viewer.Glance(facttest.Exchange()))
 }
 
