@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vector
+
+import "time"
+
+// Windows collects what records say about each source until its window ends. K tells sources
+// apart. Memory is bounded by the number of sources, and the work for a record and for a window is
+// constant. Windows is not safe for concurrent use.
+type Windows[K comparable] struct {
+	length time.Duration
+	limit  int
+	open   map[K]*window[K]
+	// first and last are the ends of a list in the order in which windows began, for that is the
+	// order in which they end.
+	first, last *window[K]
+	lost        uint64
+}
+
+type window[K comparable] struct {
+	key     K
+	begin   time.Time
+	facts   Facts
+	endings endings
+	// hasFacts is set by a record of tcp.server.source.
+	hasFacts bool
+	next     *window[K]
+}
+
+// Window is what a source did in a window that is over.
+type Window[K comparable] struct {
+	Key        K
+	Begin, End time.Time
+	Vector     Vector
+	// Proven reports whether the source completed a handshake in the window: only then is its
+	// address proven. Others can write any address into their packets.
+	Proven bool
+}
+
+// NewWindows makes Windows of a length, for at most limit sources at one time.
+func NewWindows[K comparable](length time.Duration, limit int) *Windows[K] {
+	return &Windows[K]{length: length, limit: limit, open: map[K]*window[K]{}}
+}
+
+// Add adds a record of tcp.server.source. The first record of a source begins its window.
+func (w *Windows[K]) Add(key K, now time.Time, facts *Facts) {
+	if to := w.of(key, now); to != nil {
+		to.facts.merge(facts)
+		to.hasFacts = true
+	}
+}
+
+// AddClosed adds a closed connection.
+func (w *Windows[K]) AddClosed(key K, now time.Time, closed *Closed) {
+	if to := w.of(key, now); to != nil {
+		to.endings.add(closed)
+	}
+}
+
+// of returns the window of a source; nil if there is no room for another one.
+func (w *Windows[K]) of(key K, now time.Time) *window[K] {
+	if at := w.open[key]; at != nil {
+		return at
+	}
+	if len(w.open) >= w.limit {
+		w.lost++
+		return nil
+	}
+	at := &window[K]{key: key, begin: now}
+	w.open[key] = at
+	if w.last == nil {
+		w.first = at
+	} else {
+		w.last.next = at
+	}
+	w.last = at
+	return at
+}
+
+// Expire ends the windows whose time is over, and calls ended for each of them that has a record
+// of tcp.server.source. Closed connections alone make no vector.
+func (w *Windows[K]) Expire(now time.Time, ended func(*Window[K])) {
+	for w.first != nil && now.Sub(w.first.begin) >= w.length {
+		at := w.first
+		if w.first = at.next; w.first == nil {
+			w.last = nil
+		}
+		delete(w.open, at.key)
+		if at.hasFacts {
+			ended(&Window[K]{
+				Key: at.key, Begin: at.begin, End: at.begin.Add(w.length),
+				Vector: at.vector(), Proven: at.facts.values[Completed] > 0,
+			})
+		}
+	}
+}
+
+func (w *window[K]) vector() Vector {
+	var v Vector
+	for f := range v {
+		v[f] = features[f].evaluate(&w.facts, &w.endings)
+	}
+	return v
+}
+
+// Open is how many windows are open.
+func (w *Windows[K]) Open() int { return len(w.open) }
+
+// Lost is how many records were left out because too many windows were open.
+func (w *Windows[K]) Lost() uint64 { return w.lost }
