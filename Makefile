@@ -22,7 +22,7 @@ BENCHMARKED := ./internal/exchange ./internal/probe ./internal/probe/packets ./i
 AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-systemd soak fuzz generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-model test-systemd soak fuzz generate check-generated \
 	lint fmt bench bench-full bench-build clean
 
 help: ## list the targets
@@ -66,6 +66,9 @@ test-refused: $(COLLECTOR) ## tests of the socket hooks, as if the kernel refuse
 test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="6.1 here", TESTS='^TestSock')
 	@scripts/deps.sh test kernels
 	@TESTS='$(value TESTS)' scripts/kernels/run.sh $(KERNELS)
+
+test-model: ## your own model against ONNX Runtime (needs npm, fetches 291 MB once)
+	@scripts/test-model.sh
 
 test-systemd: $(COLLECTOR) ## the unit of deploy/systemd on other kernels, in QEMU (KERNELS="5.10 6.1"; a minute each)
 	@scripts/deps.sh kernels systemd

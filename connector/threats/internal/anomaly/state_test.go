@@ -82,7 +82,8 @@ func TestRefusedStates(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	d, _ := trained(f, 600)
+	d := NewDetector(time.Hour, 1)
+	d.Judge(scanner(9), start, false)
 	text, err := d.State(window)
 	require.NoError(f, err)
 	f.Add(text)
