@@ -102,8 +102,10 @@ func (s *site) slice(ctx context.Context, watcher int, hidden *bypass) (_ *slice
 	defer func() {
 		for _, wrk := range []*lab.Process{run.seen, run.unseen} {
 			if wrk != nil {
+				// Not SIGINT, which wrk waits for in its first thread only. If that has not run
+				// since SIGCONT, the kernel gives the signal to another thread.
 				wrk.Signal(unix.SIGCONT)
-				err = errors.Join(err, wrk.Stop(unix.SIGINT))
+				err = errors.Join(err, wrk.Stop(unix.SIGTERM))
 			}
 		}
 	}()
