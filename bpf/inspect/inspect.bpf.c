@@ -267,9 +267,10 @@ static __noinline bool look_closely(struct __sk_buff *skb, bool ethernet, bool e
 	return read_segment(skb, ethernet, egress, segment);
 }
 
+/* What is read of an inspected port needs registers and a stack frame, hence a function of its own.
+ */
 #define INSPECT(name, ethernet, egress)                                                            \
-	SEC("tc")                                                                                  \
-	int name(struct __sk_buff *skb)                                                            \
+	static __noinline int name##_closely(struct __sk_buff *skb)                                \
 	{                                                                                          \
 		struct segment segment;                                                            \
 		enum ordinary ordinary = read_ordinary(skb, ethernet, egress, &segment);           \
@@ -279,6 +280,12 @@ static __noinline bool look_closely(struct __sk_buff *skb, bool ethernet, bool e
 		if (ordinary == ORDINARY_NOT && !look_closely(skb, ethernet, egress, &segment))    \
 			return NEXT;                                                               \
 		return inspect(skb, &segment, egress);                                             \
+	}                                                                                          \
+                                                                                                   \
+	SEC("tc")                                                                                  \
+	int name(struct __sk_buff *skb)                                                            \
+	{                                                                                          \
+		return is_elsewhere(skb, ethernet, egress) ? NEXT : name##_closely(skb);           \
 	}
 
 INSPECT(inspect_ingress_eth, true, false)

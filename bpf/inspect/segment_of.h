@@ -164,6 +164,37 @@ static __always_inline enum ordinary read_ordinary_tcp(struct __sk_buff *skb, co
 	return is_wanted_flow(segment) ? ORDINARY : ORDINARY_UNINTERESTING;
 }
 
+/*
+ * Whether a packet is surely of a port that is not inspected, which most are. Without IP options
+ * and extension headers the port has its place, and a fragment that has none there crosses
+ * neither way.
+ */
+static __always_inline bool is_elsewhere(struct __sk_buff *skb, bool ethernet, bool egress)
+{
+	__u32 link = ethernet ? ETHERNET_HEADER_LEN : 0;
+	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	const void *ip = data + link;
+	const struct tcp_start *tcp;
+	__be32 start;
+
+	if (ip + IPV4_HEADER_LEN + TCP_HEADER_LEN > data_end)
+		return false;
+	start = ethernet ? *(__be32 *)(ip - sizeof(__be16))
+			 : (__u16)skb->protocol | (__u32) * (__be16 *)ip << 16;
+	if ((start & bpf_htonl(0xffffff00)) == bpf_htonl(ETHERTYPE_IPV4 << 16 | 0x4500)) {
+		tcp = ip + IPV4_HEADER_LEN;
+	} else if ((start & bpf_htonl(0xfffff000)) ==
+		   bpf_htonl((__u32)ETHERTYPE_IPV6 << 16 | 0x6000)) {
+		if (*(__u8 *)(ip + IPV6_NEXT_HEADER) != IPPROTO_TCP ||
+		    ip + IPV6_HEADER_LEN + TCP_HEADER_LEN > data_end)
+			return false;
+		tcp = ip + IPV6_HEADER_LEN;
+	} else {
+		return false;
+	}
+	return !inspected_ports[egress ? tcp->source : tcp->destination];
+}
+
 /* A packet without IP options or extension headers, with its headers in the linear area. */
 static __always_inline enum ordinary read_ordinary(struct __sk_buff *skb, bool ethernet,
 						   bool egress, struct segment *segment)
