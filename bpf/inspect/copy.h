@@ -249,17 +249,41 @@ struct {
 	__type(value, struct join_window);
 } join_windows SEC(".maps");
 
-/* A method begins with a capital letter, a status line with HTTP. */
+/* Fewer bytes than any request of HTTP/1 has, or a status line with an end. */
+#define HEAD_START 16
+
+/* What a target begins with: a path, a URL, the asterisk of OPTIONS, the authority of CONNECT. */
+static __always_inline bool is_target(const __u8 *start, __u8 c)
+{
+	return c == '/' || c == '*' || c == 'h' || c == 'H' ||
+	       (start[0] == 'C' && start[1] == 'O' && start[2] == 'N' && start[3] == 'N');
+}
+
+/*
+ * A request line begins with a method in capital letters, a space and a target; a status line
+ * with HTTP and a slash. Text that begins with a capital letter is none of these. Whatever looks
+ * otherwise, such as methods that are longer, has its share of a second.
+ */
 static __always_inline bool looks_like_head(struct __sk_buff *skb, const struct segment *segment)
 {
-	__u32 start = 0;
+	__u8 start[HEAD_START] = {};
 
 	if (segment->payload < sizeof(start) ||
-	    bpf_skb_load_bytes(skb, segment->offset, &start, sizeof(start)))
+	    bpf_skb_load_bytes(skb, segment->offset, start, sizeof(start)))
 		return false;
 	if (segment->egress)
-		return start == bpf_htonl(0x48545450);
-	return (start & 0xff) >= 'A' && (start & 0xff) <= 'Z';
+		return start[0] == 'H' && start[1] == 'T' && start[2] == 'T' && start[3] == 'P' &&
+		       start[4] == '/';
+#pragma unroll
+	for (int i = 0; i < HEAD_START - 1; i++) {
+		__u8 c = start[i];
+
+		if (c == ' ')
+			return i && is_target(start, start[i + 1]);
+		if ((c < 'A' || c > 'Z') && c != '-' && c != '_')
+			return false;
+	}
+	return false;
 }
 
 enum share {
