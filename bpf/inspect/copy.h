@@ -35,8 +35,8 @@
 #define PAGE_PIECE 4096
 #define TWO_PAGE_PIECE 8192
 #define LARGE_PIECE 16384
-/* The largest packet without BIG TCP. */
-#define PIECES 5
+/* The largest packet with BIG TCP: 8 times 65535 bytes, GSO_MAX_SIZE of the kernel. */
+#define PIECES 32
 
 /* The connection of an answer, as the socket hooks know it; NULL if it is not to be told. */
 static __always_inline const struct connection *connection_of(struct __sk_buff *skb,
@@ -157,25 +157,26 @@ __noinline int copy_piece(struct __sk_buff *skb, __u32 at, __u32 length)
 	return copy_large(skb, segment, at, length, told);
 }
 
-/* Returns how many pieces were wanted, the lost one included; 0 if nothing can be copied. */
-static __noinline __u32 copy_pieces(struct __sk_buff *skb, const struct segment *segment,
-				    __u32 most, bool *lost)
+/*
+ * Returns how many bytes of copied_segment were copied: all, or those before the piece that found
+ * no room. A global function, and the bounds of a length are hidden, or the verifier would follow
+ * each piece of each size on each path.
+ */
+__noinline __u32 copy_pieces(struct __sk_buff *skb, __u32 most)
 {
-	__u32 at = 0, pieces = 0;
+	__u32 at = 0;
 
-	if (!hand_over(segment))
-		return 0;
 	for (int i = 0; i < PIECES && at < most; i++) {
-		__u32 length = most - at < LARGE_PIECE ? most - at : LARGE_PIECE;
+		__u32 length = most - at;
 
-		pieces++;
-		if (copy_piece(skb, at, length)) {
-			*lost = true;
-			break;
-		}
-		at += length;
+		asm volatile("" : "+r"(length));
+		if (length > LARGE_PIECE)
+			length = LARGE_PIECE;
+		if (copy_piece(skb, at, length))
+			return at;
+		at += LARGE_PIECE;
 	}
-	return pieces;
+	return at < most ? at : most;
 }
 
 static __always_inline void count_retransmits(struct __sk_buff *skb, struct segment *segment)
@@ -198,12 +199,29 @@ enum copied {
 	COPIED_LOST, /* bytes of it did not find room */
 };
 
+/* Returns how many bytes of a segment were copied. */
+static __always_inline __u32 copy_bytes(struct __sk_buff *skb, const struct segment *segment,
+					__u32 most, const struct connection *told, bool *lost)
+{
+	if (most > MEDIUM_PIECE) {
+		__u32 copied = hand_over(segment) ? copy_pieces(skb, most) : 0;
+
+		*lost = copied < most;
+		return copied;
+	}
+	if (most <= SMALL_PIECE)
+		*lost = copy_small(skb, segment, 0, most, told);
+	else
+		*lost = copy_medium(skb, segment, 0, most, told);
+	return *lost ? 0 : most;
+}
+
 static __always_inline enum copied copy_segment(struct __sk_buff *skb, struct segment *segment)
 {
-	__u32 most = segment->payload, first = 0, pieces = 1;
+	__u32 most = segment->payload, first = 0, copied;
 	struct inspect_counts *counts = bpf_map_lookup_elem(&inspect_counts, &first);
 	const struct connection *told;
-	bool lost = false;
+	bool lost;
 
 	if (!counts)
 		return COPIED_LOST;
@@ -213,14 +231,12 @@ static __always_inline enum copied copy_segment(struct __sk_buff *skb, struct se
 	if (segment->egress)
 		count_retransmits(skb, segment);
 	told = connection_of(skb, segment);
-	if (most <= SMALL_PIECE)
-		lost = copy_small(skb, segment, 0, most, told);
-	else if (most <= MEDIUM_PIECE)
-		lost = copy_medium(skb, segment, 0, most, told);
-	else
-		pieces = copy_pieces(skb, segment, most, &lost);
-	counts->bytes += most;
-	counts->segments += pieces;
+	copied = copy_bytes(skb, segment, most, told, &lost);
+	counts->bytes += copied;
+	/* A segment of up to a piece is one, without payload too. The piece without room is one. */
+	counts->segments += 1;
+	if (most > LARGE_PIECE)
+		counts->segments += (copied + LARGE_PIECE - 1) / LARGE_PIECE - !lost;
 	counts->lost += lost;
 	if (lost)
 		return COPIED_LOST;
