@@ -200,7 +200,7 @@ func TestInspectDisplacedUploads(t *testing.T) {
 	done := make(chan error, number)
 	for _, conn := range c.dialSameSet(number) {
 		go func() {
-			done <- upload(conn, strings.Repeat("THE QUICK BROWN FOX /", size/21), "PROPFIND", "PUT", "X-ODD")
+			done <- upload(conn, strings.Repeat("THE QUICK BROWN FOX, ", size/21), "PROPFIND", "PUT", "X-ODD")
 		}()
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
