@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Copies wanted bytes to user space. Payload is never in the linear area on veth, lo, or
- * after sendfile, so bpf_skb_load_bytes fetches it. A record has one of five sizes, because
+ * after sendfile, so bpf_skb_load_bytes fetches it. A record has one of six sizes, because
  * reserving a size that is known at load is cheaper than bpf_ringbuf_output. What is larger
  * than the largest goes in several pieces.
  */
@@ -10,6 +10,7 @@
 
 #include "kernel.h"
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -30,6 +31,7 @@
 			counts_->member += n;                                                      \
 	})
 
+#define TINY_PIECE 256
 #define SMALL_PIECE 512
 #define MEDIUM_PIECE 2048
 #define PAGE_PIECE 4096
@@ -108,6 +110,7 @@ static __always_inline void fill_record(struct __sk_buff *skb, const struct segm
 		return 0;                                                                          \
 	}
 
+PIECE(copy_tiny, TINY_PIECE)
 PIECE(copy_small, SMALL_PIECE)
 PIECE(copy_medium, MEDIUM_PIECE)
 PIECE(copy_page, PAGE_PIECE)
@@ -179,7 +182,25 @@ __noinline __u32 copy_pieces(struct __sk_buff *skb, __u32 most)
 	return at < most ? at : most;
 }
 
-static __always_inline void count_retransmits(struct __sk_buff *skb, struct segment *segment)
+/* Since 5.18, commit 8d21ec0e46ed. */
+struct __sk_buff___typed {
+	__u8 tstamp_type;
+} __attribute__((preserve_access_index));
+
+/*
+ * When TCP sent a packet of a socket, on the monotonic clock; 0 = not known. A clock read would
+ * take longer than all else that is done for a segment.
+ */
+static __always_inline __u64 sent_at(struct __sk_buff *skb)
+{
+	if (bpf_core_field_exists(((struct __sk_buff___typed *)0)->tstamp_type) &&
+	    skb->tstamp_type != BPF_SKB_TSTAMP_DELIVERY_MONO)
+		return 0;
+	return skb->tstamp;
+}
+
+/* What the socket of a segment to the client knows: when it was sent, and how often again. */
+static __always_inline void ask_socket(struct __sk_buff *skb, struct segment *segment)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct bpf_tcp_sock *tcp;
@@ -191,6 +212,9 @@ static __always_inline void count_retransmits(struct __sk_buff *skb, struct segm
 		return;
 	segment->retransmits = tcp->total_retrans;
 	segment->known |= SEGMENT_SOCKET;
+	segment->time = sent_at(skb);
+	if (segment->time)
+		segment->known |= SEGMENT_MONOTONIC;
 }
 
 enum copied {
@@ -209,7 +233,9 @@ static __always_inline __u32 copy_bytes(struct __sk_buff *skb, const struct segm
 		*lost = copied < most;
 		return copied;
 	}
-	if (most <= SMALL_PIECE)
+	if (most <= TINY_PIECE)
+		*lost = copy_tiny(skb, segment, 0, most, told);
+	else if (most <= SMALL_PIECE)
 		*lost = copy_small(skb, segment, 0, most, told);
 	else
 		*lost = copy_medium(skb, segment, 0, most, told);
@@ -227,9 +253,10 @@ static __always_inline enum copied copy_segment(struct __sk_buff *skb, struct se
 		return COPIED_LOST;
 	if (most > segment->limit)
 		most = segment->limit;
-	segment->time = bpf_ktime_get_boot_ns();
 	if (segment->egress)
-		count_retransmits(skb, segment);
+		ask_socket(skb, segment);
+	if (!segment->time)
+		segment->time = bpf_ktime_get_boot_ns();
 	told = connection_of(skb, segment);
 	copied = copy_bytes(skb, segment, most, told, &lost);
 	counts->bytes += copied;

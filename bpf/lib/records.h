@@ -304,6 +304,7 @@ enum segment_known {
 	SEGMENT_SOCKET = 1 << 2, /* retransmits was read */
 	/* HTTP/2: what is missing before the bytes is DATA, see bpf/inspect/frames.h */
 	SEGMENT_FRAMES = 1 << 3,
+	SEGMENT_MONOTONIC = 1 << 4, /* head.time is of the monotonic clock */
 };
 
 /*

@@ -19,6 +19,8 @@ import (
 // the boot clock runs on, so Refresh has to be called now and then.
 type Clock struct {
 	offset int64
+	// suspended is how long the monotonic clock stood still, which the boot clock did not.
+	suspended int64
 	// namespace holds how this process's time namespace shifts its clocks. Hooks read the
 	// clocks of the initial one. It is nil before the first Refresh, and never changes.
 	namespace *timens.Offsets
@@ -38,6 +40,13 @@ func (c *Clock) Refresh() error {
 		return fmt.Errorf("read the boot clock: %w", err)
 	}
 	c.offset = time.Now().UnixNano() - (boot.Nano() - int64(c.namespace.Boottime))
+	var monotonic unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic); err != nil {
+		return fmt.Errorf("read the monotonic clock: %w", err)
+	}
+	// An interruption between the two reads makes the difference smaller than it is, and no suspend
+	// is ever undone. So the greatest one is the best.
+	c.suspended = max(c.suspended, boot.Nano()-int64(c.namespace.Boottime)-(monotonic.Nano()-int64(c.namespace.Monotonic)))
 	return nil
 }
 
@@ -46,6 +55,9 @@ func (c *Clock) Boot() uint64 { return uint64(time.Now().UnixNano() - c.offset) 
 
 // Unix converts nanoseconds of the boot clock to Unix nanoseconds.
 func (c *Clock) Unix(boot uint64) int64 { return int64(boot) + c.offset }
+
+// FromMonotonic converts nanoseconds of the monotonic clock to Unix nanoseconds.
+func (c *Clock) FromMonotonic(monotonic uint64) int64 { return c.Unix(monotonic) + c.suspended }
 
 // Monotonic reads the clock of bpf_ktime_get_ns, which stands still in suspend.
 func Monotonic() (time.Duration, error) {

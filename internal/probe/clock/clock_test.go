@@ -28,6 +28,12 @@ func TestMonotonic(t *testing.T) {
 	assert.LessOrEqual(t, before, after)
 	var c Clock
 	require.NoError(t, c.Refresh())
+	at := c.FromMonotonic(uint64(before))
+	assert.WithinDuration(t, time.Now(), time.Unix(0, at), time.Minute)
+	for range 1000 { // the clocks are read one after the other, and stay comparable
+		require.NoError(t, c.Refresh())
+	}
+	assert.Less(t, c.FromMonotonic(uint64(before))-c.Unix(c.Boot()), int64(0), "it is over")
 	// The boot clock also runs while the host is suspended.
 	assert.LessOrEqual(t, uint64(before), c.Boot()+uint64(time.Second))
 }

@@ -54,6 +54,9 @@ func (d *Decoder) Decode(sample []byte, to Taker) {
 		RST:            r.Flags&flagRST != 0 && r.Left == 0,
 		Retransmits:    -1,
 	}
+	if known&shared.SegmentKnownMonotonic != 0 {
+		d.segment.Time = d.context.Clock.FromMonotonic(r.Head.Time)
+	}
 	if r.Acknowledged != 0 {
 		d.segment.AcknowledgedTime = d.context.Clock.Unix(r.Acknowledged)
 	}

@@ -173,6 +173,9 @@ func inspectRequest(t *testing.T, address string) {
 	assert.False(t, s.segments[1].Joined)
 	assert.Zero(t, s.segments[1].Retransmits)
 	assert.WithinDuration(t, time.Now(), time.Unix(0, s.segments[0].Time), 10*time.Second)
+	// The answer's time is TCP's own, of another clock.
+	assert.Greater(t, s.segments[1].Time, s.segments[0].Time)
+	assert.Less(t, s.segments[1].Time, time.Now().UnixNano())
 }
 
 // TestInspectWant: user space finds the entry of a connection, says that a body is not wanted,

@@ -505,10 +505,11 @@ const (
 type SegmentKnown uint32
 
 const (
-	SegmentKnownBegins SegmentKnown = 1
-	SegmentKnownJoined SegmentKnown = 2
-	SegmentKnownSocket SegmentKnown = 4
-	SegmentKnownFrames SegmentKnown = 8
+	SegmentKnownBegins    SegmentKnown = 1
+	SegmentKnownJoined    SegmentKnown = 2
+	SegmentKnownSocket    SegmentKnown = 4
+	SegmentKnownFrames    SegmentKnown = 8
+	SegmentKnownMonotonic SegmentKnown = 16
 )
 
 type SegmentRecord struct {
