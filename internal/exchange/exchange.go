@@ -21,10 +21,11 @@ type (
 
 // Losses.
 const (
-	LossBudget = stream.LossBudget
-	LossTable  = stream.LossTable
-	LossDepth  = stream.LossDepth
-	Losses     = stream.Losses
+	LossBudget   = stream.LossBudget
+	LossTable    = stream.LossTable
+	LossDepth    = stream.LossDepth
+	LossUnproven = stream.LossUnproven
+	Losses       = stream.Losses
 )
 
 // Defaults, and bounds.
@@ -67,6 +68,9 @@ func (o *Options) defaults() {
 	}
 	if o.Passed == nil {
 		o.Passed = func(*Key, stream.Direction) (uint32, int64) { return 0, 0 }
+	}
+	if o.Follows == nil {
+		o.Follows = func(*Key, stream.Direction) bool { return true }
 	}
 	if o.Forget == nil {
 		o.Forget = func(*Key) {}

@@ -65,10 +65,14 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	h.open = false
 	p := t.callOf(c, d, &h.block)
 	if p == nil || h.promise {
+		c.stray = c.stray || d == stream.ToServer && c.doubt
 		if t.decode(h, nil); h.broken {
 			t.abandonFrames(c)
 		}
 		return
+	}
+	if d == stream.ToClient {
+		c.answered = max(c.answered, p.id)
 	}
 	m := &p.message[d]
 	if m.headDone {

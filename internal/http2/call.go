@@ -43,6 +43,8 @@ type call struct {
 	problem request.Problem
 	// alone: an answer whose request was not seen. told: reported as idle already.
 	alone, told bool
+	// held: the request is not proven to be one, see resume.go.
+	held bool
 	// retransmits is the count when the request began.
 	retransmits  int64
 	before, next *call
@@ -62,26 +64,42 @@ func (u *unseen) has(id uint32) bool {
 // callOf finds the call that a block belongs to, or makes it; nil if nobody wants to know.
 func (t *Engine) callOf(c *Conn, d stream.Direction, b *block) *call {
 	p := c.calls[b.of]
+	if d == stream.ToClient && p != nil {
+		t.prove(c, p)
+	}
 	if p != nil || b.of%2 == 0 || b.promise {
 		return p
 	}
 	if d == stream.ToClient {
-		if !c.unseen.has(b.of) {
-			return nil
-		}
-		if p = t.call(c, b.of); p != nil {
-			p.alone, p.problem = true, c.unseen.problem
-		}
-		return p
+		return t.unasked(c, b.of)
 	}
 	if b.of <= c.highest {
 		return nil
 	}
-	c.highest = b.of
-	if c.unseen.problem != request.ProblemNone && c.unseen.to == 0 {
-		c.unseen.to = b.of
+	if !c.doubt {
+		c.began(b.of)
 	}
-	return t.call(c, b.of)
+	if p = t.call(c, b.of); p != nil {
+		p.held = c.doubt
+	}
+	return p
+}
+
+// unasked makes the call of an answer whose request was not seen; nil if its request was, and
+// had no room or was answered before.
+func (t *Engine) unasked(c *Conn, id uint32) *call {
+	problem := request.ProblemMissed
+	switch {
+	case c.unseen.has(id):
+		problem = c.unseen.problem
+	case id <= c.highest || id <= c.answered:
+		return nil
+	}
+	p := t.call(c, id)
+	if p != nil {
+		p.alone, p.problem = true, problem
+	}
+	return p
 }
 
 // call makes a call that begins; nil if there is no room for it.
@@ -232,6 +250,9 @@ func (t *Engine) ended(c *Conn, p *call, d stream.Direction, now int64) {
 
 // resetCall takes a RST_STREAM.
 func (t *Engine) resetCall(c *Conn, p *call, d stream.Direction, now int64) {
+	if d == stream.ToClient {
+		t.prove(c, p)
+	}
 	t.cut(c, p, request.ResetBy(d == stream.ToServer), now)
 }
 

@@ -51,7 +51,7 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 		if c.unseen.problem == request.ProblemNone {
 			c.unseen = unseen{from: c.highest, problem: request.ProblemMissed}
 		}
-		c.unseen.to = 0
+		c.unseen.to, c.doubt = 0, true
 		for p := c.first; p != nil; p = p.next {
 			p.message[d].unsized = p.message[d].unsized || !p.message[d].done
 		}
@@ -122,8 +122,25 @@ func (t *Engine) abandon(c *Conn) {
 	}
 }
 
+// lostTrack reports whether the kernel side has stopped following the answers without a segment
+// that says so: the last record found no room. Then nobody knows which requests were answered.
+func (t *Engine) lostTrack(c *Conn) bool {
+	h := &c.halves[stream.ToClient]
+	if !h.followed || c.first == nil || t.options.Follows(&c.key, stream.ToClient) {
+		return false
+	}
+	h.followed = false
+	t.figures.Gaps++
+	t.lose(c, stream.ToClient)
+	return true
+}
+
 // idle reports the calls that nobody answered for too long. They keep their place.
 func (t *Engine) idle(c *Conn) {
+	if t.lostTrack(c) {
+		return
+	}
+	t.dropHeld(c)
 	for p := c.first; p != nil; p = p.next {
 		if p.told || p.alone || p.message[stream.ToClient].headDone {
 			continue

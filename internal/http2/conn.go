@@ -65,8 +65,14 @@ type Conn struct {
 	first, last *call
 	// highest is the highest number of a stream that a request began.
 	highest uint32
-	unseen  unseen
-	origin  uint32
+	// answered is the highest number of a stream that an answer began. doubt: where frames to
+	// the server begin is not proven. stray: since it was found again, blocks were read that may
+	// be none.
+	answered uint32
+	doubt    bool
+	stray    bool
+	unseen   unseen
+	origin   uint32
 	// ender is why requests are not answered, by who acted first.
 	ender request.Problem
 	// retransmits is the last known count, -1 if unknown.

@@ -94,7 +94,7 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	if s.Begins && s.Direction == stream.ToServer {
 		t.fresh(c, s)
 	} else {
-		c.unseen.problem = request.ProblemNoRequest
+		c.unseen.problem, c.doubt = request.ProblemNoRequest, true
 		t.forget(&c.halves[stream.ToServer])
 		t.forget(&c.halves[stream.ToClient])
 	}

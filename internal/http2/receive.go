@@ -95,7 +95,8 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 		return t.readPreface(c, chunk)
 	case h.state == stateLost:
 		// Programs write whole frames, so a segment often begins with one.
-		if chunk.Skipped == 0 && Frames(chunk.Data) {
+		if chunk.Skipped == 0 && c.resumes(d, chunk.Data) {
+			c.stray = c.stray && d != stream.ToServer
 			h.state = stateFrames
 			return 0
 		}
@@ -132,6 +133,9 @@ func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	h := &c.halves[d]
 	h.frame = parseFrame(&h.head)
 	f := &h.frame
+	if d == stream.ToServer && t.doubts(c, f) {
+		return
+	}
 	h.inFrame, h.remaining, h.before, h.padding = true, f.length, f.before(), 0
 	h.paddingLengthComes = f.padded()
 	switch {

@@ -15,9 +15,13 @@ func (t *Engine) finish(c *Conn, p *call, problem request.Problem, now int64) {
 	if p.problem != request.ProblemNone {
 		problem = p.problem
 	}
-	if p.told {
+	switch {
+	case p.held:
+		c.stray = true
+		t.options.Lost(stream.LossUnproven, 1)
+	case p.told:
 		t.figures.Late++
-	} else {
+	default:
 		t.write(c, p, problem, now)
 	}
 	t.release(c, p)

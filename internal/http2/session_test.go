@@ -131,6 +131,7 @@ func newSession() *session {
 		Ports:     func(uint16) stream.Port { return stream.Port{} },
 		Want:      func(_ *stream.Key, d stream.Direction, seq uint32) { s.wanted[d] = seq },
 		Passed:    func(*stream.Key, stream.Direction) (uint32, int64) { return 0, 0 },
+		Follows:   func(_ *stream.Key, d stream.Direction) bool { return s.follows[d] },
 		Lost:      func(reason stream.Loss, n int) { s.lost[reason] += n },
 	}, s.pool, &s.fig, func(e *request.Exchange) {
 		s.got = append(s.got, line(e))

@@ -12,7 +12,7 @@ import (
 func (c *Conn) UnderWay(yield func(*request.Exchange)) {
 	for p := c.first; p != nil; p = p.next {
 		m := &p.message[stream.ToServer]
-		if p.told || p.alone || !m.headDone {
+		if p.told || p.alone || p.held || !m.headDone {
 			continue
 		}
 		e := &c.engine.out

@@ -59,6 +59,8 @@ const (
 	BudgetFull
 	// ParserFault: a parser failed, and forgot what it followed.
 	ParserFault
+	// Unproven: after lost packets, nothing showed that what looks like a request is one.
+	Unproven
 	// QueueFull: over queue.max_bytes.
 	QueueFull
 	// Refused: the consumer returned a permanent error.
@@ -123,7 +125,7 @@ var events = [Events]event{
 	Process:   {"process", internal, nil},
 	PortCount: {"port_count", counter, map[Cause]string{MapFull: portCounters, MapShare: portCounters, TableFull: portCounters}},
 	Segment:   {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
-	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes, ParserFault: ""}},
+	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes, ParserFault: "", Unproven: ""}},
 	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes}},
 	Source:    {"source", balanced | consumed, nil},
 	Service:   {"service", balanced | consumed, nil},
@@ -150,6 +152,7 @@ var causes = [Causes]cause{
 	TableFull:      {place: "table", reason: "full"},
 	BudgetFull:     {place: "table", reason: "byte_budget"},
 	ParserFault:    {place: "table", reason: "parser_fault"},
+	Unproven:       {place: "table", reason: "unproven"},
 	QueueFull:      {"queue", "full", consumed, "queue::max_bytes"},
 	Refused:        {"consumer", "refused", consumed, ""},
 	RetryExhausted: {"consumer", "retry_exhausted", consumed, "retry_on_failure::max_elapsed_time"},

@@ -29,7 +29,7 @@ func TestAccountedEvents(t *testing.T) {
 
 // TestLossesNameTheirLimit: every loss that a setting causes names the setting.
 func TestLossesNameTheirLimit(t *testing.T) {
-	without := []Cause{MapStale, ParserFault, Undecodable, Refused, Shutdown}
+	without := []Cause{MapStale, ParserFault, Unproven, Undecodable, Refused, Shutdown}
 	for e := range Events {
 		for c := range Causes {
 			switch {

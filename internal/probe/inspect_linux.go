@@ -68,6 +68,9 @@ func (i *inspection) tableOptions() exchange.Options {
 			Passed: func(key *exchange.Key, d stream.Direction) (uint32, int64) {
 				return i.Passed(key.NetNS, &key.Flow, d)
 			},
+			Follows: func(key *exchange.Key, d stream.Direction) bool {
+				return i.Follows(key.NetNS, &key.Flow, d)
+			},
 			Lost: i.lost,
 		},
 		MaxConnections: int(cfg.MaxConnections),
@@ -101,8 +104,11 @@ func protocolsOf(cfg *settings.Inspect) func(port uint16) exchange.Protocols {
 // lost counts requests that the table could not follow.
 func (i *inspection) lost(reason exchange.Loss, n int) {
 	cause := ledger.BudgetFull
-	if reason == exchange.LossTable {
+	switch reason {
+	case exchange.LossTable:
 		cause = ledger.TableFull
+	case exchange.LossUnproven:
+		cause = ledger.Unproven
 	}
 	i.probe.context.Sink.FactsLost(ledger.Request, cause, n)
 }

@@ -34,6 +34,8 @@ const (
 	LossTable
 	// LossDepth are requests beyond those that a connection can have under way.
 	LossDepth
+	// LossUnproven are what may have been requests, or bodies that look alike.
+	LossUnproven
 	Losses
 )
 
@@ -48,6 +50,8 @@ type Options struct {
 	// Passed returns the end and the time of the last segment with data that passed in a
 	// direction; 0 if unknown. It gives the time of a body's end that did not cross.
 	Passed func(key *Key, d Direction) (end uint32, when int64)
+	// Follows reports whether the kernel side follows the frames of a direction.
+	Follows func(key *Key, d Direction) bool
 	// Lost counts what was not followed.
 	Lost func(reason Loss, n int)
 }

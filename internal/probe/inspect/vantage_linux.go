@@ -70,6 +70,11 @@ func (v *Vantage) Passed(netns uint32, f *flow.Flow, d stream.Direction) (end ui
 	return end, v.options.Context.Clock.Unix(boot)
 }
 
+// Follows reports whether the programs follow the frames of HTTP/2 in a direction.
+func (v *Vantage) Follows(netns uint32, f *flow.Flow, d stream.Direction) bool {
+	return v.words.follows(netns, f, d)
+}
+
 // Forget frees the entry of a connection that is over.
 func (v *Vantage) Forget(netns uint32, f *flow.Flow) { v.words.forget(netns, f) }
 

@@ -129,6 +129,12 @@ func (w *words) passedBy(netns uint32, f *flow.Flow, d stream.Direction) (end ui
 	return end, when
 }
 
+// follows reports whether the programs know where the next frame begins.
+func (w *words) follows(netns uint32, f *flow.Flow, d stream.Direction) bool {
+	entry, _, _ := w.entry(netns, f)
+	return entry != nil && atomic.LoadUint64(&entry[d])&wordFrames != 0
+}
+
 // forget frees the entry of a connection that is over. A new connection between the same ends
 // may have it already: nothing was sent since our SYN-ACK, or it would not be over.
 func (w *words) forget(netns uint32, f *flow.Flow) {

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// Where frames begin is found again from what segments look like. A body can look the same: it
+// may be anything, also HTTP/2. So what is found is not believed at once:
+//
+//   - A segment counts only if each of its frames can follow what is known of the streams.
+//   - From then on, requests wait until the server answers on their streams. It answers nothing
+//     that it does not take for a request. The first such answer proves the frames.
+//   - A frame that nobody would send there ends the attempt.
+//
+// A request that waited and had no answer is not reported. It counts as lost. Its block may
+// have put anything into the table of fields, so what later blocks meant by the table is unknown.
+
+// resumes reports whether frames begin with a segment.
+func (c *Conn) resumes(d stream.Direction, data []byte) bool {
+	if !Frames(data) {
+		return false
+	}
+	low, high := uint32(1<<31), uint32(0) // streams that begin in the segment
+	known := max(c.highest, c.answered)
+	for len(data) >= frameHead {
+		f := parseFrame((*[frameHead]byte)(data))
+		_, underWay := c.calls[f.stream]
+		odd := f.stream%2 == 1
+		begins := f.kind == frameHeaders && odd && c.mayBegin(d, f.stream)
+		if begins {
+			low, high = min(low, f.stream), max(high, f.stream)
+		}
+		switch {
+		case f.stream == 0, underWay, begins, low <= f.stream && f.stream <= high && odd:
+		case f.kind == frameData, f.kind == frameHeaders, odd && f.stream > known:
+			return false
+		}
+		data = data[min(len(data), frameHead+int(f.length)):]
+	}
+	return true
+}
+
+// mayBegin reports whether a stream may begin in a direction.
+func (c *Conn) mayBegin(d stream.Direction, id uint32) bool {
+	if d == stream.ToServer {
+		return id > c.highest
+	}
+	return c.unseen.has(id) || id > c.highest
+}
+
+// doubts ends an attempt to follow requests that is not proven, at a frame that can't follow.
+func (t *Engine) doubts(c *Conn, f *frame) bool {
+	if !c.doubt || f.kind == frameContinuation && c.halves[stream.ToServer].open || f.plausible() {
+		return false
+	}
+	t.figures.Gaps++
+	t.lose(c, stream.ToServer)
+	t.dropHeld(c)
+	return true
+}
+
+// prove takes an answer to a request that waited. The frames from there on are proven. Those
+// before may have been anything.
+func (t *Engine) prove(c *Conn, p *call) {
+	if !p.held {
+		return
+	}
+	clean := !c.stray
+	for q := c.first; clean && q != p; q = q.next {
+		clean = !q.held
+	}
+	t.trust(c, p, clean)
+	if !c.doubt {
+		return
+	}
+	for q := p.next; q != nil; q = q.next {
+		if q.held {
+			t.trust(c, q, clean)
+		}
+	}
+	c.doubt = false
+	if !clean {
+		t.forget(&c.halves[stream.ToServer])
+	}
+}
+
+// trust takes a request for one, and its fields as well if they are clean.
+func (t *Engine) trust(c *Conn, p *call, clean bool) {
+	p.held = false
+	c.began(p.id)
+	if !clean {
+		t.emptyMessage(&p.message[stream.ToServer])
+		p.alone, p.problem = true, request.ProblemMissed
+	}
+}
+
+// began notes that a stream began.
+func (c *Conn) began(id uint32) {
+	c.highest = max(c.highest, id)
+	if c.unseen.problem != request.ProblemNone && c.unseen.to == 0 {
+		c.unseen.to = id
+	}
+}
+
+// dropHeld gives up the requests that wait for a proof.
+func (t *Engine) dropHeld(c *Conn) {
+	for p := c.first; p != nil; {
+		next := p.next
+		if p.held {
+			t.finish(c, p, request.ProblemNone, t.now)
+		}
+		p = next
+	}
+}
