@@ -6,7 +6,7 @@ import (
 	"bytes"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -33,7 +33,7 @@ func (t *Table) another(c *conn, s *stream.Segment) bool {
 	}
 	before, ok := c.talk.(*http1.Conn)
 	return ok && s.Sequence != before.Origin() && s.Direction == stream.ToServer &&
-		bytes.HasPrefix(s.Data, []byte(http2.Preface)) && before.MayEndBefore(s.Sequence)
+		bytes.HasPrefix(s.Data, []byte(frame.Preface)) && before.MayEndBefore(s.Sequence)
 }
 
 // enough of the preface: no method of HTTP/1 begins like it.
@@ -42,9 +42,9 @@ const enough = len("PRI * ")
 // speaksHTTP2 reports whether a connection that begins with a segment speaks HTTP/2.
 func speaksHTTP2(s *stream.Segment) bool {
 	if s.Begins && s.Direction == stream.ToServer {
-		return len(s.Data) >= enough && bytes.HasPrefix([]byte(http2.Preface), s.Data[:min(len(s.Data), len(http2.Preface))])
+		return len(s.Data) >= enough && bytes.HasPrefix([]byte(frame.Preface), s.Data[:min(len(s.Data), len(frame.Preface))])
 	}
-	return http2.Frames(s.Data)
+	return frame.Whole(s.Data)
 }
 
 // ignored is a connection that there was no room for. Its first byte has a number.

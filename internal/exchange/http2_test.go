@@ -10,7 +10,7 @@ import (
 	h2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 )
 
 // frames writes HEADERS, and DATA unless it is empty.
@@ -45,7 +45,7 @@ func TestProtocolsAreToldApart(t *testing.T) {
 		w.first = w.next
 		hello := ""
 		if begins {
-			hello = http2.Preface
+			hello = frame.Preface
 		}
 		w.send(0, hello+frames(client, &asked, 1, "", ":method", "GET", ":path", "/two", ":scheme", "http"))
 		w.send(1, frames(server, &answered, 1, "hello", ":status", "200"))
@@ -62,7 +62,7 @@ func TestPrefaceInABody(t *testing.T) {
 	w := newWire(Options{})
 	w.send(0, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n")
 	w.wanted[0] = w.next[0] // the body passes before the kernel side knows better
-	w.send(0, http2.Preface+"0123456789")
+	w.send(0, frame.Preface+"0123456789")
 	w.send(1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	w.send(0, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
 	w.send(1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -73,11 +73,11 @@ func TestPrefaceInABody(t *testing.T) {
 
 // TestPrefaceInPieces: the rest of the preface comes with the next segment.
 func TestPrefaceInPieces(t *testing.T) {
-	for cut := len("PRI * "); cut < len(http2.Preface); cut++ {
+	for cut := len("PRI * "); cut < len(frame.Preface); cut++ {
 		w := newWire(Options{})
 		var asked, answered bytes.Buffer
-		w.send(0, http2.Preface[:cut])
-		w.send(0, http2.Preface[cut:]+frames(hpack.NewEncoder(&asked), &asked, 1, "", ":method", "GET", ":path", "/two"))
+		w.send(0, frame.Preface[:cut])
+		w.send(0, frame.Preface[cut:]+frames(hpack.NewEncoder(&asked), &asked, 1, "", ":method", "GET", ":path", "/two"))
 		w.send(1, frames(hpack.NewEncoder(&answered), &answered, 1, "hello", ":status", "200"))
 		assert.Equal(t, []string{"GET /two 200 0/5"}, w.got, cut)
 	}
@@ -98,7 +98,7 @@ func TestHTTP2WithoutRoom(t *testing.T) {
 	}
 	w := newWire(options)
 	for range 5 {
-		w.send(0, http2.Preface)
+		w.send(0, frame.Preface)
 		w.send(1, "\x00\x00\x00\x04\x00\x00\x00\x00\x00")
 	}
 	w.fin(0)

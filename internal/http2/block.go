@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -37,10 +38,10 @@ type block struct {
 	began   int64
 }
 
-func (b *block) begin(f *frame, now int64) {
+func (b *block) begin(f *frame.Head, now int64) {
 	*b = block{
-		open: true, of: f.stream, began: now, bytes: b.bytes[:0],
-		ends: f.kind == frameHeaders && f.has(flagEndStream), promise: f.kind == framePushPromise,
+		open: true, of: f.Stream, began: now, bytes: b.bytes[:0],
+		ends: f.Kind == frame.Headers && f.Has(frame.EndStream), promise: f.Kind == frame.PushPromise,
 	}
 }
 
@@ -78,7 +79,7 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	if m.headDone {
 		m.trailers, m.trailersAt = true, len(m.fields)
 	} else {
-		m.began, m.size = h.began, m.size+h.size+frameHead
+		m.began, m.size = h.began, m.size+h.size+frame.HeadBytes
 	}
 	if !t.decode(h, m) {
 		m.cut, p.problem = true, request.ProblemMissed

@@ -5,6 +5,7 @@ package http2
 import (
 	"unsafe"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -206,8 +207,8 @@ func (m *message) setStatus(value string) {
 
 // bodyBegins notes when the first frame of a message's content came. What follows of the frame
 // need not cross.
-func (t *Engine) bodyBegins(c *Conn, d stream.Direction, f *frame, now int64) {
-	p := c.calls[f.stream]
+func (t *Engine) bodyBegins(c *Conn, d stream.Direction, f *frame.Head, now int64) {
+	p := c.calls[f.Stream]
 	if p == nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -31,11 +32,11 @@ type half struct {
 	stream.Side
 	state state
 	// head are the first bytes of a frame's head, or the count of those of the preface.
-	head [frameHead]byte
+	head [frame.HeadBytes]byte
 	have int
 	// frame is the frame whose payload is being read, if inFrame is set. remaining are the
 	// bytes of it that follow, before those ahead of the content, and padding those behind.
-	frame              frame
+	frame              frame.Head
 	inFrame            bool
 	remaining, before  uint32
 	padding            uint32

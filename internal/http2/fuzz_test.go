@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
@@ -14,7 +15,7 @@ import (
 // The first bytes of each piece say direction, size and position.
 func FuzzConnection(f *testing.F) {
 	s := newSession()
-	s.sides[0].WriteString(Preface)
+	s.sides[0].WriteString(frame.Preface)
 	s.request(1, false)
 	_ = s.sides[0].WriteData(1, true, []byte("body"))
 	f.Add(s.sides[0].Bytes(), []byte{0, 200}, true)

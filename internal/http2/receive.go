@@ -3,6 +3,7 @@
 package http2
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
@@ -39,7 +40,7 @@ func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
 		t.pass(c, d, min(h.remaining, s.Sequence-h.Next))
 		if h.remaining == 0 {
 			now := int64(0)
-			if h.Next == s.Sequence && h.frame.length <= maxWhole {
+			if h.Next == s.Sequence && h.frame.Length <= maxWhole {
 				now = s.Time
 			}
 			t.endFrame(c, d, now)
@@ -107,7 +108,7 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 		return t.readPayload(c, d, chunk)
 	}
 	n := copy(h.head[h.have:], chunk.Data)
-	if h.have += n; h.have == frameHead {
+	if h.have += n; h.have == frame.HeadBytes {
 		h.have = 0
 		t.beginFrame(c, d, chunk)
 	}
@@ -116,13 +117,13 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 
 func (t *Engine) readPreface(c *Conn, chunk *stream.Chunk) int {
 	h := &c.halves[stream.ToServer]
-	n := min(len(chunk.Data), len(Preface)-h.have)
-	if string(chunk.Data[:n]) != Preface[h.have:h.have+n] {
+	n := min(len(chunk.Data), len(frame.Preface)-h.have)
+	if string(chunk.Data[:n]) != frame.Preface[h.have:h.have+n] {
 		h.have = 0
 		t.lose(c, stream.ToServer)
 		return 0
 	}
-	if h.have += n; h.have == len(Preface) {
+	if h.have += n; h.have == len(frame.Preface) {
 		h.state, h.have = stateFrames, 0
 	}
 	return n
@@ -131,24 +132,24 @@ func (t *Engine) readPreface(c *Conn, chunk *stream.Chunk) int {
 // beginFrame takes the head of a frame.
 func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	h := &c.halves[d]
-	h.frame = parseFrame(&h.head)
+	h.frame = frame.Parse(&h.head)
 	f := &h.frame
 	if d == stream.ToServer && t.doubts(c, f) {
 		return
 	}
-	h.inFrame, h.remaining, h.before, h.padding = true, f.length, f.before(), 0
-	h.paddingLengthComes = f.padded()
+	h.inFrame, h.remaining, h.before, h.padding = true, f.Length, f.Before(), 0
+	h.paddingLengthComes = f.IsPadded()
 	switch {
-	case h.open && (f.kind != frameContinuation || f.stream != h.of):
+	case h.open && (f.Kind != frame.Continuation || f.Stream != h.of):
 		// Only a continuation may follow an unfinished block.
 		t.lostBlock(c, d)
-	case f.kind == frameContinuation && !h.open:
+	case f.Kind == frame.Continuation && !h.open:
 		h.begin(f, chunk.Time)
 		h.spoiled = true
-	case f.kind == frameHeaders, f.kind == framePushPromise:
+	case f.Kind == frame.Headers, f.Kind == frame.PushPromise:
 		h.begin(f, chunk.Time)
 	}
-	if f.kind == frameData && f.length > 0 {
+	if f.Kind == frame.Data && f.Length > 0 {
 		t.bodyBegins(c, d, f, chunk.Time)
 	}
 	if h.remaining == 0 {
@@ -185,11 +186,11 @@ func (t *Engine) readPayload(c *Conn, d stream.Direction, chunk *stream.Chunk) i
 func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 	h := &c.halves[d]
 	switch {
-	case h.frame.kind == frameData:
-		if p := c.calls[h.frame.stream]; p != nil {
+	case h.frame.Kind == frame.Data:
+		if p := c.calls[h.frame.Stream]; p != nil {
 			t.body(c, &p.message[d], d, data, now)
 		}
-	case h.frame.headers():
+	case h.frame.IsBlock():
 		h.add(t.pool, data)
 	}
 }
@@ -200,14 +201,14 @@ func (t *Engine) endFrame(c *Conn, d stream.Direction, now int64) {
 	f := h.frame
 	h.inFrame = false
 	switch {
-	case f.kind == frameData:
-		if p := c.calls[f.stream]; p != nil && f.has(flagEndStream) {
+	case f.Kind == frame.Data:
+		if p := c.calls[f.Stream]; p != nil && f.Has(frame.EndStream) {
 			t.ended(c, p, d, now)
 		}
-	case f.headers() && f.has(flagEndHeaders):
+	case f.IsBlock() && f.Has(frame.EndHeaders):
 		t.endBlock(c, d, now)
-	case f.kind == frameRSTStream:
-		if p := c.calls[f.stream]; p != nil {
+	case f.Kind == frame.RSTStream:
+		if p := c.calls[f.Stream]; p != nil {
 			t.resetCall(c, p, d, now)
 		}
 	}
@@ -218,7 +219,7 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	if h.state == stateFrames && h.inFrame && h.before == 0 && t.passable(c, d) {
 		n := h.remaining
-		if h.frame.has(flagEndStream) {
+		if h.frame.Has(frame.EndStream) {
 			// When it ends matters, so its last byte is wanted.
 			n--
 		}
@@ -235,10 +236,10 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 // passable reports whether nobody wants the rest of a payload.
 func (t *Engine) passable(c *Conn, d stream.Direction) bool {
 	h := &c.halves[d]
-	if h.remaining == 0 || h.frame.kind != frameData {
+	if h.remaining == 0 || h.frame.Kind != frame.Data {
 		return false
 	}
-	p := c.calls[h.frame.stream]
+	p := c.calls[h.frame.Stream]
 	return p == nil || p.message[d].bodyCut || len(p.message[d].body) >= c.port.bound(d)
 }
 
@@ -247,12 +248,12 @@ func (t *Engine) pass(c *Conn, d stream.Direction, n uint32) {
 	h := &c.halves[d]
 	content := min(n, h.remaining-min(h.remaining, h.padding))
 	h.remaining -= n
-	switch p := c.calls[h.frame.stream]; {
-	case h.frame.kind == frameData && p != nil:
+	switch p := c.calls[h.frame.Stream]; {
+	case h.frame.Kind == frame.Data && p != nil:
 		m := &p.message[d]
 		m.bodyBytes += int64(content)
 		m.bodyCut = m.bodyCut || c.port.bound(d) > 0
-	case h.frame.headers():
+	case h.frame.IsBlock():
 		h.spoiled = true
 	}
 	h.before = 0

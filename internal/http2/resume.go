@@ -3,6 +3,7 @@
 package http2
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -20,25 +21,25 @@ import (
 
 // resumes reports whether frames begin with a segment.
 func (c *Conn) resumes(d stream.Direction, data []byte) bool {
-	if !Frames(data) {
+	if !frame.Whole(data) {
 		return false
 	}
 	low, high := uint32(1<<31), uint32(0) // streams that begin in the segment
 	known := max(c.highest, c.answered)
-	for len(data) >= frameHead {
-		f := parseFrame((*[frameHead]byte)(data))
-		_, underWay := c.calls[f.stream]
-		odd := f.stream%2 == 1
-		begins := f.kind == frameHeaders && odd && c.mayBegin(d, f.stream)
+	for len(data) >= frame.HeadBytes {
+		f := frame.Parse((*[frame.HeadBytes]byte)(data))
+		_, underWay := c.calls[f.Stream]
+		odd := f.Stream%2 == 1
+		begins := f.Kind == frame.Headers && odd && c.mayBegin(d, f.Stream)
 		if begins {
-			low, high = min(low, f.stream), max(high, f.stream)
+			low, high = min(low, f.Stream), max(high, f.Stream)
 		}
 		switch {
-		case f.stream == 0, underWay, begins, low <= f.stream && f.stream <= high && odd:
-		case f.kind == frameData, f.kind == frameHeaders, odd && f.stream > known:
+		case f.Stream == 0, underWay, begins, low <= f.Stream && f.Stream <= high && odd:
+		case f.Kind == frame.Data, f.Kind == frame.Headers, odd && f.Stream > known:
 			return false
 		}
-		data = data[min(len(data), frameHead+int(f.length)):]
+		data = data[min(len(data), frame.HeadBytes+int(f.Length)):]
 	}
 	return true
 }
@@ -52,8 +53,8 @@ func (c *Conn) mayBegin(d stream.Direction, id uint32) bool {
 }
 
 // doubts ends an attempt to follow requests that is not proven, at a frame that can't follow.
-func (t *Engine) doubts(c *Conn, f *frame) bool {
-	if !c.doubt || f.kind == frameContinuation && c.halves[stream.ToServer].open || f.plausible() {
+func (t *Engine) doubts(c *Conn, f *frame.Head) bool {
+	if !c.doubt || f.Kind == frame.Continuation && c.halves[stream.ToServer].open || f.Plausible() {
 		return false
 	}
 	t.figures.Gaps++

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -40,7 +41,7 @@ func TestBodiesThatLookLikeRequests(t *testing.T) {
 	s.loseNext()
 	_ = s.sides[0].WriteData(1, false, append([]byte("begin"), inner(101, 121)...))
 	data := s.sides[0].Bytes()
-	cut := frameHead + len("begin")
+	cut := frame.HeadBytes + len("begin")
 	s.send(toServer, data[:cut], false, false)
 	rest := append([]byte(nil), data[cut:]...)
 	s.sides[0].Reset()

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -81,14 +82,14 @@ type span32 struct {
 // note remembers the frames of what a side has written.
 func (s *session) note(d stream.Direction, data []byte) {
 	at := s.sent[d]
-	if d == stream.ToServer && bytes.HasPrefix(data, []byte(Preface)) {
-		s.frames[d] = append(s.frames[d], span32{at, at + uint32(len(Preface)), true})
-		at, data = at+uint32(len(Preface)), data[len(Preface):]
+	if d == stream.ToServer && bytes.HasPrefix(data, []byte(frame.Preface)) {
+		s.frames[d] = append(s.frames[d], span32{at, at + uint32(len(frame.Preface)), true})
+		at, data = at+uint32(len(frame.Preface)), data[len(frame.Preface):]
 	}
 	for len(data) > 0 {
-		f := parseFrame((*[frameHead]byte)(data))
-		size := frameHead + f.length
-		s.frames[d] = append(s.frames[d], span32{at, at + size, f.kind != frameData || f.has(flagEndStream)})
+		f := frame.Parse((*[frame.HeadBytes]byte)(data))
+		size := frame.HeadBytes + f.Length
+		s.frames[d] = append(s.frames[d], span32{at, at + size, f.Kind != frame.Data || f.Has(frame.EndStream)})
 		at, data = at+size, data[size:]
 	}
 }
@@ -251,7 +252,7 @@ func (s *session) answer(id uint32, end bool, more ...string) {
 }
 
 func (s *session) open() {
-	s.sides[0].WriteString(Preface)
+	s.sides[0].WriteString(frame.Preface)
 	_ = s.sides[0].WriteSettings()
 	s.flush(stream.ToServer)
 	_ = s.sides[1].WriteSettings()
