@@ -17,6 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/observe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/tlsview"
 )
 
 // parts make up a started receiver, with the kernel side.
@@ -56,6 +57,7 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 	if r.cfg.Inspect.On() {
 		var f check.Faults
 		observed.Requests = httpview.New(r.cfg.Inspect.View(&f))
+		observed.Handshakes = tlsview.New(r.cfg.Inspect.TLS.View(&f))
 		if len(f) > 0 {
 			return nil, errors.Join(f...)
 		}

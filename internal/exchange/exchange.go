@@ -60,6 +60,9 @@ func (o *Options) defaults() {
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = DefaultIdleTimeout
 	}
+	if o.TLS.IdleTimeout <= 0 {
+		o.TLS.IdleTimeout = DefaultIdleTimeout
+	}
 	if o.Ports == nil {
 		o.Ports = func(uint16) Port { return Port{} }
 	}

@@ -155,9 +155,12 @@ func (t *Table) over(c *conn) {
 // Sweep reports requests that waited too long, and gives up waiting for missing bytes. Call
 // it about once a second.
 func (t *Table) Sweep(now int64) {
-	idle := now - int64(t.options.IdleTimeout)
 	for c := t.oldest; c != nil; {
 		next := c.newer
+		idle := now - int64(t.options.IdleTimeout)
+		if c.handshakes() {
+			idle = now - int64(t.options.TLS.IdleTimeout)
+		}
 		if c.talk.Sweep(now, idle) {
 			t.over(c)
 		}

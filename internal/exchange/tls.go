@@ -3,6 +3,8 @@
 package exchange
 
 import (
+	"time"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
@@ -14,6 +16,8 @@ type Protocols struct{ HTTP, TLS bool }
 
 // TLS says what becomes of handshakes.
 type TLS struct {
+	// IdleTimeout is after how long without a segment a handshake counts as given up.
+	IdleTimeout time.Duration
 	// Report takes a handshake, which is reused after the call.
 	Report func(*tls.Handshake)
 	// Lost counts handshakes that were not followed.
@@ -46,10 +50,16 @@ func (t *Table) speaksTLS(on *request.Connection, s *stream.Segment) bool {
 	return protocols.TLS && (!protocols.HTTP || tls.BeginsRecord(s.Data))
 }
 
+// handshakes reports whether a connection is followed for its handshake alone.
+func (c *conn) handshakes() bool {
+	_, handshake := c.talk.(*follow.Conn)
+	return handshake
+}
+
 // displace ends the connection that was silent for longest. A handshake under way is reported
 // then, so it is not lost.
 func (t *Table) displace() {
-	if _, handshake := t.oldest.talk.(*follow.Conn); !handshake {
+	if !t.oldest.handshakes() {
 		t.options.Lost(LossTable, 1)
 	}
 	t.over(t.oldest)

@@ -91,3 +91,16 @@ func TestDisplacedHandshakeIsNotLost(t *testing.T) {
 	assert.Len(t, *handshakes, 2)
 	assert.Zero(t, w.table.pool.Lent())
 }
+
+// TestIdleHandshake: handshakes wait as long as their own option says.
+func TestIdleHandshake(t *testing.T) {
+	w, handshakes := newTLSWire(Protocols{TLS: true})
+	w.table.options.IdleTimeout, w.table.options.TLS.IdleTimeout = time.Hour, time.Minute
+	w.send(stream.ToServer, helloOfGo(t))
+	w.table.Sweep(w.now + int64(59*time.Second))
+	assert.Empty(t, *handshakes)
+	w.table.Sweep(w.now + int64(61*time.Second))
+	assert.Equal(t, []string{"shop.example no_answer"}, *handshakes)
+	w.table.Finish()
+	assert.Zero(t, w.table.pool.Lent())
+}

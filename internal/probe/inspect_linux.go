@@ -80,6 +80,7 @@ func (i *inspection) tableOptions() exchange.Options {
 		Report:         func(e *request.Exchange) { i.probe.context.Sink.RequestSeen(e) },
 		Protocols:      protocolsOf(cfg),
 		TLS: exchange.TLS{
+			IdleTimeout: cfg.TLSIdleTimeout,
 			Report: func(h *tls.Handshake) { i.probe.context.Sink.HandshakeSeen(h) },
 			Lost: func(_ exchange.Loss, n int) {
 				i.probe.context.Sink.FactsLost(ledger.Handshake, ledger.BudgetFull, n)

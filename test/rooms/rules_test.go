@@ -62,7 +62,7 @@ var (
 	// common is what the receiver's rooms share.
 	common = []string{
 		"receiver/internal/declared", "receiver/internal/metadata", "receiver/internal/resource", "receiver/internal/httpview",
-		"receiver/internal/account", "receiver/internal/sourceview",
+		"receiver/internal/account", "receiver/internal/sourceview", "receiver/internal/tlsview",
 	}
 )
 
@@ -117,7 +117,7 @@ var rules = []rule{
 	{rooms: list("receiver/internal/metadatatest"), imports: list("receiver/internal/metadata", pdata, collector)},
 	{rooms: list("receiver/internal/declared"), imports: list("receiver/internal/metadata", pdata)},
 	{rooms: list("receiver/internal/resource"), imports: join(domains, list("receiver/internal/declared", "receiver/internal/metadata", pdata, collector))},
-	{rooms: list("receiver/internal/httpview"), imports: domains},
+	{rooms: list("receiver/internal/httpview", "receiver/internal/tlsview"), imports: domains},
 	{rooms: list("receiver/internal/account"), imports: list("internal/ledger", "receiver/internal/declared")},
 	{rooms: list("receiver/internal/sourceview"), imports: join(domains, list("receiver/internal/declared"))},
 	{rooms: list("receiver/internal/logrecord/oneline")},
@@ -133,7 +133,7 @@ var rules = []rule{
 			"receiver/internal/account", "receiver/internal/series", "receiver/internal/observe", pdata, collector)),
 	},
 	{rooms: list("receiver/internal/check"), imports: list("internal/fault", "internal/packet", "internal/probe", "internal/probe/settings", collector)},
-	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview"))},
+	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview", "receiver/internal/tlsview"))},
 	{rooms: list("receiver/internal/needs"), imports: list("internal/probe", "receiver/internal/declared")},
 	{
 		rooms: list("receiver"),

@@ -15,6 +15,8 @@ type Inspect struct {
 	UnderWay bool
 	// TLS are the ports where TLS begins. On ports of both, the first byte decides.
 	TLS []PortRange
+	// TLSIdleTimeout is how long either side of a handshake may say nothing.
+	TLSIdleTimeout time.Duration
 	// HeadBytes bounds the head of a request or an answer.
 	HeadBytes int
 	// IdleTimeout is how long a request may wait for an answer without any byte.

@@ -303,6 +303,7 @@ var events = [Events]event{
 		AttrTLSDuration,
 		AttrTLSAnswerDuration,
 		AttrErrorType,
+		AttrRedacted,
 		AttrTLSClientVersions,
 		AttrTLSClientProtocols,
 	}},

@@ -40,6 +40,7 @@ func (c *Config) Validate(f *check.Faults, mode string, sees func(port uint16) b
 	http.GRPC.validate(f)
 	http.Bodies.validate(f, http.ranges())
 	http.Routes.validate(f)
+	c.TLS.validate(f)
 	for _, of := range c.ports() {
 		of.validate(f, mode, sees)
 	}

@@ -79,14 +79,17 @@ type RedactConfig struct {
 
 // Default inspects nothing.
 func Default() Config {
-	return Config{HTTP: HTTPConfig{
-		HeadBytes:   8 << 10,
-		IdleTimeout: time.Minute,
-		Gateways:    GatewaysConfig{Kong: KongConfig{UpstreamRequests: defaultUpstreamRequests}},
-		Bodies:      defaultBodies(),
-		Routes:      defaultRoutes(),
-		Select:      SelectConfig{SampleRate: 1, Problems: true},
-	}}
+	return Config{
+		HTTP: HTTPConfig{
+			HeadBytes:   8 << 10,
+			IdleTimeout: time.Minute,
+			Gateways:    GatewaysConfig{Kong: KongConfig{UpstreamRequests: defaultUpstreamRequests}},
+			Bodies:      defaultBodies(),
+			Routes:      defaultRoutes(),
+			Select:      SelectConfig{SampleRate: 1, Problems: true},
+		},
+		TLS: TLSConfig{IdleTimeout: time.Minute},
+	}
 }
 
 // On reports whether anything is inspected.

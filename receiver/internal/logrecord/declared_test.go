@@ -10,8 +10,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/tlsview"
 )
 
 func TestEventsAreAsDeclared(t *testing.T) {
@@ -45,8 +47,11 @@ func TestEventsAreAsDeclared(t *testing.T) {
 	appendBodies(t, l)
 	appendCall(t, l)
 	for _, h := range handshakes() {
-		l.Handshake(h, facttest.Process(), owner.ByListener)
+		l.Handshake(view(h), facttest.Process(), owner.ByListener)
 	}
+	redact, err := privacy.New(privacy.Options{Patterns: []string{"shop"}})
+	require.NoError(t, err)
+	l.Handshake(tlsview.New(tlsview.Options{Redact: redact}).Of(facttest.Handshake()), nil, owner.None)
 
 	appendSources(t, l)
 

@@ -11,14 +11,12 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/oneline"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/tlsview"
 )
-
-// maxOffers bounds the items of each list of what a client offers.
-const maxOffers = 16
 
 // Handshake appends a record of a TLS handshake and reports whether it did. The process may be
 // nil.
-func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source) bool {
+func (l *Logs) Handshake(h *tlsview.View, p *owner.Process, source owner.Source) bool {
 	if !l.enabled[declared.EventTLSHandshake] {
 		return false
 	}
@@ -35,8 +33,8 @@ func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source
 
 	row := &l.row
 	putFlow(row, &h.Flow, at, body, h.Interface)
-	putSocket(row, h, at, body)
-	if len(h.Hello.Name) > 0 {
+	l.putSocket(row, h, at, body)
+	if len(h.Name) > 0 {
 		row.str(declared.AttrServerAddress, name.Of(body))
 	}
 	l.putOwner(row, p, source)
@@ -55,12 +53,12 @@ func (l *Logs) Handshake(h *tls.Handshake, p *owner.Process, source owner.Source
 
 // appendHandshake writes the name, the version, the failure and the duration. It also returns
 // where the name is.
-func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, oneline.Span) {
+func appendHandshake(line []byte, h *tlsview.View, failure string) ([]byte, oneline.Span) {
 	var name oneline.Span
-	if len(h.Hello.Name) > 0 {
+	if len(h.Name) > 0 {
 		line = append(line, ' ')
 		name.Begin = len(line)
-		line = clean.Append(line, h.Hello.Name, maxText)
+		line = clean.Append(line, h.Name, maxText)
 		name.End = len(line)
 	}
 	if version := tls.VersionName(h.Version); version != "" {
@@ -75,17 +73,25 @@ func appendHandshake(line []byte, h *tls.Handshake, failure string) ([]byte, one
 	return line, name
 }
 
-// putSocket writes the ends of the socket: server.address is what the client asks for.
-func putSocket(row *row, h *tls.Handshake, at endpoints, body string) {
+// putSocket writes the ends of the socket: server.address is what the client asks for, and
+// client.address the client behind a trusted proxy.
+func (l *Logs) putSocket(row *row, h *tlsview.View, at endpoints, body string) {
 	row.absent(declared.AttrServerAddress)
+	if h.Client != h.Flow.Client {
+		row.str(declared.AttrClientAddress, l.keep(h.Client.Addr().AppendTo(l.line[:0])))
+		row.absent(declared.AttrClientPort)
+		if port := h.Client.Port(); port != 0 {
+			row.int(declared.AttrClientPort, int64(port))
+		}
+	}
 	row.str(declared.AttrNetworkPeerAddress, at.client.Of(body))
-	row.int(declared.AttrNetworkPeerPort, int64(h.Client.Port()))
+	row.int(declared.AttrNetworkPeerPort, int64(h.Flow.Client.Port()))
 	row.str(declared.AttrNetworkLocalAddress, at.server.Of(body))
 	row.int(declared.AttrNetworkLocalPort, int64(h.Server.Port()))
 }
 
 // putChoice writes what the server chose.
-func (l *Logs) putChoice(row *row, h *tls.Handshake) {
+func (l *Logs) putChoice(row *row, h *tlsview.View) {
 	if h.Answered == 0 {
 		return
 	}
@@ -102,7 +108,7 @@ func (l *Logs) putChoice(row *row, h *tls.Handshake) {
 }
 
 // putOutcome writes how the handshake ended, and the fingerprints of the hello.
-func (l *Logs) putOutcome(row *row, h *tls.Handshake) {
+func (l *Logs) putOutcome(row *row, h *tlsview.View) {
 	if len(h.JA3) > 0 {
 		row.str(declared.AttrTLSClientJa3, l.keep(append(l.line[:0], h.JA3...)))
 	}
@@ -125,10 +131,11 @@ func (l *Logs) putOutcome(row *row, h *tls.Handshake) {
 	}
 }
 
-// putOffers finishes the record with the lists of what the client offers.
-func (l *Logs) putOffers(record plog.LogRecord, h *tls.Handshake) {
-	record.Attributes().EnsureCapacity(l.row.len() + 2)
+// putOffers finishes the record with what was hidden, and the lists of what the client offers.
+func (l *Logs) putOffers(record plog.LogRecord, h *tlsview.View) {
+	record.Attributes().EnsureCapacity(l.row.len() + 3)
 	attributes := l.finish(record)
+	l.putRedacted(attributes, h.Redacted)
 	if !h.Offered {
 		return
 	}
@@ -139,7 +146,7 @@ func (l *Logs) putOffers(record plog.LogRecord, h *tls.Handshake) {
 		}
 		l.bytes += attributeBytes
 		list.AppendEmpty().SetStr(l.keep(text))
-		return list.Len() < maxOffers
+		return list.Len() < tlsview.MaxOffers
 	}
 	for version := range h.Hello.OfferedVersion {
 		if !put(declared.AttrTLSClientVersions, tls.AppendVersion(l.line[:0], version)) {
@@ -147,9 +154,7 @@ func (l *Logs) putOffers(record plog.LogRecord, h *tls.Handshake) {
 		}
 	}
 	list = pcommon.Slice{}
-	for name := range h.Hello.Protocol {
-		if !put(declared.AttrTLSClientProtocols, clean.Append(l.line[:0], name, maxText)) {
-			break
-		}
+	for _, name := range h.Offers {
+		put(declared.AttrTLSClientProtocols, clean.Append(l.line[:0], name, maxText))
 	}
 }

@@ -4,15 +4,18 @@ package logrecord
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/forwarded"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/tls"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/tlsview"
 )
 
 func failedHandshake(outcome tls.Outcome, by tls.Side) *tls.Handshake {
@@ -35,10 +38,13 @@ func handshakes() []*tls.Handshake {
 	}
 }
 
+// view shows all of a handshake, and trusts nobody.
+func view(h *tls.Handshake) *tlsview.View { return tlsview.New(tlsview.Options{}).Of(h) }
+
 func handshakeRecord(t *testing.T, h *tls.Handshake) plog.LogRecord {
 	t.Helper()
 	l := testLogs(allEvents())
-	require.True(t, l.Handshake(h, facttest.Process(), owner.ByListener))
+	require.True(t, l.Handshake(view(h), facttest.Process(), owner.ByListener))
 	return single(t, l.Take())
 }
 
@@ -61,6 +67,24 @@ func TestHandshakeRecord(t *testing.T) {
 	require.NotContains(t, got, "tcp.tls.ended_by")
 	require.Equal(t, "tcp.server.tls.handshake 10.0.0.2:51234 -> 10.0.0.1:80 nginx[123] shop.example TLS 1.2 5ms", record.Body().Str())
 	require.Equal(t, plog.SeverityNumberInfo, record.SeverityNumber())
+}
+
+// TestHandshakeBehindProxy: the client is the one that a trusted proxy names. What acts on
+// addresses finds the socket's.
+func TestHandshakeBehindProxy(t *testing.T) {
+	trust, err := forwarded.NewTrust([]string{"10.0.0.2"})
+	require.NoError(t, err)
+	h := facttest.Handshake()
+	h.Proxied = netip.MustParseAddrPort("[2001:db8::9]:4711")
+	l := testLogs(allEvents())
+	require.True(t, l.Handshake(tlsview.New(tlsview.Options{Trust: trust}).Of(h), nil, owner.None))
+	record := single(t, l.Take())
+	got := record.Attributes().AsRaw()
+	require.Equal(t, "2001:db8::9", got["client.address"])
+	require.EqualValues(t, 4711, got["client.port"])
+	require.Equal(t, "10.0.0.2", got["network.peer.address"])
+	require.EqualValues(t, 51234, got["network.peer.port"])
+	require.Equal(t, "ipv4", got["network.type"])
 }
 
 func TestFailedHandshakeRecord(t *testing.T) {
@@ -93,8 +117,8 @@ func TestHostileHandshake(t *testing.T) {
 	h.Hello.Versions = bytes.Repeat([]byte{9, 9}, 1000)
 	h.Protocol = []byte(facttest.Hostile)
 	got := handshakeRecord(t, h).Attributes().AsRaw()
-	require.Len(t, got["tcp.tls.client.protocols"], maxOffers)
-	require.Len(t, got["tcp.tls.client.versions"], maxOffers)
+	require.Len(t, got["tcp.tls.client.protocols"], tlsview.MaxOffers)
+	require.Len(t, got["tcp.tls.client.versions"], tlsview.MaxOffers)
 	require.Equal(t, "0x0909", got["tcp.tls.client.versions"].([]any)[0])
 	for _, key := range []string{"server.address", "tls.next_protocol"} {
 		require.NotContains(t, got[key], "\n")
@@ -105,9 +129,10 @@ func TestHostileHandshake(t *testing.T) {
 func BenchmarkHandshake(b *testing.B) {
 	l := New(metadata.DefaultLogsBuilderConfig(), Options{HostName: "web-1"})
 	h, p := facttest.Handshake(), facttest.Process()
+	viewer := tlsview.New(tlsview.Options{})
 	b.ReportAllocs()
 	for b.Loop() {
-		l.Handshake(h, p, owner.ByListener)
+		l.Handshake(viewer.Of(h), p, owner.ByListener)
 		if l.Len() == benchBatch {
 			l.Take()
 		}

@@ -212,12 +212,7 @@ func (l *Logs) putBeside(record plog.LogRecord, v *httpview.View) {
 		record.Attributes().EnsureCapacity(l.row.len() + beside)
 	}
 	attributes := l.finish(record)
-	if len(v.Redacted) > 0 {
-		names := l.beginList(attributes, declared.AttrRedacted.Key(), len(v.Redacted))
-		for _, name := range v.Redacted {
-			names.AppendEmpty().SetStr(l.keep(clean.Append(l.line[:0], []byte(name), maxText)))
-		}
-	}
+	l.putRedacted(attributes, v.Redacted)
 	l.putHeaders(attributes, v.RequestHeaders)
 	l.putHeaders(attributes, v.AnswerHeaders)
 	if v.Call != nil {
@@ -245,4 +240,15 @@ func (l *Logs) beginList(attributes pcommon.Map, key string, n int) pcommon.Slic
 	list.EnsureCapacity(n)
 	l.bytes += attributeBytes * (1 + n)
 	return list
+}
+
+// putRedacted writes the names of what was hidden, if anything was.
+func (l *Logs) putRedacted(attributes pcommon.Map, hidden []string) {
+	if len(hidden) == 0 {
+		return
+	}
+	names := l.beginList(attributes, declared.AttrRedacted.Key(), len(hidden))
+	for _, name := range hidden {
+		names.AppendEmpty().SetStr(l.keep(clean.Append(l.line[:0], []byte(name), maxText)))
+	}
 }

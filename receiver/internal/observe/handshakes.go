@@ -15,5 +15,5 @@ func (o *Observer) HandshakeSeen(h *tls.Handshake) {
 		o.metrics.Handshake(seriesOfRequests(h.NetNS, h.Server.Port(), process), h)
 	}
 	o.ledger.Produce(ledger.Handshake, 1)
-	o.enter(ledger.Handshake, o.logs != nil && o.logs.Handshake(h, process, source))
+	o.enter(ledger.Handshake, o.logs != nil && o.logs.Handshake(o.handshakes.Of(h), process, source))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sourceview"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/tlsview"
 )
 
 var _ fact.Sink = (*Observer)(nil)
@@ -37,6 +38,8 @@ type Options struct {
 	Metrics *series.Metrics
 	// Requests makes views of requests; nil if nothing is inspected.
 	Requests *httpview.Viewer
+	// Handshakes makes views of TLS handshakes; nil if nothing is inspected.
+	Handshakes *tlsview.Viewer
 	// Push takes a batch of log records. A batch is closed at MaxRecords or MaxBytes.
 	Push                 func(logrecord.Batch)
 	MaxRecords, MaxBytes int
@@ -53,6 +56,7 @@ type Observer struct {
 	metrics              *series.Metrics
 	requests             *httpview.Viewer
 	views                sourceview.Viewer
+	handshakes           *tlsview.Viewer
 	push                 func(logrecord.Batch)
 	maxRecords, maxBytes int
 
@@ -71,6 +75,7 @@ func New(options Options) *Observer {
 		logs:       options.Logs,
 		metrics:    options.Metrics,
 		requests:   options.Requests,
+		handshakes: options.Handshakes,
 		push:       options.Push,
 		maxRecords: options.MaxRecords,
 		maxBytes:   options.MaxBytes,
