@@ -81,7 +81,7 @@ func (i *inspection) tableOptions() exchange.Options {
 		Protocols:      protocolsOf(cfg),
 		TLS: exchange.TLS{
 			IdleTimeout: cfg.TLSIdleTimeout,
-			Report: func(h *tls.Handshake) { i.probe.context.Sink.HandshakeSeen(h) },
+			Report:      func(h *tls.Handshake) { i.probe.context.Sink.HandshakeSeen(h) },
 			Lost: func(_ exchange.Loss, n int) {
 				i.probe.context.Sink.FactsLost(ledger.Handshake, ledger.BudgetFull, n)
 			},

@@ -90,6 +90,14 @@ func (v *Viewer) putTarget(view *View) {
 	}
 }
 
+// clientOf is the address of the client behind trusted proxies, else the socket's peer.
+func (v *Viewer) clientOf(view *View) netip.Addr {
+	if behind := &view.Behind; behind.Source != forwarded.Socket && behind.Address.IsValid() {
+		return behind.Address
+	}
+	return view.Exchange.Client.Addr()
+}
+
 func (v *Viewer) putClient(view *View) {
 	peer := view.Exchange.Client
 	view.Detail.Client, view.ClientPort = peer.Addr(), peer.Port()

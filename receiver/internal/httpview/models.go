@@ -3,6 +3,8 @@
 package httpview
 
 import (
+	"net/netip"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/genai"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/payload"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
@@ -23,8 +25,6 @@ type Call struct {
 }
 
 const (
-	// maxModels bounds the names of models in metrics, which clients can choose.
-	maxModels = 256
 	// maxModelContent and maxModelRatio bound what content encodings expand to.
 	maxModelContent = 256 << 10
 	maxModelRatio   = 200
@@ -40,10 +40,9 @@ type models struct {
 	reader genai.Reader
 	// request and answer have memory of their own, because a call is read from both.
 	request, answer payload.Decoder
-	// names are those of models as metrics show them, by the name as sent.
-	names map[string]string
-	text  []byte
-	call  Call
+	names           modelNames
+	text            []byte
+	call            Call
 }
 
 // newModels returns nil if no port has models.
@@ -52,11 +51,11 @@ func newModels(ports *Ports, redact *privacy.Redactor) *models {
 		return nil
 	}
 	decoder := payload.Decoder{MaxBytes: maxModelContent, MaxRatio: maxModelRatio}
-	return &models{ports: ports, redact: redact, request: decoder, answer: decoder, names: map[string]string{}}
+	return &models{ports: ports, redact: redact, request: decoder, answer: decoder, names: newModelNames()}
 }
 
-// callOf reads a call to a language model; nil if the request is none.
-func (m *models) callOf(e *request.Exchange) *Call {
+// callOf reads a client's call to a language model; nil if the request is none.
+func (m *models) callOf(e *request.Exchange, client netip.Addr) *Call {
 	endpoint := genai.EndpointOf(e.Method, e.Target)
 	if !m.ports[e.Server.Port()] || endpoint == genai.NoEndpoint {
 		return nil
@@ -74,8 +73,8 @@ func (m *models) callOf(e *request.Exchange) *Call {
 	}
 	_, timed := e.Duration()
 	m.call = Call{Call: known, Timed: timed && e.Status != 0, Succeeded: 200 <= e.Status && e.Status <= 299}
-	m.call.Request = m.name(known.RequestModel, m.call.Succeeded)
-	m.call.Response = m.name(known.ResponseModel, m.call.Succeeded)
+	m.call.Request = m.name(known.RequestModel, e, client)
+	m.call.Response = m.name(known.ResponseModel, e, client)
 	if began := e.Answer.BodyBegan; in.EventStream && m.call.Succeeded && began != 0 && e.Request.Began != 0 {
 		m.call.FirstToken = max(1, began-e.Request.Began)
 	}
@@ -93,19 +92,19 @@ func content(d *payload.Decoder, m *request.Message) []byte {
 }
 
 // name is a model's name for metrics. Only a server that serves a model makes its name known.
-func (m *models) name(sent []byte, served bool) string {
+func (m *models) name(sent []byte, e *request.Exchange, client netip.Addr) string {
 	if len(sent) == 0 {
 		return ""
 	}
-	if name, ok := m.names[string(sent)]; ok {
+	if name, ok := m.names.find(sent, e.Finished); ok {
 		return name
 	}
-	if !served || len(m.names) >= maxModels {
+	if !m.call.Succeeded || !m.names.mayAdd(client, e.Finished) {
 		return modelOther
 	}
 	m.text = m.redact.Text(m.text[:0], sent, false, "", nil)
 	name := string(m.text)
-	m.names[string(sent)] = name
+	m.names.add(sent, name, client, e.Finished)
 	return name
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -84,18 +85,45 @@ func TestNamesOfModels(t *testing.T) {
 	assert.Equal(t, "served", call("served", 200))
 	assert.Equal(t, "served", call("served", 500))
 	assert.Equal(t, "REDACTED", call("sk-secret", 200))
-	for i := range 2 * maxModels {
-		call(fmt.Sprint("model", i), 200)
-	}
-	assert.Equal(t, modelOther, call("one more", 200))
-	assert.Len(t, viewer.models.names, maxModels)
-
 	e := facttest.Call()
 	e.Request.Body = []byte(`{"model":"sk-secret"}`)
 	view := viewer.Of(e)
 	viewer.Complete(view)
 	assert.Equal(t, "REDACTED", string(view.Call.RequestModel))
 	assert.Contains(t, view.Redacted, "body.request")
+}
+
+// TestClientsShareTheNamesOfModels: one client can't use them up, and unused ones make room.
+func TestClientsShareTheNamesOfModels(t *testing.T) {
+	viewer := newModelViewer(t)
+	now := int64(facttest.Epoch)
+	call := func(from, model string) string {
+		e := facttest.Call()
+		e.Client = netip.AddrPortFrom(netip.MustParseAddr(from), 40000)
+		e.Request.Body, e.Answer.Body, e.Answer.Tail = []byte(`{"model":"`+model+`"}`), nil, nil
+		e.Finished = now
+		return viewer.Of(e).Call.Request
+	}
+	names := &viewer.models.names
+	for i := range 2 * maxModels {
+		call("192.0.2.7", fmt.Sprint("model", i))
+	}
+	assert.Len(t, names.known, roomy, "what one client alone can add")
+	assert.Equal(t, modelOther, call("192.0.2.7", "one more"))
+	assert.Equal(t, "honest", call("192.0.2.8", "honest"))
+	for client := range 100 {
+		for i := range maxModels {
+			call(fmt.Sprintf("198.51.100.%d", client), fmt.Sprintf("model%d.%d", client, i))
+		}
+	}
+	assert.Len(t, names.known, maxModels)
+	assert.Equal(t, modelOther, call("192.0.2.8", "late"))
+	now += modelIdle / 2
+	assert.Equal(t, "honest", call("192.0.2.8", "honest"))
+	now += modelIdle/2 + 1
+	assert.Equal(t, "late", call("192.0.2.8", "late"), "the others were not used for an hour")
+	assert.Len(t, names.known, 2)
+	assert.Equal(t, map[netip.Addr]int{netip.MustParseAddr("192.0.2.8"): 2}, names.added)
 }
 
 func TestCallsAllocateNothing(t *testing.T) {

@@ -158,7 +158,7 @@ func (v *Viewer) Glance(e *request.Exchange) *View {
 	view.Duration = duration
 	view.Timed = known && e.Status != 0 && !e.Switched && !isStream(e)
 	if v.models != nil {
-		view.Call = v.models.callOf(e)
+		view.Call = v.models.callOf(e, v.clientOf(view))
 	}
 	view.RPC = v.rpcs.of(view)
 	return view
