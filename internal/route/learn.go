@@ -42,7 +42,8 @@ type Options struct {
 //
 // Who asks for many paths of a server that answers all of them fills levels. What was
 // established before stays, and a new segment that is asked for often still gets its place
-// while there is one. It is not safe for concurrent use.
+// while there is one. If there is none, what nobody asks for any more is forgotten. It is not
+// safe for concurrent use.
 type Learner struct {
 	options Options
 	seed    maphash.Seed
@@ -59,6 +60,8 @@ type tree struct {
 	root level
 	// nodes counts the levels behind the root, loose those of them that are loose.
 	nodes, loose int
+	// refused counts the paths that found no room since the tree was last thinned.
+	refused int
 }
 
 // level is a place in paths: what precedes it, and what follows.
@@ -108,6 +111,10 @@ func (l *Learner) Learn(s Server, path []byte) string {
 		}
 		t = &tree{}
 		l.servers[s] = t
+	}
+	if t.refused >= l.options.Nodes {
+		t.refused = 0
+		t.thin(&t.root)
 	}
 	return l.walk(t, path, true)
 }
@@ -250,6 +257,7 @@ func (l *Learner) placeholder(t *tree, at *level, name string, learn bool) *leve
 func (l *Learner) level(t *tree, at *level, segment string) *level {
 	loose := at.loose || at.crowded && segment == Placeholder
 	if t.nodes >= l.options.Nodes || loose && t.loose >= l.options.Nodes/2 {
+		t.refused++
 		return nil
 	}
 	t.nodes++
@@ -269,6 +277,37 @@ func (l *Learner) collapse(t *tree, at *level) {
 			delete(at.children, segment)
 		}
 	}
+}
+
+// thin halves how often levels were seen, and forgets those that were not for long. So what
+// filled a tree once does not keep all other paths out for ever.
+func (t *tree) thin(v *level) {
+	for segment, child := range v.children {
+		if child.unused() {
+			t.forget(child)
+			delete(v.children, segment)
+			continue
+		}
+		t.thin(child)
+	}
+	if v.varying == nil {
+		return
+	}
+	if v.varying.unused() {
+		t.forget(v.varying)
+		v.varying = nil
+		return
+	}
+	t.thin(v.varying)
+}
+
+// unused reports whether a level was not seen since its count became 0. Else it halves it.
+func (v *level) unused() bool {
+	if v.hits == 0 {
+		return true
+	}
+	v.hits /= 2
+	return false
 }
 
 // forget counts a level and those behind it no more.

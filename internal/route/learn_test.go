@@ -156,6 +156,28 @@ func TestAttack(t *testing.T) {
 	}
 }
 
+// TestFullTreeEmpties: paths that took all places lose them once nobody asks for them, and those
+// that somebody asks for stay.
+func TestFullTreeEmpties(t *testing.T) {
+	t.Parallel()
+	l := NewLearner(Options{Children: 200, Nodes: 100, Servers: 1})
+	learn(l, established, "/rare")
+	for i := range 99 {
+		learn(l, established, "/"+name(1+i))
+	}
+	known := l.servers[web()]
+	assert.Equal(t, 100, known.nodes)
+	assert.Empty(t, learn(l, established+5, "/shop/cart"), "there is no room")
+	for range 20 {
+		learn(l, 40, "/shop/cart")
+		learn(l, 1, "/rare")
+	}
+	assert.Equal(t, "/shop/cart", find(l, "/shop/cart"))
+	assert.Equal(t, "/rare", find(l, "/rare"))
+	assert.Less(t, known.nodes, 50)
+	checkCounts(t, known)
+}
+
 // checkCounts: forgetting all leaves a count of nothing.
 func checkCounts(t *testing.T, of *tree) {
 	t.Helper()
