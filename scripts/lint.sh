@@ -36,8 +36,8 @@ no_conflict() {
 mapfile -t go_files < <(git ls-files --cached --others --exclude-standard '*.go' ':!*_bpfel.go')
 # Documents, messages and descriptions; generated files have them from there.
 mapfile -t prose < <(git ls-files --cached --others --exclude-standard \
-	'*.md' '*.go' metadata.yaml receiver/config.schema.yaml \
-	':!receiver/documentation.md' ':!*_test.go' ':!*generated*.go' ':!*_bpfel.go')
+	'*.md' '*.go' 'metadata.yaml' '*/metadata.yaml' '*config.schema.yaml' \
+	':!*/documentation.md' ':!*_test.go' ':!*generated*.go' ':!*_bpfel.go')
 check "go vet" go vet -tags privileged,soak ./...
 check "go vet of the tools" go vet -C internal/tools ./...
 check "go vet for darwin" env GOOS=darwin go vet ./...

@@ -144,7 +144,7 @@ var rules = []rule{
 	{rooms: list(""), imports: list("receiver", collector)},
 
 	// Other components.
-	{rooms: list("connector/threats/..."), imports: join(domains, components, list("internal/cleanlog", "connector/threats/...", pdata, collector)), planned: true},
+	{rooms: list("connector/threats/..."), imports: join(domains, components, list("internal/cleanlog", "connector/threats/...", pdata, collector))},
 	{rooms: list("connector/guard/..."), imports: join(domains, components, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector)), planned: true},
 	{rooms: list("internal/view/..."), imports: join(domains, list("internal/view/...", pdata)), planned: true},
 	{rooms: list("exporter/view/..."), imports: list("exporter/view/...", "internal/clean", "internal/view/...", pdata, collector), planned: true},

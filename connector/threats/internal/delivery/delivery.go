@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package delivery hands findings to a consumer. It never holds up who found them: what does not
+// fit in the queue is counted.
+package delivery
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
+)
+
+// capacity is how many findings wait, together how many are sent.
+const (
+	capacity = 1024
+	together = 100
+)
+
+// Bounds of the time between two attempts, and how long is tried.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+	retryFor   = time.Minute
+)
+
+// Reason is why a record was not delivered.
+type Reason uint8
+
+// The reasons.
+const (
+	QueueFull Reason = iota
+	Refused
+	Shutdown
+	// Reasons is their number.
+	Reasons
+)
+
+// String is the value of the attribute reason.
+func (r Reason) String() string { return [Reasons]string{"queue_full", "refused", "shutdown"}[r] }
+
+// Queue is a queue with a sender.
+type Queue struct {
+	next   consumer.Logs
+	write  func([]*finding.Finding) plog.Logs
+	logger *zap.Logger
+
+	waiting chan *finding.Finding
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+
+	// Told are records that the consumer accepted, Lost the others.
+	Told atomic.Uint64
+	Lost [Reasons]atomic.Uint64
+}
+
+// NewQueue makes a queue that is not started.
+func NewQueue(next consumer.Logs, write func([]*finding.Finding) plog.Logs, logger *zap.Logger) *Queue {
+	return &Queue{next: next, write: write, logger: logger, waiting: make(chan *finding.Finding, capacity)}
+}
+
+// Add adds a finding if there is room. It does not wait.
+func (q *Queue) Add(f *finding.Finding) {
+	select {
+	case q.waiting <- f:
+	default:
+		q.Lost[QueueFull].Add(1)
+	}
+}
+
+// Start starts the sender.
+func (q *Queue) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	q.cancel = cancel
+	q.done.Go(func() { q.run(ctx) })
+}
+
+// Stop sends what waits, until the context ends, and counts what is left.
+func (q *Queue) Stop(ctx context.Context) {
+	q.cancel()
+	q.done.Wait()
+	for batch := q.take(nil); len(batch) > 0; batch = q.take(nil) {
+		q.send(ctx, batch)
+	}
+}
+
+func (q *Queue) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-q.waiting:
+			q.send(ctx, q.take(f))
+		}
+	}
+}
+
+// take returns what waits, as far as it is sent together.
+func (q *Queue) take(first *finding.Finding) []*finding.Finding {
+	var batch []*finding.Finding
+	if first != nil {
+		batch = append(batch, first)
+	}
+	for len(batch) < together {
+		select {
+		case f := <-q.waiting:
+			batch = append(batch, f)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// send tries until the consumer accepts, refuses for good, or time is over.
+func (q *Queue) send(ctx context.Context, batch []*finding.Finding) {
+	wait := firstRetry
+	for begin := time.Now(); ; wait = min(2*wait, lastRetry) {
+		// The consumer may keep or change what it gets, so each attempt has its own.
+		err := q.next.ConsumeLogs(context.WithoutCancel(ctx), q.write(batch))
+		if err == nil {
+			q.Told.Add(uint64(len(batch)))
+			return
+		}
+		if consumererror.IsPermanent(err) || time.Since(begin) > retryFor {
+			q.Lost[Refused].Add(uint64(len(batch)))
+			q.logger.Warn("records of findings were refused", zap.Int("records", len(batch)), zap.Error(err))
+			return
+		}
+		select {
+		case <-ctx.Done():
+			q.Lost[Shutdown].Add(uint64(len(batch)))
+			q.logger.Warn("records of findings were not delivered before the end", zap.Int("records", len(batch)), zap.Error(err))
+			return
+		case <-time.After(wait):
+		}
+	}
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Service is what the rules keep about a port that is listened on.
+type Service struct {
+	Last    int64
+	Address netip.Addr
+	Process string
+
+	Flood Flood
+	Harm  Harm
+	// Open and OpenAnswered are of the last interval, Closed and ClosedAnswered fade.
+	Open, OpenAnswered     float64
+	Closed, ClosedAnswered float64
+}
+
+// Namespace is what the rules keep about a network namespace of a host.
+type Namespace struct {
+	Last int64
+	// Counters of the last intervals.
+	Cookies, Drops, Embryonic, Overflows float64
+	// Since is when the counters began.
+	Since int64
+	Top   Top
+	Crowd *Crowd
+}
+
+// Contributor is a source's share in the connections of some seconds.
+type Contributor struct {
+	Key     Key
+	Address netip.Addr
+	Count   float64
+}
+
+// maxContributors is how many sources are compared.
+const maxContributors = 64
+
+// Top has the sources with the most connections in a stretch of time. Over its size, the least is
+// displaced and its count inherited (space-saving).
+type Top struct {
+	Now, Before   []Contributor
+	Since         int64
+	Total, Former float64
+}
+
+func (t *Top) Add(at int64, stretch int64, c Contributor) {
+	if at-t.Since >= stretch {
+		t.Now, t.Before = t.Before[:0], t.Now
+		t.Total, t.Former = 0, t.Total
+		t.Since = at
+	}
+	t.Total += c.Count
+	least := -1
+	for i := range t.Now {
+		if t.Now[i].Key == c.Key {
+			t.Now[i].Count += c.Count
+			return
+		}
+		if least < 0 || t.Now[i].Count < t.Now[least].Count {
+			least = i
+		}
+	}
+	if len(t.Now) < maxContributors {
+		t.Now = append(t.Now, c)
+		return
+	}
+	c.Count += t.Now[least].Count
+	t.Now[least] = c
+}
+
+// Far returns the sources whose count is far over the median of the others, and at least a fifth
+// of the whole, those with the most first.
+func (t *Top) Far(times float64) []Contributor {
+	all, total := t.Now, t.Total
+	if t.Former > total {
+		all, total = t.Before, t.Former
+	}
+	sorted := slices.Clone(all)
+	slices.SortFunc(sorted, func(a, b Contributor) int {
+		switch {
+		case a.Count > b.Count:
+			return -1
+		case a.Count < b.Count:
+			return 1
+		}
+		return a.Address.Compare(b.Address)
+	})
+	const least = 0.2
+	end := 0
+	for end < len(sorted) {
+		others := sorted[end+1:]
+		median := 0.0
+		if len(others) > 0 {
+			median = others[len(others)/2].Count
+		}
+		if sorted[end].Count < least*total || sorted[end].Count < times*median {
+			break
+		}
+		end++
+	}
+	return sorted[:end]
+}

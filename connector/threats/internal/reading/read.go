@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reading
+
+import (
+	"math"
+	"net/netip"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+)
+
+// Outcome is what came of reading a record.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Read Outcome = iota
+	// Ignored records are of other events.
+	Ignored
+	// WrongType: an attribute has another type than the receiver declares.
+	WrongType
+	// Invalid: a value is out of range, or no address.
+	Invalid
+	// Incomplete: an attribute without which there is nothing to judge is missing.
+	Incomplete
+	// Outcomes is their number.
+	Outcomes
+)
+
+var outcomeNames = [Outcomes]string{"read", "other_event", "wrong_type", "invalid", "incomplete"}
+
+// String is the name in the internal metrics.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Reader reads the records of one resource after the other.
+type Reader struct {
+	host     string
+	hostHash uint64
+	key      uint64
+}
+
+// NewReader makes a reader. The key makes hashes of hosts unpredictable.
+func NewReader(key uint64) Reader { return Reader{key: key} }
+
+// Resource says whose records follow.
+func (r *Reader) Resource(attributes pcommon.Map) {
+	r.host = ""
+	if name, ok := attributes.Get(hostName); ok && name.Type() == pcommon.ValueTypeStr {
+		r.host = name.Str()
+	}
+	r.hostHash = Hash(r.key, r.host)
+}
+
+// Hash of a string, the same after a restart if the key is.
+func Hash(key uint64, text string) uint64 {
+	const prime = 0x100000001b3
+	h := 0xcbf29ce484222325 ^ key
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * prime
+	}
+	return Mix(h)
+}
+
+// Mix spreads the bits of a number.
+func Mix(h uint64) uint64 {
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
+	return h ^ h>>32
+}
+
+// Read fills a record.
+func (r *Reader) Read(from plog.LogRecord, to *Record) Outcome {
+	event := eventOf(from.EventName())
+	if event == Unknown {
+		return Ignored
+	}
+	*to = Record{Event: event, Host: r.host, HostHash: r.hostHash, Received: -1}
+	to.Service.Accept = -1
+	when := from.Timestamp()
+	if when == 0 {
+		when = from.ObservedTimestamp()
+	}
+	if when > math.MaxInt64 {
+		return Invalid
+	}
+	to.Time = int64(when)
+	read := fields[event]
+	outcome := Read
+	for key, value := range from.Attributes().All() {
+		if outcome = read(to, key, value); outcome != Read {
+			return outcome
+		}
+	}
+	return to.complete()
+}
+
+// complete checks what every rule counts on.
+func (to *Record) complete() Outcome {
+	whole := to.Time > 0
+	switch to.Event {
+	case Source:
+		whole = whole && (to.Prefix.IsValid() || to.Source.Rest > 0)
+		if !to.Client.IsValid() && to.Prefix.IsValid() {
+			to.Client = to.Prefix.Addr()
+		}
+	case Listener:
+		whole = whole && to.Service.Interval > 0
+	case HTTPRequest, TLSHandshake:
+		whole = whole && to.Peer.IsValid() && to.Port != 0
+		if !to.Client.IsValid() {
+			to.Client = to.Peer
+		}
+	default:
+		whole = whole && to.Client.IsValid() && to.Server.IsValid()
+	}
+	if !whole {
+		return Incomplete
+	}
+	return Read
+}
+
+// Value readers: each takes one value, if it has the right type.
+
+func integer(to *int64, v pcommon.Value) Outcome {
+	if v.Type() != pcommon.ValueTypeInt {
+		return WrongType
+	}
+	// Sums of such numbers fit.
+	if *to = v.Int(); *to < 0 || *to > 1<<48 {
+		return Invalid
+	}
+	return Read
+}
+
+func unsigned(to *uint64, v pcommon.Value) Outcome {
+	var n int64
+	outcome := integer(&n, v)
+	*to = uint64(n)
+	return outcome
+}
+
+func port(to *uint16, v pcommon.Value) Outcome {
+	var n int64
+	if outcome := integer(&n, v); outcome != Read {
+		return outcome
+	}
+	if n > math.MaxUint16 {
+		return Invalid
+	}
+	*to = uint16(n)
+	return Read
+}
+
+func double(to *float64, v pcommon.Value) Outcome {
+	if v.Type() != pcommon.ValueTypeDouble {
+		return WrongType
+	}
+	// So that not-a-number is invalid.
+	if *to = v.Double(); !(*to >= 0 && *to <= 1e15) {
+		return Invalid
+	}
+	return Read
+}
+
+func text(to *string, v pcommon.Value) Outcome {
+	if v.Type() != pcommon.ValueTypeStr {
+		return WrongType
+	}
+	*to = v.Str()
+	return Read
+}
+
+func address(to *netip.Addr, v pcommon.Value) Outcome {
+	if v.Type() != pcommon.ValueTypeStr {
+		return WrongType
+	}
+	addr, err := netip.ParseAddr(v.Str())
+	if err != nil || addr.Zone() != "" {
+		return Invalid
+	}
+	*to = addr.Unmap()
+	return Read
+}
+
+// failure takes the name of a failure. Newer receivers may have more of them.
+func failure(to *Failure, v pcommon.Value) Outcome {
+	if v.Type() != pcommon.ValueTypeStr {
+		return WrongType
+	}
+	switch v.Str() {
+	case "refused":
+		*to = FailedRefused
+	case "reset":
+		*to = FailedReset
+	case "handshake_timeout":
+		*to = FailedTimeout
+	case "accept_queue_overflow":
+		*to = FailedByServer
+	}
+	return Read
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rules
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
+)
+
+// synFlood names the service and no source: the addresses of SYNs are worth nothing.
+type synFlood struct {
+	*settings.SYNFlood
+	engine *Engine
+}
+
+func (*synFlood) Events() []reading.Event { return []reading.Event{reading.Listener} }
+
+func (d *synFlood) Judge(m *Moment) {
+	c := &m.Record.Service
+	if m.Port == 0 {
+		m.Namespace.Note(c, m.Now)
+		return
+	}
+	s, flood := m.Service, &m.Service.Flood
+	s.Address, s.Process = m.Server, keep(s.Process, m.Process)
+	open := float64(max(0, c.Syn-c.Completed))
+	normal := max(flood.Mean, d.MinRate) * c.Interval
+	// The mean stands still during a flood, for the flood may keep others from completing.
+	excess := open/normal - d.Drift
+	if excess <= 0 {
+		weight := min(1, c.Interval/evidence.Fading)
+		flood.Mean += weight * (float64(c.Completed)/c.Interval - flood.Mean)
+	}
+	const most = 100
+	flood.Sum = min(max(0, flood.Sum+excess*c.Interval), most*d.Threshold)
+	if flood.Sum == 0 {
+		flood.Recent, flood.Count = 0, 0
+		return
+	}
+	if flood.Recent == 0 {
+		flood.First = m.Now
+	}
+	flood.Recent += open
+	flood.Count += open
+	if flood.Sum < d.Threshold || excess <= 0 || !m.Namespace.Confirms(flood.Recent, c, m.Now) {
+		return
+	}
+	d.report(m, flood)
+}
+
+func (d *synFlood) report(m *Moment, flood *evidence.Flood) {
+	about := finding.Subject{Rule: uint8(catalogue.SYNFlood), Host: m.hostOf(), Service: uint64(m.Port)}
+	if !m.book.Due(about, uint64(flood.Count), m.Now) || m.excepts(catalogue.SYNFlood, m.Server) {
+		return
+	}
+	f := m.at(m.finding(catalogue.SYNFlood, uint64(flood.Count), flood.First))
+	f.Source, f.Prefix, f.Confidence = netip.Addr{}, netip.Prefix{}, catalogue.All[catalogue.SYNFlood].Confidence
+	n := m.Namespace
+	f.Facts = []finding.Fact{
+		{Key: catalogue.FactSyns, Value: float64(m.Record.Service.Syn)},
+		{Key: catalogue.FactCompleted, Value: float64(m.Record.Service.Completed)},
+		{Key: catalogue.FactCookies, Value: n.Cookies}, {Key: catalogue.FactEmbryonic, Value: n.Embryonic},
+	}
+	m.book.Report(about, f)
+}
+
+// keep clones a string if it is another.
+func keep(old, text string) string {
+	if old == text {
+		return old
+	}
+	return strings.Clone(text)
+}
+
+func (d *synFlood) ended(about finding.Subject) {
+	if catalogue.ID(about.Rule) != catalogue.SYNFlood {
+		return
+	}
+	if s := d.engine.services.Get(serviceKey{about.Host, uint16(about.Service)}); s != nil {
+		s.Flood.Sum, s.Flood.Count, s.Flood.Recent = 0, 0, 0
+	}
+}
