@@ -36,11 +36,32 @@ func (t *Table) another(c *conn, s *stream.Segment) bool {
 		bytes.HasPrefix(s.Data, []byte(frame.Preface)) && before.MayEndBefore(s.Sequence)
 }
 
+// upgrade gives a connection to HTTP/2 if it left HTTP/1 for that in a segment, and the rest of
+// the segment with it. It reports whether the connection is over.
+func (t *Table) upgrade(c *conn, on *request.Connection, s *stream.Segment) bool {
+	before, ok := c.talk.(*http1.Conn)
+	if !ok || !before.Upgraded() {
+		return false
+	}
+	var after talk = ignored{before.Origin()}
+	before.HandOver(func(u *http1.Upgrade) {
+		if next := t.http2.Upgrade(u.Exchange, u.Next, u.Retransmits); next != nil {
+			after = next
+		}
+	})
+	before.End()
+	c.talk = after
+	return after.Segment(on, s)
+}
+
 // enough of the preface: no method of HTTP/1 begins like it.
 const enough = len("PRI * ")
 
 // speaksHTTP2 reports whether a connection that begins with a segment speaks HTTP/2.
 func speaksHTTP2(s *stream.Segment) bool {
+	if s.Direction == stream.ToServer && bytes.HasPrefix(s.Data, []byte(frame.Preface)) {
+		return true
+	}
 	if s.Begins && s.Direction == stream.ToServer {
 		return len(s.Data) >= enough && bytes.HasPrefix([]byte(frame.Preface), s.Data[:min(len(s.Data), len(frame.Preface))])
 	}

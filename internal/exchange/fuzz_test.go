@@ -3,13 +3,33 @@
 package exchange
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
+
+// upgradeSeed is a connection that changes from HTTP/1 to HTTP/2.
+func upgradeSeed() (seed []byte) {
+	var asked, answered bytes.Buffer
+	client, server := hpack.NewEncoder(&asked), hpack.NewEncoder(&answered)
+	for i, data := range []string{
+		upgradeRequest,
+		upgradeAnswer + settings + frames(server, &answered, 1, "hello", ":status", "200"),
+		frame.Preface + settings + frames(client, &asked, 3, "", ":method", "GET", ":path", "/two"),
+		frames(server, &answered, 3, "hello", ":status", "200"),
+	} {
+		seed = binary.BigEndian.AppendUint16(append(seed, byte(i%2), 0), uint16(len(data)))
+		seed = append(seed, data...)
+	}
+	return seed
+}
 
 // FuzzConnection feeds both directions of a connection. Each operation is a direction and
 // flags, a shift of the sequence number, how much is sent, and the bytes: cuts, gaps,
@@ -36,6 +56,7 @@ func FuzzConnection(f *testing.F) {
 		f.Add(seed, true)
 		f.Add(seed, false)
 	}
+	f.Add(upgradeSeed(), true)
 	f.Fuzz(func(t *testing.T, script []byte, begins bool) {
 		const limit = 256 << 10
 		var options Options

@@ -71,7 +71,7 @@ func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
 	}
 	t.touch(c)
 	t.segment = s
-	over := c.talk.Segment(on, s)
+	over := c.talk.Segment(on, s) || t.upgrade(c, on, s)
 	if t.segment = nil; over {
 		t.over(c)
 	}

@@ -77,6 +77,9 @@ type Conn struct {
 	// over: nothing more will come.
 	over     bool
 	nextFree *Conn
+	// upgrade is the request after which the connection speaks HTTP/2, from these numbers on.
+	upgrade   *pending
+	upgradeAt [stream.Directions]uint32
 }
 
 // pending is an exchange under way.

@@ -171,6 +171,7 @@ func (t *Engine) answerHead(c *Conn, p *pending) {
 	}
 	status := t.parsed.Status
 	switch {
+	case status == 101 && t.upgrades(c, p):
 	case status == 101, p.connect && status < 300:
 		t.switched(c, p)
 	case p.alone:

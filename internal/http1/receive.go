@@ -182,6 +182,9 @@ func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
 
 // ahead passes over what of a body nobody wants, and tells the kernel side.
 func (t *Engine) ahead(c *Conn, d stream.Direction) {
+	if c.upgrade != nil {
+		return // what follows is for others to read
+	}
 	h := &c.halves[d]
 	first, tail := 0, 0
 	if h.msg != nil {

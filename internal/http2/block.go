@@ -176,8 +176,7 @@ func (t *Engine) forget(h *half) {
 		t.pool.Release(h.table - defaultTable)
 		h.table = defaultTable
 	}
-	h.decoder = hpack.NewDecoder(uint32(h.table), t.field)
-	h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
+	t.renew(h)
 	// A literal field with an empty name and value, which the table takes.
 	entries := bytes.Repeat([]byte{0x40, 0, 0}, h.table/entryOverhead)
 	_, _ = h.decoder.Write(entries) // it is well-formed

@@ -18,8 +18,6 @@
 package http2
 
 import (
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -72,6 +70,22 @@ func (t *Engine) port(number uint16) *port {
 
 // Begin makes a connection that begins with a segment; nil if there is no room for its tables.
 func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
+	c := t.make(on)
+	if c == nil {
+		return nil
+	}
+	if c.origin = s.Sequence; s.Begins && s.Direction == stream.ToServer {
+		t.fresh(c, s)
+	} else {
+		c.unseen.problem, c.doubt = request.ProblemNoRequest, true
+		t.forget(&c.halves[stream.ToServer])
+		t.forget(&c.halves[stream.ToClient])
+	}
+	return c
+}
+
+// make makes a connection of which nothing is known; nil if there is no room for its tables.
+func (t *Engine) make(on *request.Connection) *Conn {
 	if !t.pool.Reserve(connectionSize) {
 		t.options.Lost(stream.LossBudget, 1)
 		return nil
@@ -84,19 +98,12 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	}
 	*c = Conn{
 		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
-		calls: c.calls, retransmits: -1, origin: s.Sequence, halves: c.halves,
+		calls: c.calls, retransmits: -1, halves: c.halves,
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
 		c.halves[d] = half{Side: c.halves[d].Side, state: stateLost, table: defaultTable}
 		c.halves[d].Begin()
-	}
-	if s.Begins && s.Direction == stream.ToServer {
-		t.fresh(c, s)
-	} else {
-		c.unseen.problem, c.doubt = request.ProblemNoRequest, true
-		t.forget(&c.halves[stream.ToServer])
-		t.forget(&c.halves[stream.ToClient])
 	}
 	return c
 }
@@ -108,11 +115,7 @@ func (t *Engine) fresh(c *Conn, s *stream.Segment) {
 	}
 	c.retransmits = 0
 	for d, first := range [...]uint32{stream.ToServer: c.origin, stream.ToClient: s.Acknowledgment} {
-		h := &c.halves[d]
-		h.StartAt(first)
-		h.state = stateFrames
-		h.decoder = hpack.NewDecoder(defaultTable, t.field)
-		h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
+		t.known(c, stream.Direction(d), first)
 	}
 	c.halves[stream.ToServer].state = statePreface
 }

@@ -41,7 +41,7 @@ func FuzzConnection(f *testing.F) {
 			if s.conn == nil {
 				s.conn = s.engine.Begin(&on, &segment)
 			}
-			if s.conn.Segment(&on, &segment) {
+			if s.conn.Segment(&on, &segment) || how&0x80 != 0 && s.conn.Sweep(int64(i), int64(i)+1) {
 				s.end()
 			}
 		}

@@ -3,6 +3,8 @@
 package http2
 
 import (
+	"bytes"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -94,6 +96,11 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 	switch {
 	case h.state == statePreface:
 		return t.readPreface(c, chunk)
+	case h.state == stateLost && d == stream.ToServer && chunk.Skipped == 0 && bytes.HasPrefix(chunk.Data, []byte(frame.Preface)):
+		// HTTP/2 begins behind an upgrade that was missed: the client's table is empty.
+		t.renew(h)
+		h.state, c.stray = statePreface, false
+		return 0
 	case h.state == stateLost:
 		// Programs write whole frames, so a segment often begins with one.
 		if chunk.Skipped == 0 && c.resumes(d, chunk.Data) {

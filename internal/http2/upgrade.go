@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// Upgrade makes a connection that spoke HTTP/1 before. The request that was sent so is stream 1,
+// whose client has ended it (RFC 7540, section 3.2). Frames begin at the numbers of next; the
+// client's follow its preface. It returns nil if there is no room.
+func (t *Engine) Upgrade(e *request.Exchange, next [stream.Directions]uint32, retransmits int64) *Conn {
+	c := t.make(&e.Connection)
+	if c == nil {
+		return nil
+	}
+	c.origin, c.highest, c.retransmits = next[stream.ToServer], 1, retransmits
+	for d, first := range next {
+		t.known(c, stream.Direction(d), first)
+	}
+	c.halves[stream.ToServer].state = statePreface
+	if p := t.call(c, 1); p != nil {
+		t.adopt(c, &p.message[stream.ToServer], e)
+	}
+	return c
+}
+
+// adopt takes what a message of HTTP/1 says, in the form that HTTP/2 has.
+func (t *Engine) adopt(c *Conn, m *message, e *request.Exchange) {
+	m.add(t, ":method", string(e.Method))
+	m.add(t, ":path", string(e.Target))
+	for _, f := range e.Request.Fields {
+		m.add(t, string(f.Name), string(f.Value))
+	}
+	m.began, m.ended, m.bodyBegan = e.Request.Began, e.Request.Ended, e.Request.BodyBegan
+	m.size, m.cut = e.Request.HeadBytes, m.cut || e.Request.HeadCut
+	m.headDone, m.done = true, true
+	if e.Request.BodyBytes > 0 {
+		m.bodyBytes, m.bodyCut = e.Request.BodyBytes, e.Request.BodyCut
+		var ok bool
+		if m.body, ok = t.pool.Append(m.body, e.Request.Body); !ok {
+			m.bodyCut = c.port.bound(stream.ToServer) > 0
+		}
+	}
+	m.unsized = e.Request.BodyBytes < 0
+}
+
+// known says where the frames of a direction begin whose table is empty.
+func (t *Engine) known(c *Conn, d stream.Direction, first uint32) {
+	h := &c.halves[d]
+	h.StartAt(first)
+	h.state = stateFrames
+	t.renew(h)
+}
+
+// renew empties the table of fields.
+func (t *Engine) renew(h *half) {
+	h.decoder = hpack.NewDecoder(uint32(h.table), t.field)
+	h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
+}
