@@ -42,6 +42,9 @@ func (c *Config) askedElsewhere(logs bool) []needs.Asked {
 	if c.Connections.HalfOpen {
 		asked = append(asked, needs.Asked{Name: "connections::half_open", Need: needs.OfPackets()})
 	}
+	if c.Sources.Enabled {
+		asked = append(asked, needs.Asked{Name: "sources::enabled", Need: needs.OfPackets()})
+	}
 	if c.Inspect.On() {
 		asked = append(asked, needs.Asked{Name: c.Inspect.Key(), Need: needs.OfInspection()})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/strict"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/inspection"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sources"
 )
 
 // Values of Config.Histograms.
@@ -47,6 +48,7 @@ type Config struct {
 	Connections ConnectionsConfig `mapstructure:"connections"`
 	Packets     PacketsConfig     `mapstructure:"packets"`
 	Inspect     inspection.Config `mapstructure:"inspect"`
+	Sources     sources.Config    `mapstructure:"sources"`
 	Attribution AttributionConfig `mapstructure:"attribution"`
 	Hooks       HooksConfig       `mapstructure:"hooks"`
 
@@ -187,6 +189,8 @@ type LimitsConfig struct {
 	InspectedBytes int `mapstructure:"inspected_bytes"`
 	// InspectRingBytes is the size of the ring buffer of payload, a power of two.
 	InspectRingBytes int `mapstructure:"inspect_ring_bytes"`
+	// Sources that are followed at one time, with sources::enabled.
+	Sources int `mapstructure:"sources"`
 	// Series per metric. Further observations go into one overflow series.
 	Series int `mapstructure:"series"`
 	// FailedPerSecond bounds the records of tcp.server.connection.failed. The metric of the
@@ -212,6 +216,7 @@ func createDefaultConfig() *Config {
 		Connections:        ConnectionsConfig{Scope: string(probe.ScopeAll), HandshakeTimeout: 10 * time.Second},
 		Packets:            PacketsConfig{MaxPerSecond: 100},
 		Inspect:            inspection.Default(),
+		Sources:            sources.Default(),
 		Attribution:        AttributionConfig{Process: true, Container: true},
 		Batch:              BatchConfig{MaxRecords: 1000, MaxAge: 200 * time.Millisecond},
 		Queue:              QueueConfig{MaxBytes: 16 << 20},
@@ -227,6 +232,7 @@ func createDefaultConfig() *Config {
 			InspectedConnections: 64 << 10,
 			InspectedBytes:       32 << 20,
 			InspectRingBytes:     8 << 20,
+			Sources:              64 << 10,
 		},
 		Metrics:            metadata.DefaultMetricsConfig(),
 		Events:             metadata.DefaultEventsConfig(),

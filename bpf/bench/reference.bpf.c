@@ -35,7 +35,7 @@ struct {
 	__type(value, struct count);
 } counters SEC(".maps");
 
-struct source {
+struct client {
 	__u64 last;
 	__u64 attempts;
 };
@@ -45,7 +45,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, __be32);
-	__type(value, struct source);
+	__type(value, struct client);
 } sources SEC(".maps");
 
 /* An entry per attempt, like half_open_handshakes. The benchmark empties it. */
@@ -97,7 +97,7 @@ int count_packet(struct __sk_buff *skb)
 static __always_inline const struct headers *update_source(struct __sk_buff *skb)
 {
 	const struct headers *headers = parse(skb);
-	struct source *source, fresh = { .attempts = 1 };
+	struct client *source, fresh = { .attempts = 1 };
 	__be32 client;
 
 	if (!headers || !(headers->tcp.flags & TCP_SYN))

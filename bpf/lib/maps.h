@@ -349,6 +349,61 @@ struct {
 	__type(value, struct inspect_counts);
 } inspect_counts SEC(".maps");
 
+/* -- sources ------------------------------------------------------------------- */
+
+/*
+ * What sources of segments did, with sources::enabled. The packet programs and the state
+ * hook insert, see bpf/sources. User space reads all of it each interval, and deletes those
+ * that were idle. Full: the source counts in source_rest. Size set at load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct source_key);
+	__type(value, struct source);
+} sources SEC(".maps");
+
+/*
+ * A count-min sketch of the segments of sources without an entry. The packet programs add,
+ * user space clears it each interval. Never full, but crowded: see sketch.h. Size set at
+ * load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct sketch_page);
+} source_sketch SEC(".maps");
+
+/* Only user space writes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct source_gate);
+} source_gate SEC(".maps");
+
+/*
+ * What sources without an entry did, per namespace and IP version. Programs insert and add,
+ * user space reads, and deletes those of namespaces that it left. Full: counted in
+ * source_entries only.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct source_rest_key);
+	__type(value, struct source_rest);
+} source_rest SEC(".maps");
+
+/* Programs add, user space reads. Never full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct source_entries);
+} source_entries SEC(".maps");
+
 /* -- selection ----------------------------------------------------------------- */
 
 /*

@@ -148,6 +148,7 @@ enum room {
 	ROOM_LISTENERS,
 	ROOM_HALF_OPEN,
 	ROOM_PORT_COUNTERS,
+	ROOM_SOURCES,
 	ROOMS,
 };
 
@@ -210,6 +211,92 @@ struct inspect_counts {
 	__u64 unjoined; /* segments without an entry, over their share of a second */
 };
 
+/* What a source did; internal/source has the same numbers. */
+enum source_count {
+	SOURCE_SYN_LISTENING = 0, /* SYNs to ports that listen */
+	SOURCE_SYN_CLOSED, /* to others */
+	SOURCE_FLAGS_NULL, /* none of SYN, ACK, FIN and RST */
+	SOURCE_FLAGS_FIN, /* FIN without ACK */
+	SOURCE_FLAGS_XMAS, /* FIN, PSH and URG without ACK */
+	SOURCE_FLAGS_SYN_FIN,
+	SOURCE_FLAGS_SYN_RST,
+	SOURCE_MALFORMED, /* other faults of the headers */
+	SOURCE_PORT_ZERO,
+	SOURCE_LAND, /* from where it goes */
+	SOURCE_RESET_SYN, /* segments of no connection that the host answered with a reset */
+	SOURCE_RESET_SYN_ACK,
+	SOURCE_RESET_FLAGS,
+	SOURCE_RESET_OTHER,
+	SOURCE_COMPLETED, /* connections that were established */
+	SOURCE_HALF_OPEN_RESET,
+	SOURCE_HALF_OPEN_TIMEOUT,
+	SOURCE_CLOSED, /* connections that ended */
+	SOURCE_UNANSWERED, /* of these, without a byte of the server */
+	SOURCE_COUNTS,
+};
+
+/* Key of sources. Only the prefix of an IPv6 address is there; IPv4 is v4-mapped. */
+struct source_key {
+	struct address address;
+	__u32 netns;
+	__u32 family; /* 4 or 6 */
+};
+
+/* Sets of local ports of a source. */
+enum source_ports {
+	SOURCE_PORTS_ALL = 0,
+	SOURCE_PORTS_FAILED, /* no listener, or answered with a reset */
+	SOURCE_PORTS_STRAY, /* impossible flags, or no connection */
+	SOURCE_PORT_SETS,
+};
+
+#define SOURCE_PORT_WORDS 4
+
+/* What a source did since it got its entry. The counts wrap. */
+struct source {
+	struct address last; /* the whole address that was seen last */
+	/* A bit for each local port, by its hash: linear counting. */
+	__u64 ports[SOURCE_PORT_SETS][SOURCE_PORT_WORDS];
+	__u32 counts[SOURCE_COUNTS];
+	__u32 pad;
+};
+
+/* Key of source_rest. */
+struct source_rest_key {
+	__u32 netns;
+	__u32 family; /* 4 or 6 */
+};
+
+/* What sources without an entry did, per CPU. */
+struct source_rest {
+	__u64 counts[SOURCE_COUNTS];
+};
+
+/* The count-min sketch: rows of cells, in pages that are entries of source_sketch. */
+enum sketch {
+	SKETCH_ROWS = 4,
+	SKETCH_CELLS = 65536, /* of a row */
+	SKETCH_PAGE_CELLS = 1024, /* cells of a page */
+};
+
+struct sketch_page {
+	__u32 cells[SKETCH_PAGE_CELLS];
+};
+
+/* From how many segments in a window on a source gets an entry. User space writes it. */
+struct source_gate {
+	__u32 promote;
+	__u32 crowded; /* the same once half of the table is taken */
+};
+
+/* How sources got entries or did not, per CPU. */
+struct source_entries {
+	__u64 entered; /* at once */
+	__u64 promoted; /* by the sketch */
+	__u64 full; /* segments of sources that found no room */
+	__u64 share; /* for want of a share of their namespace */
+};
+
 /* The types that Go needs and that no map names, as in records.h. */
 union exported_values {
 	enum port_count port_count;
@@ -225,6 +312,9 @@ union exported_values {
 	struct address address;
 	struct wanted_set wanted_set;
 	struct inspect_counts inspect_counts;
+	enum source_count source_count;
+	enum source_ports source_ports;
+	enum sketch sketch;
 };
 
 #endif

@@ -9,9 +9,6 @@
 #include "options.h"
 #include "packet.h"
 
-/* include/uapi/linux/if_packet.h */
-#define PACKET_HOST 0
-
 /* A SYN-ACK's window is not scaled. */
 #define WIDEST_WINDOW 65535
 

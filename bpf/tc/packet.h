@@ -92,6 +92,9 @@ static __always_inline bool is_length_in_buffer(struct __sk_buff *skb, __be16 fi
 #define VLAN_TAG_LEN 4
 #define VLAN_TAGS 3
 
+/* include/uapi/linux/if_packet.h: a packet to this host, by its hardware address. */
+#define PACKET_HOST 0
+
 #define TCP_SIX_FLAGS 0x3f
 #define TCP_OPTION_END 0
 #define TCP_OPTION_NOP 1

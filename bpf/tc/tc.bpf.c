@@ -11,6 +11,7 @@
  *   attempts.h   SYN, SYN-ACK and what ends an attempt
  *                                                  -> half_open_handshakes, records
  *   refused.h    resets that refuse an attempt     -> records, port_counters
+ *   ../sources   what sources do                    -> sources, source_rest
  *   addresses.h  which addresses are this host's   <- local_addresses, local_prefixes
  *   flow.h       the addresses and ports of a packet
  *   packet.h     from a frame to the TCP header, with ../lib/headers.h
@@ -41,6 +42,7 @@
 #include "packet.h"
 #include "ports.h"
 #include "refused.h"
+#include "segments.h"
 #include "selected.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -69,6 +71,8 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 
 	if (result == PARSE_OTHER)
 		return NEXT;
+	if (count_sources && !egress && result != PARSE_FRAGMENT)
+		count_segment_of_source(skb, &parsed);
 	if (result == PARSE_FRAGMENT || parsed.malformed)
 		count_unusual(&parsed, skb->ifindex, result, egress);
 	if (result != PARSE_SEGMENT)

@@ -25,6 +25,8 @@ type (
 	Packets = settings.Packets
 	// Inspect says what is looked for inside packets.
 	Inspect = settings.Inspect
+	// Sources says what is counted per source.
+	Sources = settings.Sources
 	// Limits bound the kernel's memory.
 	Limits = settings.Limits
 	// Scope says in which network namespaces sockets are observed.

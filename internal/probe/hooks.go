@@ -42,7 +42,6 @@ const (
 	FeatureQueue            = hook.FeatureQueue
 	FeaturePacket           = hook.FeaturePacket
 	FeatureInspect          = hook.FeatureInspect
-	FeatureSource           = hook.FeatureSource
 )
 
 // CheckHookPattern returns an error for a pattern of Config.ExcludeHooks that is malformed

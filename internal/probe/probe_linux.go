@@ -24,6 +24,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sockets"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sources"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 )
 
 // Probe is the kernel side of one receiver. Its methods are called from one
@@ -40,6 +42,10 @@ type Probe struct {
 	packets *packets.Vantage
 	// inspect is nil unless something is inspected.
 	inspect *inspection
+	// sources is nil unless sources are counted.
+	sources *sources.Vantage
+	// detached is set once the programs are gone: what they counted is final.
+	detached bool
 
 	reader *ringbuf.Reader
 	// raw is the record that was read last, context what all decoders need.
@@ -73,6 +79,16 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 	}
 	if err := p.newInspection(); err != nil {
 		return nil, errors.Join(err, p.Close())
+	}
+	if p.cfg.Sources.Enabled {
+		p.sources, err = sources.New(&sources.Options{
+			Config: &p.cfg, Maps: p.maps.Maps, Shares: p.shares, Context: &p.context, Logger: logger,
+		})
+		if err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		p.sources.Absent = source.Kinds(0).With(source.ResetSYN, source.ResetSYNACK, source.ResetFlags, source.ResetOther,
+			source.Completed, source.HalfOpenReset, source.HalfOpenTimeout, source.Closed, source.Unanswered)
 	}
 	if p.reader, err = ringbuf.NewReader(p.maps.Maps["records"]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), p.Close())
@@ -132,10 +148,25 @@ func (p *Probe) Drain(until time.Time) error {
 	if err := p.context.Clock.Refresh(); err != nil {
 		return err
 	}
-	if err := p.drain(until); err != nil {
+	if err := p.drainBetweenPasses(until); err != nil {
 		return err
 	}
 	return p.sockets.Listeners.FindPorts()
+}
+
+// drainBetweenPasses drains, and reads the sources whenever their interval is over.
+func (p *Probe) drainBetweenPasses(until time.Time) error {
+	for p.sources != nil && (p.detached || p.sources.Due().Before(until)) {
+		if p.detached {
+			p.sources.Pass(time.Now())
+			break
+		}
+		if err := p.drain(p.sources.Due()); err != nil {
+			return err
+		}
+		p.sources.Pass(time.Now())
+	}
+	return p.drain(until)
 }
 
 // drain reads both ring buffers in turns while something is inspected. The ring buffer of
@@ -213,6 +244,7 @@ func (p *Probe) Detach() error {
 	if p.sockets != nil {
 		err = errors.Join(err, p.sockets.Detach())
 	}
+	p.detached = true
 	return err
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 )
 
@@ -39,6 +40,7 @@ type recorder struct {
 	closed    []connection.Closed
 	failed    []connection.Failed
 	packets   []packet.Packet
+	sources   []source.Source
 	lost      []string
 }
 
@@ -76,6 +78,12 @@ func (r *recorder) PacketSelected(p *packet.Packet) {
 	kept := *p
 	kept.Options = slices.Clone(p.Options)
 	r.packets = append(r.packets, kept)
+}
+
+func (r *recorder) SourceSeen(s *source.Source) {
+	if s.NetNS == r.netns {
+		r.sources = append(r.sources, *s)
+	}
 }
 
 func (r *recorder) FactsLost(event ledger.Event, cause ledger.Cause, n int) {

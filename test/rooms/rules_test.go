@@ -105,8 +105,7 @@ var rules = []rule{
 	},
 	{
 		rooms:   list("internal/probe/sources/..."),
-		imports: join(domains, facts, vantage, list("internal/probe/local", "internal/probe/tc", kernel, system)),
-		planned: true,
+		imports: join(domains, facts, vantage, list(kernel, system)),
 	},
 	{rooms: list("internal/probe"), imports: join(domains, facts, list("internal/capability", "internal/probe/...", kernel, system))},
 	{rooms: list("internal/probe/internal/reference"), imports: list(kernel)},
@@ -134,6 +133,7 @@ var rules = []rule{
 	},
 	{rooms: list("receiver/internal/check"), imports: list("internal/fault", "internal/packet", "internal/probe", "internal/probe/settings", collector)},
 	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview", "receiver/internal/tlsview"))},
+	{rooms: list("receiver/internal/sources"), imports: list("internal/probe", "receiver/internal/check")},
 	{rooms: list("receiver/internal/needs"), imports: list("internal/probe", "receiver/internal/declared")},
 	{
 		rooms: list("receiver"),

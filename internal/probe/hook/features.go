@@ -26,5 +26,4 @@ const (
 	FeaturePacket             = "packet"
 	FeatureNetworkNamespaces  = "network_namespaces"
 	FeatureInspect            = "inspect"
-	FeatureSource             = "source"
 )

@@ -43,6 +43,11 @@ const (
 	inspectMapReportedRefusals         = "reported_refusals"
 	inspectMapRoomsTaken               = "rooms_taken"
 	inspectMapSegments                 = "segments"
+	inspectMapSourceEntries            = "source_entries"
+	inspectMapSourceGate               = "source_gate"
+	inspectMapSourceRest               = "source_rest"
+	inspectMapSourceSketch             = "source_sketch"
+	inspectMapSources                  = "sources"
 	inspectMapWanted                   = "wanted"
 	inspectProgInspectEgressEth        = "inspect_egress_eth"
 	inspectProgInspectEgressL3         = "inspect_egress_l3"
@@ -147,6 +152,11 @@ type inspectMapSpecs struct {
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
+	SourceGate           *ebpf.MapSpec `ebpf:"source_gate"`
+	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
+	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
+	Sources              *ebpf.MapSpec `ebpf:"sources"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -221,6 +231,11 @@ type inspectMaps struct {
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
+	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
+	SourceGate           *ebpf.Map `ebpf:"source_gate"`
+	SourceRest           *ebpf.Map `ebpf:"source_rest"`
+	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
+	Sources              *ebpf.Map `ebpf:"sources"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -253,6 +268,11 @@ func (m *inspectMaps) Close() error {
 		m.ReportedRefusals,
 		m.RoomsTaken,
 		m.Segments,
+		m.SourceEntries,
+		m.SourceGate,
+		m.SourceRest,
+		m.SourceSketch,
+		m.Sources,
 		m.Wanted,
 	)
 }

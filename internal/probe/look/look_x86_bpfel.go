@@ -42,6 +42,11 @@ const (
 	lookMapReportedRefusals     = "reported_refusals"
 	lookMapRoomsTaken           = "rooms_taken"
 	lookMapSegments             = "segments"
+	lookMapSourceEntries        = "source_entries"
+	lookMapSourceGate           = "source_gate"
+	lookMapSourceRest           = "source_rest"
+	lookMapSourceSketch         = "source_sketch"
+	lookMapSources              = "sources"
 	lookMapWanted               = "wanted"
 	lookProgLookAtConnections   = "look_at_connections"
 	lookProgLookAtListeners     = "look_at_listeners"
@@ -130,6 +135,11 @@ type lookMapSpecs struct {
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
+	SourceGate           *ebpf.MapSpec `ebpf:"source_gate"`
+	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
+	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
+	Sources              *ebpf.MapSpec `ebpf:"sources"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -188,6 +198,11 @@ type lookMaps struct {
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
+	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
+	SourceGate           *ebpf.Map `ebpf:"source_gate"`
+	SourceRest           *ebpf.Map `ebpf:"source_rest"`
+	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
+	Sources              *ebpf.Map `ebpf:"sources"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -219,6 +234,11 @@ func (m *lookMaps) Close() error {
 		m.ReportedRefusals,
 		m.RoomsTaken,
 		m.Segments,
+		m.SourceEntries,
+		m.SourceGate,
+		m.SourceRest,
+		m.SourceSketch,
+		m.Sources,
 		m.Wanted,
 	)
 }

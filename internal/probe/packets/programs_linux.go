@@ -147,6 +147,9 @@ func (n *namespace) constants() map[string]any {
 		"ring_wakeup_bytes":  uint64(n.cfg.RingBytes / 4),
 		"track_half_open":    n.cfg.HalfOpen,
 		"refused_at_egress":  n.options.RefusedAtEgress,
+		"count_sources":      n.cfg.Sources.Enabled,
+		"source_seed":        n.options.SourceSeed,
+		"source_prefix":      n.cfg.Sources.Mask(),
 
 		"tracepoint_reports_refused": n.options.TracepointReportsRefused,
 		"handshake_timeout_ms":       uint32(n.cfg.HandshakeTimeout.Milliseconds()),

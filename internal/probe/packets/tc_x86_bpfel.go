@@ -42,6 +42,11 @@ const (
 	tcMapReportedRefusals         = "reported_refusals"
 	tcMapRoomsTaken               = "rooms_taken"
 	tcMapSegments                 = "segments"
+	tcMapSourceEntries            = "source_entries"
+	tcMapSourceGate               = "source_gate"
+	tcMapSourceRest               = "source_rest"
+	tcMapSourceSketch             = "source_sketch"
+	tcMapSources                  = "sources"
 	tcMapWanted                   = "wanted"
 	tcProgTcEgressEth             = "tc_egress_eth"
 	tcProgTcEgressL3              = "tc_egress_l3"
@@ -51,6 +56,7 @@ const (
 	tcVarAnyLocalPrefixes         = "any_local_prefixes"
 	tcVarClassMask                = "class_mask"
 	tcVarClientsIncludedByDefault = "clients_included_by_default"
+	tcVarCountSources             = "count_sources"
 	tcVarEmitFailed               = "emit_failed"
 	tcVarFailedPerSecond          = "failed_per_second"
 	tcVarFilterClients            = "filter_clients"
@@ -69,6 +75,8 @@ const (
 	tcVarRoomCapacity             = "room_capacity"
 	tcVarSampleRate               = "sample_rate"
 	tcVarSelectedPorts            = "selected_ports"
+	tcVarSourcePrefix             = "source_prefix"
+	tcVarSourceSeed               = "source_seed"
 	tcVarTracepointReportsRefused = "tracepoint_reports_refused"
 	tcVarTrackHalfOpen            = "track_half_open"
 )
@@ -151,6 +159,11 @@ type tcMapSpecs struct {
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
+	SourceGate           *ebpf.MapSpec `ebpf:"source_gate"`
+	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
+	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
+	Sources              *ebpf.MapSpec `ebpf:"sources"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -162,6 +175,7 @@ type tcVariableSpecs struct {
 	AnyLocalPrefixes         *ebpf.VariableSpec `ebpf:"any_local_prefixes"`
 	ClassMask                *ebpf.VariableSpec `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
+	CountSources             *ebpf.VariableSpec `ebpf:"count_sources"`
 	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
@@ -180,6 +194,8 @@ type tcVariableSpecs struct {
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SampleRate               *ebpf.VariableSpec `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
+	SourcePrefix             *ebpf.VariableSpec `ebpf:"source_prefix"`
+	SourceSeed               *ebpf.VariableSpec `ebpf:"source_seed"`
 	TracepointReportsRefused *ebpf.VariableSpec `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 }
@@ -230,6 +246,11 @@ type tcMaps struct {
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
+	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
+	SourceGate           *ebpf.Map `ebpf:"source_gate"`
+	SourceRest           *ebpf.Map `ebpf:"source_rest"`
+	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
+	Sources              *ebpf.Map `ebpf:"sources"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -261,6 +282,11 @@ func (m *tcMaps) Close() error {
 		m.ReportedRefusals,
 		m.RoomsTaken,
 		m.Segments,
+		m.SourceEntries,
+		m.SourceGate,
+		m.SourceRest,
+		m.SourceSketch,
+		m.Sources,
 		m.Wanted,
 	)
 }
@@ -273,6 +299,7 @@ type tcVariables struct {
 	AnyLocalPrefixes         *ebpf.Variable `ebpf:"any_local_prefixes"`
 	ClassMask                *ebpf.Variable `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
+	CountSources             *ebpf.Variable `ebpf:"count_sources"`
 	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`
@@ -291,6 +318,8 @@ type tcVariables struct {
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SampleRate               *ebpf.Variable `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
+	SourcePrefix             *ebpf.Variable `ebpf:"source_prefix"`
+	SourceSeed               *ebpf.Variable `ebpf:"source_seed"`
 	TracepointReportsRefused *ebpf.Variable `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 }

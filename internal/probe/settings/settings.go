@@ -24,6 +24,8 @@ type Config struct {
 	Limits
 	// Inspect says what is looked for inside packets.
 	Inspect Inspect
+	// Sources says what is counted per source.
+	Sources Sources
 
 	// ExcludeHooks are patterns (syntax of path.Match) of hooks that are not used, as if
 	// the kernel refused them: see hook.CheckPattern.

@@ -26,6 +26,10 @@ func CapacitiesOf(cfg *settings.Config) Capacities {
 		RoomListeners:    cfg.MaxListeners,
 		RoomHalfOpen:     cfg.MaxHalfOpen,
 		RoomPortCounters: cfg.MaxPortCounters,
+		RoomSources:      1,
+	}
+	if cfg.Sources.Enabled {
+		capacities[RoomSources] = cfg.Sources.MaxSources
 	}
 	if !cfg.HalfOpen {
 		capacities[RoomHalfOpen] = 1
@@ -74,6 +78,9 @@ func NewMaps(cfg *settings.Config) (*ebpf.Collection, error) {
 	return all, nil
 }
 
+// families of addresses: sources of each count apart.
+const families = 2
+
 func setSizes(spec *ebpf.CollectionSpec, cfg *settings.Config) {
 	capacity := CapacitiesOf(cfg)
 	spec.Maps["connections"].MaxEntries = cfg.MaxConnections
@@ -89,6 +96,11 @@ func setSizes(spec *ebpf.CollectionSpec, cfg *settings.Config) {
 	if cfg.Inspect.On() {
 		spec.Maps["segments"].MaxEntries = cfg.Inspect.RingBytes
 		spec.Maps["wanted"].MaxEntries = wantedSets(cfg.Inspect.MaxConnections)
+	}
+	if cfg.Sources.Enabled {
+		spec.Maps["sources"].MaxEntries = capacity[RoomSources]
+		spec.Maps["source_sketch"].MaxEntries = uint32(SketchRows * SketchCells / SketchPageCells)
+		spec.Maps["source_rest"].MaxEntries = families * (1 + cfg.MaxNetworkNamespaces)
 	}
 	if !cfg.ByClient() {
 		spec.Maps["client_filter"].MaxEntries = 1

@@ -40,6 +40,11 @@ const (
 	mapsMapReportedRefusals     = "reported_refusals"
 	mapsMapRoomsTaken           = "rooms_taken"
 	mapsMapSegments             = "segments"
+	mapsMapSourceEntries        = "source_entries"
+	mapsMapSourceGate           = "source_gate"
+	mapsMapSourceRest           = "source_rest"
+	mapsMapSourceSketch         = "source_sketch"
+	mapsMapSources              = "sources"
 	mapsMapWanted               = "wanted"
 )
 
@@ -115,6 +120,11 @@ type mapsMapSpecs struct {
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
+	SourceGate           *ebpf.MapSpec `ebpf:"source_gate"`
+	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
+	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
+	Sources              *ebpf.MapSpec `ebpf:"sources"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -168,6 +178,11 @@ type mapsMaps struct {
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
+	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
+	SourceGate           *ebpf.Map `ebpf:"source_gate"`
+	SourceRest           *ebpf.Map `ebpf:"source_rest"`
+	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
+	Sources              *ebpf.Map `ebpf:"sources"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -197,6 +212,11 @@ func (m *mapsMaps) Close() error {
 		m.ReportedRefusals,
 		m.RoomsTaken,
 		m.Segments,
+		m.SourceEntries,
+		m.SourceGate,
+		m.SourceRest,
+		m.SourceSketch,
+		m.Sources,
 		m.Wanted,
 	)
 }

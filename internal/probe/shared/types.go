@@ -329,6 +329,7 @@ const (
 type NamespaceShare struct {
 	_       structs.HostLayout
 	Taken   RoomCounts
+	_       [4]byte
 	Failed  Rate
 	Refused uint64
 }
@@ -474,12 +475,13 @@ const (
 	RoomListeners    Room = 1
 	RoomHalfOpen     Room = 2
 	RoomPortCounters Room = 3
-	Rooms            Room = 4
+	RoomSources      Room = 4
+	Rooms            Room = 5
 )
 
 type RoomCounts struct {
 	_       structs.HostLayout
-	Entries [4]uint32
+	Entries [5]uint32
 }
 
 type RoomTotals struct {
@@ -531,6 +533,93 @@ type SegmentRecord struct {
 	Egress         uint8
 	Known          uint8
 	Pad            uint8
+}
+
+type Sketch uint32
+
+const (
+	SketchRows      Sketch = 4
+	SketchCells     Sketch = 65536
+	SketchPageCells Sketch = 1024
+)
+
+type SketchPage struct {
+	_     structs.HostLayout
+	Cells [1024]uint32
+}
+
+type Source struct {
+	_      structs.HostLayout
+	Last   Address
+	Ports  [3][4]uint64
+	Counts [19]uint32
+	Pad    uint32
+}
+
+type SourceCount uint32
+
+const (
+	SourceCountSynListening    SourceCount = 0
+	SourceCountSynClosed       SourceCount = 1
+	SourceCountFlagsNull       SourceCount = 2
+	SourceCountFlagsFin        SourceCount = 3
+	SourceCountFlagsXmas       SourceCount = 4
+	SourceCountFlagsSynFin     SourceCount = 5
+	SourceCountFlagsSynRst     SourceCount = 6
+	SourceCountMalformed       SourceCount = 7
+	SourceCountPortZero        SourceCount = 8
+	SourceCountLand            SourceCount = 9
+	SourceCountResetSyn        SourceCount = 10
+	SourceCountResetSynAck     SourceCount = 11
+	SourceCountResetFlags      SourceCount = 12
+	SourceCountResetOther      SourceCount = 13
+	SourceCountCompleted       SourceCount = 14
+	SourceCountHalfOpenReset   SourceCount = 15
+	SourceCountHalfOpenTimeout SourceCount = 16
+	SourceCountClosed          SourceCount = 17
+	SourceCountUnanswered      SourceCount = 18
+	SourceCounts               SourceCount = 19
+)
+
+type SourceEntries struct {
+	_        structs.HostLayout
+	Entered  uint64
+	Promoted uint64
+	Full     uint64
+	Share    uint64
+}
+
+type SourceGate struct {
+	_       structs.HostLayout
+	Promote uint32
+	Crowded uint32
+}
+
+type SourceKey struct {
+	_       structs.HostLayout
+	Address Address
+	Netns   uint32
+	Family  uint32
+}
+
+type SourcePorts uint32
+
+const (
+	SourcePortsAll      SourcePorts = 0
+	SourcePortsFailed   SourcePorts = 1
+	SourcePortsStray    SourcePorts = 2
+	SourcePortsPortSets SourcePorts = 3
+)
+
+type SourceRest struct {
+	_      structs.HostLayout
+	Counts [19]uint64
+}
+
+type SourceRestKey struct {
+	_      structs.HostLayout
+	Netns  uint32
+	Family uint32
 }
 
 type Wanted struct {

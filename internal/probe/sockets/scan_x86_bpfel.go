@@ -40,6 +40,11 @@ const (
 	scanMapReportedRefusals         = "reported_refusals"
 	scanMapRoomsTaken               = "rooms_taken"
 	scanMapSegments                 = "segments"
+	scanMapSourceEntries            = "source_entries"
+	scanMapSourceGate               = "source_gate"
+	scanMapSourceRest               = "source_rest"
+	scanMapSourceSketch             = "source_sketch"
+	scanMapSources                  = "sources"
 	scanMapWanted                   = "wanted"
 	scanProgScanConnections         = "scan_connections"
 	scanProgScanListeners           = "scan_listeners"
@@ -134,6 +139,11 @@ type scanMapSpecs struct {
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
+	SourceGate           *ebpf.MapSpec `ebpf:"source_gate"`
+	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
+	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
+	Sources              *ebpf.MapSpec `ebpf:"sources"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -196,6 +206,11 @@ type scanMaps struct {
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
+	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
+	SourceGate           *ebpf.Map `ebpf:"source_gate"`
+	SourceRest           *ebpf.Map `ebpf:"source_rest"`
+	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
+	Sources              *ebpf.Map `ebpf:"sources"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -225,6 +240,11 @@ func (m *scanMaps) Close() error {
 		m.ReportedRefusals,
 		m.RoomsTaken,
 		m.Segments,
+		m.SourceEntries,
+		m.SourceGate,
+		m.SourceRest,
+		m.SourceSketch,
+		m.Sources,
 		m.Wanted,
 	)
 }

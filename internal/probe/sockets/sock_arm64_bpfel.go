@@ -40,6 +40,11 @@ const (
 	sockMapReportedRefusals         = "reported_refusals"
 	sockMapRoomsTaken               = "rooms_taken"
 	sockMapSegments                 = "segments"
+	sockMapSourceEntries            = "source_entries"
+	sockMapSourceGate               = "source_gate"
+	sockMapSourceRest               = "source_rest"
+	sockMapSourceSketch             = "source_sketch"
+	sockMapSources                  = "sources"
 	sockMapWanted                   = "wanted"
 	sockProgAccept                  = "accept"
 	sockProgAccept4                 = "accept4"
@@ -174,6 +179,11 @@ type sockMapSpecs struct {
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
+	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
+	SourceGate           *ebpf.MapSpec `ebpf:"source_gate"`
+	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
+	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
+	Sources              *ebpf.MapSpec `ebpf:"sources"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -248,6 +258,11 @@ type sockMaps struct {
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
+	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
+	SourceGate           *ebpf.Map `ebpf:"source_gate"`
+	SourceRest           *ebpf.Map `ebpf:"source_rest"`
+	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
+	Sources              *ebpf.Map `ebpf:"sources"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -277,6 +292,11 @@ func (m *sockMaps) Close() error {
 		m.ReportedRefusals,
 		m.RoomsTaken,
 		m.Segments,
+		m.SourceEntries,
+		m.SourceGate,
+		m.SourceRest,
+		m.SourceSketch,
+		m.Sources,
 		m.Wanted,
 	)
 }

@@ -21,7 +21,7 @@ func OfEvent(e declared.Event) Need {
 		declared.EventHTTPRequest:      {inspection()},
 		declared.EventListener:         {queues()},
 		declared.EventPacket:           {packets()},
-		declared.EventSource:           {sources()},
+		declared.EventSource:           {packets()},
 		declared.EventTLSHandshake:     {inspection()},
 	}[e]
 }
@@ -71,8 +71,6 @@ func connections() []string { return []string{probe.FeatureConnection} }
 func packets() []string { return []string{probe.FeaturePacket} }
 
 func inspection() []string { return []string{probe.FeatureInspect} }
-
-func sources() []string { return []string{probe.FeatureSource} }
 
 func queues() []string { return []string{probe.FeatureQueue} }
 

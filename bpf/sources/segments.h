@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Which segments count for their source, before the port is looked up. They come from the slow
+ * path of the observing programs: what the fast path takes is an ordinary segment of a
+ * connection.
+ *
+ * A segment has one kind, the first that fits: port 0, land, malformed, impossible flags, SYN.
+ */
+#ifndef EBPF_TCP_SOURCE_SEGMENTS_H
+#define EBPF_TCP_SOURCE_SEGMENTS_H
+
+#include "flow.h"
+#include "options.h"
+#include "packet.h"
+#include "ports.h"
+#include "sources.h"
+
+#define TCP_PSH 0x08
+#define TCP_URG 0x20
+
+/* Flags that no stack sends; SOURCE_COUNTS if they are possible. */
+static __always_inline __u32 kind_of_flags(__u8 flags)
+{
+	switch (flags & (TCP_SYN | TCP_RST | TCP_FIN | TCP_ACK)) {
+	case 0:
+		return SOURCE_FLAGS_NULL;
+	case TCP_FIN:
+		return (flags & (TCP_PSH | TCP_URG)) == (TCP_PSH | TCP_URG) ? SOURCE_FLAGS_XMAS
+									    : SOURCE_FLAGS_FIN;
+	}
+	if ((flags & (TCP_SYN | TCP_RST)) == (TCP_SYN | TCP_RST))
+		return SOURCE_FLAGS_SYN_RST;
+	if ((flags & (TCP_SYN | TCP_FIN)) == (TCP_SYN | TCP_FIN))
+		return SOURCE_FLAGS_SYN_FIN;
+	return SOURCE_COUNTS;
+}
+
+/* The kind, as far as flags and ports tell it; SOURCE_COUNTS if the segment is of no interest. */
+static __always_inline __u32 kind_of_segment(const struct parsed *parsed)
+{
+	__u32 kind;
+
+	if (!parsed->source || !parsed->destination)
+		return SOURCE_PORT_ZERO;
+	if (parsed->malformed == MALFORMED_TCP_OFFSET || parsed->malformed == MALFORMED_TCP_OPTIONS)
+		return SOURCE_MALFORMED;
+	kind = kind_of_flags(parsed->flags);
+	if (kind == SOURCE_COUNTS && parsed->class == PACKET_SYN)
+		kind = SOURCE_SYN_CLOSED;
+	return kind;
+}
+
+/* The table of ports has only those that the configuration selects. */
+static __always_inline bool has_listener(__u16 port)
+{
+	if (ports.listening[port_index(port)])
+		return true;
+	return filter_ports && !is_port_selected(port) && is_listening_port(netns, port);
+}
+
+static __always_inline bool has_tcp_header(const struct parsed *parsed)
+{
+	return !parsed->malformed || parsed->malformed > MALFORMED_TCP_TRUNCATED;
+}
+
+/* An inbound segment. Its addresses are readable whatever else is malformed. */
+static __noinline int count_segment_of_source(struct __sk_buff *skb, const struct parsed *parsed)
+{
+	struct address remote, local;
+	__u16 port = parsed->destination;
+	__u32 kind = SOURCE_MALFORMED;
+
+	/* The address is not there either. */
+	if (parsed->malformed == MALFORMED_IP_TRUNCATED)
+		return 0;
+	if (has_tcp_header(parsed)) {
+		kind = kind_of_segment(parsed);
+		if (kind == SOURCE_COUNTS)
+			return 0;
+	}
+	/* In promiscuous mode it may have the hardware address of another host. */
+	if (skb->pkt_type != PACKET_HOST)
+		return 0;
+	read_address(skb, parsed, false, &local);
+	read_address(skb, parsed, true, &remote);
+	if (addresses_known && !is_local(local.halves[0], local.halves[1]))
+		return 0;
+	if (filter_clients && !is_client_selected((__u8 *)&remote))
+		return 0;
+	if (kind != SOURCE_PORT_ZERO && has_tcp_header(parsed) &&
+	    parsed->source == parsed->destination && remote.halves[0] == local.halves[0] &&
+	    remote.halves[1] == local.halves[1])
+		kind = SOURCE_LAND;
+	else if (kind == SOURCE_SYN_CLOSED && has_listener(port))
+		kind = SOURCE_SYN_LISTENING;
+	count_source(&remote, netns, kind, port, false);
+	return 0;
+}
+
+#endif

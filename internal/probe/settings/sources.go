@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// Sources says what is counted per source. The zero value counts nothing.
+type Sources struct {
+	Enabled bool
+	// Interval is the time between two reports.
+	Interval time.Duration
+	// IPv6Prefix is the length of the prefix that is one source.
+	IPv6Prefix int
+	// MaxRecords bounds the sources that have a record of their own in an interval.
+	MaxRecords int
+	// MinAttempts is from how many ordinary attempts in an interval on a source has a record.
+	MinAttempts int
+	// IdleTimeout is how long a source that does nothing is followed.
+	IdleTimeout time.Duration
+	// MaxSources is how many are followed at one time.
+	MaxSources uint32
+	// Records reports what was counted. Without, it is only counted.
+	Records bool
+}
+
+// Mask has the halves of the mask of IPv6Prefix, in network byte order.
+func (s *Sources) Mask() [2]uint64 {
+	var halves [2]uint64
+	for i := range halves {
+		length := min(max(s.IPv6Prefix-64*i, 0), 64)
+		halves[i] = bits.ReverseBytes64(^(math.MaxUint64 >> length))
+	}
+	return halves
+}

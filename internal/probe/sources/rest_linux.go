@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
+)
+
+// rest adds up what sources without a record of their own did, so that sums stay whole.
+type rest struct {
+	m *ebpf.Map
+	// last are the kernel's totals as last reported.
+	last map[shared.SourceRestKey]*total
+	// now are the totals of this pass.
+	now map[shared.SourceRestKey]*tally
+}
+
+// total is what the kernel has counted in an entry.
+type total struct {
+	counts [source.Counts]uint64
+	active time.Time
+}
+
+// tally is the rest of one network namespace and IP version.
+type tally struct {
+	counts [source.Counts]uint64
+	// sources had an entry, gated segments had none.
+	sources int64
+	gated   uint64
+}
+
+func newRest(m *ebpf.Map) rest {
+	return rest{m: m, last: make(map[shared.SourceRestKey]*total), now: make(map[shared.SourceRestKey]*tally)}
+}
+
+func (r *rest) of(key shared.SourceRestKey) *tally {
+	t := r.now[key]
+	if t == nil {
+		t = new(tally)
+		r.now[key] = t
+	}
+	return t
+}
+
+// read begins a pass with what sources without an entry did since the last one. It deletes
+// entries that have been idle for a while, such as those of namespaces that are gone.
+func (r *rest) read(now time.Time, patience time.Duration) error {
+	clear(r.now)
+	var key shared.SourceRestKey
+	perCPU := make([]shared.SourceRest, ebpf.MustPossibleCPU())
+	entries := r.m.Iterate()
+	for entries.Next(&key, &perCPU) {
+		last := r.last[key]
+		if last == nil {
+			last = &total{active: now}
+			r.last[key] = last
+		}
+		t := r.of(key)
+		for c := range source.Counts {
+			var sum uint64
+			for cpu := range perCPU {
+				sum += perCPU[cpu].Counts[c]
+			}
+			// A source that got its entry takes back more than it added since the last pass, if it
+			// sent another kind before. Then the next pass has less.
+			if added := int64(sum - last.counts[c]); added > 0 {
+				t.counts[c] = uint64(added)
+				t.gated += uint64(added)
+				last.counts[c], last.active = sum, now
+			}
+		}
+	}
+	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read what the other sources did: %w", err)
+	}
+	for key, last := range r.last {
+		if now.Sub(last.active) <= patience {
+			continue
+		}
+		if err := r.m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("delete what the other sources did: %w", err)
+		}
+		delete(r.last, key)
+	}
+	return nil
+}
+
+// add counts a source without a record of its own.
+func (r *rest) add(key *shared.SourceKey, delta *[source.Counts]uint32) {
+	t := r.of(shared.SourceRestKey{Netns: key.Netns, Family: key.Family})
+	t.sources++
+	for c, n := range delta {
+		t.counts[c] += uint64(n)
+	}
+}
+
+// gated are all segments of sources without an entry.
+func (r *rest) gated() (sum uint64) {
+	for _, t := range r.now {
+		sum += t.gated
+	}
+	return sum
+}

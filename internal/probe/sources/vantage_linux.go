@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package sources
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
+)
+
+// Options are what the vantage point gets from the probe.
+type Options struct {
+	Config *settings.Config
+	// Maps are shared with the other vantage points, by name.
+	Maps    map[string]*ebpf.Map
+	Shares  *shared.Shares
+	Context *record.Context
+	Logger  *zap.Logger
+}
+
+// Vantage reads what the programs count. It is for one goroutine at a time.
+type Vantage struct {
+	options *Options
+	cfg     *settings.Sources
+	seed    uint64
+	gate    gate
+	reader  *reader
+	// Absent are counts that no hook tells.
+	Absent source.Kinds
+
+	// last is when the last pass ended.
+	last time.Time
+	// known are the sources that are followed. slots has their state; free are unused slots.
+	known map[shared.SourceKey]int32
+	slots []state
+	free  []int32
+	rest  rest
+	// over are the sources of this pass that get a record of their own, unless there are too many.
+	over []over
+	// fact is what is reported, and reused.
+	fact source.Source
+	// failing is set while passes fail.
+	failing bool
+}
+
+// state is what is known of a source from earlier passes.
+type state struct {
+	counts [source.Counts]uint32
+	since  time.Time
+	active time.Time
+}
+
+// New makes a vantage point that has read nothing. The programs count from the first pass on.
+func New(options *Options) (*Vantage, error) {
+	v := &Vantage{
+		options: options, cfg: &options.Config.Sources,
+		known: make(map[shared.SourceKey]int32), last: time.Now(),
+	}
+	var seed [8]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, fmt.Errorf("choose the seed of the sketch of sources: %w", err)
+	}
+	v.seed = binary.NativeEndian.Uint64(seed[:])
+	v.reader = newReader(options.Maps["sources"])
+	v.rest = newRest(options.Maps["source_rest"])
+	v.gate = gate{control: options.Maps["source_gate"], sketch: options.Maps["source_sketch"], capacity: int(options.Config.Sources.MaxSources)}
+	return v, v.gate.open()
+}
+
+// Seed is what the programs begin their hashes with.
+func (v *Vantage) Seed() uint64 { return v.seed }
+
+// Due is when the next pass is.
+func (v *Vantage) Due() time.Time { return v.last.Add(v.cfg.Interval) }
+
+// Pass reads all counts, and reports what was done since the last pass.
+func (v *Vantage) Pass(now time.Time) {
+	err := v.pass(now)
+	v.last = now
+	if err != nil && !v.failing {
+		v.options.Logger.Warn("what sources do is read in part", zap.Error(err))
+	}
+	v.failing = err != nil
+}
+
+func (v *Vantage) pass(now time.Time) error {
+	v.over = v.over[:0]
+	entries, err := v.entries()
+	if err != nil {
+		return err
+	}
+	err = v.rest.read(now, v.cfg.IdleTimeout)
+	var idle []shared.SourceKey
+	patience := v.patience()
+	err = errors.Join(err, v.reader.each(func(key *shared.SourceKey, value *shared.Source) {
+		s := v.slot(key)
+		delta, done := s.advance(value)
+		switch {
+		case done:
+			s.active = now
+			v.sort(key, value, s, &delta)
+		case now.Sub(s.active) > patience:
+			idle = append(idle, *key)
+		}
+	}))
+	err = errors.Join(err, v.expire(idle))
+	v.report(now)
+	return errors.Join(err, v.gate.turn(len(v.known), entries))
+}
+
+// slot returns the state of a source, which may be new.
+func (v *Vantage) slot(key *shared.SourceKey) *state {
+	at, ok := v.known[*key]
+	if !ok {
+		if n := len(v.free); n > 0 {
+			at, v.free = v.free[n-1], v.free[:n-1]
+		} else {
+			at = int32(len(v.slots))
+			v.slots = append(v.slots, state{})
+		}
+		// It came after the last pass.
+		v.slots[at] = state{since: v.last, active: v.last}
+		v.known[*key] = at
+	}
+	return &v.slots[at]
+}
+
+// advance takes the counts of a pass, and returns what was added since the one before. They wrap.
+func (s *state) advance(value *shared.Source) (delta [source.Counts]uint32, done bool) {
+	if s.counts == value.Counts {
+		return delta, false
+	}
+	for c := range delta {
+		delta[c] = value.Counts[c] - s.counts[c]
+	}
+	s.counts = value.Counts
+	return delta, true
+}
+
+// patience is how long an idle source is kept. It shrinks as the table fills.
+func (v *Vantage) patience() time.Duration {
+	switch taken := len(v.known); {
+	case taken > v.gate.capacity/4*3:
+		return min(v.cfg.IdleTimeout, 2*v.cfg.Interval)
+	case taken > v.gate.capacity/2:
+		return min(v.cfg.IdleTimeout, max(time.Minute, 2*v.cfg.Interval))
+	default:
+		return v.cfg.IdleTimeout
+	}
+}
+
+// expire deletes idle sources. What they do meanwhile counts for the rest.
+func (v *Vantage) expire(idle []shared.SourceKey) error {
+	for i := range idle {
+		key := &idle[i]
+		value, err := v.reader.take(key)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		} else if err == nil {
+			v.options.Shares.ReportDeleted(key.Netns, shared.RoomSources)
+		}
+		if err != nil {
+			return fmt.Errorf("delete an idle source: %w", err)
+		}
+		at := v.known[*key]
+		if delta, done := v.slots[at].advance(&value); done {
+			v.rest.add(key, &delta)
+		}
+		v.free = append(v.free, at)
+		delete(v.known, *key)
+	}
+	return nil
+}
+
+func (v *Vantage) entries() (sum shared.SourceEntries, err error) {
+	perCPU := make([]shared.SourceEntries, ebpf.MustPossibleCPU())
+	if err := v.options.Maps["source_entries"].Lookup(uint32(0), &perCPU); err != nil {
+		return sum, fmt.Errorf("read how sources got entries: %w", err)
+	}
+	for i := range perCPU {
+		sum.Entered += perCPU[i].Entered
+		sum.Promoted += perCPU[i].Promoted
+		sum.Full += perCPU[i].Full
+		sum.Share += perCPU[i].Share
+	}
+	return sum, nil
+}
+
+// Figures reads the programs' counts.
+func (v *Vantage) Figures() (Figures, error) {
+	sum, err := v.entries()
+	return Figures{
+		Entered: sum.Entered, Promoted: sum.Promoted, Full: sum.Full, Share: sum.Share,
+		Tracked: len(v.known), Capacity: v.gate.capacity, Crowded: v.gate.crowded, Promote: v.gate.promote,
+	}, err
+}
