@@ -74,16 +74,19 @@ func clone(e *request.Exchange) request.Exchange {
 	c := *e
 	c.Method, c.Target = []byte(string(e.Method)), []byte(string(e.Target))
 	for _, m := range []*request.Message{&c.Request, &c.Answer} {
-		for _, fields := range []*[]request.Field{&m.Fields, &m.Trailers} {
-			copied := make([]request.Field, 0, len(*fields))
-			for _, f := range *fields {
-				copied = append(copied, request.Field{Name: []byte(string(f.Name)), Value: []byte(string(f.Value))})
-			}
-			*fields = copied
-		}
+		m.SetFields(cloneFields(m.Fields())...)
+		m.Trailers = cloneFields(m.Trailers)
 		m.Body, m.Tail = []byte(string(m.Body)), []byte(string(m.Tail))
 	}
 	return c
+}
+
+func cloneFields(fields []request.Field) []request.Field {
+	copied := make([]request.Field, 0, len(fields))
+	for _, f := range fields {
+		copied = append(copied, request.Field{Name: []byte(string(f.Name)), Value: []byte(string(f.Value))})
+	}
+	return copied
 }
 
 // line says what an exchange is.

@@ -34,9 +34,9 @@ type Value struct {
 // is no number where one belongs, is absent. If a field is there twice, the last one counts:
 // Kong sets its own behind what it passes on.
 func AppendKong(dst []Value, e *request.Exchange, side Side) []Value {
-	fields := e.Answer.Fields
+	fields := e.Answer.Fields()
 	if side == UpstreamSide {
-		fields = e.Request.Fields
+		fields = e.Request.Fields()
 	}
 	start := len(dst)
 	for i := range fields {

@@ -24,15 +24,15 @@ func text(field Field, s string) Value { return Value{Field: field, Text: []byte
 func TestKongAnswer(t *testing.T) {
 	t.Parallel()
 	e := &request.Exchange{}
-	e.Request.Fields = fields("X-Consumer-Username", "forged", "X-Kong-Request-Id", "forged", "Via", "kong/forged")
-	e.Answer.Fields = fields(
+	e.Request.SetFields(fields("X-Consumer-Username", "forged", "X-Kong-Request-Id", "forged", "Via", "kong/forged")...)
+	e.Answer.SetFields(fields(
 		"Server", "nginx", "X-Consumer-ID", "the upstream's",
 		"X-Kong-Upstream-Latency", "26", "x-kong-proxy-latency", "2", "X-Kong-Response-Latency", "0",
 		"Via", "1.0 cache, 1.1 Kong/3.9.1-ee", "X-Kong-Upstream-Status", "502",
 		"X-Kong-Request-Id", "f6a5", "X-RateLimit-Limit-Minute", "5", "X-RateLimit-Remaining-Minute", "4",
 		"RateLimit-Limit", "5, 5;w=60", "RateLimit-Remaining", "4;x", "RateLimit-Reset", "31", "Retry-After", "7",
 		"X-RateLimit-Limit-Lightyear", "1", "X-Other", "1",
-	)
+	)...)
 	want := []Value{
 		{Field: UpstreamDuration, Float: 0.026},
 		{Field: ProxyDuration, Float: 0.002},
@@ -55,11 +55,11 @@ func TestKongAnswer(t *testing.T) {
 func TestKongUpstream(t *testing.T) {
 	t.Parallel()
 	e := &request.Exchange{}
-	e.Request.Fields = fields(
+	e.Request.SetFields(fields(
 		"X-Consumer-ID", "b1", "X-Consumer-Custom-ID", "c2", "X-Consumer-Username", "alice", "X-Consumer-Groups", "a, b",
 		"X-Anonymous-Consumer", "true", "X-Kong-Request-Id", "f6a5", "X-Kong-Proxy-Latency", "3", "Via", "kong/1",
-	)
-	e.Answer.Fields = fields("X-Kong-Upstream-Latency", "26")
+	)...)
+	e.Answer.SetFields(fields("X-Kong-Upstream-Latency", "26")...)
 	assert.Equal(t, []Value{
 		text(UserID, "b1"), text(ConsumerCustomID, "c2"), text(UserName, "alice"), text(ConsumerGroups, "a, b"),
 		{Field: ConsumerAnonymous, Bool: true},
@@ -70,18 +70,18 @@ func TestKongUpstream(t *testing.T) {
 func TestKongAbsent(t *testing.T) {
 	t.Parallel()
 	e := &request.Exchange{}
-	e.Answer.Fields = fields(
+	e.Answer.SetFields(fields(
 		"X-Kong-Upstream-Latency", "", "X-Kong-Proxy-Latency", "-1", "X-Kong-Response-Latency", "1e3", "X-Kong-Upstream-Status", "ok",
 		"Via", "1.1 varnish", "via", "1.1 notkong/1", "VIA", "kong/", "Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT",
 		"RateLimit-Limit", "99999999999999999999", "x", "y", "", "z",
-	)
+	)...)
 	assert.Empty(t, AppendKong(nil, e, ClientSide))
 }
 
 func TestLastValueCounts(t *testing.T) {
 	t.Parallel()
 	e := &request.Exchange{}
-	e.Answer.Fields = fields("X-Kong-Proxy-Latency", "1", "X-Kong-Proxy-Latency", "7", "X-Kong-Proxy-Latency", "x")
+	e.Answer.SetFields(fields("X-Kong-Proxy-Latency", "1", "X-Kong-Proxy-Latency", "7", "X-Kong-Proxy-Latency", "x")...)
 	assert.Equal(t, []Value{{Field: ProxyDuration, Float: 0.007}}, AppendKong(nil, e, ClientSide))
 }
 
@@ -100,15 +100,15 @@ func TestFields(t *testing.T) {
 
 func TestAppendKongAllocatesNothing(t *testing.T) {
 	e := &request.Exchange{}
-	e.Answer.Fields = fields("Content-Type", "a", "X-Kong-Upstream-Latency", "26", "Via", "1.1 kong/3.9.1")
+	e.Answer.SetFields(fields("Content-Type", "a", "X-Kong-Upstream-Latency", "26", "Via", "1.1 kong/3.9.1")...)
 	buffer := make([]Value, 0, 8)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { AppendKong(buffer, e, ClientSide) }))
 }
 
 func BenchmarkAppendKong(b *testing.B) {
 	e := &request.Exchange{}
-	e.Answer.Fields = fields("Content-Type", "a", "Content-Length", "1", "Date", "x", "Server", "y", "X-Kong-Upstream-Latency", "26",
-		"X-Kong-Proxy-Latency", "1", "Via", "1.1 kong/3.9.1", "X-Kong-Request-Id", "f6a5")
+	e.Answer.SetFields(fields("Content-Type", "a", "Content-Length", "1", "Date", "x", "Server", "y", "X-Kong-Upstream-Latency", "26",
+		"X-Kong-Proxy-Latency", "1", "Via", "1.1 kong/3.9.1", "X-Kong-Request-Id", "f6a5")...)
 	buffer := make([]Value, 0, 8)
 	b.ReportAllocs()
 	for b.Loop() {

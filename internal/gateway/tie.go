@@ -244,7 +244,7 @@ func (t *Tie) Take(e *request.Exchange, now int64) (Upstream, bool) {
 	var taken Upstream
 	found := false
 	for i, name := range t.names {
-		for side, id := range [...][]byte{lastField(e.Answer.Fields, name), e.Request.Field(name)} {
+		for side, id := range [...][]byte{lastField(e.Answer.Fields(), name), e.Request.Field(name)} {
 			s := t.candidate(id, uint8(i), e, now)
 			if s == nil {
 				continue

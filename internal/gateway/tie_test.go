@@ -23,7 +23,8 @@ func exchange(connection uint64, begin, end int64, asked, answered []request.Fie
 	e.ID = connection
 	e.Server = netip.MustParseAddrPort("127.0.0.1:9000")
 	e.Request.Began, e.Answer.Ended = begin, end
-	e.Request.Fields, e.Answer.Fields = asked, answered
+	e.Request.SetFields(asked...)
+	e.Answer.SetFields(answered...)
 	return e
 }
 

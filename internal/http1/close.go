@@ -189,7 +189,7 @@ func (t *Engine) idle(c *Conn) {
 			continue
 		}
 		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].HeadDone {
-			t.parseRequest(p)
+			t.parseRequest(p, false)
 			h.msg, h.state = nil, stateLost
 			c.evidence.LostRequests(p.message[stream.ToServer].Start)
 			p.message[stream.ToServer].Cut = true

@@ -3,6 +3,7 @@
 package http1
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -42,19 +43,36 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 		t.noAnswer(c, p, chunk)
 		return 0
 	}
-	n, done := h.end.Find(chunk.Data)
-	m.Keep(t.pool, chunk.Data[:n], t.options.HeadBytes)
+	n, done, parsed := t.keepHead(h, m, d, chunk.Data)
 	m.Ended = max(m.Ended, chunk.Time)
 	m.End = chunk.Sequence + uint32(n)
 	h.Next = m.End
 	switch {
 	case !done:
 	case d == stream.ToServer:
-		t.requestHead(c, p)
+		t.requestHead(c, p, parsed)
 	default:
-		t.answerHead(c, p)
+		t.answerHead(c, p, parsed)
 	}
 	return n
+}
+
+// keepHead keeps what of data belongs to a head. It returns the bytes of it, whether the head ends
+// with them, and whether it was parsed, because it came whole.
+func (t *Engine) keepHead(h *half, m *message.Message, d stream.Direction, data []byte) (n int, done, parsed bool) {
+	if m.Size == 0 && h.end == (syntax.End{}) {
+		if d == stream.ToServer {
+			n = t.parsed.WholeRequest(data)
+		} else {
+			n = t.parsed.WholeAnswer(data)
+		}
+		if n > 0 {
+			return n, true, m.KeepWhole(t.pool, data[:n], t.options.HeadBytes, &t.parsed)
+		}
+	}
+	n, done = h.end.Find(data)
+	m.Keep(t.pool, data[:n], t.options.HeadBytes)
+	return n, done, false
 }
 
 // start begins a message. It reports false if it can't be followed.
@@ -107,9 +125,9 @@ func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 }
 
 // requestHead reads the head of a request.
-func (t *Engine) requestHead(c *Conn, p *pending) {
+func (t *Engine) requestHead(c *Conn, p *pending, parsed bool) {
 	m := &p.message[stream.ToServer]
-	t.parseRequest(p)
+	t.parseRequest(p, parsed)
 	h := &c.halves[stream.ToServer]
 	if p.malformed && t.merged(c, p) {
 		h.state, h.end = stateHead, syntax.End{}
@@ -125,12 +143,16 @@ func (t *Engine) requestHead(c *Conn, p *pending) {
 	}
 }
 
-// parseRequest learns from the head of a request what its answer needs.
-func (t *Engine) parseRequest(p *pending) {
+// parseRequest learns from the head of a request what its answer needs. The head may be parsed
+// already.
+func (t *Engine) parseRequest(p *pending, parsed bool) {
 	m := &p.message[stream.ToServer]
 	m.HeadDone = true
-	ok := m.ReadRequest(&t.parsed)
-	p.bare = ok && !m.HasVersion()
+	ok := t.parsed.Valid
+	if !parsed {
+		ok = m.ReadRequest(&t.parsed)
+	}
+	p.bare = ok && t.parsed.Version == request.VersionUnknown && !m.HasVersion()
 	p.malformed = !ok || t.parsed.Framing == syntax.Invalid
 	if p.malformed {
 		p.problem = request.ProblemMalformedRequest
@@ -153,10 +175,10 @@ func (t *Engine) merged(c *Conn, p *pending) bool {
 }
 
 // answerHead reads the head of an answer.
-func (t *Engine) answerHead(c *Conn, p *pending) {
+func (t *Engine) answerHead(c *Conn, p *pending, parsed bool) {
 	h := &c.halves[stream.ToClient]
 	m := &p.message[stream.ToClient]
-	if !m.ReadAnswer(&t.parsed) {
+	if parsed && !t.parsed.Valid || !parsed && !m.ReadAnswer(&t.parsed) {
 		t.badAnswer(c, p)
 		return
 	}

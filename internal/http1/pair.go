@@ -63,7 +63,7 @@ func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *pending {
 func (t *Engine) closeHead(c *Conn, p *pending) {
 	h := &c.halves[stream.ToServer]
 	m := &p.message[stream.ToServer]
-	t.parseRequest(p)
+	t.parseRequest(p, false)
 	m.Done = true
 	m.Cut = m.Cut || !p.bare && !p.malformed
 	if p.bare && h.end.Lines() == 0 {
@@ -84,9 +84,7 @@ func (t *Engine) prove(c *Conn, p *pending) {
 
 // split reports the request of a pair that is not proven, and leaves the answer alone.
 func (t *Engine) split(c *Conn, p *pending) {
-	parsed := t.parsed
 	t.write(c, p, request.ProblemMissed, c.seen, true, false)
-	t.parsed = parsed
 	m := &p.message[stream.ToServer]
 	m.Empty(t.pool)
 	m.Restart()

@@ -49,12 +49,12 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 	}
 	if answered {
 		m := &p.message[stream.ToClient]
-		fields, _ := m.StartAnswer(&t.parsed)
-		e.Status = t.parsed.Status
+		line := m.AnswerLine()
+		e.Status = line.Status
 		if e.Version == request.VersionUnknown {
-			e.Version = t.parsed.Version
+			e.Version = line.Version
 		}
-		m.Fill(&e.Answer, fields, c.port.AnswerTail)
+		m.Fill(&e.Answer, c.port.AnswerTail)
 	}
 	t.figures.Reported++
 	t.report(e)
@@ -62,20 +62,16 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 
 // renew empties the exchange that is reported, except for its memory.
 func (t *Engine) renew(c *Conn) *request.Exchange {
-	e := &t.out
-	asked := request.Message{Fields: e.Request.Fields[:0], Trailers: e.Request.Trailers[:0]}
-	answered := request.Message{Fields: e.Answer.Fields[:0], Trailers: e.Answer.Trailers[:0]}
-	*e = request.Exchange{Connection: c.Connection, Request: asked, Answer: answered, Retransmits: -1}
-	return e
+	t.out.Renew(&c.Connection)
+	return &t.out
 }
 
 // fillRequest writes what is known of a request.
 func (t *Engine) fillRequest(e *request.Exchange, m *message.Message) {
-	fields, ok := m.StartRequest(&t.parsed)
-	if ok {
-		e.Method, e.Target, e.Version = t.parsed.Method, t.parsed.Target, t.parsed.Version
+	if line, ok := m.RequestLine(); ok {
+		e.Method, e.Target, e.Version = line.Method, line.Target, line.Version
 	}
-	m.Fill(&e.Request, fields, 0)
+	m.Fill(&e.Request, 0)
 	if m.HeadDone && !m.Done {
 		e.Request.BodyBytes = -1
 	}

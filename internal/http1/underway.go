@@ -19,7 +19,7 @@ func (c *Conn) UnderWay(yield func(*request.Exchange)) {
 		e := c.engine.renew(c)
 		c.engine.fillRequest(e, m)
 		if !m.HeadDone {
-			e.Request.Fields = e.Request.Fields[:0] // the last one may be cut
+			e.Request.SetFields(e.Request.Fields()[:0]...) // the last one may be cut
 		}
 		yield(e)
 	}

@@ -26,9 +26,8 @@ func (t *Engine) upgrades(c *Conn, p *pending) bool {
 		return false
 	}
 	m := &p.message[stream.ToClient]
-	fields, _ := m.StartAnswer(&t.parsed)
 	e := t.renew(c)
-	m.Fill(&e.Answer, fields, 0)
+	m.Fill(&e.Answer, 0)
 	if !request.EqualFold(e.Answer.Field("upgrade"), "h2c") {
 		return false
 	}

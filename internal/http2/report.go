@@ -30,15 +30,11 @@ func (t *Engine) finish(c *Conn, p *call, problem request.Problem, now int64) {
 // write fills an exchange and passes it on.
 func (t *Engine) write(c *Conn, p *call, problem request.Problem, now int64) {
 	e := &t.out
-	requestMemory, answerMemory := e.Request, e.Answer
-	*e = request.Exchange{
-		Connection: c.Connection, Problem: problem, Finished: now, Version: request.Version2, Retransmits: -1,
-	}
+	e.Renew(&c.Connection)
+	e.Problem, e.Finished, e.Version = problem, now, request.Version2
 	if p.retransmits >= 0 && c.retransmits >= p.retransmits {
 		e.Retransmits = c.retransmits - p.retransmits
 	}
-	e.Request.Fields, e.Request.Trailers = requestMemory.Fields[:0], requestMemory.Trailers[:0]
-	e.Answer.Fields, e.Answer.Trailers = answerMemory.Fields[:0], answerMemory.Trailers[:0]
 	if !p.alone {
 		p.message[stream.ToServer].fill(&e.Request)
 		takePseudo(e)
@@ -53,7 +49,7 @@ func (t *Engine) write(c *Conn, p *call, problem request.Problem, now int64) {
 
 // fill writes what is known of a message.
 func (m *message) fill(to *request.Message) {
-	at := uint32(0)
+	at, fields := uint32(0), to.Fields()
 	for i, s := range m.fields {
 		name := m.text[at : at+s.name]
 		value := m.text[at+s.name : at+s.name+s.value]
@@ -62,8 +58,9 @@ func (m *message) fill(to *request.Message) {
 			to.Trailers = append(to.Trailers, request.Field{Name: name, Value: value})
 			continue
 		}
-		to.Fields = append(to.Fields, request.Field{Name: name, Value: value})
+		fields = append(fields, request.Field{Name: name, Value: value})
 	}
+	to.SetFields(fields...)
 	to.Began, to.Ended, to.BodyBegan = m.began, m.ended, m.bodyBegan
 	to.HeadBytes, to.HeadCut = m.size, m.cut
 	to.BodyBytes, to.Body, to.BodyCut = m.bodyBytes, m.body, m.bodyCut
@@ -91,9 +88,10 @@ func announced(m *request.Message) int64 {
 // takePseudo moves what HTTP/1 has in the request line out of the fields. The authority
 // becomes the host field, in place of any other (RFC 9113, section 8.3.1).
 func takePseudo(e *request.Exchange) {
-	fields := e.Request.Fields[:0]
+	all := e.Request.Fields()
+	fields := all[:0]
 	authority := e.Request.Field(":authority")
-	for _, f := range e.Request.Fields {
+	for _, f := range all {
 		switch {
 		case string(f.Name) == ":method":
 			e.Method = f.Value
@@ -111,5 +109,5 @@ func takePseudo(e *request.Exchange) {
 	if len(e.Target) == 0 && string(e.Method) == "CONNECT" {
 		e.Target = authority
 	}
-	e.Request.Fields = fields
+	e.Request.SetFields(fields...)
 }

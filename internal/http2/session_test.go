@@ -145,16 +145,19 @@ func copied(e *request.Exchange) request.Exchange {
 	c := *e
 	c.Method, c.Target = bytes.Clone(e.Method), bytes.Clone(e.Target)
 	for _, m := range []*request.Message{&c.Request, &c.Answer} {
-		for _, fields := range []*[]request.Field{&m.Fields, &m.Trailers} {
-			all := make([]request.Field, 0, len(*fields))
-			for _, f := range *fields {
-				all = append(all, request.Field{Name: bytes.Clone(f.Name), Value: bytes.Clone(f.Value)})
-			}
-			*fields = all
-		}
+		m.SetFields(copiedFields(m.Fields())...)
+		m.Trailers = copiedFields(m.Trailers)
 		m.Body = bytes.Clone(m.Body)
 	}
 	return c
+}
+
+func copiedFields(fields []request.Field) []request.Field {
+	all := make([]request.Field, 0, len(fields))
+	for _, f := range fields {
+		all = append(all, request.Field{Name: bytes.Clone(f.Name), Value: bytes.Clone(f.Value)})
+	}
+	return all
 }
 
 func line(e *request.Exchange) string {

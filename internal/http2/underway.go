@@ -16,11 +16,8 @@ func (c *Conn) UnderWay(yield func(*request.Exchange)) {
 			continue
 		}
 		e := &c.engine.out
-		asked := request.Message{Fields: e.Request.Fields[:0], Trailers: e.Request.Trailers[:0]}
-		answered := request.Message{Fields: e.Answer.Fields[:0], Trailers: e.Answer.Trailers[:0]}
-		*e = request.Exchange{
-			Connection: c.Connection, Request: asked, Answer: answered, Version: request.Version2, Retransmits: -1,
-		}
+		e.Renew(&c.Connection)
+		e.Version = request.Version2
 		m.fill(&e.Request)
 		takePseudo(e)
 		yield(e)

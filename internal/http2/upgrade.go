@@ -32,7 +32,7 @@ func (t *Engine) Upgrade(e *request.Exchange, next [stream.Directions]uint32, re
 func (t *Engine) adopt(c *Conn, m *message, e *request.Exchange) {
 	m.add(t, ":method", string(e.Method))
 	m.add(t, ":path", string(e.Target))
-	for _, f := range e.Request.Fields {
+	for _, f := range e.Request.Fields() {
 		m.add(t, string(f.Name), string(f.Value))
 	}
 	m.began, m.ended, m.bodyBegan = e.Request.Began, e.Request.Ended, e.Request.BodyBegan

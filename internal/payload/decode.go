@@ -54,8 +54,7 @@ type Decoder struct {
 func Encoding(m *request.Message) []byte {
 	var all []byte
 	joined := false
-	for i := range m.Fields {
-		f := &m.Fields[i]
+	for _, f := range m.Fields() {
 		switch {
 		case !request.EqualFold(f.Name, "content-encoding"):
 		case all == nil:

@@ -175,13 +175,14 @@ func TestEncoding(t *testing.T) {
 	field := func(name, value string) request.Field {
 		return request.Field{Name: []byte(name), Value: []byte(value)}
 	}
-	m := &request.Message{Fields: []request.Field{field("Content-Type", "a/b")}}
+	m := &request.Message{}
+	m.SetFields(field("Content-Type", "a/b"))
 	require.Empty(t, payload.Encoding(m))
-	m.Fields = append(m.Fields, field("CONTENT-Encoding", "gzip"))
+	m.SetFields(append(m.Fields(), field("CONTENT-Encoding", "gzip"))...)
 	require.Equal(t, "gzip", string(payload.Encoding(m)))
-	m.Fields = append(m.Fields, field("content-encoding", "br"), field("content-encoding", "deflate"))
+	m.SetFields(append(m.Fields(), field("content-encoding", "br"), field("content-encoding", "deflate"))...)
 	require.Equal(t, "gzip, br, deflate", string(payload.Encoding(m)))
-	require.Equal(t, "gzip", string(m.Fields[1].Value))
+	require.Equal(t, "gzip", string(m.Fields()[1].Value))
 }
 
 // FuzzDecode: whatever the bytes, no bound is exceeded, and the same decoder gives the same

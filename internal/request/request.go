@@ -71,8 +71,12 @@ type Field struct{ Name, Value []byte }
 
 // Message is one direction of an exchange.
 type Message struct {
-	// Fields are those of the head, in their order. Trailers follow the body.
-	Fields, Trailers []Field
+	// Trailers are the fields that follow the body.
+	Trailers []Field
+	fields   fields
+	// EventStream is set if the content is a stream of events, which lasts as long as somebody
+	// listens.
+	EventStream bool
 	// Began and Ended are the times of the first and last byte in Unix nanoseconds; 0 if
 	// unknown.
 	Began, Ended int64
@@ -91,16 +95,16 @@ type Message struct {
 	// Tail is the end of the content, of bodies whose end was asked for and is not in Body.
 	Tail []byte
 	// HeadCut is set if the head or the trailers were larger than their bound, or than what
-	// buffers were left: Fields and Trailers are those within.
+	// buffers were left: fields and trailers are those within.
 	HeadCut bool
 }
 
 // Field returns the value of the first field of a name, which is in lower case; nil if
 // there is none.
 func (m *Message) Field(name string) []byte {
-	for i := range m.Fields {
-		if EqualFold(m.Fields[i].Name, name) {
-			return m.Fields[i].Value
+	for _, f := range m.Fields() {
+		if EqualFold(f.Name, name) {
+			return f.Value
 		}
 	}
 	return nil
@@ -217,6 +221,11 @@ type Exchange struct {
 	Retransmits int64
 	// Overlapped are bytes that were sent again with another content. The first were used.
 	Overlapped int
+}
+
+// Renew empties the exchange, except for its memory. Nothing is known of retransmits.
+func (e *Exchange) Renew(on *Connection) {
+	*e = Exchange{Connection: *on, Request: e.Request.renewed(), Answer: e.Answer.renewed(), Retransmits: -1}
 }
 
 // Duration is from the first byte of the request to the last of the answer, in nanoseconds;

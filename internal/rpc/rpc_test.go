@@ -53,7 +53,9 @@ func TestCalls(t *testing.T) {
 		if test.version != 0 {
 			e.Version = test.version
 		}
-		e.Request.Fields, e.Answer.Fields, e.Answer.Trailers = test.request, test.answer, test.trailers
+		e.Request.SetFields(test.request...)
+		e.Answer.SetFields(test.answer...)
+		e.Answer.Trailers = test.trailers
 		call, ok := Read(e)
 		require.Equal(t, !test.none, ok, name)
 		if ok {
@@ -90,7 +92,7 @@ func TestNamesAreThoseOfTheConventions(t *testing.T) {
 
 func TestReadAllocatesNothing(t *testing.T) {
 	e := &request.Exchange{Version: request.Version2, Target: []byte("/p.S/M")}
-	e.Request.Fields = fields("content-type", "application/grpc")
+	e.Request.SetFields(fields("content-type", "application/grpc")...)
 	e.Answer.Trailers = fields("grpc-status", "0")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { Read(e) }))
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
@@ -43,24 +44,67 @@ func (m *Message) HasVersion() bool {
 	return syntax.HasVersion(m.Head)
 }
 
+// KeepWhole stores a head that came whole and was read. It reports false if not all was stored:
+// then what was read of it counts no more.
+func (m *Message) KeepWhole(pool *stream.Pool, data []byte, bound int, read *syntax.Head) bool {
+	m.Keep(pool, data, bound)
+	if !m.scanned {
+		m.learn(read, data)
+	}
+	return !m.scanned
+}
+
+// line is where in the head the start line is, and what it says.
+type line struct {
+	known, valid        bool
+	eventStream         bool
+	version             request.Version
+	status              uint16
+	method              uint32
+	target, targetBytes uint32
+	fields              uint32
+}
+
+// learn remembers what was read of the whole head.
+func (m *Message) learn(read *syntax.Head, head []byte) {
+	m.line = line{
+		known: true, valid: read.Valid, eventStream: read.EventStream, version: read.Version, status: uint16(read.Status),
+		method: uint32(len(read.Method)), targetBytes: uint32(len(read.Target)), fields: uint32(read.Line),
+	}
+	if len(read.Target) > 0 {
+		// Both end where their memory does.
+		m.line.target = uint32(cap(head) - cap(read.Target))
+	}
+}
+
 // ReadRequest reads the head of a request. It reports false if the start line is none.
 func (m *Message) ReadRequest(to *syntax.Head) bool {
-	if !m.scanned {
-		return to.ParseRequest(m.Head)
+	if m.scanned {
+		_, ok := m.startScanned(to)
+		return ok
 	}
-	_, ok := m.startScanned(to)
+	ok := to.ParseRequest(m.Head)
+	if to.Line > 0 {
+		m.learn(to, m.Head)
+	}
 	return ok
 }
 
-// StartRequest reads the start line of a request, and returns the fields that are kept. It
-// reports false if the line is none, or has not ended: that says neither all of the method
-// nor of the target.
-func (m *Message) StartRequest(to *syntax.Head) (fields []byte, ok bool) {
-	if m.scanned {
-		return m.startScanned(to)
+// RequestLine returns what the start line of a request says. It reports false if the line is
+// none, or has not ended: that says neither all of the method nor of the target.
+func (m *Message) RequestLine() (line syntax.Head, ok bool) {
+	switch l := &m.line; {
+	case l.known:
+		line.Version = l.version
+		line.Method, line.Target = m.Head[:l.method:l.method], m.Head[l.target:l.target+l.targetBytes]
+		return line, l.valid
+	case m.scanned:
+		_, ok = m.startScanned(&line)
+	default:
+		_, ok = line.StartRequest(m.Head)
+		ok = ok && line.Line > 0
 	}
-	fields, ok = to.StartRequest(m.Head)
-	return fields, ok && bytes.IndexByte(m.Head, '\n') >= 0
+	return line, ok
 }
 
 // startScanned takes the method and the target from what is kept, as far as it goes.
@@ -79,20 +123,36 @@ func (m *Message) startScanned(to *syntax.Head) (fields []byte, ok bool) {
 
 // ReadAnswer reads the head of an answer. It reports false if the start line is none.
 func (m *Message) ReadAnswer(to *syntax.Head) bool {
-	if !m.scanned {
-		return to.ParseAnswer(m.Head)
+	if m.scanned {
+		return m.scan.Answer(to)
 	}
-	return m.scan.Answer(to)
+	ok := to.ParseAnswer(m.Head)
+	if ok && to.Line > 0 {
+		m.learn(to, m.Head)
+	}
+	return ok
 }
 
-// StartAnswer reads the start line of an answer, and returns the fields that are kept. It
-// reports false if the line is none.
-func (m *Message) StartAnswer(to *syntax.Head) (fields []byte, ok bool) {
-	fields, ok = to.StartAnswer(m.Head)
-	if m.scanned {
-		ok = m.scan.Answer(to)
+// AnswerLine returns what the start line of an answer says: nothing if it is none.
+func (m *Message) AnswerLine() (line syntax.Head) {
+	switch l := &m.line; {
+	case l.known:
+		line.Version, line.Status = l.version, int(l.status)
+	case m.scanned:
+		m.scan.Answer(&line)
+	default:
+		line.StartAnswer(m.Head)
 	}
-	return fields, ok
+	return line
+}
+
+// fieldText is what is kept of the fields.
+func (m *Message) fieldText() []byte {
+	if m.line.known {
+		return m.Head[m.line.fields:]
+	}
+	_, fields, _ := bytes.Cut(m.Head, []byte{'\n'})
+	return fields
 }
 
 // MayAnswer reports whether what came of the head and data can begin an answer.
@@ -106,7 +166,7 @@ func (m *Message) MayAnswer(data []byte) bool {
 // Take gives away what was kept of the head: it is none.
 func (m *Message) Take() []byte {
 	head := m.Head
-	m.Head, m.Size, m.Cut, m.scanned = nil, 0, false, false
+	m.Head, m.Size, m.Cut, m.scanned, m.line = nil, 0, false, false, line{}
 	return head
 }
 

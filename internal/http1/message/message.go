@@ -16,6 +16,8 @@ type Message struct {
 	Head    []byte
 	scan    syntax.Scan
 	scanned bool
+	// line is what was read of a head that is kept.
+	line line
 	// Size are the bytes of the head on the wire.
 	Size int
 	// Start and End are the numbers of the first byte, and of the one after the last that was
@@ -97,9 +99,14 @@ func (m *Message) Differences(sequence uint32, data []byte) int {
 	return stream.Differences(m.Start, m.Head, sequence, data)
 }
 
-// Fill writes what is known. The fields are the head without its start line. At most tail bytes of the body's end count.
-func (m *Message) Fill(to *request.Message, fields []byte, tail int) {
-	to.Fields = syntax.AppendFields(to.Fields, fields)
+// Fill writes what is known. At most tail bytes of the body's end count.
+func (m *Message) Fill(to *request.Message, tail int) {
+	if m.line.known {
+		to.SetUnread(m.fieldText(), syntax.AppendFields)
+		to.EventStream = m.line.eventStream
+	} else {
+		to.SetFields(syntax.AppendFields(to.Fields(), m.fieldText())...)
+	}
 	to.Trailers = syntax.AppendFields(to.Trailers, m.trailers)
 	to.Began, to.BodyBegan, to.Ended = m.Began, m.bodyBegan, m.Ended
 	to.HeadBytes, to.HeadCut = m.Size, m.Cut

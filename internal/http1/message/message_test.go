@@ -60,7 +60,7 @@ func TestBodyOfSomeBytes(t *testing.T) {
 	}
 	m.Done = true
 	var got request.Message
-	m.Fill(&got, nil, 5)
+	m.Fill(&got, 5)
 	assert.Equal(t, "0123456789", string(got.Body))
 	assert.Equal(t, "vwxyz", string(got.Tail))
 	assert.True(t, got.BodyCut)
@@ -68,7 +68,7 @@ func TestBodyOfSomeBytes(t *testing.T) {
 	assert.EqualValues(t, len(body), got.Ended)
 	m.PassOver(100, 10)
 	m.Done = false
-	m.Fill(&got, nil, 5)
+	m.Fill(&got, 5)
 	assert.EqualValues(t, len(body)+100, got.BodyBytes)
 	assert.Empty(t, got.Tail, "the end is not seen any more")
 	assert.Zero(t, got.Ended)
@@ -82,7 +82,7 @@ func TestTrailersBeyondTheirBound(t *testing.T) {
 	m.Trailer(pool, []byte("A: b\r\n"), 10)
 	m.Trailer(pool, []byte("C: d\r\n"), 10)
 	var got request.Message
-	m.Fill(&got, nil, 0)
+	m.Fill(&got, 0)
 	require.Len(t, got.Trailers, 1)
 	assert.Equal(t, "A", string(got.Trailers[0].Name))
 }

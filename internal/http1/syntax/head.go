@@ -77,6 +77,12 @@ type Head struct {
 	Upgrade bool
 	// Expect is set if the client waits before it sends the body.
 	Expect bool
+	// EventStream is set if the content is a stream of events.
+	EventStream bool
+	// Line are the bytes of the start line with its line break; 0 if it has not ended.
+	Line int
+	// Valid is set if the start line is one.
+	Valid bool
 }
 
 // ParseRequest reads the head of a request. It reports false if the start line is none.
@@ -93,7 +99,8 @@ func (h *Head) ParseRequest(head []byte) bool {
 func (h *Head) StartRequest(head []byte) (rest []byte, ok bool) {
 	*h = Head{}
 	line, rest := cutLine(head)
-	return rest, h.requestLine(line)
+	h.Line, h.Valid = lineSize(head, rest), h.requestLine(line)
+	return rest, h.Valid
 }
 
 // requestLine reads "METHOD SP target SP HTTP/1.x". Target or version can be missing, and
@@ -176,7 +183,8 @@ func (h *Head) ParseAnswer(head []byte) bool {
 func (h *Head) StartAnswer(head []byte) (rest []byte, ok bool) {
 	*h = Head{Framing: UntilClose}
 	line, rest := cutLine(head)
-	return rest, h.statusLine(line)
+	h.Line, h.Valid = lineSize(head, rest), h.statusLine(line)
+	return rest, h.Valid
 }
 
 // statusLine reads "HTTP/1.x SP 3DIGIT" and ignores what follows.
@@ -204,57 +212,17 @@ func (h *Head) statusLine(line []byte) bool {
 	return true
 }
 
-// fields reads those that say how long the body is. A transfer encoding overrides a length.
+// fields reads those that say how long the body is.
 func (h *Head) fields(rest []byte) {
-	h.Framing = UntilClose
-	size, encoded, chunked, bad := int64(-1), false, false, false
+	var f framingFields
 	for len(rest) > 0 {
 		var field request.Field
 		var ok bool
-		if field, rest, ok = next(rest); !ok {
-			continue
-		}
-		switch len(field.Name) {
-		case len("expect"):
-			h.Expect = h.Expect || request.EqualFold(field.Name, "expect")
-		case len("upgrade"):
-			h.Upgrade = h.Upgrade || request.EqualFold(field.Name, "upgrade")
-		case len("content-length"):
-			if request.EqualFold(field.Name, "content-length") {
-				size, bad = length(field.Value, size, bad)
-			}
-		case len("transfer-encoding"):
-			if request.EqualFold(field.Name, "transfer-encoding") && !request.EqualFold(field.Value, "identity") {
-				encoded, chunked = true, endsChunked(field.Value)
-			}
+		if field, rest, ok = next(rest); ok {
+			f.read(h, &field)
 		}
 	}
-	switch {
-	case chunked:
-		h.Framing = Chunked
-	case encoded:
-	case bad:
-		h.Framing = Invalid
-	case size == 0:
-		h.Framing = None
-	case size > 0:
-		h.Framing, h.Size = Length, size
-	}
-}
-
-// length reads a list of equal lengths.
-func length(value []byte, size int64, bad bool) (int64, bool) {
-	for {
-		word, rest, more := bytes.Cut(value, []byte{','})
-		n, ok := number(trim(word))
-		if !ok || size >= 0 && n != size {
-			return size, true
-		}
-		if size = n; !more {
-			return size, bad
-		}
-		value = rest
-	}
+	f.fill(h)
 }
 
 func number(word []byte) (n int64, ok bool) {
@@ -318,6 +286,14 @@ func cutLine(text []byte) (line, rest []byte) {
 		end--
 	}
 	return text[:end], rest
+}
+
+// lineSize is what cutLine took before rest; 0 if the line has not ended.
+func lineSize(text, rest []byte) int {
+	if rest == nil {
+		return 0
+	}
+	return len(text) - len(rest)
 }
 
 func trim(text []byte) []byte {

@@ -148,6 +148,7 @@ func FuzzScan(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, head []byte, piece uint8) {
 		same(t, string(head), func(left int) int { return min(left, int(piece)+1) })
+		equal(t, string(head))
 	})
 }
 

@@ -101,32 +101,28 @@ func Exchange() *request.Exchange {
 	field := func(name, value string) request.Field {
 		return request.Field{Name: []byte(name), Value: []byte(value)}
 	}
-	return &request.Exchange{
+	e := &request.Exchange{
 		Connection: request.Connection{Flow: Flow(), NetNS: OwnNetNS, Interface: "eth0", ID: 7<<19 | 1023<<3},
 		Version:    request.Version11,
 		Method:     []byte("GET"),
 		Target:     []byte("/users/42?page=2&token=secret"),
 		Status:     503,
 		Request: request.Message{
-			Fields: []request.Field{
-				field("Host", "example.org:8080"),
-				field("User-Agent", "curl/8.0"),
-				field("X-Request-Id", "r1"),
-				field("Authorization", "Bearer secret"),
-			},
 			Began: Epoch, Ended: Epoch + 1e6, HeadBytes: 120, BodyBytes: 5, HeadCut: true,
 		},
 		Answer: request.Message{
-			Fields: []request.Field{
-				field("Content-Type", "text/plain"),
-				field("Server", "nginx"),
-			},
 			Began: Epoch + 3e6, Ended: Epoch + 12e6, HeadBytes: 80, BodyBytes: 1000, HeadCut: true,
 		},
 		Finished:    Epoch + 12e6,
 		Retransmits: 2,
 		Overlapped:  3,
 	}
+	e.Request.SetFields(
+		field("Host", "example.org:8080"), field("User-Agent", "curl/8.0"), field("X-Request-Id", "r1"),
+		field("Authorization", "Bearer secret"),
+	)
+	e.Answer.SetFields(field("Content-Type", "text/plain"), field("Server", "nginx"))
+	return e
 }
 
 // Call is a call to a language model with a stream for an answer. It has every optional member.
@@ -135,7 +131,7 @@ func Call() *request.Exchange {
 	e.Method, e.Target, e.Status = []byte("POST"), []byte("/v1/chat/completions"), 200
 	e.Request.Body = []byte(`{"model":"m-1","stream":true,"messages":[{"role":"user","content":"secret prompt"}]}`)
 	e.Request.BodyBytes = int64(len(e.Request.Body))
-	e.Answer.Fields = []request.Field{{Name: []byte("Content-Type"), Value: []byte("text/event-stream")}}
+	e.Answer.SetFields(request.Field{Name: []byte("Content-Type"), Value: []byte("text/event-stream")})
 	e.Answer.Body = []byte("data: {\"id\":\"c-1\",\"model\":\"m-1-2026\",\"choices\":[{\"delta\":{\"content\":\"secret answer\"}}]}\n\n")
 	e.Answer.BodyCut = true
 	e.Answer.BodyBegan = Epoch + 5e6
@@ -149,8 +145,8 @@ func Call() *request.Exchange {
 func RPC() *request.Exchange {
 	e := Exchange()
 	e.Version, e.Method, e.Target, e.Status = request.Version2, []byte("POST"), []byte("/shop.v1.Cart/Add"), 200
-	e.Request.Fields = []request.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
-	e.Answer.Fields = []request.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
+	e.Request.SetFields(request.Field{Name: []byte("content-type"), Value: []byte("application/grpc")})
+	e.Answer.SetFields(request.Field{Name: []byte("content-type"), Value: []byte("application/grpc")})
 	e.Answer.Trailers = []request.Field{
 		{Name: []byte("grpc-status"), Value: []byte("14")}, {Name: []byte("grpc-message"), Value: []byte("secret")},
 	}

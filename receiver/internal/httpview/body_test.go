@@ -32,7 +32,7 @@ func bodyViewer(t testing.TB, form payload.Form, patterns ...string) *Viewer {
 func posted(body string, fields ...string) *request.Exchange {
 	e := facttest.Exchange()
 	for i := 0; i+1 < len(fields); i += 2 {
-		e.Request.Fields = append(e.Request.Fields, request.Field{Name: []byte(fields[i]), Value: []byte(fields[i+1])})
+		e.Request.SetFields(append(e.Request.Fields(), request.Field{Name: []byte(fields[i]), Value: []byte(fields[i+1])})...)
 	}
 	e.Request.Body, e.Request.BodyBytes = []byte(body), int64(len(body))
 	e.Answer.Body = []byte("answer")

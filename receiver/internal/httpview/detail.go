@@ -52,14 +52,14 @@ func (v *Viewer) Complete(view *View) {
 		view.UserAgent = v.header("user-agent", value)
 	}
 	if h := v.options.RequestHeaders; h != nil {
-		view.RequestHeaders, _ = h.Select(view.Request.Fields, v.options.Redact, &v.redacted)
+		view.RequestHeaders, _ = h.Select(view.Request.Fields(), v.options.Redact, &v.redacted)
 	}
 	if h := v.options.AnswerHeaders; h != nil {
-		view.AnswerHeaders, _ = h.Select(view.Answer.Fields, v.options.Redact, &v.redacted)
+		view.AnswerHeaders, _ = h.Select(view.Answer.Fields(), v.options.Redact, &v.redacted)
 	}
 	v.putGateway(view)
 	var fault tracecontext.Fault
-	view.Trace, view.Traced, fault = tracecontext.Parse(view.Request.Fields, v.state[:0])
+	view.Trace, view.Traced, fault = tracecontext.Parse(view.Request.Fields(), v.state[:0])
 	v.ignored.traceContext(fault)
 	v.putCall(view)
 	v.putBodies(view)

@@ -20,9 +20,9 @@ func throughGateway() (asked, upstream *request.Exchange) {
 	asked, upstream = new(request.Exchange), new(request.Exchange)
 	asked.Server, upstream.Server = netip.MustParseAddrPort("127.0.0.1:8000"), netip.MustParseAddrPort("127.0.0.1:8080")
 	asked.Request.Began, asked.Answer.Ended, asked.Finished = 100, 200, 200
-	asked.Answer.Fields = []request.Field{id}
+	asked.Answer.SetFields(id)
 	upstream.Request.Began, upstream.Answer.Ended, upstream.Finished = 110, 150, 150
-	upstream.Request.Fields = []request.Field{id, {Name: []byte("X-Consumer-Username"), Value: []byte("alice-secret")}}
+	upstream.Request.SetFields(id, request.Field{Name: []byte("X-Consumer-Username"), Value: []byte("alice-secret")})
 	return asked, upstream
 }
 

@@ -60,7 +60,7 @@ func (m *models) callOf(e *request.Exchange, client netip.Addr) *Call {
 	if !m.ports[e.Server.Port()] || endpoint == genai.NoEndpoint {
 		return nil
 	}
-	in := genai.Input{Endpoint: endpoint, Target: e.Target, EventStream: isStream(e), Tail: e.Answer.Tail}
+	in := genai.Input{Endpoint: endpoint, Target: e.Target, EventStream: e.Answer.EventStream, Tail: e.Answer.Tail}
 	in.Request = content(&m.request, &e.Request)
 	in.Answer = content(&m.answer, &e.Answer)
 	if len(payload.Encoding(&e.Answer)) > 0 {

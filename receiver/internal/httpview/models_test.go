@@ -42,7 +42,7 @@ func TestCalls(t *testing.T) {
 	e.Status = 429
 	assert.Zero(t, viewer.Of(e).Call.FirstToken, "refused")
 	e = facttest.Call()
-	e.Answer.Fields = nil
+	e.Answer.SetFields()
 	assert.Zero(t, viewer.Of(e).Call.FirstToken, "no stream")
 
 	assert.Nil(t, viewer.Of(facttest.Exchange()).Call, "no endpoint of models")
@@ -62,7 +62,7 @@ func TestCompressedCall(t *testing.T) {
 	require.NoError(t, w.Close())
 	e := facttest.Call()
 	encoding := func(name string) {
-		e.Answer.Fields = []request.Field{{Name: []byte("Content-Encoding"), Value: []byte(name)}}
+		e.Answer.SetFields(request.Field{Name: []byte("Content-Encoding"), Value: []byte(name)})
 	}
 	encoding("gzip")
 	e.Answer.Body, e.Answer.Tail, e.Answer.BodyCut = compressed.Bytes(), []byte("garbage"), false

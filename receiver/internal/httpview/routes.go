@@ -22,7 +22,7 @@ func (v *Viewer) Route(view *View, executable string) {
 	if routes.Patterns == nil && routes.Learner == nil || len(view.Target) == 0 {
 		return
 	}
-	if view.Request.HeadCut && len(view.Request.Fields) == 0 {
+	if view.Request.HeadCut && len(view.Request.Fields()) == 0 {
 		return // The target itself may be cut.
 	}
 	path := privacy.Split(view.Exchange.Method, view.Target).Path

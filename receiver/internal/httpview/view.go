@@ -145,7 +145,7 @@ func (v *Viewer) Glance(e *request.Exchange) *View {
 		view.Method = method
 	}
 	if !v.options.Trust.Empty() {
-		view.Behind = v.options.Trust.Find(e.Client, e.Proxied, e.Request.Fields)
+		view.Behind = v.options.Trust.Find(e.Client, e.Proxied, e.Request.Fields())
 		if view.Behind.Scheme != "" {
 			view.Scheme = view.Behind.Scheme
 		}
@@ -156,7 +156,7 @@ func (v *Viewer) Glance(e *request.Exchange) *View {
 	}
 	duration, known := e.Duration()
 	view.Duration = duration
-	view.Timed = known && e.Status != 0 && !e.Switched && !isStream(e)
+	view.Timed = known && e.Status != 0 && !e.Switched && !e.Answer.EventStream
 	if v.models != nil {
 		view.Call = v.models.callOf(e, v.clientOf(view))
 	}
@@ -170,12 +170,4 @@ func (v *View) Failure() string {
 		return v.RPC.ErrorType
 	}
 	return v.ErrorType
-}
-
-// isStream reports whether an answer is a stream of events, which lasts as long as somebody
-// listens.
-func isStream(e *request.Exchange) bool {
-	const eventStream = "text/event-stream"
-	value := e.Answer.Field("content-type")
-	return len(value) >= len(eventStream) && request.EqualFold(value[:len(eventStream)], eventStream)
 }

@@ -41,7 +41,7 @@ func TestTargets(t *testing.T) {
 	} {
 		e := &request.Exchange{Method: []byte(test.method), Target: []byte(test.target)}
 		if test.host != "" {
-			e.Request.Fields = []request.Field{{Name: []byte("HOST"), Value: []byte(test.host)}}
+			e.Request.SetFields(request.Field{Name: []byte("HOST"), Value: []byte(test.host)})
 		}
 		viewer := newViewer(t, Options{})
 		view := viewer.Of(e)
@@ -70,7 +70,7 @@ func TestMeasures(t *testing.T) {
 	e.Switched = true
 	assert.False(t, viewer.Of(e).Timed)
 	e.Switched = false
-	e.Answer.Fields = []request.Field{{Name: []byte("Content-Type"), Value: []byte("Text/Event-Stream; charset=utf-8")}}
+	e.Answer.SetFields(request.Field{Name: []byte("Content-Type"), Value: []byte("Text/Event-Stream; charset=utf-8")})
 	assert.False(t, viewer.Of(e).Timed)
 
 	view = viewer.Of(&request.Exchange{Problem: request.ProblemIdle})

@@ -38,7 +38,7 @@ func bodyOptions(t testing.TB, form payload.Form) *httpview.Bodies {
 func withBodies(contentType, body string) *request.Exchange {
 	e := withField(facttest.Exchange(), "Content-Type", contentType)
 	e.Status = 200
-	e.Answer.Fields = []request.Field{{Name: []byte("Content-Type"), Value: []byte(contentType)}}
+	e.Answer.SetFields(request.Field{Name: []byte("Content-Type"), Value: []byte(contentType)})
 	for _, m := range []*request.Message{&e.Request, &e.Answer} {
 		m.Body, m.BodyBytes = []byte(body), int64(len(body))
 	}
@@ -62,7 +62,7 @@ func appendBodies(t testing.TB, l *Logs) {
 	}
 	encoded := withBodies("text/plain", "x")
 	for _, m := range []*request.Message{&encoded.Request, &encoded.Answer} {
-		m.Fields = append(m.Fields, request.Field{Name: []byte("Content-Encoding"), Value: []byte("br")})
+		m.SetFields(append(m.Fields(), request.Field{Name: []byte("Content-Encoding"), Value: []byte("br")})...)
 	}
 	appendWithBodies(t, l, payload.Raw, encoded)
 }
@@ -167,7 +167,7 @@ func TestLargestRecord(t *testing.T) {
 	} {
 		for form := payload.Raw; form < payload.Forms; form++ {
 			e := withField(withBodies("application/json", ""), "Content-Encoding", "gzip")
-			e.Answer.Fields = e.Request.Fields
+			e.Answer.SetFields(e.Request.Fields()...)
 			e.Request.Body, e.Answer.Body = compress(text), compress(text)
 			viewer := httpview.New(httpview.Options{Redact: redact, Bodies: &httpview.Bodies{
 				Ports: &httpview.Ports{80: true}, Request: bound, Answer: bound, Types: types, Form: form,

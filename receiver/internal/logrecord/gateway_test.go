@@ -24,7 +24,7 @@ func kongExchange() *request.Exchange {
 	e := facttest.Exchange()
 	e.Server = netip.AddrPortFrom(e.Server.Addr(), kongPort)
 	say := func(f gateway.Field, value string) {
-		e.Answer.Fields = append(e.Answer.Fields, request.Field{Name: []byte(f.Header()), Value: []byte(value)})
+		e.Answer.SetFields(append(e.Answer.Fields(), request.Field{Name: []byte(f.Header()), Value: []byte(value)})...)
 	}
 	for f := range gateway.Fields {
 		say(f, "7")

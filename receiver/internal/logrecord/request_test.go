@@ -39,7 +39,7 @@ func viewerOf(t testing.TB, bodies *httpview.Bodies) *httpview.Viewer {
 }
 
 func withField(e *request.Exchange, name, value string) *request.Exchange {
-	e.Request.Fields = append(e.Request.Fields, request.Field{Name: []byte(name), Value: []byte(value)})
+	e.Request.SetFields(append(e.Request.Fields(), request.Field{Name: []byte(name), Value: []byte(value)})...)
 	return e
 }
 
