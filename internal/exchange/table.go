@@ -22,7 +22,9 @@ type Table struct {
 	http1   *http1.Engine
 	http2   *http2.Engine
 	tls     *follow.Engine
-	conns   map[Key]*conn
+	conns   map[place]*conn
+	// last saves the look-up: an answer often follows its request.
+	last *conn
 	// segment is the one that a protocol is reading.
 	segment *stream.Segment
 	// newest and oldest are the ends of the list of connections, by their last segment.
@@ -31,7 +33,7 @@ type Table struct {
 
 // conn is an entry of the table.
 type conn struct {
-	key          Key
+	place        place
 	talk         talk
 	newer, older *conn
 }
@@ -39,7 +41,7 @@ type conn struct {
 // New makes a table.
 func New(options Options) *Table {
 	options.defaults()
-	t := &Table{options: options, pool: stream.NewPool(options.MaxBytes), conns: map[Key]*conn{}}
+	t := &Table{options: options, pool: stream.NewPool(options.MaxBytes), conns: map[place]*conn{}}
 	options.Passed = t.passed
 	t.http1 = http1.New(options.Options, t.pool, &t.figures, options.Report)
 	t.http2 = http2.New(options.Options, t.pool, &t.figures, options.Report)
@@ -88,13 +90,17 @@ func (t *Table) passed(key *Key, d stream.Direction) (end uint32, when int64) {
 
 // find returns the connection of a segment; nil if the segment needs none.
 func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
-	key := Key{Flow: on.Flow, NetNS: on.NetNS}
-	c := t.conns[key]
+	at := placeOf(on)
+	c := t.last
+	if c == nil || c.place != at {
+		c = t.conns[at]
+	}
 	if c != nil && t.another(c, s) {
 		t.over(c)
 		c = nil
 	}
 	if c != nil || s.RST || len(s.Data) == 0 {
+		t.last = c
 		return c
 	}
 	if len(t.conns) >= max(t.options.MaxConnections, 1) {
@@ -105,8 +111,8 @@ func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
 	} else {
 		t.free = c.older
 	}
-	*c = conn{key: key, talk: t.begin(on, s)}
-	t.conns[key] = c
+	*c = conn{place: at, talk: t.begin(on, s)}
+	t.conns[at], t.last = c, c
 	return c
 }
 
@@ -147,8 +153,10 @@ func (t *Table) over(c *conn) {
 	c.talk.End()
 	c.talk = nil
 	t.unlink(c)
-	delete(t.conns, c.key)
-	t.options.Forget(&c.key)
+	delete(t.conns, c.place)
+	t.last = nil
+	key := c.place.key()
+	t.options.Forget(&key)
 	c.older, t.free = t.free, c
 }
 

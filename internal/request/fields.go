@@ -30,10 +30,12 @@ func (m *Message) SetUnread(text []byte, read func(to []Field, text []byte) []Fi
 	m.fields.unread, m.fields.read = text, read
 }
 
-// renewed is an empty message with the memory of this one.
-func (m *Message) renewed() Message {
-	return Message{fields: fields{all: m.fields.all[:0]}, Trailers: m.Trailers[:0]}
-}
+// memory is what a message keeps for the next one.
+type memory struct{ fields, trailers []Field }
+
+func (m *Message) memory() memory { return memory{m.fields.all[:0], m.Trailers[:0]} }
+
+func (m *Message) reuse(kept memory) { m.fields.all, m.Trailers = kept.fields, kept.trailers }
 
 // IsEventStream reports whether a content type is that of a stream of events.
 func IsEventStream(contentType []byte) bool {

@@ -225,7 +225,11 @@ type Exchange struct {
 
 // Renew empties the exchange, except for its memory. Nothing is known of retransmits.
 func (e *Exchange) Renew(on *Connection) {
-	*e = Exchange{Connection: *on, Request: e.Request.renewed(), Answer: e.Answer.renewed(), Retransmits: -1}
+	asked, answered := e.Request.memory(), e.Answer.memory()
+	*e = Exchange{}
+	e.Connection, e.Retransmits = *on, -1
+	e.Request.reuse(asked)
+	e.Answer.reuse(answered)
 }
 
 // Duration is from the first byte of the request to the last of the answer, in nanoseconds;

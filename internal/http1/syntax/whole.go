@@ -45,14 +45,34 @@ func (h *Head) whole(data, rest []byte) int {
 			f.fill(h)
 			return len(data) - len(rest)
 		}
-		switch line[0] {
-		case ' ', '\t':
+		if isSpace(line[0]) {
 			return 0
-		case 'c', 'C', 't', 'T', 'e', 'E', 'u', 'U':
-			if field, _, ok := next(line); ok {
-				f.read(h, &field)
-			}
 		}
+		if !mayFrame(line) {
+			continue
+		}
+		if colon := bytes.IndexByte(line, ':'); colon > 0 {
+			f.read(h, &request.Field{Name: trim(line[:colon]), Value: trim(line[colon+1:])})
+		}
+	}
+}
+
+// mayFrame reports whether a line may be a field that framingFields reads.
+func mayFrame(line []byte) bool {
+	if len(line) < len("expect:") {
+		return false
+	}
+	switch line[0] | 0x20 {
+	case 'c':
+		return line[3]|0x20 == 't' // Content, not Connection
+	case 'e':
+		return line[1]|0x20 == 'x'
+	case 't':
+		return line[1]|0x20 == 'r'
+	case 'u':
+		return line[1]|0x20 == 'p' // Upgrade, not User-Agent
+	default:
+		return false
 	}
 }
 

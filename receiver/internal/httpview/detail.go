@@ -43,6 +43,7 @@ type Detail struct {
 
 // Complete adds what records show.
 func (v *Viewer) Complete(view *View) {
+	v.detailed = true
 	v.text = v.text[:0]
 	v.redacted.Reset()
 	v.putTarget(view)

@@ -62,6 +62,7 @@ func (v *Viewer) Tie(view *View) {
 	if g == nil {
 		return
 	}
+	v.detailed = true
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.kong[view.Server.Port()] {

@@ -84,7 +84,11 @@ type Viewer struct {
 	statuses [1000]string
 	// since counts exchanges for the rate of the selection.
 	since int
-	view  View
+	// method saves the look-up of the last method.
+	method string
+	view   View
+	// detailed is set if the view has a Detail.
+	detailed bool
 	// redacted is the list of what was hidden.
 	redacted privacy.List
 	// text is the memory of redacted text, state that of several tracestate fields.
@@ -121,6 +125,7 @@ func New(options Options) *Viewer {
 	if len(known) == 0 {
 		known = conventions()
 	}
+	v.method = known[0]
 	for _, method := range known {
 		v.methods[method] = method
 	}
@@ -139,11 +144,7 @@ func (v *Viewer) Of(e *request.Exchange) *View {
 
 // Glance is like Of, for exchanges that will come again.
 func (v *Viewer) Glance(e *request.Exchange) *View {
-	view := &v.view
-	*view = View{Exchange: e, Method: MethodOther, Scheme: schemeHTTP, Protocol: e.Version.String()}
-	if method, ok := v.methods[string(e.Method)]; ok {
-		view.Method = method
-	}
+	view := v.renew(e)
 	if !v.options.Trust.Empty() {
 		view.Behind = v.options.Trust.Find(e.Client, e.Proxied, e.Request.Fields())
 		if view.Behind.Scheme != "" {
@@ -170,4 +171,28 @@ func (v *View) Failure() string {
 		return v.RPC.ErrorType
 	}
 	return v.ErrorType
+}
+
+// renew makes the view ready for another exchange. Most have no detail, so it is only emptied if
+// the last one had.
+func (v *Viewer) renew(e *request.Exchange) *View {
+	view := &v.view
+	if v.detailed {
+		view.Detail, v.detailed = Detail{}, false
+	}
+	view.Exchange, view.Method, view.Scheme, view.Route = e, v.methodOf(e.Method), schemeHTTP, ""
+	view.Protocol, view.Call = e.Version.String(), nil
+	return view
+}
+
+func (v *Viewer) methodOf(sent []byte) string {
+	if string(sent) == v.method {
+		return v.method
+	}
+	method, ok := v.methods[string(sent)]
+	if !ok {
+		return MethodOther
+	}
+	v.method = method
+	return method
 }

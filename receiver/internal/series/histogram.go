@@ -68,7 +68,11 @@ func (d *distribution) record(value float64) {
 		d.exponential.record(value)
 		return
 	}
-	bucket, _ := slices.BinarySearch(d.bounds, value)
+	// Bounds are few and most values are small.
+	bucket := 0
+	for bucket < len(d.bounds) && value > d.bounds[bucket] {
+		bucket++
+	}
 	d.buckets[bucket]++
 }
 

@@ -49,6 +49,8 @@ type attributeSet struct {
 	series []*series
 	// index has the series with a tuple. They can be many, and are in series, too.
 	index map[indexKey]*series
+	// recent saves the look-up in index: the next request often differs in nothing.
+	recent *series
 	// touched is set if a series changed since the last snapshot. last is the time of the last
 	// snapshot with a change.
 	touched bool
@@ -63,7 +65,14 @@ type indexKey struct {
 
 func (a *attributeSet) find(d dims) *series {
 	if d.more != nil {
-		return a.index[indexKey{d.metric, d.more}]
+		if c := a.recent; c != nil && c.more == d.more && c.metric == d.metric {
+			return c
+		}
+		c := a.index[indexKey{d.metric, d.more}]
+		if c != nil {
+			a.recent = c
+		}
+		return c
 	}
 	for _, c := range a.series {
 		// Compare the number first: most series belong to other metrics.
