@@ -179,20 +179,17 @@ const (
 // classify knows fields by their names. Beside the five that every user expects, there are
 // other names of keys and tokens that gateways and model servers use.
 func classify(name []byte) headerKind {
-	for _, known := range [...]string{
-		"authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key",
-		"api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token",
-		"x-amz-security-token", "x-csrf-token", "x-xsrf-token", "cookie2", "set-cookie2",
-	} {
-		if request.EqualFold(name, known) {
+	var buffer [len("x-amz-security-token")]byte
+	if len(name) <= len(buffer) {
+		switch string(toLower(buffer[:0], name)) {
+		case "authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key",
+			"api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token",
+			"x-amz-security-token", "x-csrf-token", "x-xsrf-token", "cookie2", "set-cookie2":
 			return fieldSecret
-		}
-	}
-	for _, known := range [...]string{
-		"referer", "location", "content-location", "origin", "link", "refresh", "destination", "sourcemap",
-	} {
-		if request.EqualFold(name, known) {
+		case "referer", "location", "content-location", "origin", "link", "refresh", "destination", "sourcemap":
 			return fieldURL
+		case "host":
+			return fieldAuthority
 		}
 	}
 	switch {
@@ -200,7 +197,7 @@ func classify(name []byte) headerKind {
 		return fieldSecret
 	case hasSuffix(name, "-url"), hasSuffix(name, "-uri"), hasSuffix(name, "-path"), hasSuffix(name, "-redirect"):
 		return fieldURL
-	case request.EqualFold(name, "host"), hasSuffix(name, "-host"):
+	case hasSuffix(name, "-host"):
 		return fieldAuthority
 	default:
 		return fieldPlain
@@ -230,10 +227,17 @@ func isToken[T string | []byte](s T) bool {
 		return false
 	}
 	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+		if c := s[i]; c < '!' || c > '~' || separator[c-'!'] {
 			return false
 		}
 	}
 	return true
 }
+
+// separator has a mark for each character from ! to ~ that ends a token.
+var separator = func() (set ['~' - '!' + 1]bool) {
+	for _, c := range `"(),/:;<=>?@[\]{}` {
+		set[c-'!'] = true
+	}
+	return set
+}()

@@ -120,7 +120,8 @@ var rules = []rule{
 	{rooms: list("receiver/internal/account"), imports: list("internal/ledger", "receiver/internal/declared")},
 	{rooms: list("receiver/internal/sourceview"), imports: join(domains, list("receiver/internal/declared"))},
 	{rooms: list("receiver/internal/logrecord/oneline")},
-	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list("receiver/internal/logrecord/oneline", pdata, collector))},
+	{rooms: list("receiver/internal/logrecord/columns"), imports: list("receiver/internal/declared", pdata)},
+	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list("receiver/internal/logrecord/oneline", "receiver/internal/logrecord/columns", pdata, collector))},
 	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list(pdata, collector))},
 	{
 		rooms:   list("receiver/internal/observe"),

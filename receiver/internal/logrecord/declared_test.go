@@ -12,6 +12,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/privacy"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/columns"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/tlsview"
 )
@@ -55,7 +56,7 @@ func TestEventsAreAsDeclared(t *testing.T) {
 
 	appendSources(t, l)
 
-	require.Zero(t, l.row.values[rowSize], "an attribute that the event does not declare")
+	require.Zero(t, l.row.values[columns.Most], "an attribute that the event does not declare")
 
 	got := facttest.Emitted{}
 	for _, resource := range l.Take().Logs.ResourceLogs().All() {

@@ -47,6 +47,7 @@ func (l *Logs) Handshake(h *tlsview.View, p *owner.Process, source owner.Source)
 	if failure != "" {
 		row.str(declared.AttrErrorType, failure)
 	}
+	l.putRedacted(row, h.Redacted)
 	l.putOffers(record, h)
 	return true
 }
@@ -131,11 +132,10 @@ func (l *Logs) putOutcome(row *row, h *tlsview.View) {
 	}
 }
 
-// putOffers finishes the record with what was hidden, and the lists of what the client offers.
+// putOffers finishes the record with the lists of what the client offers.
 func (l *Logs) putOffers(record plog.LogRecord, h *tlsview.View) {
-	record.Attributes().EnsureCapacity(l.row.len() + 3)
+	record.Attributes().EnsureCapacity(l.row.len() + 2)
 	attributes := l.finish(record)
-	l.putRedacted(attributes, h.Redacted)
 	if !h.Offered {
 		return
 	}

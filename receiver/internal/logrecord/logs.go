@@ -14,6 +14,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/account"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/columns"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
@@ -52,7 +53,7 @@ type Logs struct {
 	bytes    int
 	observed int64
 
-	columns [declared.Events]*columns
+	columns [declared.Events]*columns.Columns
 	// row gathers the attributes of the current record.
 	row  row
 	text text
@@ -86,7 +87,7 @@ func New(config metadata.LogsBuilderConfig, options Options) *Logs {
 		line:      make([]byte, 0, 256),
 	}
 	for event := range declared.Events {
-		l.columns[event] = columnsOf(event)
+		l.columns[event] = columns.New(event)
 	}
 	l.reset()
 	return l
@@ -136,7 +137,7 @@ func (l *Logs) add(from resource.Origin, head header) (plog.LogRecord, bool) {
 	if head.time > l.observed {
 		l.observed = max(l.options.Now().UnixNano(), head.time)
 	}
-	l.row.columns = l.columns[head.event]
+	l.row.Columns = l.columns[head.event]
 	record := p.records.AppendEmpty()
 	record.SetTimestamp(pcommon.Timestamp(head.time))
 	record.SetObservedTimestamp(pcommon.Timestamp(l.observed))

@@ -52,6 +52,7 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	l.putMessage(row, v)
 	putTimes(row, v)
 	putMarks(row, v.Exchange)
+	l.putRedacted(row, v.Redacted)
 	l.putGateway(row, v)
 	if v.Call != nil {
 		l.putCall(row, v.Call)
@@ -179,6 +180,15 @@ func putMarks(row *row, e *request.Exchange) {
 	}
 }
 
+// putRedacted writes what was hidden. The names are few and shared by records.
+func (l *Logs) putRedacted(row *row, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	row.strs(declared.AttrRedacted, names)
+	l.bytes += attributeBytes * len(names)
+}
+
 // putText writes text from outside, unless it is empty.
 func (l *Logs) putText(row *row, a declared.Attribute, text []byte) {
 	if len(text) > 0 {
@@ -196,9 +206,6 @@ func (l *Logs) keep(text []byte) string {
 // putBeside finishes the record: lists and bodies follow the attributes of the row.
 func (l *Logs) putBeside(record plog.LogRecord, v *httpview.View) {
 	beside := len(v.RequestHeaders) + len(v.AnswerHeaders)
-	if len(v.Redacted) > 0 {
-		beside++
-	}
 	if v.RequestBody != nil {
 		beside += mostOfBody
 	}
@@ -212,7 +219,6 @@ func (l *Logs) putBeside(record plog.LogRecord, v *httpview.View) {
 		record.Attributes().EnsureCapacity(l.row.len() + beside)
 	}
 	attributes := l.finish(record)
-	l.putRedacted(attributes, v.Redacted)
 	l.putHeaders(attributes, v.RequestHeaders)
 	l.putHeaders(attributes, v.AnswerHeaders)
 	if v.Call != nil {
@@ -240,15 +246,4 @@ func (l *Logs) beginList(attributes pcommon.Map, key string, n int) pcommon.Slic
 	list.EnsureCapacity(n)
 	l.bytes += attributeBytes * (1 + n)
 	return list
-}
-
-// putRedacted writes the names of what was hidden, if anything was.
-func (l *Logs) putRedacted(attributes pcommon.Map, hidden []string) {
-	if len(hidden) == 0 {
-		return
-	}
-	names := l.beginList(attributes, declared.AttrRedacted.Key(), len(hidden))
-	for _, name := range hidden {
-		names.AppendEmpty().SetStr(l.keep(clean.Append(l.line[:0], []byte(name), maxText)))
-	}
 }

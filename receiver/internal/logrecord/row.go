@@ -8,15 +8,10 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/logrecord/columns"
 )
-
-// rowSize is how many attributes an event can have, one for each bit of row.present. The
-// generator of the declaration refuses more.
-const rowSize = 2 * 64
-
-// presence has a bit for each column.
-type presence [rowSize / 64]uint64
 
 // row gathers the attributes of one record before they are written.
 //
@@ -26,44 +21,20 @@ type presence [rowSize / 64]uint64
 // values are filled in. BenchmarkPath/logs: 1.25 times the bare build with Puts, 1.12 times
 // with this.
 type row struct {
-	*columns
+	*columns.Columns
 	// present are the columns that the record has.
-	present presence
+	present columns.Presence
 	// values are by column. The last one takes attributes that the event does not declare,
 	// and is never written.
-	values [rowSize + 1]value
+	values [columns.Most + 1]value
 }
 
-// columns are the attributes of one event, in the order of their declaration.
-type columns struct {
-	keys []string
-	// of is the column of each attribute; rowSize if the event does not declare it.
-	of [declared.Attributes]uint8
-	// layouts are keys without values, by what is present.
-	layouts map[presence]pcommon.Map
-}
-
-// maxLayouts bounds the layouts, because each optional attribute comes and goes by itself.
-// Few combinations occur. If more do, the layouts are rebuilt.
-const maxLayouts = 256
-
-func columnsOf(event declared.Event) *columns {
-	c := &columns{layouts: map[presence]pcommon.Map{}}
-	for a := range c.of {
-		c.of[a] = rowSize
-	}
-	for i, a := range event.Attributes() {
-		c.keys = append(c.keys, a.Key())
-		c.of[a] = uint8(i)
-	}
-	return c
-}
-
-// value is a string, or the bits of a number.
+// value is a string, the bits of a number, or a list of strings.
 type value struct {
 	kind   pcommon.ValueType
 	text   string
 	number uint64
+	list   []string
 }
 
 func (r *row) str(a declared.Attribute, text string) {
@@ -84,10 +55,16 @@ func (r *row) bool(a declared.Attribute, yes bool) {
 	}
 }
 
+// strs writes a list, which must stay as it is until the record is finished.
+func (r *row) strs(a declared.Attribute, texts []string) {
+	v := r.value(a)
+	v.kind, v.list = pcommon.ValueTypeSlice, texts
+}
+
 // absent takes an attribute back.
 func (r *row) absent(a declared.Attribute) {
-	if column := r.of[a]; column < rowSize {
-		r.present[column/64] &^= 1 << (column % 64)
+	if column := r.Of(a); column < columns.Most {
+		r.present.Remove(column)
 	}
 }
 
@@ -100,19 +77,19 @@ func (r *row) put(a declared.Attribute, kind pcommon.ValueType, number uint64) {
 
 // value marks an attribute as present and returns where its value goes.
 func (r *row) value(a declared.Attribute) *value {
-	column := r.of[a]
-	if column < rowSize {
-		r.present[column/64] |= 1 << (column % 64)
+	column := r.Of(a)
+	if column < columns.Most {
+		r.present.Add(column)
 	}
 	return &r.values[column]
 }
 
 // len is the number of attributes gathered.
-func (r *row) len() int { return r.present.len() }
+func (r *row) len() int { return r.present.Len() }
 
 // write fills an empty map and empties the row.
 func (r *row) write(to pcommon.Map) {
-	r.layout(r.present).CopyTo(to)
+	r.Layout(r.present).CopyTo(to)
 	rest, word := r.present, 0
 	for _, v := range to.All() {
 		for rest[word] == 0 {
@@ -121,15 +98,7 @@ func (r *row) write(to pcommon.Map) {
 		r.values[word*64+bits.TrailingZeros64(rest[word])].write(v)
 		rest[word] &= rest[word] - 1
 	}
-	r.present = presence{}
-}
-
-func (p *presence) len() int {
-	n := 0
-	for _, word := range p {
-		n += bits.OnesCount64(word)
-	}
-	return n
+	r.present = columns.Presence{}
 }
 
 func (v *value) write(to pcommon.Value) {
@@ -142,23 +111,11 @@ func (v *value) write(to pcommon.Value) {
 		to.SetDouble(math.Float64frombits(v.number))
 	case pcommon.ValueTypeBool:
 		to.SetBool(v.number != 0)
-	}
-}
-
-func (c *columns) layout(present presence) pcommon.Map {
-	if known, ok := c.layouts[present]; ok {
-		return known
-	}
-	if len(c.layouts) >= maxLayouts {
-		clear(c.layouts)
-	}
-	layout := pcommon.NewMap()
-	layout.EnsureCapacity(present.len())
-	for word, rest := range present {
-		for ; rest != 0; rest &= rest - 1 {
-			layout.PutEmpty(c.keys[word*64+bits.TrailingZeros64(rest)])
+	case pcommon.ValueTypeSlice:
+		list := to.SetEmptySlice()
+		list.EnsureCapacity(len(v.list))
+		for _, text := range v.list {
+			list.AppendEmpty().SetStr(clean.String(text))
 		}
 	}
-	c.layouts[present] = layout
-	return layout
 }
