@@ -24,9 +24,9 @@ const (
 	ResetFlags
 	ResetOther
 	Completed
-	Refused
 	HalfOpenReset
 	HalfOpenTimeout
+	ClosedCount
 	Unanswered
 
 	Ports

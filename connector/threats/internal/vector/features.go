@@ -141,10 +141,10 @@ var features = [Size]Description{
 		func(f *Facts, _ *endings) float64 { return f.read(ReceiveRate) }),
 	ReceivedPerOpen: sized("receive_rate_per_open", 1, "`receive_rate` / `open`", receivedPerOpen),
 	ClosedConnections: count("closed", "connections that closed",
-		func(_ *Facts, e *endings) float64 { return e.closed }),
-	ClientResetShare: share("client_reset_share", "those that the client reset / (`closed` + 4)",
+		func(f *Facts, _ *endings) float64 { return f.read(ClosedCount) }),
+	ClientResetShare: share("client_reset_share", "records of closed connections that the client reset / (all of them + 4)",
 		func(_ *Facts, e *endings) float64 { return ratio(e.reset, e.closed) }),
-	MeanDuration: sized("duration", 1e3, "mean duration of those that closed, in seconds",
+	MeanDuration: sized("duration", 1e3, "mean duration of those that closed, by their records, in seconds",
 		func(_ *Facts, e *endings) float64 { return e.duration.value() }),
 	MeanReceived: sized("received", 1, "mean bytes that they received",
 		func(_ *Facts, e *endings) float64 { return e.received.value() }),
@@ -175,15 +175,15 @@ func attempts(f *Facts, _ *endings) float64 {
 	if f.has(SYNListening, SYNClosed) {
 		return f.sum(SYNListening, SYNClosed)
 	}
-	return f.read(Completed, Refused, HalfOpenReset, HalfOpenTimeout)
+	return f.read(Completed, ResetSYN, HalfOpenReset, HalfOpenTimeout)
 }
 
-// failed takes the largest of the counts that see a refused attempt from different places.
+// failed takes the larger of the counts that see a refused attempt from two places.
 func failed(f *Facts, _ *endings) float64 {
-	if !f.has(SYNClosed, Refused, ResetSYN, HalfOpenReset, HalfOpenTimeout) {
+	if !f.has(SYNClosed, ResetSYN, HalfOpenReset, HalfOpenTimeout) {
 		return math.NaN()
 	}
-	return max(f.sum(SYNClosed), f.sum(Refused), f.sum(ResetSYN)) + f.sum(HalfOpenReset, HalfOpenTimeout)
+	return max(f.sum(SYNClosed), f.sum(ResetSYN)) + f.sum(HalfOpenReset, HalfOpenTimeout)
 }
 
 func unfinished(f *Facts, _ *endings) float64 {

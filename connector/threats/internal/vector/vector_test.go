@@ -24,17 +24,17 @@ func facts(values map[Count]float64) *Facts {
 }
 
 // windowOf is the one window that the records make.
-func windowOf(t *testing.T, closed []Closed, records ...*Facts) Window[string] {
+func windowOf(t *testing.T, closed []Closed, records ...*Facts) Window[string, string] {
 	t.Helper()
-	w := NewWindows[string](10*time.Second, 8)
+	w := NewWindows[string, string](10*time.Second, 8)
 	for i, f := range records {
 		w.Add("a", start.Add(time.Duration(i)*time.Second), f)
 	}
 	for i := range closed {
 		w.AddClosed("a", start.Add(time.Second), &closed[i])
 	}
-	var windows []Window[string]
-	w.Expire(start.Add(10*time.Second), func(ended *Window[string]) { windows = append(windows, *ended) })
+	var windows []Window[string, string]
+	w.Expire(start.Add(10*time.Second), func(ended *Window[string, string]) { windows = append(windows, *ended) })
 	require.Len(t, windows, 1)
 	return windows[0]
 }
@@ -57,16 +57,16 @@ func TestFeatures(t *testing.T) {
 
 func TestScan(t *testing.T) {
 	w := windowOf(t, nil,
-		facts(map[Count]float64{SYNListening: 1, SYNClosed: 249, ResetSYN: 249, Completed: 1, Refused: 0, Ports: 250, PortsFailed: 249, FlagsXmas: 2}),
-		facts(map[Count]float64{SYNListening: 1, SYNClosed: 249, ResetSYN: 249, Completed: 0, Refused: 0, Ports: 498, PortsFailed: 497, HalfOpenReset: 1, FlagsNull: 1}),
+		facts(map[Count]float64{SYNListening: 1, SYNClosed: 249, ResetSYN: 249, Completed: 1, Ports: 250, PortsFailed: 249, FlagsXmas: 2}),
+		facts(map[Count]float64{SYNListening: 1, SYNClosed: 249, ResetSYN: 249, Completed: 0, Ports: 498, PortsFailed: 497, HalfOpenReset: 1, FlagsNull: 1}),
 	)
 	for f, expected := range map[Feature]float64{
 		Attempts: 500, Failed: 499, FailedShare: 499. / 504, DistinctPorts: 498, FailedPorts: 497,
-		ImpossibleFlags: 3, HalfOpen: 1, Unfinished: 1, CompletedHandshakes: 1, ClosedConnections: 0,
+		ImpossibleFlags: 3, HalfOpen: 1, Unfinished: 1, CompletedHandshakes: 1,
 	} {
 		assert.Equal(t, expected, w.Vector[f], "%v", f)
 	}
-	for _, f := range []Feature{StrayPorts, SilentOpen, SilentShare, ReceivedPerOpen, MeanDuration, MeanRTT, MalformedSegments} {
+	for _, f := range []Feature{StrayPorts, SilentOpen, SilentShare, ReceivedPerOpen, ClosedConnections, MeanDuration, MeanRTT, MalformedSegments} {
 		assert.True(t, math.IsNaN(w.Vector[f]), "%v was not read", f)
 	}
 	assert.True(t, w.Proven)
@@ -75,7 +75,7 @@ func TestScan(t *testing.T) {
 func TestUnreadIsAbsent(t *testing.T) {
 	w := windowOf(t, nil, facts(nil))
 	for f, value := range w.Vector {
-		if f := Feature(f); f == ClosedConnections || f == ClientResetShare {
+		if f := Feature(f); f == ClientResetShare {
 			assert.Zero(t, value, "%v", f)
 		} else {
 			assert.True(t, math.IsNaN(value), "%v", f)
@@ -85,7 +85,7 @@ func TestUnreadIsAbsent(t *testing.T) {
 }
 
 func TestAttemptsWithoutPacketPrograms(t *testing.T) {
-	w := windowOf(t, nil, facts(map[Count]float64{Completed: 3, Refused: 2, HalfOpenReset: 1, HalfOpenTimeout: 4}))
+	w := windowOf(t, nil, facts(map[Count]float64{Completed: 3, ResetSYN: 2, HalfOpenReset: 1, HalfOpenTimeout: 4}))
 	assert.Equal(t, 10., w.Vector[Attempts])
 	assert.Equal(t, 7., w.Vector[Failed])
 	assert.True(t, math.IsNaN(w.Vector[Unfinished]))
@@ -97,7 +97,7 @@ func TestOpenAndClosed(t *testing.T) {
 			{Duration: 0.2, Received: 1000, Sent: 500, RTT: -1, ClientReset: true},
 			{Duration: 0.4, Received: 1200, Sent: -1, RTT: 0.03},
 		},
-		facts(map[Count]float64{Open: 40, OpenSilent: 30, ReceiveRate: 800}),
+		facts(map[Count]float64{Open: 40, OpenSilent: 30, ReceiveRate: 800, ClosedCount: 2}),
 		facts(map[Count]float64{Open: 20, OpenSilent: 36, ReceiveRate: 400}),
 	)
 	for f, expected := range map[Feature]float64{
@@ -127,29 +127,29 @@ func TestScale(t *testing.T) {
 }
 
 func TestWindowsEndInOrder(t *testing.T) {
-	w := NewWindows[string](10*time.Second, 8)
+	w := NewWindows[string, string](10*time.Second, 8)
 	one := facts(map[Count]float64{Completed: 1})
-	w.Add("a", start, one)
+	*w.Add("a", start, one) = "about a"
 	w.Add("b", start.Add(4*time.Second), one)
 	w.Add("a", start.Add(9*time.Second), one)
 	w.AddClosed("only closed", start.Add(4*time.Second), &Closed{})
 	var ended []string
-	note := func(at *Window[string]) {
-		ended = append(ended, at.Key)
+	note := func(at *Window[string, string]) {
+		ended = append(ended, at.Key+at.About)
 		assert.Equal(t, 10*time.Second, at.End.Sub(at.Begin))
 	}
 	w.Expire(start.Add(9*time.Second), note)
 	assert.Empty(t, ended)
 	w.Expire(start.Add(10*time.Second), note)
-	assert.Equal(t, []string{"a"}, ended)
+	assert.Equal(t, []string{"aabout a"}, ended)
 	w.Add("a", start.Add(11*time.Second), one)
 	w.Expire(start.Add(time.Hour), note)
-	assert.Equal(t, []string{"a", "b", "a"}, ended, "closed connections alone make no vector")
+	assert.Equal(t, []string{"aabout a", "b", "a"}, ended, "closed connections alone make no vector")
 	assert.Zero(t, w.Open())
 }
 
 func TestWindowsAreBounded(t *testing.T) {
-	w := NewWindows[int](10*time.Second, 100)
+	w := NewWindows[int, string](10*time.Second, 100)
 	one := facts(map[Count]float64{SYNClosed: 1})
 	for i := range 1000 {
 		w.Add(i, start, one)
@@ -158,7 +158,7 @@ func TestWindowsAreBounded(t *testing.T) {
 	assert.Equal(t, 100, w.Open())
 	assert.EqualValues(t, 2*900, w.Lost())
 	ended := 0
-	w.Expire(start.Add(10*time.Second), func(at *Window[int]) {
+	w.Expire(start.Add(10*time.Second), func(at *Window[int, string]) {
 		ended++
 		assert.Equal(t, 2., at.Vector[Attempts])
 	})
@@ -170,9 +170,9 @@ func TestWindowsAreBounded(t *testing.T) {
 // TestWindowsByAModel compares with a plain map of all records.
 func TestWindowsByAModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	w := NewWindows[int](10*time.Second, 1000)
+	w := NewWindows[int, string](10*time.Second, 1000)
 	sums := map[int]float64{}
-	check := func(at *Window[int]) {
+	check := func(at *Window[int, string]) {
 		assert.Equal(t, sums[at.Key], at.Vector[Attempts])
 		delete(sums, at.Key)
 	}
@@ -191,13 +191,13 @@ func TestWindowsByAModel(t *testing.T) {
 }
 
 func BenchmarkWindows(b *testing.B) {
-	w := NewWindows[int](10*time.Second, 64<<10)
+	w := NewWindows[int, string](10*time.Second, 64<<10)
 	f := facts(map[Count]float64{SYNListening: 3, SYNClosed: 2, Completed: 3, Ports: 5, PortsFailed: 2, Open: 1, OpenSilent: 0, ReceiveRate: 1e4})
 	now := start
 	for i := 0; b.Loop(); i++ {
 		if i%1000 == 0 {
 			now = now.Add(time.Second)
-			w.Expire(now, func(*Window[int]) {})
+			w.Expire(now, func(*Window[int, string]) {})
 		}
 		w.Add(i%1000, now, f)
 	}

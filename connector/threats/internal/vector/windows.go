@@ -5,31 +5,33 @@ package vector
 import "time"
 
 // Windows collects what records say about each source until its window ends. K tells sources
-// apart. Memory is bounded by the number of sources, and the work for a record and for a window is
+// apart, and A is what else the user keeps of a source. Memory is bounded by the number of sources, and the work for a record and for a window is
 // constant. Windows is not safe for concurrent use.
-type Windows[K comparable] struct {
+type Windows[K comparable, A any] struct {
 	length time.Duration
 	limit  int
-	open   map[K]*window[K]
+	open   map[K]*window[K, A]
 	// first and last are the ends of a list in the order in which windows began, for that is the
 	// order in which they end.
-	first, last *window[K]
+	first, last *window[K, A]
 	lost        uint64
 }
 
-type window[K comparable] struct {
+type window[K comparable, A any] struct {
 	key     K
+	about   A
 	begin   time.Time
 	facts   Facts
 	endings endings
 	// hasFacts is set by a record of tcp.server.source.
 	hasFacts bool
-	next     *window[K]
+	next     *window[K, A]
 }
 
 // Window is what a source did in a window that is over.
-type Window[K comparable] struct {
+type Window[K comparable, A any] struct {
 	Key        K
+	About      A
 	Begin, End time.Time
 	Vector     Vector
 	// Proven reports whether the source completed a handshake in the window: only then is its
@@ -38,27 +40,31 @@ type Window[K comparable] struct {
 }
 
 // NewWindows makes Windows of a length, for at most limit sources at one time.
-func NewWindows[K comparable](length time.Duration, limit int) *Windows[K] {
-	return &Windows[K]{length: length, limit: limit, open: map[K]*window[K]{}}
+func NewWindows[K comparable, A any](length time.Duration, limit int) *Windows[K, A] {
+	return &Windows[K, A]{length: length, limit: limit, open: map[K]*window[K, A]{}}
 }
 
-// Add adds a record of tcp.server.source. The first record of a source begins its window.
-func (w *Windows[K]) Add(key K, now time.Time, facts *Facts) {
-	if to := w.of(key, now); to != nil {
-		to.facts.merge(facts)
-		to.hasFacts = true
+// Add adds a record of tcp.server.source. The first record of a source begins its window. It
+// returns what the user keeps of the source; nil if there is no room for another source.
+func (w *Windows[K, A]) Add(key K, now time.Time, facts *Facts) *A {
+	to := w.of(key, now)
+	if to == nil {
+		return nil
 	}
+	to.facts.merge(facts)
+	to.hasFacts = true
+	return &to.about
 }
 
 // AddClosed adds a closed connection.
-func (w *Windows[K]) AddClosed(key K, now time.Time, closed *Closed) {
+func (w *Windows[K, A]) AddClosed(key K, now time.Time, closed *Closed) {
 	if to := w.of(key, now); to != nil {
 		to.endings.add(closed)
 	}
 }
 
 // of returns the window of a source; nil if there is no room for another one.
-func (w *Windows[K]) of(key K, now time.Time) *window[K] {
+func (w *Windows[K, A]) of(key K, now time.Time) *window[K, A] {
 	if at := w.open[key]; at != nil {
 		return at
 	}
@@ -66,7 +72,7 @@ func (w *Windows[K]) of(key K, now time.Time) *window[K] {
 		w.lost++
 		return nil
 	}
-	at := &window[K]{key: key, begin: now}
+	at := &window[K, A]{key: key, begin: now}
 	w.open[key] = at
 	if w.last == nil {
 		w.first = at
@@ -79,7 +85,7 @@ func (w *Windows[K]) of(key K, now time.Time) *window[K] {
 
 // Expire ends the windows whose time is over, and calls ended for each of them that has a record
 // of tcp.server.source. Closed connections alone make no vector.
-func (w *Windows[K]) Expire(now time.Time, ended func(*Window[K])) {
+func (w *Windows[K, A]) Expire(now time.Time, ended func(*Window[K, A])) {
 	for w.first != nil && now.Sub(w.first.begin) >= w.length {
 		at := w.first
 		if w.first = at.next; w.first == nil {
@@ -87,15 +93,15 @@ func (w *Windows[K]) Expire(now time.Time, ended func(*Window[K])) {
 		}
 		delete(w.open, at.key)
 		if at.hasFacts {
-			ended(&Window[K]{
-				Key: at.key, Begin: at.begin, End: at.begin.Add(w.length),
+			ended(&Window[K, A]{
+				Key: at.key, About: at.about, Begin: at.begin, End: at.begin.Add(w.length),
 				Vector: at.vector(), Proven: at.facts.values[Completed] > 0,
 			})
 		}
 	}
 }
 
-func (w *window[K]) vector() Vector {
+func (w *window[K, A]) vector() Vector {
 	var v Vector
 	for f := range v {
 		v[f] = features[f].evaluate(&w.facts, &w.endings)
@@ -104,7 +110,7 @@ func (w *window[K]) vector() Vector {
 }
 
 // Open is how many windows are open.
-func (w *Windows[K]) Open() int { return len(w.open) }
+func (w *Windows[K, A]) Open() int { return len(w.open) }
 
 // Lost is how many records were left out because too many windows were open.
-func (w *Windows[K]) Lost() uint64 { return w.lost }
+func (w *Windows[K, A]) Lost() uint64 { return w.lost }
