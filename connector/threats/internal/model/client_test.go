@@ -36,7 +36,7 @@ type bench struct {
 // newBench makes a client that is not started.
 func newBench(t *testing.T, config Config) *bench {
 	t.Helper()
-	require.NoError(t, config.Validate())
+	require.NoError(t, faults(&config))
 	core, logs := observer.New(zapcore.InfoLevel)
 	b := &bench{logs: logs, scores: map[int]float64{}}
 	transport := &http.Transport{}

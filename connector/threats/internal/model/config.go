@@ -5,15 +5,14 @@ package model
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/config/confighttp"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/vector"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fault"
 )
 
 // Config says which model scores vectors. Without a name, none does.
@@ -85,41 +84,47 @@ func DefaultConfig() Config {
 // Enabled reports whether there is a model.
 func (c *Config) Enabled() bool { return c.Name != "" || c.Client.Endpoint != "" }
 
-// Bounds of numbers.
+// Bounds of the configuration, both ends allowed.
 const (
-	mostBatch    = 4096
-	mostQueue    = 1 << 20
-	mostFailures = 1000
+	mostColumn           = 4095
+	mostBatch            = 4096
+	mostQueue            = 1 << 20
+	mostFailures         = 1000
+	minTimeout           = time.Millisecond
+	minPause             = time.Second
+	maxTimeout, maxPause = time.Hour, time.Hour
+	// Numbers beyond are no 32-bit floating-point numbers.
+	mostNumber = 1e38
 )
 
-// Validate reports all faults at once.
-func (c *Config) Validate() error {
-	if !c.Enabled() {
-		return nil
+// Validate notes every fault, with its key. Only a model that is on needs a name and an endpoint.
+func (c *Config) Validate(f *fault.Faults) {
+	const key = "model::"
+	if c.Enabled() {
+		c.validateServer(f, key)
 	}
-	var errs []error
-	fault := func(bad bool, format string, values ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, values...))
-		}
-	}
-	u, err := url.Parse(c.Client.Endpoint)
-	fault(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https",
-		"endpoint: %q is no URL that begins with http:// or https://", c.Client.Endpoint)
-	fault(c.Name == "", "name: the model needs a name")
-	fault(c.Client.Timeout <= 0, "timeout: must be above 0")
-	fault(c.Column < -1, "column: must be -1 or more")
-	fault(math.IsNaN(c.Threshold) || math.IsInf(c.Threshold, 0), "threshold: must be a finite number")
-	fault(c.MaxBatch < 1 || c.MaxBatch > mostBatch, "max_batch: must be from 1 to %d", mostBatch)
-	fault(c.QueueSize < 1 || c.QueueSize > mostQueue, "queue_size: must be from 1 to %d", mostQueue)
-	fault(c.Breaker.Failures < 1 || c.Breaker.Failures > mostFailures, "breaker::failures: must be from 1 to %d", mostFailures)
-	fault(c.Breaker.Pause < time.Second, "breaker::pause: must be at least 1s")
+	fault.InRange(f, key+"timeout", c.Client.Timeout, minTimeout, maxTimeout)
+	fault.InRange(f, key+"column", c.Column, -1, mostColumn)
+	fault.InRange(f, key+"threshold", c.Threshold, -mostNumber, mostNumber)
+	fault.InRange(f, key+"max_batch", c.MaxBatch, 1, mostBatch)
+	fault.InRange(f, key+"queue_size", c.QueueSize, 1, mostQueue)
+	fault.InRange(f, key+"breaker::failures", c.Breaker.Failures, 1, mostFailures)
+	fault.InRange(f, key+"breaker::pause", c.Breaker.Pause, minPause, maxPause)
 	chosen, err := c.chosen()
-	fault(err != nil, "features: %w", err)
-	if err := c.Normalise.check(len(chosen)); err != nil {
-		errs = append(errs, err)
+	if err != nil {
+		f.Add(key+"features", "%w", err)
 	}
-	return errors.Join(errs...)
+	c.Normalise.validate(f, key+"normalise::", len(chosen))
+}
+
+func (c *Config) validateServer(f *fault.Faults, key string) {
+	u, err := url.Parse(c.Client.Endpoint)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		f.Add(key+"endpoint", "%q is no URL that begins with http:// or https://", c.Client.Endpoint)
+	}
+	if c.Name == "" {
+		f.Add(key+"name", "the model needs a name")
+	}
 }
 
 // chosen are the features in their order.
@@ -145,27 +150,23 @@ func (c *Config) chosen() ([]vector.Feature, error) {
 	return chosen, errors.Join(errs...)
 }
 
-func (n *NormaliseConfig) check(features int) error {
-	var errs []error
-	if n.Form != formRaw && n.Form != formLog {
-		errs = append(errs, fmt.Errorf("normalise::form: %q is neither raw nor log", n.Form))
-	}
-	for name, values := range map[string][]float64{"center": n.Center, "scale": n.Scale} {
-		if len(values) != 0 && len(values) != features {
-			errs = append(errs, fmt.Errorf("normalise::%s: has %d values for %d features", name, len(values), features))
+func (n *NormaliseConfig) validate(f *fault.Faults, key string, features int) {
+	fault.OneOf(f, key+"form", n.Form, formRaw, formLog)
+	for _, l := range []struct {
+		name   string
+		values []float64
+	}{{"center", n.Center}, {"scale", n.Scale}} {
+		if len(l.values) != 0 && len(l.values) != features {
+			f.Add(key+l.name, "has %d values for %d features", len(l.values), features)
 		}
-		if slices.ContainsFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
-			errs = append(errs, fmt.Errorf("normalise::%s: must be finite numbers", name))
+		for i, value := range l.values {
+			fault.InRange(f, fault.At(key+l.name, i), value, -mostNumber, mostNumber)
 		}
 	}
-	if slices.Contains(n.Scale, 0) {
-		errs = append(errs, errors.New("normalise::scale: must not be 0"))
+	if i := slices.Index(n.Scale, 0); i >= 0 {
+		f.Add(fault.At(key+"scale", i), "must not be 0")
 	}
-	if math.IsNaN(n.Absent) || math.IsInf(n.Absent, 0) {
-		errs = append(errs, errors.New("normalise::absent: must be a finite number"))
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(errs...)
+	fault.InRange(f, key+"absent", n.Absent, -mostNumber, mostNumber)
 }
 
 // String says what the model gets, for errors.

@@ -3,8 +3,12 @@
 package vector
 
 import (
+	"flag"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,4 +205,30 @@ func BenchmarkWindows(b *testing.B) {
 		}
 		w.Add(i%1000, now, f)
 	}
+}
+
+var update = flag.Bool("update", false, "write the table of features")
+
+// TestPageHasTheFeatures compares docs/anomaly.md with the features.
+func TestPageHasTheFeatures(t *testing.T) {
+	const page = "../../../../docs/anomaly.md"
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	begin := strings.Index(string(text), "<!-- features: ")
+	end := strings.Index(string(text), "<!-- end of features -->")
+	require.Positive(t, begin)
+	require.Greater(t, end, begin)
+	mark, _, _ := strings.Cut(string(text[begin:]), "\n")
+	var table strings.Builder
+	table.WriteString(mark + "\n\n| Feature | Meaning | Unusual if |\n|---|---|---|\n")
+	for _, d := range features {
+		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", d.Name, d.Meaning, [...]string{High: "high", Both: "high or low"}[d.Side])
+	}
+	table.WriteString("\n")
+	if *update {
+		whole := string(text[:begin]) + table.String() + string(text[end:])
+		require.NoError(t, os.WriteFile(page, []byte(whole), 0o644))
+		return
+	}
+	assert.Equal(t, table.String(), string(text[begin:end]), "go test ./connector/threats/internal/vector -update")
 }
