@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/model"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/scoring"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fault"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/strict"
@@ -32,8 +34,13 @@ type Config struct {
 	// Except are addresses and CIDRs that no rule reports.
 	Except []string `mapstructure:"except"`
 
-	Limits LimitsConfig   `mapstructure:"limits"`
-	Rules  settings.Rules `mapstructure:"rules"`
+	// ScoreWindow is how long the records of a source are one vector.
+	ScoreWindow time.Duration `mapstructure:"score_window"`
+
+	Limits  LimitsConfig          `mapstructure:"limits"`
+	Rules   settings.Rules        `mapstructure:"rules"`
+	Anomaly scoring.AnomalyConfig `mapstructure:"anomaly"`
+	Model   model.Config          `mapstructure:"model"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -57,6 +64,9 @@ func createDefaultConfig() *Config {
 		IPv6Prefix:         64,
 		Limits:             LimitsConfig{Sources: 65536, Services: 4096, Findings: 8192},
 		Rules:              settings.Default(),
+		ScoreWindow:        scoring.DefaultWindow,
+		Anomaly:            scoring.DefaultAnomaly(),
+		Model:              model.DefaultConfig(),
 	}
 }
 
@@ -68,6 +78,7 @@ const (
 	minInterval, maxInterval = 100 * time.Millisecond, 24 * time.Hour
 	minEntries, maxEntries   = 64, 1 << 22
 	maxPerMinute             = 1_000_000
+	maxScoreWindow           = time.Hour
 )
 
 // Validate reports every fault at once. Each begins with the path of its key.
@@ -82,6 +93,9 @@ func (c *Config) Validate() error {
 	fault.InRange(&f, "limits::sources", c.Limits.Sources, minEntries, maxEntries)
 	fault.InRange(&f, "limits::services", c.Limits.Services, minEntries, maxEntries)
 	fault.InRange(&f, "limits::findings", c.Limits.Findings, minEntries, maxEntries)
+	fault.InRange(&f, "score_window", c.ScoreWindow, time.Second, maxScoreWindow)
 	c.Rules.Validate(&f)
+	c.Anomaly.Validate(&f)
+	c.Model.Validate(&f)
 	return errors.Join(f...)
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/rules"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/scoring"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/threatlog"
 )
@@ -52,6 +53,8 @@ type judge struct {
 
 	mu     sync.Mutex
 	engine *rules.Engine
+	// scorer is nil if nothing gives scores.
+	scorer *scoring.Scorer
 	reader reading.Reader
 	record reading.Record
 	counts [reading.Events][reading.Outcomes]uint64
@@ -79,6 +82,9 @@ func (j *judge) Start(ctx context.Context, host component.Host) error {
 		j.queue.Start()
 	}
 	j.begin(ctx, lists)
+	if err := j.beginScores(ctx, host); err != nil {
+		return errors.Join(err, j.Shutdown(ctx))
+	}
 	if j.telemetry, err = j.register(); err != nil {
 		return errors.Join(fmt.Errorf("register the internal metrics: %w", err), j.Shutdown(ctx))
 	}
@@ -175,6 +181,7 @@ func (j *judge) tick() {
 	if j.engine.Started() {
 		j.engine.Tick(j.engine.Clock() + max(0, wall-j.moved))
 		j.moved = wall
+		j.score()
 	}
 }
 
@@ -188,6 +195,7 @@ func (j *judge) Shutdown(ctx context.Context) error {
 		j.measure(ctx)
 		j.cancel = nil
 	}
+	j.endScores()
 	if j.queue != nil {
 		j.queue.Stop(ctx)
 	}
@@ -258,4 +266,5 @@ func (j *judge) save(ctx context.Context) {
 		j.failed.Add(1)
 		j.set.Logger.Warn("the state was not stored", zap.Error(err))
 	}
+	j.saveScores(ctx)
 }

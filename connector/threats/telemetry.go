@@ -40,14 +40,14 @@ func (j *judge) measure(ctx context.Context) {
 	enabled := j.cfg.Rules.Enabled()
 	now := pcommon.Timestamp(time.Now().UnixNano())
 	for id := range catalogue.Rules {
-		if !enabled[id.String()] {
+		if !enabled[id.String()] && !j.scores(id) {
 			continue
 		}
 		point := sum.DataPoints().AppendEmpty()
 		point.SetStartTimestamp(pcommon.Timestamp(j.since))
 		point.SetTimestamp(now)
 		point.SetIntValue(int64(totals.Begun[id]))
-		point.Attributes().PutStr("security_rule.name", id.String())
+		point.Attributes().PutStr("security_rule.name", j.nameOf(id))
 	}
 	if err := j.metrics.ConsumeMetrics(ctx, metrics); err != nil {
 		j.set.Logger.Warn("the metric of findings was refused", zap.Error(err))
@@ -78,6 +78,10 @@ func (j *judge) register() (*metadata.TelemetryBuilder, error) {
 		b.RegisterEbpfTCPThreatsStateErrorsCallback(j.observeStateErrors),
 		b.RegisterEbpfTCPThreatsToldCallback(j.observeTold),
 		b.RegisterEbpfTCPThreatsUndeliveredCallback(j.observeUndelivered),
+		b.RegisterEbpfTCPThreatsVectorsCallback(j.observeVectors),
+		b.RegisterEbpfTCPThreatsWindowlessCallback(j.observeWindowless),
+		b.RegisterEbpfTCPThreatsModelVectorsCallback(j.observeModelVectors),
+		b.RegisterEbpfTCPThreatsModelQueuedCallback(j.observeModelQueued),
 	)
 	if err != nil {
 		b.Shutdown()

@@ -27,6 +27,9 @@ const (
 	HTTPAuth
 	HTTPProbing
 	TLSFingerprint
+	// Anomaly and Model are scores.
+	Anomaly
+	Model
 	// Rules is their number.
 	Rules
 )
@@ -193,4 +196,17 @@ var All = [Rules]Entry{
 		Algorithm:   "Looks JA4 and JA3 up in the lists.", Default: "no list", Evidence: "handshakes",
 		Mistakes: "Programs with one TLS library have one fingerprint.",
 	}, 0.6},
+	Anomaly: {finding.Rule{
+		Name: "anomaly", Category: anomaly, Severity: finding.Warn, Spoofable: true, Unit: "1",
+		Description: "A source does what few sources did before.",
+		Algorithm:   "ECOD (Li et al. 2022) and robust z-scores over a vector of each source and window ([anomaly.md](anomaly.md)).",
+		Default:     "off; score 3, windows of 10 s, warm-up 1 h", Evidence: "score",
+		Mistakes: "Everything that is new and harmless, such as a backup that begins.",
+	}, 0},
+	Model: {finding.Rule{
+		Name: "model", Category: anomaly, Severity: finding.Warn, Spoofable: true, Unit: "1",
+		Description: "A model of the user's own gave a source a high score.",
+		Algorithm:   "Asks a server by the Open Inference Protocol ([anomaly.md](anomaly.md)).", Default: "off; score 0.5", Evidence: "score",
+		Mistakes: "Those of the model.",
+	}, 0},
 }

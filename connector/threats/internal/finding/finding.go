@@ -84,8 +84,23 @@ type Finding struct {
 	Hosts   []string
 
 	Facts []Fact
+	// Score is nil if a rule found it.
+	Score *Score
 	// Fingerprint and Label are those of a list.
 	Fingerprint, Label string
 	// Suppressed is the number of findings that a summary stands for.
 	Suppressed uint64
+}
+
+// Score is a score and what it was made of.
+type Score struct {
+	Value float64
+	// Model is the name of the model; empty for the anomaly score.
+	Model string
+	// Causes are the features that made it, the largest part first.
+	Causes []string
+	// Proven: the source completed a handshake in the window, so its address is not forged.
+	Proven bool
+	// Vector are the features that were read.
+	Vector []Fact
 }

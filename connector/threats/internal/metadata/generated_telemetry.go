@@ -25,16 +25,20 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                     metric.Meter
-	mu                        sync.Mutex
-	registrations             []metric.Registration
-	EbpfTCPThreatsDisplaced   metric.Int64ObservableCounter
-	EbpfTCPThreatsEntries     metric.Int64ObservableGauge
-	EbpfTCPThreatsFindings    metric.Int64ObservableCounter
-	EbpfTCPThreatsRecords     metric.Int64ObservableCounter
-	EbpfTCPThreatsStateErrors metric.Int64ObservableCounter
-	EbpfTCPThreatsTold        metric.Int64ObservableCounter
-	EbpfTCPThreatsUndelivered metric.Int64ObservableCounter
+	meter                      metric.Meter
+	mu                         sync.Mutex
+	registrations              []metric.Registration
+	EbpfTCPThreatsDisplaced    metric.Int64ObservableCounter
+	EbpfTCPThreatsEntries      metric.Int64ObservableGauge
+	EbpfTCPThreatsFindings     metric.Int64ObservableCounter
+	EbpfTCPThreatsModelQueued  metric.Int64ObservableGauge
+	EbpfTCPThreatsModelVectors metric.Int64ObservableCounter
+	EbpfTCPThreatsRecords      metric.Int64ObservableCounter
+	EbpfTCPThreatsStateErrors  metric.Int64ObservableCounter
+	EbpfTCPThreatsTold         metric.Int64ObservableCounter
+	EbpfTCPThreatsUndelivered  metric.Int64ObservableCounter
+	EbpfTCPThreatsVectors      metric.Int64ObservableCounter
+	EbpfTCPThreatsWindowless   metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -84,6 +88,36 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsFindingsCallback(cb metri
 		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsFindings, obs: o})
 		return nil
 	}, builder.EbpfTCPThreatsFindings)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPThreatsModelQueuedCallback sets callback for observable EbpfTCPThreatsModelQueued metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsModelQueuedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsModelQueued, obs: o})
+		return nil
+	}, builder.EbpfTCPThreatsModelQueued)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPThreatsModelVectorsCallback sets callback for observable EbpfTCPThreatsModelVectors metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsModelVectorsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsModelVectors, obs: o})
+		return nil
+	}, builder.EbpfTCPThreatsModelVectors)
 	if err != nil {
 		return err
 	}
@@ -153,6 +187,36 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsUndeliveredCallback(cb me
 	return nil
 }
 
+// RegisterEbpfTCPThreatsVectorsCallback sets callback for observable EbpfTCPThreatsVectors metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsVectorsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsVectors, obs: o})
+		return nil
+	}, builder.EbpfTCPThreatsVectors)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPThreatsWindowlessCallback sets callback for observable EbpfTCPThreatsWindowless metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsWindowlessCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsWindowless, obs: o})
+		return nil
+	}, builder.EbpfTCPThreatsWindowless)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -199,6 +263,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{finding}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.EbpfTCPThreatsModelQueued, err = builder.meter.Int64ObservableGauge(
+		"otelcol_ebpf_tcp_threats_model_queued",
+		metric.WithDescription("Vectors that wait for the model. [Alpha]"),
+		metric.WithUnit("{vector}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPThreatsModelVectors, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_threats_model_vectors",
+		metric.WithDescription("Vectors for a model, by outcome. [Alpha]"),
+		metric.WithUnit("{vector}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.EbpfTCPThreatsRecords, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_threats_records",
 		metric.WithDescription("Log records that were read or skipped, each counted once. [Alpha]"),
@@ -220,6 +296,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.EbpfTCPThreatsUndelivered, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_threats_undelivered",
 		metric.WithDescription("Records of findings that no consumer got, by reason. [Alpha]"),
+		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPThreatsVectors, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_threats_vectors",
+		metric.WithDescription("Vectors that the anomaly score got. [Alpha]"),
+		metric.WithUnit("{vector}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPThreatsWindowless, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_threats_windowless",
+		metric.WithDescription("Records of sources that are in no vector, because limits::sources windows were open. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)

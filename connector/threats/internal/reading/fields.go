@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/vector"
 )
 
 // fields take one attribute of each event. They skip those that no rule needs.
@@ -37,6 +39,12 @@ func ofConnection(to *Record, key string, v pcommon.Value) Outcome {
 		return integer(&to.Received, v)
 	case connectionDuration:
 		return double(&to.Duration, v)
+	case transmitSize:
+		return integer(&to.Sent, v)
+	case rttSmoothed:
+		return double(&to.RTT, v)
+	case closeReason:
+		return closed(&to.ClientReset, v)
 	}
 	return Read
 }
@@ -96,25 +104,25 @@ func ofSource(to *Record, key string, v pcommon.Value) Outcome {
 	case netnsInode:
 		return unsigned(&to.NetNS, v)
 	case sourceSynListening:
-		return integer(&c.SynListening, v)
+		return c.count(&c.SynListening, vector.SYNListening, v)
 	case sourceSynClosed:
-		return integer(&c.SynClosed, v)
+		return c.count(&c.SynClosed, vector.SYNClosed, v)
 	case sourceNull:
-		return integer(&c.Null, v)
+		return c.count(&c.Null, vector.FlagsNull, v)
 	case sourceFin:
-		return integer(&c.Fin, v)
+		return c.count(&c.Fin, vector.FlagsFIN, v)
 	case sourceXmas:
-		return integer(&c.Xmas, v)
+		return c.count(&c.Xmas, vector.FlagsXmas, v)
 	case sourceSynFin:
-		return integer(&c.SynFin, v)
+		return c.count(&c.SynFin, vector.FlagsSYNFIN, v)
 	case sourceSynRst:
-		return integer(&c.SynRst, v)
+		return c.count(&c.SynRst, vector.FlagsSYNRST, v)
 	case sourceMalformed:
-		return integer(&c.Malformed, v)
+		return c.count(&c.Malformed, vector.Malformed, v)
 	case sourcePortZero:
-		return integer(&c.PortZero, v)
+		return c.count(&c.PortZero, vector.PortZero, v)
 	case sourceLand:
-		return integer(&c.Land, v)
+		return c.count(&c.Land, vector.Land, v)
 	}
 	return ofSourceOutcome(to, key, v)
 }
@@ -124,16 +132,17 @@ func ofSourceOutcome(to *Record, key string, v pcommon.Value) Outcome {
 	c := &to.Source
 	switch key {
 	case sourceResetOther:
-		return integer(&c.ResetOther, v)
+		return c.count(&c.ResetOther, vector.ResetOther, v)
 	case sourceCompleted:
-		return integer(&c.Completed, v)
+		return c.count(&c.Completed, vector.Completed, v)
 	case sourcePorts:
-		return integer(&c.Ports, v)
+		return c.count(&c.Ports, vector.Ports, v)
 	case sourcePortsFailed:
-		return integer(&c.PortsFailed, v)
+		return c.count(&c.PortsFailed, vector.PortsFailed, v)
 	case sourcePortsStray:
-		return integer(&c.PortStray, v)
+		return c.count(&c.PortStray, vector.PortsStray, v)
 	case sourceReceiveRate:
+		c.known |= 1 << vector.ReceiveRate
 		return double(&c.ReceiveRate, v)
 	case sourceSilentPort:
 		return integer(&c.SilentPort, v)
@@ -141,6 +150,32 @@ func ofSourceOutcome(to *Record, key string, v pcommon.Value) Outcome {
 		return integer(&c.SilentOpen, v)
 	case sourceRest:
 		return integer(&c.Rest, v)
+	}
+	return ofSourceRest(to, key, v)
+}
+
+// ofSourceRest has what only scores need.
+func ofSourceRest(to *Record, key string, v pcommon.Value) Outcome {
+	c := &to.Source
+	switch key {
+	case sourceResetSyn:
+		return c.count(&c.ResetSyn, vector.ResetSYN, v)
+	case sourceResetSynAck:
+		return c.count(&c.ResetSynAck, vector.ResetSYNACK, v)
+	case sourceResetFlags:
+		return c.count(&c.ResetFlags, vector.ResetFlags, v)
+	case sourceHalfOpenReset:
+		return c.count(&c.HalfOpenReset, vector.HalfOpenReset, v)
+	case sourceHalfOpenTimeout:
+		return c.count(&c.HalfOpenTimeout, vector.HalfOpenTimeout, v)
+	case sourceClosed:
+		return c.count(&c.Closed, vector.ClosedCount, v)
+	case sourceUnanswered:
+		return c.count(&c.Unanswered, vector.Unanswered, v)
+	case sourceOpen:
+		return c.count(&c.Open, vector.Open, v)
+	case sourceOpenSilent:
+		return c.count(&c.OpenSilent, vector.OpenSilent, v)
 	}
 	return Read
 }

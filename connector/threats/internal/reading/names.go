@@ -69,6 +69,9 @@ const (
 
 	receiveSize        = "tcp.receive.size"
 	connectionDuration = "tcp.connection.duration"
+	transmitSize       = "tcp.transmit.size"
+	rttSmoothed        = "tcp.rtt.smoothed"
+	closeReason        = "tcp.close.reason"
 
 	statusCode = "http.response.status_code"
 	urlPath    = "url.path"
@@ -96,6 +99,16 @@ const (
 	sourceReceiveRate  = "tcp.source.receive.rate"
 	sourceSilentPort   = "tcp.source.silent.port.number"
 	sourceSilentOpen   = "tcp.source.silent.port.open.count"
+
+	sourceResetSyn        = "tcp.source.reset.syn.count"
+	sourceResetSynAck     = "tcp.source.reset.syn_ack.count"
+	sourceResetFlags      = "tcp.source.reset.flags.count"
+	sourceHalfOpenReset   = "tcp.source.half_open.reset.count"
+	sourceHalfOpenTimeout = "tcp.source.half_open.timeout.count"
+	sourceClosed          = "tcp.source.closed.count"
+	sourceUnanswered      = "tcp.source.unanswered.count"
+	sourceOpen            = "tcp.source.open.count"
+	sourceOpenSilent      = "tcp.source.open.silent.count"
 
 	listenerInterval       = "tcp.listener.interval"
 	listenerSyn            = "tcp.listener.syn.count"

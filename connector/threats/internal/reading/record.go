@@ -29,8 +29,12 @@ type Record struct {
 	Failure Failure
 	// Received is -1 if unknown.
 	Received int64
-	// Duration of a connection, in seconds.
+	// Duration of a connection, in seconds; negative if unknown.
 	Duration float64
+	// Sent and RTT, in seconds, are negative if unknown.
+	Sent        int64
+	RTT         float64
+	ClientReset bool
 
 	// Status is 0 without an answer.
 	Status int64
@@ -64,6 +68,12 @@ type SourceCounts struct {
 	SynFin, SynRst                int64
 	Malformed, PortZero, Land     int64
 	ResetOther, Completed         int64
+	ResetSyn, ResetSynAck         int64
+	ResetFlags                    int64
+	HalfOpenReset                 int64
+	HalfOpenTimeout               int64
+	Closed, Unanswered            int64
+	Open, OpenSilent              int64
 	Ports, PortsFailed, PortStray int64
 	// ReceiveRate is in bytes per second.
 	ReceiveRate float64
@@ -72,6 +82,8 @@ type SourceCounts struct {
 	SilentPort, SilentOpen int64
 	// Rest is the number of sources of the record of the rest.
 	Rest int64
+	// known has a bit for each vector.Count that the record has.
+	known uint32
 }
 
 // Impossible is the number of segments with flags that no segment of a connection has.

@@ -107,6 +107,7 @@ func NewEngine(cfg Config) *Engine {
 		rule, _ := catalogue.Of(name)
 		e.except[rule] = slices.Concat(cfg.Except, settings.Prefixes(except))
 	}
+	e.except[catalogue.Anomaly], e.except[catalogue.Model] = cfg.Except, cfg.Except
 	e.build()
 	return e
 }

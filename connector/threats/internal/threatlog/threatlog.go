@@ -65,7 +65,7 @@ func (w *Writer) write(record plog.LogRecord, f *finding.Finding) {
 
 	a := record.Attributes()
 	a.EnsureCapacity(24)
-	a.PutStr("security_rule.name", rule.Name)
+	a.PutStr("security_rule.name", nameOf(f))
 	a.PutStr("security_rule.category", rule.Category)
 	a.PutStr("security_rule.description", rule.Description)
 	a.PutStr("security_rule.ruleset.name", RuleSet)
@@ -78,7 +78,9 @@ func (w *Writer) write(record plog.LogRecord, f *finding.Finding) {
 	}
 	a.PutStr("tcp.threat.id", strconv.FormatUint(f.ID, 36))
 	a.PutInt("tcp.threat.evidence", int64(f.Count))
-	a.PutDouble("tcp.threat.confidence", f.Confidence)
+	if f.Score == nil {
+		a.PutDouble("tcp.threat.confidence", f.Confidence)
+	}
 	a.PutBool("tcp.threat.spoofable", f.Spoofable)
 	a.PutInt("tcp.threat.first.time_unix_nano", f.First)
 	a.PutInt("tcp.threat.last.time_unix_nano", f.Last)
@@ -92,6 +94,9 @@ func (w *Writer) write(record plog.LogRecord, f *finding.Finding) {
 		}
 	}
 	putFingerprint(a, f)
+	if f.Score != nil {
+		putScore(a, f.Score)
+	}
 }
 
 func setSeverity(record plog.LogRecord, severity finding.Severity) {
@@ -187,6 +192,9 @@ func line(f *finding.Finding) string {
 		if f.Port != 0 {
 			who += " port " + strconv.Itoa(int(f.Port))
 		}
+	}
+	if f.Score != nil {
+		return fmt.Sprintf("%s %s %s%s: score %.3g", EventName, nameOf(f), f.State, who, f.Score.Value)
 	}
 	return fmt.Sprintf("%s %s %s%s: %d × %s", EventName, rule.Name, f.State, who, f.Count, rule.Evidence)
 }
