@@ -153,17 +153,13 @@ struct {
 	__uint(max_entries, 16 << 20);
 } heads SEC(".maps");
 
-/* Copies the first bytes of a payload, with a clock read. */
-SEC("tc")
-int copy_head(struct __sk_buff *skb)
+static __always_inline int copy(struct __sk_buff *skb, const struct headers *headers)
 {
-	const struct headers *headers = parse(skb);
+	__u32 offset = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + (headers->tcp.offset >> 4) * 4;
 	struct copied_head *copied;
-	__u32 offset;
 
-	if (!headers)
+	if (skb->len < offset + HEAD_LEN)
 		return NEXT;
-	offset = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + (headers->tcp.offset >> 4) * 4;
 	copied = bpf_ringbuf_reserve(&heads, sizeof(*copied), 0);
 	if (!copied)
 		return NEXT;
@@ -174,6 +170,36 @@ int copy_head(struct __sk_buff *skb)
 	}
 	bpf_ringbuf_submit(copied, BPF_RB_NO_WAKEUP);
 	return NEXT;
+}
+
+/* Copies the first bytes of a payload, with a clock read. */
+SEC("tc")
+int copy_head(struct __sk_buff *skb)
+{
+	const struct headers *headers = parse(skb);
+
+	return headers ? copy(skb, headers) : NEXT;
+}
+
+/* The server of the heads that copy_request and copy_answer copy. Set at load. */
+const volatile __be16 copied_port;
+
+/* At ingress. */
+SEC("tc")
+int copy_request(struct __sk_buff *skb)
+{
+	const struct headers *headers = parse(skb);
+
+	return headers && headers->tcp.destination == copied_port ? copy(skb, headers) : NEXT;
+}
+
+/* At egress. */
+SEC("tc")
+int copy_answer(struct __sk_buff *skb)
+{
+	const struct headers *headers = parse(skb);
+
+	return headers && headers->tcp.source == copied_port ? copy(skb, headers) : NEXT;
 }
 
 __u32 clients;

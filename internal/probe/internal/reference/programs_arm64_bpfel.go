@@ -21,12 +21,15 @@ const (
 	ProgramsMapHeads        = "heads"
 	ProgramsMapMeasured     = "measured"
 	ProgramsMapSources      = "sources"
+	ProgramsProgCopyAnswer  = "copy_answer"
 	ProgramsProgCopyHead    = "copy_head"
+	ProgramsProgCopyRequest = "copy_request"
 	ProgramsProgCountPacket = "count_packet"
 	ProgramsProgCountSyn    = "count_syn"
 	ProgramsProgTrackSyn    = "track_syn"
 	ProgramsProgVary        = "vary"
 	ProgramsVarClients      = "clients"
+	ProgramsVarCopiedPort   = "copied_port"
 )
 
 // LoadPrograms returns the embedded CollectionSpec for Programs.
@@ -71,7 +74,9 @@ type ProgramsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProgramsProgramSpecs struct {
+	CopyAnswer  *ebpf.ProgramSpec `ebpf:"copy_answer"`
 	CopyHead    *ebpf.ProgramSpec `ebpf:"copy_head"`
+	CopyRequest *ebpf.ProgramSpec `ebpf:"copy_request"`
 	CountPacket *ebpf.ProgramSpec `ebpf:"count_packet"`
 	CountSyn    *ebpf.ProgramSpec `ebpf:"count_syn"`
 	TrackSyn    *ebpf.ProgramSpec `ebpf:"track_syn"`
@@ -93,7 +98,8 @@ type ProgramsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProgramsVariableSpecs struct {
-	Clients *ebpf.VariableSpec `ebpf:"clients"`
+	Clients    *ebpf.VariableSpec `ebpf:"clients"`
+	CopiedPort *ebpf.VariableSpec `ebpf:"copied_port"`
 }
 
 // ProgramsObjects contains all objects after they have been loaded into the kernel.
@@ -137,14 +143,17 @@ func (m *ProgramsMaps) Close() error {
 //
 // It can be passed to LoadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProgramsVariables struct {
-	Clients *ebpf.Variable `ebpf:"clients"`
+	Clients    *ebpf.Variable `ebpf:"clients"`
+	CopiedPort *ebpf.Variable `ebpf:"copied_port"`
 }
 
 // ProgramsPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadProgramsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProgramsPrograms struct {
+	CopyAnswer  *ebpf.Program `ebpf:"copy_answer"`
 	CopyHead    *ebpf.Program `ebpf:"copy_head"`
+	CopyRequest *ebpf.Program `ebpf:"copy_request"`
 	CountPacket *ebpf.Program `ebpf:"count_packet"`
 	CountSyn    *ebpf.Program `ebpf:"count_syn"`
 	TrackSyn    *ebpf.Program `ebpf:"track_syn"`
@@ -153,7 +162,9 @@ type ProgramsPrograms struct {
 
 func (p *ProgramsPrograms) Close() error {
 	return _ProgramsClose(
+		p.CopyAnswer,
 		p.CopyHead,
+		p.CopyRequest,
 		p.CountPacket,
 		p.CountSyn,
 		p.TrackSyn,
