@@ -13,7 +13,7 @@ DURATION  ?= 2m
 # Hooks that some builds of a kernel refuse and others of the same version do not.
 HOOKS     ?= iter/bpf_map_elem,raw_tp/tcp_send_reset
 # Everything that goes into the binary. BPF objects are committed, so no C.
-SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o -path ./bench -prune -o -path ./test -prune -o \
+SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune -o -path ./scripts -prune -o -path ./bench -prune -o -path ./.cache -prune -o -path ./test -prune -o \
 	-path ./.git -prune -o \( -name '*.go' -o -name '*.o' -o -name '*.json' \) \
 	! -name '*_test.go' -print)
 
@@ -98,7 +98,15 @@ fmt: ## format Go and C
 bench: bench-build ## the figures of docs/performance.md that take less than five minutes (sudo)
 	@$(AS_ROOT) dist/bench/bench
 
-bench-full: $(COLLECTOR) bench-build ## all of them, with nginx, wrk and peers; writes docs/performance.md (ONLY=regexp)
+# Another collector, to compare with. It is not part of the distribution, and slow to build.
+LOG_READER := .cache/filelog/otelcol-filelog
+
+$(LOG_READER): bench/filelog/builder-config.yaml
+	@echo "building $@; the first time takes some minutes"
+	@mkdir -p $(@D)
+	@CGO_ENABLED=0 go run go.opentelemetry.io/collector/cmd/builder@$(LOG_READER_OCB_VERSION) --config $<
+
+bench-full: $(COLLECTOR) $(LOG_READER) bench-build ## all of them, with nginx, wrk and peers; writes docs/performance.md (ONLY=regexp)
 	@$(AS_ROOT) dist/bench/bench -full -only "$(ONLY)"; status=$$?; \
 	dist/bench/bench -document docs/performance.md && exit $$status
 

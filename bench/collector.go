@@ -53,14 +53,10 @@ receivers:
 %s
 exporters:
   prometheus: {endpoint: "127.0.0.1:%d"}
-  otlp_grpc:
-    endpoint: 127.0.0.1:%d
-    tls: {insecure: true}
-    compression: none
-    sending_queue: {block_on_overflow: true}
+%s
 service:
   pipelines:
-%s`, receiver, servedMetricsPort, sinkPort, pipelines),
+%s`, receiver, servedMetricsPort, exporterToSink(), pipelines),
 	})
 	if err != nil {
 		return nil, err
@@ -115,4 +111,13 @@ func (c *collector) most(do func() error) (most memory, err error) {
 		case <-time.After(2 * lab.Tick):
 		}
 	}
+}
+
+// exporterToSink is the exporter of all collectors.
+func exporterToSink() string {
+	return fmt.Sprintf(`  otlp_grpc:
+    endpoint: 127.0.0.1:%d
+    tls: {insecure: true}
+    compression: none
+    sending_queue: {block_on_overflow: true}`, sinkPort)
 }

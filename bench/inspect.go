@@ -23,6 +23,12 @@ func measureInspectPackets(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "inspect-copy-sent", benchmark: "BenchmarkInspect/head,_sent", metric: "x-copy", seen: []string{"copy-ns"}})
 }
 
+// measureInspectLive takes the kernel's own figures of requests over loopback.
+func measureInspectLive(ctx context.Context, b *bench) error {
+	return b.take(ctx, goBenchmark{folder: "internal/probe/inspect", pattern: "^BenchmarkInspectLive$", times: 20, count: 5},
+		fromBenchmark{id: "inspect-live", benchmark: "BenchmarkInspectLive", metric: "x-copy", seen: []string{"ns/request", "copy-ns/request", "empty-ns/request"}})
+}
+
 // measureInspectElsewhere adds the inspecting program, which finds that a port is not inspected, to
 // the observing one.
 func measureInspectElsewhere(ctx context.Context, b *bench) error {
@@ -99,8 +105,7 @@ func (b *bench) inspected(ctx context.Context, id, selection string, signals ...
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	receiver := fmt.Sprintf("    inspect: {http: {ports: [%d]%s}}\n", webPort, selection)
-	agent, err := startAgent(ctx, b, s.network.Server, receiver, signals...)
+	agent, err := startAgent(ctx, b, s.network.Server, inspecting(selection), signals...)
 	if err != nil {
 		return err
 	}
@@ -109,10 +114,12 @@ func (b *bench) inspected(ctx context.Context, id, selection string, signals ...
 	if err != nil {
 		return err
 	}
-	found, err := s.slice(ctx, agent.PID(), hidden)
+	v := &visit{path: "/", hidden: hidden, watcher: agent.PID()}
+	err = s.slice(ctx, sliceCount, v)
 	if err := errors.Join(err, hidden.Close()); err != nil {
 		return err
 	}
+	found := &v.found
 	ledger, err := agent.Ledger(ctx)
 	if err != nil {
 		return err
@@ -123,4 +130,9 @@ func (b *bench) inspected(ctx context.Context, id, selection string, signals ...
 	b.found(id+"-rate", found.loss(), "of %.0f requests/s; %.0f of %.0f requests reported, %.0f of them left out, lost: %s; segments lost: %s",
 		found.perSecond.median(), request.Produced, found.passed, request.LeftOut, request.LostWhere(), segment.LostWhere())
 	return nil
+}
+
+// inspecting is the lines of the receiver that inspects the web server.
+func inspecting(selection string) string {
+	return fmt.Sprintf("    inspect: {http: {ports: [%d]%s}}\n", webPort, selection)
 }

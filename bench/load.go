@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
@@ -83,18 +84,24 @@ type webServer struct {
 	network *lab.Network
 	// clientCPU is wrk's.
 	clientCPU string
+	// logs is the folder of its access logs.
+	logs string
 }
+
+func (w *webServer) Close() error { return errors.Join(w.WebServer.Close(), os.RemoveAll(w.logs)) }
 
 const (
 	webMain = "master_process off;"
-	webHTTP = `
+	webHTTP = logFormat + `
 	keepalive_requests 1000000000;
 	server {
-		listen %s backlog=4096;
+		listen %[1]s backlog=4096;
 		location / { return 200 "ok\n"; }
+		location /plain { access_log %[3]s/plain json; return 200 "ok\n"; }
+		location /buffered { access_log %[3]s/buffered json buffer=64k; return 200 "ok\n"; }
 	}
 	server {
-		listen %s;
+		listen %[2]s;
 		location / { stub_status; }
 	}
 `
@@ -105,12 +112,19 @@ func startNginx(ctx context.Context, n *lab.Network) (*webServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &webServer{network: n, clientCPU: clientCPU}
+	logs, err := os.MkdirTemp("", "ebpf-tcp-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for access logs: %w", err)
+	}
+	w := &webServer{network: n, clientCPU: clientCPU, logs: logs}
 	w.WebServer, err = lab.StartWebServer(ctx, n.Server, lab.WebConfiguration{
-		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort), n.At(statusPort)), Connections: 4096, Port: webPort,
+		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort), n.At(statusPort), logs), Connections: 4096, Port: webPort,
 		Prefix: []string{"taskset", "-c", serverCPU},
 	})
-	return w, err
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(logs))
+	}
+	return w, nil
 }
 
 // twoCPUs are the first two CPUs that this process may use; if it has only one, both are that.
@@ -131,7 +145,7 @@ func twoCPUs() (first, second string, err error) {
 	return first, second, nil
 }
 
-func (w *webServer) url() string { return "http://" + w.network.At(webPort).String() + "/" }
+func (w *webServer) url() string { return "http://" + w.network.At(webPort).String() }
 
 // load is what one run of wrk did.
 type load struct {
@@ -143,7 +157,7 @@ type load struct {
 // loadFor has wrk fetch the page over 32 connections at a time. Each serves one request if
 // closing is set, else as many as possible.
 func (w *webServer) loadFor(ctx context.Context, duration time.Duration, closing bool) (load, error) {
-	cmd := w.wrk(ctx, duration, closing)
+	cmd := w.wrk(ctx, duration, closing, "/")
 	before, err := cpu(w.PID())
 	if err != nil {
 		return load{}, err

@@ -36,6 +36,7 @@ func mainError() error {
 		only     = flag.String("only", "", "of all measurements those that match this `regexp`, whatever -full says")
 		binaries = flag.String("binaries", "dist/bench", "`folder` of the test binaries, and of results.json")
 		agent    = flag.String("collector", "dist/otelcol-ebpf-tcp", "the collector to measure")
+		reader   = flag.String("log-reader", ".cache/filelog/otelcol-filelog", "the collector that reads access logs, to compare with")
 		document = flag.String("document", "", "measure nothing, write the results as Markdown to this `file`")
 	)
 	flag.Parse()
@@ -55,7 +56,7 @@ func mainError() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{binaries: *binaries, collector: *agent, results: results}
+	b := &bench{binaries: *binaries, collector: *agent, logReader: *reader, results: results}
 	return b.measure(ctx, chosen)
 }
 
@@ -65,6 +66,8 @@ type bench struct {
 	binaries string
 	// collector is the path of the collector to measure.
 	collector string
+	// logReader is that of the collector that reads access logs.
+	logReader string
 	results   *results
 	// current is the measurement that runs.
 	current *measurement

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,18 +31,50 @@ const (
 	standstill = 30 * time.Millisecond
 	// idleTime is how long a watcher is seen without packets.
 	idleTime = 3 * time.Second
+	// restTime is how often a watcher is asked whether it has read all, catchUp how long it may take.
+	restTime = 50 * time.Millisecond
+	catchUp  = 10 * time.Second
 )
 
-// slicing alternates between a load with programs and one without, because requests per second
-// wander over seconds. Each has a wrk of its own that stands still meanwhile, so that the programs
-// see all of some connections and nothing of others: they never miss a packet in the middle.
+// slicing alternates between loads that are watched and one that is not, because requests per second
+// wander over seconds. Each has a wrk of its own that stands still meanwhile, so that watchers
+// see all of some connections and nothing of others: programs never miss a packet in the middle.
 type slicing struct {
-	web *webServer
-	// seen and unseen are the two loads.
-	seen, unseen *lab.Process
-	hidden       *bypass
-	status       *statusPage
-	watcher      int // the process that is charged with reading
+	web    *webServer
+	status *statusPage
+	// alone is the load that nobody watches.
+	alone  *lab.Process
+	visits []*visit
+}
+
+// visit is a load that is watched.
+type visit struct {
+	// path is what it asks for.
+	path string
+	// hidden hides the packets of other loads from programs; nil without any.
+	hidden *bypass
+	// watcher is the process that is charged with reading.
+	watcher int
+	wrk     *lab.Process
+	// idle is the watcher's CPU time per second that it sees nothing.
+	idle float64
+	// used is the watcher's CPU time before, shown how long it saw its load.
+	used, shown time.Duration
+	found       sliced
+}
+
+func (v *visit) hide() error {
+	if v.hidden == nil {
+		return nil
+	}
+	return v.hidden.hide()
+}
+
+func (v *visit) show() error {
+	if v.hidden == nil {
+		return nil
+	}
+	return v.hidden.show()
 }
 
 // slice is what happened in one.
@@ -61,9 +94,10 @@ type sliced struct {
 	cpu, rate sample
 	// without is the CPU time per request of nginx and wrk without programs, in seconds.
 	without sample
-	// perSecond is requests per second without programs, passed the requests that passed them.
-	perSecond sample
-	passed    float64
+	// perSecond is requests per second without programs, passed the requests that passed them, and
+	// before those that passed them before the first slice.
+	perSecond      sample
+	passed, before float64
 	// own is the watcher's CPU time per request that passed the programs, in seconds. What it
 	// takes without packets counts only while it was not hidden.
 	own float64
@@ -91,126 +125,169 @@ func (s *sliced) loss() sample {
 	return s.rate.each(func(ratio float64) float64 { return (1 - ratio) * 100 })
 }
 
-// slice runs wrk twice, and has programs in every other slice.
-func (s *site) slice(ctx context.Context, watcher int, hidden *bypass) (_ *sliced, err error) {
+// slice runs a wrk for each visit and one more, and takes a slice of each in turns.
+func (s *site) slice(ctx context.Context, rounds int, visits ...*visit) (err error) {
 	status, err := s.web.openStatus()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, status.Close()) }()
-	run := &slicing{web: s.web, hidden: hidden, status: status, watcher: watcher}
-	defer func() {
-		for _, wrk := range []*lab.Process{run.seen, run.unseen} {
-			if wrk != nil {
-				// Not SIGINT, which wrk waits for in its first thread only. If that has not run
-				// since SIGCONT, the kernel gives the signal to another thread.
-				wrk.Signal(unix.SIGCONT)
-				err = errors.Join(err, wrk.Stop(unix.SIGTERM))
-			}
+	run := &slicing{web: s.web, status: status, visits: visits}
+	defer func() { err = errors.Join(err, run.stop()) }()
+	for _, v := range visits {
+		if err := run.begin(ctx, v); err != nil {
+			return err
 		}
-	}()
-	if run.seen, err = lab.Start(s.web.wrk(ctx, time.Hour, false)); err != nil {
-		return nil, err
 	}
-	if err := errors.Join(pause(ctx, time.Second), run.hide(ctx)); err != nil {
-		return nil, err
+	if err := run.idle(ctx); err != nil {
+		return err
 	}
-	idle, err := run.idle(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if run.unseen, err = lab.Start(s.web.wrk(ctx, time.Hour, false)); err != nil {
-		return nil, err
+	if run.alone, err = lab.Start(s.web.wrk(ctx, time.Hour, false, "/")); err != nil {
+		return err
 	}
 	if err := pause(ctx, time.Second); err != nil {
-		return nil, err
-	}
-	return run.all(ctx, idle)
-}
-
-// hide stops the load that is seen, and then hides packets. Those on their way are seen.
-func (r *slicing) hide(ctx context.Context) error {
-	r.seen.Signal(unix.SIGSTOP)
-	if err := errors.Join(pause(ctx, standstill), r.hidden.hide()); err != nil {
 		return err
 	}
-	if r.unseen != nil {
-		r.unseen.Signal(unix.SIGCONT)
-	}
-	return nil
+	return run.all(ctx, rounds)
 }
 
-// show is the opposite.
-func (r *slicing) show(ctx context.Context) error {
-	r.unseen.Signal(unix.SIGSTOP)
-	if err := errors.Join(pause(ctx, standstill), r.hidden.show()); err != nil {
+// begin runs a load for a second, so that its watcher takes the memory that it will have later.
+func (r *slicing) begin(ctx context.Context, v *visit) error {
+	begin, err := r.status.requests()
+	if err != nil {
 		return err
 	}
-	r.seen.Signal(unix.SIGCONT)
-	return nil
+	if v.wrk, err = lab.Start(r.web.wrk(ctx, time.Hour, false, v.path)); err != nil {
+		return err
+	}
+	if err := errors.Join(pause(ctx, time.Second), r.stand(ctx, v)); err != nil {
+		return err
+	}
+	end, err := r.status.requests()
+	v.found.before = end - begin
+	return err
 }
 
-// all takes the slices. A watcher that sees no packets takes idle CPU seconds per second.
-func (r *slicing) all(ctx context.Context, idle float64) (*sliced, error) {
+func (r *slicing) loads() []*lab.Process {
+	loads := []*lab.Process{r.alone}
+	for _, v := range r.visits {
+		loads = append(loads, v.wrk)
+	}
+	return slices.DeleteFunc(loads, func(wrk *lab.Process) bool { return wrk == nil })
+}
+
+func (r *slicing) stop() error {
+	var failed []error
+	for _, wrk := range r.loads() {
+		// Not SIGINT, which wrk waits for in its first thread only. If that has not run since
+		// SIGCONT, the kernel gives the signal to another thread.
+		wrk.Signal(unix.SIGCONT)
+		failed = append(failed, wrk.Stop(unix.SIGTERM))
+	}
+	return errors.Join(failed...)
+}
+
+// stand stops a load that is watched, and waits until its watcher has read all. Packets on their way
+// are seen.
+func (r *slicing) stand(ctx context.Context, v *visit) error {
+	v.wrk.Signal(unix.SIGSTOP)
+	return errors.Join(pause(ctx, standstill), v.hide(), v.rest(ctx))
+}
+
+// rest waits until a watcher hardly uses a CPU any more.
+func (v *visit) rest(ctx context.Context) error {
+	const share = 10 // of the time
+	for begin := time.Now(); time.Since(begin) < catchUp; {
+		before, err := exactCPU(v.watcher)
+		if err := errors.Join(err, pause(ctx, restTime)); err != nil {
+			return err
+		}
+		after, err := exactCPU(v.watcher)
+		if err != nil || after-before < restTime/share {
+			return err
+		}
+	}
+	return fmt.Errorf("the watcher of %s does not keep up: it still reads after %s", v.path, catchUp)
+}
+
+// all takes the slices.
+func (r *slicing) all(ctx context.Context, rounds int) error {
 	before, err := r.one(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ownBefore, err := exactCPU(r.watcher)
-	if err != nil {
-		return nil, err
-	}
-	found := &sliced{}
-	began, shown := time.Now(), time.Duration(0)
-	for range sliceCount {
-		with, took, err := r.seenSlice(ctx, found)
-		if err != nil {
-			return nil, err
+	for _, v := range r.visits {
+		if v.used, err = exactCPU(v.watcher); err != nil {
+			return err
 		}
-		shown += took
-		after, err := r.one(ctx)
-		if err != nil {
-			return nil, err
-		}
-		found.add(before, with, after)
-		before = after
 	}
-	ownAfter, err := exactCPU(r.watcher)
-	// What it read was copied while it was not hidden, but it may have been sent later.
-	hiddenFor := time.Since(began) - shown
-	found.own = ((ownAfter - ownBefore).Seconds() - idle*hiddenFor.Seconds()) / found.passed
-	return found, err
+	began := time.Now()
+	for range rounds {
+		for _, v := range r.visits {
+			with, err := r.watched(ctx, v)
+			if err != nil {
+				return err
+			}
+			after, err := r.one(ctx)
+			if err != nil {
+				return err
+			}
+			v.found.add(before, with, after)
+			before = after
+		}
+	}
+	for _, v := range r.visits {
+		used, err := exactCPU(v.watcher)
+		if err != nil {
+			return err
+		}
+		// What it read came while it was shown, but it may have been sent later.
+		unseen := time.Since(began) - v.shown
+		v.found.own = ((used - v.used).Seconds() - v.idle*unseen.Seconds()) / v.found.passed
+	}
+	return nil
 }
 
-// seenSlice is one with programs. It also returns how long they saw packets.
-func (r *slicing) seenSlice(ctx context.Context, found *sliced) (with slice, took time.Duration, err error) {
-	if err := r.show(ctx); err != nil {
-		return with, 0, err
+// watched is a slice of a load that is watched.
+func (r *slicing) watched(ctx context.Context, v *visit) (with slice, err error) {
+	r.alone.Signal(unix.SIGSTOP)
+	if err := errors.Join(pause(ctx, standstill), v.show()); err != nil {
+		return with, err
 	}
 	begin, err := r.status.requests()
 	if err != nil {
-		return with, 0, err
+		return with, err
 	}
 	began := time.Now()
+	v.wrk.Signal(unix.SIGCONT)
 	if with, err = r.one(ctx); err != nil {
-		return with, 0, err
+		return with, err
 	}
-	if err := r.hide(ctx); err != nil {
-		return with, 0, err
+	if err := r.stand(ctx, v); err != nil {
+		return with, err
 	}
+	v.shown += time.Since(began)
 	end, err := r.status.requests()
-	found.passed += end - begin
-	return with, time.Since(began), err
+	v.found.passed += end - begin
+	r.alone.Signal(unix.SIGCONT)
+	return with, err
 }
 
-// idle is the CPU time per second of a watcher that sees no packets.
-func (r *slicing) idle(ctx context.Context) (float64, error) {
-	before, err := exactCPU(r.watcher)
-	if err := errors.Join(err, pause(ctx, idleTime)); err != nil {
-		return 0, err
+// idle measures the CPU time per second of watchers that see nothing.
+func (r *slicing) idle(ctx context.Context) error {
+	var failed []error
+	for _, v := range r.visits {
+		before, err := exactCPU(v.watcher)
+		v.used = before
+		failed = append(failed, err)
 	}
-	after, err := exactCPU(r.watcher)
-	return (after - before).Seconds() / idleTime.Seconds(), err
+	failed = append(failed, pause(ctx, idleTime))
+	for _, v := range r.visits {
+		after, err := exactCPU(v.watcher)
+		v.idle = (after - v.used).Seconds() / idleTime.Seconds()
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
 }
 
 func (s *sliced) add(before, with, after slice) {
@@ -243,8 +320,8 @@ func (r *slicing) now() (s slice, err error) {
 	if s.requests, err = r.status.requests(); err != nil {
 		return s, err
 	}
-	for _, pid := range []int{r.web.PID(), r.seen.PID(), r.unseen.PID()} {
-		used, err := exactCPU(pid)
+	for _, process := range append(r.loads(), r.web.Process) {
+		used, err := exactCPU(process.PID())
 		if err != nil {
 			return s, err
 		}
@@ -323,11 +400,11 @@ func (p *statusPage) requests() (float64, error) {
 }
 
 // wrk is the command of a load.
-func (w *webServer) wrk(ctx context.Context, duration time.Duration, closing bool) *exec.Cmd {
+func (w *webServer) wrk(ctx context.Context, duration time.Duration, closing bool, path string) *exec.Cmd {
 	args := []string{"netns", "exec", string(w.network.Client), "taskset", "-c", w.clientCPU}
 	args = append(args, "wrk", "-t1", "-c32", fmt.Sprintf("-d%ds", int(duration.Seconds())))
 	if closing {
 		args = append(args, "-H", "Connection: close")
 	}
-	return exec.CommandContext(ctx, "ip", append(args, w.url())...)
+	return exec.CommandContext(ctx, "ip", append(args, w.url()+path)...)
 }
