@@ -35,7 +35,7 @@ const (
 )
 
 // logRounds is how often each of three loads has a slice.
-const logRounds = 24
+const logRounds = 20
 
 // measureAccessLog compares a record for each request with what nginx and a collector take for a line
 // of an access log, its parsing and its export.

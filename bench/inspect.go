@@ -25,7 +25,7 @@ func measureInspectPackets(ctx context.Context, b *bench) error {
 
 // measureInspectLive takes the kernel's own figures of requests over loopback.
 func measureInspectLive(ctx context.Context, b *bench) error {
-	return b.take(ctx, goBenchmark{folder: "internal/probe/inspect", pattern: "^BenchmarkInspectLive$", times: 20, count: 5},
+	return b.take(ctx, goBenchmark{folder: "internal/probe/inspect", pattern: "^BenchmarkInspectLive$", times: 15, count: 3},
 		fromBenchmark{id: "inspect-live", benchmark: "BenchmarkInspectLive", metric: "x-copy", seen: []string{"ns/request", "copy-ns/request", "empty-ns/request"}})
 }
 
