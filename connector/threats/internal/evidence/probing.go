@@ -15,8 +15,9 @@ type Probing struct {
 	Bucket Bucket
 	// Paths are hashes, of this process only, so that they don't outlive it.
 	paths []uint32
-	// All and Failed are requests since the bucket began to fill.
-	All, Failed uint64
+	// Distinct paths failed, and All requests were made, since the bucket began to fill. Failed are
+	// those with an answer 4xx.
+	Distinct, All, Failed uint64
 }
 
 // See notes a path that failed. It returns the level of the bucket, or 0 if the path is known.
@@ -26,9 +27,9 @@ func (p *Probing) See(path uint32, at int64, leak time.Duration) float64 {
 	}
 	level := p.Bucket.Pour(at, leak)
 	if level == 1 {
-		*p = Probing{Bucket: p.Bucket, paths: p.paths[:0], All: 1}
+		*p = Probing{Bucket: p.Bucket, paths: p.paths[:0], All: 1, Failed: 1}
 	}
-	p.Failed++
+	p.Distinct++
 	if len(p.paths) < maxPaths {
 		p.paths = append(p.paths, path)
 	}

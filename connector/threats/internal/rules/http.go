@@ -68,14 +68,15 @@ func (d *httpProbing) Judge(m *Moment) {
 	if !failed {
 		return
 	}
+	p.Failed++
 	level := p.See(uint32(maphash.String(d.seed, m.Path)), m.Now, d.Leak)
 	if level < float64(d.MinPaths) || float64(p.Failed) < d.MinShare*float64(p.All) {
 		return
 	}
 	about := m.about(catalogue.HTTPProbing)
-	if m.due(about, p.Failed) {
-		f := m.request(catalogue.HTTPProbing, p.Failed, p.Bucket.First)
-		f.Facts = []finding.Fact{{Key: catalogue.FactPaths, Value: float64(p.Failed)}, {Key: catalogue.FactRequests, Value: float64(p.All)}}
+	if m.due(about, p.Distinct) {
+		f := m.request(catalogue.HTTPProbing, p.Distinct, p.Bucket.First)
+		f.Facts = []finding.Fact{{Key: catalogue.FactPaths, Value: float64(p.Distinct)}, {Key: catalogue.FactRequests, Value: float64(p.All)}}
 		m.report(about, f)
 	}
 }
