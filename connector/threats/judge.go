@@ -55,7 +55,7 @@ type judge struct {
 	engine *rules.Engine
 	// scorer is nil if nothing gives scores.
 	scorer *scoring.Scorer
-	reader reading.Reader
+	reader *reading.Reader
 	record reading.Record
 	counts [reading.Events][reading.Outcomes]uint64
 	// moved is the wall clock when the rules' clock last moved.

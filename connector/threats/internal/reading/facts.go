@@ -14,6 +14,12 @@ func (c *SourceCounts) count(to *int64, as vector.Count, v pcommon.Value) Outcom
 	return integer(to, v)
 }
 
+// rate takes the rate that a source sends at.
+func (c *SourceCounts) rate(v pcommon.Value) Outcome {
+	c.known |= 1 << vector.ReceiveRate
+	return double(&c.ReceiveRate, v)
+}
+
 // Facts are the counts as a vector is made of them. A count that the record lacks is absent.
 func (c *SourceCounts) Facts() vector.Facts {
 	var f vector.Facts

@@ -38,10 +38,17 @@ type Reader struct {
 	host     string
 	hostHash uint64
 	key      uint64
+	decoders [Events]*decoder
 }
 
 // NewReader makes a reader. The key makes hashes of hosts unpredictable.
-func NewReader(key uint64) Reader { return Reader{key: key} }
+func NewReader(key uint64) *Reader {
+	r := &Reader{key: key}
+	for event := range r.decoders {
+		r.decoders[event] = newDecoder(Event(event))
+	}
+	return r
+}
 
 // Resource says whose records follow.
 func (r *Reader) Resource(attributes pcommon.Map) {
@@ -87,12 +94,8 @@ func (r *Reader) Read(from plog.LogRecord, to *Record) Outcome {
 		return Invalid
 	}
 	to.Time = int64(when)
-	read := fields[event]
-	outcome := Read
-	for key, value := range from.Attributes().All() {
-		if outcome = read(to, key, value); outcome != Read {
-			return outcome
-		}
+	if outcome := r.decoders[event].read(from.Attributes(), to); outcome != Read {
+		return outcome
 	}
 	return to.complete()
 }

@@ -3,8 +3,12 @@
 package reading
 
 import (
+	"fmt"
+	"maps"
 	"math"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -122,6 +126,32 @@ func TestReadingAllocatesNothing(t *testing.T) {
 		from := record(t, event.String(), whole(event))
 		assert.Zero(t, testing.AllocsPerRun(100, func() { reader.Read(from, &r) }), event)
 	}
+}
+
+// TestTheOrderOfAttributesDoesNotMatter: what is expected is never taken for what is there.
+func TestTheOrderOfAttributesDoesNotMatter(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	reader := NewReader(1)
+	var first, r Record
+	require.Equal(t, Read, reader.Read(record(t, "tcp.server.source", whole(Source)), &first))
+	for range 500 {
+		names := slices.Collect(maps.Keys(whole(Source)))
+		for range random.IntN(12) {
+			names = append(names, fmt.Sprint("other.", random.IntN(20)))
+		}
+		random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		from := record(t, "tcp.server.source", nil)
+		for _, name := range names {
+			if value, known := whole(Source)[name]; known {
+				require.NoError(t, from.Attributes().PutEmpty(name).FromRaw(value))
+			} else {
+				from.Attributes().PutBool(name, true)
+			}
+		}
+		require.Equal(t, Read, reader.Read(from, &r))
+		require.Equal(t, first, r)
+	}
+	require.LessOrEqual(t, reader.decoders[Source].learned, maxLearned)
 }
 
 // FuzzRead: no record makes the reader fail, and what it accepts is complete.

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package threats
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/connector/connectortest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
+)
+
+// batch is how many records come together.
+const batch = 1000
+
+// builders make records as the receiver does: attributes in the order of the declaration, in a
+// map of the right size.
+var builders = map[string]func(plog.LogRecord, int){
+	"close":  buildClose,
+	"failed": buildFailed,
+	"source": buildSource,
+}
+
+// client is one of 1,000.
+func clientOf(i int) string { return fmt.Sprintf("198.51.%d.%d", i%4, i%250) }
+
+func begin(r plog.LogRecord, event, client string, attributes int) pcommon.Map {
+	r.SetEventName(event)
+	r.SetTimestamp(pcommon.Timestamp(1_800_000_000_000_000_000))
+	r.SetObservedTimestamp(pcommon.Timestamp(1_800_000_000_000_000_000))
+	r.SetSeverityNumber(plog.SeverityNumberInfo)
+	r.SetSeverityText("INFO")
+	r.Body().SetStr(event + " " + client)
+	a := r.Attributes()
+	a.EnsureCapacity(attributes)
+	a.PutStr("client.address", client)
+	return a
+}
+
+func putService(a pcommon.Map) {
+	a.PutInt("client.port", 40000)
+	a.PutStr("server.address", "192.0.2.1")
+	a.PutInt("server.port", 443)
+	a.PutStr("network.type", "ipv4")
+	a.PutStr("network.transport", "tcp")
+	a.PutStr("network.interface.name", "eth0")
+}
+
+func buildClose(r plog.LogRecord, i int) {
+	a := begin(r, "tcp.server.connection.close", clientOf(i), 27)
+	putService(a)
+	a.PutInt("process.pid", 4711)
+	a.PutStr("process.executable.name", "nginx")
+	a.PutStr("tcp.owner.source", "acceptor")
+	a.PutStr("tcp.connection.id", "nq4h7zkw2dya-b8js")
+	a.PutInt("tcp.netns.inode", 4026531833)
+	a.PutDouble("tcp.handshake.duration", 0.000031)
+	a.PutDouble("tcp.handshake.rtt", 0.000031)
+	for _, name := range []string{
+		"tcp.receive.size", "tcp.transmit.size", "tcp.receive.segment.count", "tcp.transmit.segment.count", "tcp.retransmit.count",
+		"tcp.out_of_order.count",
+	} {
+		a.PutInt(name, 72)
+	}
+	for _, name := range []string{"tcp.rtt.smoothed", "tcp.rtt.min", "tcp.connection.duration", "tcp.accept.duration"} {
+		a.PutDouble(name, 0.001)
+	}
+	a.PutStr("tcp.close.reason", "client_fin")
+}
+
+func buildFailed(r plog.LogRecord, i int) {
+	a := begin(r, "tcp.server.connection.failed", clientOf(i), 9)
+	putService(a)
+	a.PutInt("tcp.netns.inode", 4026531833)
+	a.PutStr("error.type", "refused")
+}
+
+func buildSource(r plog.LogRecord, i int) {
+	a := begin(r, "tcp.server.source", clientOf(i), 34)
+	a.PutStr("network.type", "ipv4")
+	a.PutStr("network.transport", "tcp")
+	a.PutStr("tcp.source.prefix", clientOf(i)+"/32")
+	a.PutInt("tcp.netns.inode", 4026531833)
+	a.PutDouble("tcp.source.interval", 1)
+	a.PutDouble("tcp.source.age", 60)
+	for _, name := range []string{
+		"syn.listening.count", "syn.closed.count", "flags.null.count", "flags.fin.count", "flags.xmas.count", "flags.syn_fin.count",
+		"flags.syn_rst.count", "malformed.count", "port_zero.count", "land.count", "reset.syn.count", "reset.syn_ack.count",
+		"reset.flags.count", "reset.other.count", "completed.count", "half_open.reset.count", "half_open.timeout.count",
+		"closed.count", "unanswered.count", "port.count", "port.failed.count", "port.stray.count", "open.count",
+		"open.silent.count", "silent.port.number", "silent.port.open.count",
+	} {
+		value := int64(0)
+		if name == "completed.count" || name == "port.count" {
+			value = 1
+		}
+		a.PutInt("tcp.source."+name, value)
+	}
+	a.PutDouble("tcp.source.receive.rate", 100)
+}
+
+func build(make func(plog.LogRecord, int)) plog.Logs {
+	logs := plog.NewLogs()
+	resource := logs.ResourceLogs().AppendEmpty()
+	resource.Resource().Attributes().PutStr("host.name", "web-1")
+	records := resource.ScopeLogs().AppendEmpty().LogRecords()
+	records.EnsureCapacity(batch)
+	for i := range batch {
+		make(records.AppendEmpty(), i)
+	}
+	return logs
+}
+
+// BenchmarkBuild is what the connector's cost is compared with. The receiver copies a layout of
+// keys and fills in the values, and so does this: it is the cheapest way.
+func BenchmarkBuild(b *testing.B) {
+	for name, builder := range builders {
+		b.Run(name, func(b *testing.B) {
+			layout := plog.NewLogRecord()
+			builder(layout, 0)
+			b.ReportAllocs()
+			for range b.N {
+				copies(layout)
+			}
+			b.ReportMetric(float64(b.Elapsed())/float64(time.Nanosecond)/float64(b.N)/batch, "ns/record")
+		})
+	}
+}
+
+// copies makes a batch of records like one.
+func copies(layout plog.LogRecord) plog.Logs {
+	logs := plog.NewLogs()
+	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	records.EnsureCapacity(batch)
+	for range batch {
+		r := records.AppendEmpty()
+		layout.CopyTo(r)
+		for _, value := range r.Attributes().All() {
+			switch value.Type() {
+			case pcommon.ValueTypeStr:
+				value.SetStr("198.51.100.7")
+			case pcommon.ValueTypeInt:
+				value.SetInt(7)
+			default:
+				value.SetDouble(7)
+			}
+		}
+	}
+	return logs
+}
+
+// BenchmarkJudge is all that the connector does with a record.
+func BenchmarkJudge(b *testing.B) {
+	for name, builder := range builders {
+		b.Run(name, func(b *testing.B) {
+			cfg := createDefaultConfig()
+			c, err := NewFactory().CreateLogsToLogs(b.Context(), connectortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := c.Start(b.Context(), newMdatagenNopHost()); err != nil {
+				b.Fatal(err)
+			}
+			logs := build(builder)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if err := c.ConsumeLogs(b.Context(), logs); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed())/float64(time.Nanosecond)/float64(b.N)/batch, "ns/record")
+			b.StopTimer()
+			if err := c.Shutdown(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
