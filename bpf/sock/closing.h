@@ -9,6 +9,7 @@
 #include "ports.h"
 #include "process.h"
 #include "socket.h"
+#include "source.h"
 
 /*
  * Whether data arrived during close() itself. The kernel counts them at once, and
@@ -106,6 +107,7 @@ static __always_inline void close_connection(struct sock *sk, int oldstate)
 	if (oldstate == STATE_UNKNOWN && connection->flags & CONNECTION_SERVER_FIN)
 		oldstate = TCP_FIN_WAIT2;
 	reason = close_reason(connection, sk, oldstate);
+	count_source_closed(connection, tp);
 	if (reason == CLOSE_SERVER_RESET)
 		count_late_reset(connection);
 

@@ -13,6 +13,7 @@
 #include "process.h"
 #include "scope.h"
 #include "socket.h"
+#include "source.h"
 
 const volatile bool emit_open;
 const volatile bool track_half_open;
@@ -68,6 +69,7 @@ static __always_inline void follow_connection(__u64 key, const struct connection
 	long error;
 
 	count_open(connection);
+	count_source_completed(connection);
 	if (track_half_open)
 		forget_attempt(&connection->flow, connection->netns);
 	error = enter_connection(key, connection);

@@ -52,6 +52,7 @@
 #include "scope.h"
 #include "segment.h"
 #include "socket.h"
+#include "source.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -169,9 +170,16 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 			connection->flags |= CONNECTION_RESET_SENT;
 			count_connection(connection, PORT_RESET_SENT, 1);
 		}
-		return 0;
+		/* A listener answers what does not begin a connection. */
+		if (!count_sources || connection ||
+		    BPF_CORE_READ((const struct sock *)key, __sk_common.skc_state) != TCP_LISTEN)
+			return 0;
 	}
 	if (!skb || !read_segment(skb, &segment))
+		return 0;
+	if (count_sources)
+		count_source_reset((const struct sock *)key, skb, &segment);
+	if (key)
 		return 0;
 	if (tracepoint_reports_refused && !(segment.flags & TCP_ACK))
 		note_refusal(&segment.flow, segment.answer);

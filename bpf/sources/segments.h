@@ -93,7 +93,7 @@ static __noinline int count_segment_of_source(struct __sk_buff *skb, const struc
 		kind = SOURCE_LAND;
 	else if (kind == SOURCE_SYN_CLOSED && has_listener(port))
 		kind = SOURCE_SYN_LISTENING;
-	count_source(&remote, netns, kind, port, false);
+	count_source(&remote, netns, kind, port);
 	return 0;
 }
 

@@ -160,6 +160,11 @@ static __noinline struct source *enter_source(const struct source_key *key)
 	return source;
 }
 
+static __always_inline bool is_answer(__u32 kind)
+{
+	return kind == SOURCE_RESET_SYN || kind == SOURCE_RESET_FLAGS;
+}
+
 /* A segment of a source without an entry. */
 static __noinline int count_unknown_source(const struct source_key *key,
 					   const struct address *address, __u32 kind, __u32 port)
@@ -168,7 +173,8 @@ static __noinline int count_unknown_source(const struct source_key *key,
 	struct source *source;
 
 	if (promote > 1) {
-		sent = add_to_sketch(source_hash(key));
+		/* An answer to a segment that the sketch has counted adds nothing to it. */
+		sent = is_answer(kind) ? 0 : add_to_sketch(source_hash(key));
 		if (sent < promote) {
 			add_to_rest(key->netns, key->family, kind, 1);
 			return 0;
@@ -189,17 +195,32 @@ static __noinline int count_unknown_source(const struct source_key *key,
 	return 0;
 }
 
-/* Counts what a source did to a local port. A proven one gets an entry at once. */
-static __always_inline void count_source(const struct address *address, __u32 netns, __u32 kind,
-					 __u16 port, bool proven)
+/* Counts what a source did that has completed a handshake: it gets an entry at once. */
+static __always_inline void count_proven_source(const struct address *address, __u32 netns,
+						__u32 kind, __u16 port)
 {
 	struct source_key key;
 	struct source *source;
 
 	set_source_key(&key, address, netns);
 	source = bpf_map_lookup_elem(&sources, &key);
-	if (!source && proven)
+	if (!source)
 		source = enter_source(&key);
+	if (source)
+		add_to_source(source, address, kind, 1, port);
+	else
+		add_to_rest(key.netns, key.family, kind, 1);
+}
+
+/* Counts what any source did to a local port. */
+static __always_inline void count_source(const struct address *address, __u32 netns, __u32 kind,
+					 __u16 port)
+{
+	struct source_key key;
+	struct source *source;
+
+	set_source_key(&key, address, netns);
+	source = bpf_map_lookup_elem(&sources, &key);
 	if (source)
 		add_to_source(source, address, kind, 1, port);
 	else

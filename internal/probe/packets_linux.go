@@ -22,10 +22,6 @@ func (p *Probe) startPackets() error {
 	if p.inspect != nil {
 		companions = append(companions, p.inspect.companion)
 	}
-	var seed uint64
-	if p.sources != nil {
-		seed = p.sources.Seed()
-	}
 	p.packets = packets.New(&packets.Options{
 		Config:                   &p.cfg,
 		Managers:                 tc.ForProcess(),
@@ -37,7 +33,6 @@ func (p *Probe) startPackets() error {
 		RefusedAtEgress:          true,
 		TracepointReportsRefused: p.tracepointReportsRefused(),
 		Companions:               companions,
-		SourceSeed:               seed,
 		Logger:                   p.logger,
 	})
 	p.context.OtherNames = p.packets.InterfaceName

@@ -25,7 +25,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sockets"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sources"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 )
 
 // Probe is the kernel side of one receiver. Its methods are called from one
@@ -71,6 +70,9 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 		return nil, err
 	}
 	p.shares = shared.NewShares(p.maps.Maps, shared.CapacitiesOf(&p.cfg), p.context.OwnNetNS)
+	if err := p.newSources(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	p.sockets, err = sockets.New(sockets.Options{
 		Config: &p.cfg, Host: host, Context: &p.context, Maps: p.maps.Maps, Shares: p.shares, Logger: logger,
 	})
@@ -79,16 +81,6 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 	}
 	if err := p.newInspection(); err != nil {
 		return nil, errors.Join(err, p.Close())
-	}
-	if p.cfg.Sources.Enabled {
-		p.sources, err = sources.New(&sources.Options{
-			Config: &p.cfg, Maps: p.maps.Maps, Shares: p.shares, Context: &p.context, Logger: logger,
-		})
-		if err != nil {
-			return nil, errors.Join(err, p.Close())
-		}
-		p.sources.Absent = source.Kinds(0).With(source.ResetSYN, source.ResetSYNACK, source.ResetFlags, source.ResetOther,
-			source.Completed, source.HalfOpenReset, source.HalfOpenTimeout, source.Closed, source.Unanswered)
 	}
 	if p.reader, err = ringbuf.NewReader(p.maps.Maps["records"]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), p.Close())
@@ -117,6 +109,7 @@ func (p *Probe) Start(sink fact.Sink) error {
 	if err := p.startPackets(); err != nil {
 		return err
 	}
+	p.tellAbsentCounts()
 	if err := p.anyAttached(); capability.Mendable(err) {
 		return err
 	}
@@ -152,21 +145,6 @@ func (p *Probe) Drain(until time.Time) error {
 		return err
 	}
 	return p.sockets.Listeners.FindPorts()
-}
-
-// drainBetweenPasses drains, and reads the sources whenever their interval is over.
-func (p *Probe) drainBetweenPasses(until time.Time) error {
-	for p.sources != nil && (p.detached || p.sources.Due().Before(until)) {
-		if p.detached {
-			p.sources.Pass(time.Now())
-			break
-		}
-		if err := p.drain(p.sources.Due()); err != nil {
-			return err
-		}
-		p.sources.Pass(time.Now())
-	}
-	return p.drain(until)
 }
 
 // drain reads both ring buffers in turns while something is inspected. The ring buffer of

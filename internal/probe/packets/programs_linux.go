@@ -148,7 +148,7 @@ func (n *namespace) constants() map[string]any {
 		"track_half_open":    n.cfg.HalfOpen,
 		"refused_at_egress":  n.options.RefusedAtEgress,
 		"count_sources":      n.cfg.Sources.Enabled,
-		"source_seed":        n.options.SourceSeed,
+		"source_seed":        n.cfg.Sources.Seed,
 		"source_prefix":      n.cfg.Sources.Mask(),
 
 		"tracepoint_reports_refused": n.options.TracepointReportsRefused,

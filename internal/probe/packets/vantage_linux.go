@@ -62,8 +62,6 @@ type Options struct {
 	// RefusedAtEgress reports refused attempts by the resets that leave, except those of
 	// the kernel itself where a tracepoint reports them.
 	RefusedAtEgress, TracepointReportsRefused bool
-	// SourceSeed is the seed of the sketch of sources.
-	SourceSeed uint64
 	// Companions attach further programs beside ours.
 	Companions []Companion
 	Logger     *zap.Logger

@@ -23,6 +23,8 @@ type Sources struct {
 	IdleTimeout time.Duration
 	// MaxSources is how many are followed at one time.
 	MaxSources uint32
+	// Seed begins the hashes of the sketch. The kernel side draws it.
+	Seed uint64
 	// Records reports what was counted. Without, it is only counted.
 	Records bool
 }

@@ -67,6 +67,7 @@ const (
 	sockProgSynKprobe               = "syn_kprobe"
 	sockVarAttributeProcess         = "attribute_process"
 	sockVarClientsIncludedByDefault = "clients_included_by_default"
+	sockVarCountSources             = "count_sources"
 	sockVarEmitFailed               = "emit_failed"
 	sockVarEmitOpen                 = "emit_open"
 	sockVarFailedPerSecond          = "failed_per_second"
@@ -83,6 +84,8 @@ const (
 	sockVarRoomCapacity             = "room_capacity"
 	sockVarScope                    = "scope"
 	sockVarSelectedPorts            = "selected_ports"
+	sockVarSourcePrefix             = "source_prefix"
+	sockVarSourceSeed               = "source_seed"
 	sockVarTracepointReportsRefused = "tracepoint_reports_refused"
 	sockVarTrackHalfOpen            = "track_half_open"
 	sockVarTrackRepeatedHandshakes  = "track_repeated_handshakes"
@@ -193,6 +196,7 @@ type sockMapSpecs struct {
 type sockVariableSpecs struct {
 	AttributeProcess         *ebpf.VariableSpec `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
+	CountSources             *ebpf.VariableSpec `ebpf:"count_sources"`
 	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	EmitOpen                 *ebpf.VariableSpec `ebpf:"emit_open"`
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
@@ -209,6 +213,8 @@ type sockVariableSpecs struct {
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
+	SourcePrefix             *ebpf.VariableSpec `ebpf:"source_prefix"`
+	SourceSeed               *ebpf.VariableSpec `ebpf:"source_seed"`
 	TracepointReportsRefused *ebpf.VariableSpec `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.VariableSpec `ebpf:"track_repeated_handshakes"`
@@ -307,6 +313,7 @@ func (m *sockMaps) Close() error {
 type sockVariables struct {
 	AttributeProcess         *ebpf.Variable `ebpf:"attribute_process"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
+	CountSources             *ebpf.Variable `ebpf:"count_sources"`
 	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	EmitOpen                 *ebpf.Variable `ebpf:"emit_open"`
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
@@ -323,6 +330,8 @@ type sockVariables struct {
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
+	SourcePrefix             *ebpf.Variable `ebpf:"source_prefix"`
+	SourceSeed               *ebpf.Variable `ebpf:"source_seed"`
 	TracepointReportsRefused *ebpf.Variable `ebpf:"tracepoint_reports_refused"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`
 	TrackRepeatedHandshakes  *ebpf.Variable `ebpf:"track_repeated_handshakes"`

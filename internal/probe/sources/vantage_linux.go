@@ -34,7 +34,6 @@ type Options struct {
 type Vantage struct {
 	options *Options
 	cfg     *settings.Sources
-	seed    uint64
 	gate    gate
 	reader  *reader
 	// Absent are counts that no hook tells.
@@ -62,7 +61,7 @@ type state struct {
 	active time.Time
 }
 
-// New makes a vantage point that has read nothing. The programs count from the first pass on.
+// New makes a vantage point that has read nothing, and draws Config.Sources.Seed.
 func New(options *Options) (*Vantage, error) {
 	v := &Vantage{
 		options: options, cfg: &options.Config.Sources,
@@ -72,15 +71,12 @@ func New(options *Options) (*Vantage, error) {
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("choose the seed of the sketch of sources: %w", err)
 	}
-	v.seed = binary.NativeEndian.Uint64(seed[:])
+	v.cfg.Seed = binary.NativeEndian.Uint64(seed[:])
 	v.reader = newReader(options.Maps["sources"])
 	v.rest = newRest(options.Maps["source_rest"])
 	v.gate = gate{control: options.Maps["source_gate"], sketch: options.Maps["source_sketch"], capacity: int(options.Config.Sources.MaxSources)}
 	return v, v.gate.open()
 }
-
-// Seed is what the programs begin their hashes with.
-func (v *Vantage) Seed() uint64 { return v.seed }
 
 // Due is when the next pass is.
 func (v *Vantage) Due() time.Time { return v.last.Add(v.cfg.Interval) }
