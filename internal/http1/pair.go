@@ -84,7 +84,9 @@ func (t *Engine) prove(c *Conn, p *pending) {
 
 // split reports the request of a pair that is not proven, and leaves the answer alone.
 func (t *Engine) split(c *Conn, p *pending) {
-	t.write(c, p, request.ProblemMissed, c.seen, true, false)
+	if !p.told {
+		t.write(c, p, request.ProblemMissed, c.seen, true, false)
+	}
 	m := &p.message[stream.ToServer]
 	m.Empty(t.pool)
 	m.Restart()

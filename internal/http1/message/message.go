@@ -129,4 +129,5 @@ func (m *Message) Empty(pool *stream.Pool) {
 		pool.Put(*b)
 		*b = nil
 	}
+	m.line = line{}
 }
