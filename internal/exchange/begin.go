@@ -11,18 +11,54 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
-// begin hands a connection to the protocol that its first bytes speak.
+// begin hands a connection to the protocol that its first bytes speak; nil if there is no room.
 func (t *Table) begin(on *request.Connection, s *stream.Segment) talk {
-	if t.speaksTLS(on, s) {
-		return t.tls.Begin(on, s)
+	switch {
+	case t.speaksTLS(on, s):
+		if c := t.tls.Begin(on, s); c != nil {
+			return c
+		}
+	case speaksHTTP2(s):
+		if c := t.http2.Begin(on, s); c != nil {
+			return c
+		}
+		return ignored{s.Sequence}
+	default:
+		if c := t.http1.Begin(on, s); c != nil {
+			return c
+		}
 	}
-	if !speaksHTTP2(s) {
-		return t.http1.Begin(on, s)
+	return nil
+}
+
+// enter makes an entry for a connection. It displaces others as long as there is no room; nil if
+// there is none then.
+func (t *Table) enter(at place, on *request.Connection, s *stream.Segment) *conn {
+	for len(t.conns) >= max(t.options.MaxConnections, 1) || !t.pool.Hold(entrySize) {
+		if t.oldest == nil {
+			t.noRoom(on, s)
+			return nil
+		}
+		t.displace()
 	}
-	if c := t.http2.Begin(on, s); c != nil {
-		return c
+	talk := t.begin(on, s)
+	for ; talk == nil && t.oldest != nil; talk = t.begin(on, s) {
+		t.displace()
 	}
-	return ignored{s.Sequence}
+	if talk == nil {
+		t.noRoom(on, s)
+		talk = ignored{s.Sequence}
+	}
+	c := t.free
+	if c == nil {
+		c = &conn{}
+	} else {
+		t.free = c.older
+		t.spare--
+	}
+	*c = conn{place: at, talk: talk}
+	t.conns[at] = c
+	return c
 }
 
 // another reports whether a segment belongs to another connection than an entry with its

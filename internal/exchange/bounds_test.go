@@ -77,11 +77,40 @@ func TestHalfHeads(t *testing.T) {
 			Server: netip.MustParseAddrPort("192.0.2.1:80"),
 		}}
 		table.Segment(&on, &stream.Segment{Sequence: 1, Acknowledgment: 1, Data: data, Time: int64(i + 1), Begins: true, First: 1, Retransmits: -1})
-		require.LessOrEqual(t, table.pool.Lent(), limit)
+		require.LessOrEqual(t, table.pool.Lent()+table.pool.Held(), limit)
 	}
 	table.Finish()
-	assert.Zero(t, table.pool.Lent())
+	assert.Zero(t, table.pool.Lent()+table.pool.Held())
 	assert.Equal(t, 100_000, reported+lost[LossBudget], "each is reported or counted")
+}
+
+// TestConnectionsAreInTheBudget: those that have nothing under way take memory, too. The ones
+// that were silent for longest make room.
+func TestConnectionsAreInTheBudget(t *testing.T) {
+	const limit = 1 << 20
+	var lost [Losses]int
+	reported := 0
+	options := Options{MaxConnections: 100_000, MaxBytes: limit, Report: func(*request.Exchange) { reported++ }}
+	options.Lost = func(reason Loss, n int) { lost[reason] += n }
+	table := New(options)
+	const asked, answered = "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 N\r\n\r\n"
+	for i := range 10_000 {
+		on := request.Connection{Flow: flow.Flow{
+			Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 5000),
+			Server: netip.MustParseAddrPort("192.0.2.1:80"),
+		}}
+		table.Segment(&on, &stream.Segment{Sequence: 1, Acknowledgment: 1, Data: []byte(asked), Time: int64(i + 1), Begins: true, First: 1, Retransmits: -1})
+		table.Segment(&on, &stream.Segment{
+			Direction: stream.ToClient, Sequence: 1, Acknowledgment: uint32(1 + len(asked)), Data: []byte(answered), Time: int64(i + 1),
+		})
+		require.LessOrEqual(t, table.pool.Held(), limit/2)
+	}
+	assert.Equal(t, 10_000, reported, "an answered request is not lost with its connection")
+	assert.Greater(t, table.Connections(), 400)
+	assert.Equal(t, 10_000-table.Connections(), lost[LossTable])
+	assert.Equal(t, table.Figures().Bytes, table.pool.Held())
+	table.Finish()
+	assert.Zero(t, table.pool.Held())
 }
 
 // exhaust takes all buffers, though not what the last quarter is for. It returns a function

@@ -3,6 +3,8 @@
 package exchange
 
 import (
+	"unsafe"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
@@ -29,7 +31,15 @@ type Table struct {
 	segment *stream.Segment
 	// newest and oldest are the ends of the list of connections, by their last segment.
 	newest, oldest, free *conn
+	// spare is how many are free.
+	spare int
 }
+
+// entrySize is what an entry takes: itself, and its share of the map, which doubles.
+const entrySize = int(unsafe.Sizeof(conn{})) + 2*int(unsafe.Sizeof(place{})+unsafe.Sizeof(&conn{}))
+
+// maxSpare is how many entries are kept for reuse.
+const maxSpare = 256
 
 // conn is an entry of the table.
 type conn struct {
@@ -51,7 +61,7 @@ func New(options Options) *Table {
 
 // Figures returns what the table counts.
 func (t *Table) Figures() Figures {
-	return Figures{Figures: t.figures, Connections: len(t.conns), Bytes: t.pool.Lent()}
+	return Figures{Figures: t.figures, Connections: len(t.conns), Bytes: t.pool.Lent() + t.pool.Held()}
 }
 
 // UnderWay calls yield with each request that has begun and not ended, which is reused after
@@ -74,9 +84,8 @@ func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
 	t.touch(c)
 	t.segment = s
 	over := c.talk.Segment(on, s) || t.upgrade(c, on, s)
-	if t.segment = nil; over {
-		t.over(c)
-	}
+	t.segment = nil
+	t.afterwards(c, over, s.Time)
 }
 
 // passed returns the end and the time of bytes that passed and did not cross: those that the
@@ -99,21 +108,20 @@ func (t *Table) find(on *request.Connection, s *stream.Segment) *conn {
 		t.over(c)
 		c = nil
 	}
-	if c != nil || s.RST || len(s.Data) == 0 {
+	switch {
+	case c != nil:
 		t.last = c
 		return c
+	case s.RST || len(s.Data) == 0:
+		if (s.RST || s.FIN) && t.options.protocols(on.Server.Port()).TLS {
+			// The kernel side may know it still, because its handshake was told.
+			key := at.key()
+			t.options.Forget(&key)
+		}
+		return nil
 	}
-	if len(t.conns) >= max(t.options.MaxConnections, 1) {
-		t.displace()
-	}
-	if c = t.free; c == nil {
-		c = &conn{}
-	} else {
-		t.free = c.older
-	}
-	*c = conn{place: at, talk: t.begin(on, s)}
-	t.conns[at], t.last = c, c
-	return c
+	t.last = t.enter(at, on, s)
+	return t.last
 }
 
 // touch moves a connection to the newest end of the list.
@@ -151,13 +159,22 @@ func (t *Table) unlink(c *conn) {
 // over ends a connection.
 func (t *Table) over(c *conn) {
 	c.talk.End()
+	key := c.place.key()
+	t.options.Forget(&key)
+	t.leave(c)
+}
+
+// leave takes the entry of a connection out, whose talk has ended.
+func (t *Table) leave(c *conn) {
 	c.talk = nil
 	t.unlink(c)
 	delete(t.conns, c.place)
 	t.last = nil
-	key := c.place.key()
-	t.options.Forget(&key)
-	c.older, t.free = t.free, c
+	t.pool.Let(entrySize)
+	if t.spare < maxSpare {
+		c.older, t.free = t.free, c
+		t.spare++
+	}
 }
 
 // Sweep reports requests that waited too long, and gives up waiting for missing bytes. Call
@@ -169,8 +186,11 @@ func (t *Table) Sweep(now int64) {
 		if c.handshakes() {
 			idle = now - int64(t.options.TLS.IdleTimeout)
 		}
-		if c.talk.Sweep(now, idle) {
-			t.over(c)
+		if q, ok := c.talk.(*told); ok && q.late(now) {
+			q.End()
+			t.leave(c)
+		} else {
+			t.afterwards(c, c.talk.Sweep(now, idle), now)
 		}
 		c = next
 	}

@@ -4,6 +4,7 @@ package exchange
 
 import (
 	"time"
+	"unsafe"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -50,10 +51,23 @@ func (t *Table) speaksTLS(on *request.Connection, s *stream.Segment) bool {
 	return protocols.TLS && (!protocols.HTTP || tls.BeginsRecord(s.Data))
 }
 
-// handshakes reports whether a connection is followed for its handshake alone.
+// handshakes reports whether a connection is followed for its handshake alone, or was.
 func (c *conn) handshakes() bool {
-	_, handshake := c.talk.(*follow.Conn)
-	return handshake
+	switch c.talk.(type) {
+	case *follow.Conn, *told:
+		return true
+	default:
+		return false
+	}
+}
+
+// noRoom counts a connection that there was no room for.
+func (t *Table) noRoom(on *request.Connection, s *stream.Segment) {
+	lost := t.options.Lost
+	if t.speaksTLS(on, s) && t.options.TLS.Lost != nil {
+		lost = t.options.TLS.Lost
+	}
+	lost(LossBudget, 1)
 }
 
 // displace ends the connection that was silent for longest. A handshake under way is reported
@@ -64,3 +78,66 @@ func (t *Table) displace() {
 	}
 	t.over(t.oldest)
 }
+
+// told is a connection whose handshake was told. All that is left of it is what answers
+// segments that were on their way then. The kernel side goes on to know that nothing is wanted.
+type told struct {
+	table  *Table
+	origin uint32
+	// since is when the handshake was told, ahead up to where nothing is wanted.
+	since int64
+	ahead [stream.Directions]uint32
+	ended [stream.Directions]bool
+}
+
+const toldSize = int(unsafe.Sizeof(told{}))
+
+// afterwards acts on what a protocol said of a connection.
+func (t *Table) afterwards(c *conn, over bool, now int64) {
+	if over {
+		t.over(c)
+		return
+	}
+	if f, ok := c.talk.(*follow.Conn); ok && f.Told() {
+		q := &told{table: t, origin: f.Origin(), since: now}
+		q.ahead, q.ended = f.Ends()
+		f.End()
+		// It is smaller than what was given back.
+		t.pool.Hold(toldSize)
+		c.talk = q
+	}
+}
+
+// Segment implements talk.
+func (q *told) Segment(on *request.Connection, s *stream.Segment) bool {
+	d := s.Direction
+	q.quiet(on, d, s.Sequence+uint32(len(s.Data)), s.Joined)
+	if s.Joined {
+		q.quiet(on, d.Reverse(), s.Acknowledgment, true)
+	}
+	q.ended[d] = q.ended[d] || s.FIN
+	return s.RST || q.ended[stream.ToServer] && q.ended[stream.ToClient]
+}
+
+// quiet tells the kernel side that nothing behind a number is wanted, unless it knows.
+func (q *told) quiet(on *request.Connection, d stream.Direction, end uint32, again bool) {
+	if again || int32(q.ahead[d]-end) < stream.MaxAhead/2 {
+		q.ahead[d] = end + stream.MaxAhead
+		q.table.options.Want(&Key{Flow: on.Flow, NetNS: on.NetNS}, d, q.ahead[d])
+	}
+}
+
+// Sweep implements talk.
+func (q *told) Sweep(int64, int64) bool { return false }
+
+// late reports whether no segment can be on its way any more.
+func (q *told) late(now int64) bool { return now-q.since > stream.HoleTime }
+
+// UnderWay implements talk.
+func (q *told) UnderWay(func(*request.Exchange)) {}
+
+// End implements talk.
+func (q *told) End() { q.table.pool.Let(toldSize) }
+
+// Origin implements talk.
+func (q *told) Origin() uint32 { return q.origin }

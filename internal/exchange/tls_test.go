@@ -104,3 +104,35 @@ func TestIdleHandshake(t *testing.T) {
 	w.table.Finish()
 	assert.Zero(t, w.table.pool.Lent())
 }
+
+// TestToldHandshakeLeaves: what a connection of TLS takes is given back when its handshake was
+// told. Segments on their way then begin no other connection, and the kernel side goes on to know
+// that nothing is wanted, until the connection ends.
+func TestToldHandshakeLeaves(t *testing.T) {
+	w, handshakes := newTLSWire(Protocols{TLS: true, HTTP: true})
+	w.window = 1 << 30
+	w.send(stream.ToServer, helloOfGo(t))
+	assert.Greater(t, w.table.pool.Held(), entrySize+toldSize)
+	w.send(stream.ToClient, refusal)
+	require.Len(t, *handshakes, 1)
+	assert.Equal(t, entrySize+toldSize, w.table.pool.Held())
+	assert.Zero(t, w.table.pool.Lent())
+	for range 3 {
+		w.send(stream.ToServer, "the middle of a record")
+	}
+	w.known = false
+	w.send(stream.ToClient, "what the kernel side forgot")
+	assert.Equal(t, 1, w.table.Connections())
+	assert.Equal(t, entrySize+toldSize, w.table.pool.Held())
+	for d := range w.wanted {
+		assert.Greater(t, w.wanted[d]-w.next[d], uint32(stream.MaxAhead/2))
+	}
+	w.table.Sweep(w.now + stream.HoleTime + 1)
+	assert.Zero(t, w.table.Connections())
+	assert.Zero(t, w.table.pool.Held())
+	assert.Zero(t, w.forgotten, "the kernel side still knows it")
+	w.table.Segment(&w.on, &stream.Segment{Sequence: w.next[0], Acknowledgment: w.next[1], FIN: true, Time: w.now})
+	assert.Equal(t, 1, w.forgotten)
+	assert.Len(t, *handshakes, 1)
+	w.wants(t)
+}

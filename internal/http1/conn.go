@@ -3,6 +3,8 @@
 package http1
 
 import (
+	"unsafe"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
@@ -55,12 +57,11 @@ type half struct {
 type Conn struct {
 	request.Connection
 	engine *Engine
-	key    stream.Key
 	port   *port
 	halves [stream.Directions]half
 	// first to last are the requests under way, in their order.
 	first, last *pending
-	depth       int
+	depth       int32
 	// evidence says what can be a pair.
 	evidence evidence.Evidence
 	// origin is the number of the first byte to the server that was seen.
@@ -114,6 +115,16 @@ type pending struct {
 
 // port is a server's port.
 type port struct{ stream.Port }
+
+// connSize is what a connection takes, with the allocator's rounding.
+const connSize = int(unsafe.Sizeof(Conn{})) * 9 / 8
+
+// key identifies the connection until the next call.
+func (c *Conn) key() *stream.Key {
+	t := c.engine
+	t.key = stream.Key{Flow: c.Flow, NetNS: c.NetNS}
+	return &t.key
+}
 
 // append puts an exchange behind the others under way.
 func (c *Conn) append(p *pending) {

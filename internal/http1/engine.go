@@ -22,6 +22,8 @@ const (
 	maxHeadBytes = 64 << 10
 	// maxDepth is how many requests of a connection can be under way.
 	maxDepth = 1024
+	// maxSpare is how many connections and exchanges that have ended are kept for reuse.
+	maxSpare = 256
 )
 
 // Engine has what connections share. It is for one goroutine.
@@ -36,7 +38,10 @@ type Engine struct {
 	// out and parsed are reused.
 	out    request.Exchange
 	parsed syntax.Head
+	key    stream.Key
 	now    int64
+	// spareConns and sparePending are how many of each are kept for reuse.
+	spareConns, sparePending int
 }
 
 // New makes an engine. It counts in figures, and report takes its exchanges.
@@ -44,22 +49,25 @@ func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, rep
 	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
 }
 
-// Begin makes a connection that begins with a segment.
+// Begin makes a connection that begins with a segment; nil if there is no room for it.
 func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
+	if !t.pool.Hold(connSize) {
+		return nil
+	}
 	c := t.freeConns
 	if c == nil {
 		c = &Conn{}
 	} else {
 		t.freeConns = c.nextFree
+		t.spareConns--
 	}
 	*c = Conn{
-		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
-		evidence: evidence.Join(), retransmits: -1, halves: c.halves,
+		Connection: *on, engine: t,
+		evidence: evidence.Join(), retransmits: -1,
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
-		c.halves[d] = half{Side: c.halves[d].Side, state: stateLost}
-		c.halves[d].Begin()
+		c.halves[d].state = stateLost
 	}
 	t.begin(c, s)
 	return c
@@ -139,7 +147,11 @@ func (c *Conn) End() {
 		c.halves[d].CountOverlaps(t.figures)
 		c.halves[d].Drop(t.pool)
 	}
-	c.nextFree, t.freeConns = t.freeConns, c
+	t.pool.Let(connSize)
+	if t.spareConns < maxSpare {
+		c.nextFree, t.freeConns = t.freeConns, c
+		t.spareConns++
+	}
 }
 
 // Origin is the number of the first byte to the server that was seen.
@@ -162,6 +174,7 @@ func (t *Engine) pending(c *Conn) *pending {
 		p = &pending{}
 	} else {
 		t.freePending = p.next
+		t.sparePending--
 	}
 	*p = pending{retransmits: c.retransmits}
 	c.append(p)
@@ -173,7 +186,10 @@ func (t *Engine) release(c *Conn, p *pending) {
 	c.remove(p)
 	t.empty(p)
 	t.pool.Release(pendingSize)
-	p.next, t.freePending = t.freePending, p
+	if t.sparePending < maxSpare {
+		p.next, t.freePending = t.freePending, p
+		t.sparePending++
+	}
 }
 
 // empty gives back the buffers of an exchange.

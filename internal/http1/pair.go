@@ -13,7 +13,7 @@ func (t *Engine) startRequest(c *Conn, chunk *stream.Chunk) *pending {
 	t.finishLost(c, chunk.Acknowledgment)
 	proven := c.evidence.Proven()
 	if !proven {
-		c.evidence.Passed(t.options.Passed(&c.key, stream.ToClient))
+		c.evidence.Passed(t.options.Passed(c.key(), stream.ToClient))
 	}
 	anchored := c.evidence.Request(chunk.Sequence, chunk.Acknowledgment, chunk.Time, c.first != nil)
 	if h := &c.halves[stream.ToClient]; !proven && (c.evidence.Proven() || anchored && c.first == nil && h.state == stateLost) {
@@ -159,7 +159,7 @@ func (t *Engine) finishLost(c *Conn, ack uint32) {
 	}
 	if m.End != ack {
 		m.Ended = 0
-		if end, when := t.options.Passed(&c.key, stream.ToClient); end == ack {
+		if end, when := t.options.Passed(c.key(), stream.ToClient); end == ack {
 			m.Ended = when
 		}
 	}

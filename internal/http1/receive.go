@@ -167,7 +167,7 @@ func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
 	}
 	m := &p.message[d]
 	if now == 0 {
-		if end, when := t.options.Passed(&c.key, d); end == h.Next {
+		if end, when := t.options.Passed(c.key(), d); end == h.Next {
 			now = when
 		}
 	}
@@ -207,7 +207,7 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	}
 	// The other side does not acknowledge what it reads while several requests are under way.
 	if (h.state != stateHead || c.first != nil) && int32(h.Next-h.Told) > stream.TellEvery {
-		h.Tell(&t.options, &c.key, d)
+		h.Tell(&t.options, c.key(), d)
 	}
 }
 
@@ -218,7 +218,7 @@ func (t *Engine) pass(c *Conn, d stream.Direction, n int64) {
 	}
 	t.missing(c, d, n)
 	h := &c.halves[d]
-	h.Tell(&t.options, &c.key, d)
+	h.Tell(&t.options, c.key(), d)
 	if h.state != stateBody || h.remaining > 0 {
 		return
 	}
@@ -248,7 +248,7 @@ func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
 func (t *Engine) tellAgain(c *Conn) {
 	for d := range c.halves {
 		if h := &c.halves[d]; h.Known {
-			h.Tell(&t.options, &c.key, stream.Direction(d))
+			h.Tell(&t.options, c.key(), stream.Direction(d))
 		}
 	}
 }

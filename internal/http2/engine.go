@@ -98,12 +98,11 @@ func (t *Engine) make(on *request.Connection) *Conn {
 	}
 	*c = Conn{
 		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
-		calls: c.calls, retransmits: -1, halves: c.halves,
+		calls: c.calls, retransmits: -1,
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
-		c.halves[d] = half{Side: c.halves[d].Side, state: stateLost, table: defaultTable}
-		c.halves[d].Begin()
+		c.halves[d] = half{state: stateLost, table: defaultTable}
 	}
 	return c
 }

@@ -2,14 +2,18 @@
 
 package stream
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"unsafe"
+)
 
 const (
 	// maxQueued and maxPieces bound what one direction keeps out of order.
 	maxQueued = 128 << 10
 	maxPieces = 256
-	// pieceSize is what the list of pieces takes for each of them.
-	pieceSize = 72
+	// pieceSize is what the list of pieces takes for each of them: it grows by doubling.
+	pieceSize = 2*int(unsafe.Sizeof(Chunk{})) + 16
 )
 
 // Chunk is a run of bytes in order. It is valid until the next call of its Half.
@@ -32,12 +36,25 @@ type Half struct {
 	Next  uint32
 	Known bool
 	// Overlapped counts bytes that came again with another content.
-	Overlapped int
+	Overlapped uint32
+	// early is what came too early; nil on most connections.
+	early *early
+}
 
+// early are chunks that wait for bytes before them.
+type early struct {
 	queue  []Chunk
 	queued int
 	// last is the chunk that Pop returned: its buffer goes back with the next call.
 	last []byte
+}
+
+// waiting are the chunks that wait.
+func (h *Half) waiting() []Chunk {
+	if h.early == nil {
+		return nil
+	}
+	return h.early.queue
 }
 
 // Start says which byte comes first.
@@ -67,8 +84,8 @@ func (h *Half) Push(pool *Pool, c *Chunk) (next Chunk, ok, full bool) {
 	if next.Sequence != h.Next {
 		return Chunk{}, false, !h.keep(pool, &next)
 	}
-	if len(h.queue) > 0 {
-		if n := int64(h.queue[0].Sequence - next.Sequence); n < int64(len(next.Data)) {
+	if queue := h.waiting(); len(queue) > 0 {
+		if n := int64(queue[0].Sequence - next.Sequence); n < int64(len(next.Data)) {
 			// What came before wins. Pop returns it, and what follows.
 			rest := next
 			rest.Data, rest.Sequence = next.Data[n:], next.Sequence+uint32(n)
@@ -81,7 +98,7 @@ func (h *Half) Push(pool *Pool, c *Chunk) (next Chunk, ok, full bool) {
 
 // compare counts the bytes of data that differ from what a piece has.
 func (h *Half) compare(piece *Chunk, seq uint32, data []byte) {
-	h.Overlapped += Differences(piece.Sequence, piece.Data, seq, data)
+	h.Overlapped += uint32(Differences(piece.Sequence, piece.Data, seq, data))
 }
 
 // Differences counts the bytes that two runs give differently where they overlap.
@@ -114,12 +131,13 @@ func Differences(seqA uint32, a []byte, seqB uint32, b []byte) (n int) {
 func (h *Half) keep(pool *Pool, c *Chunk) bool {
 	seq, data := c.Sequence, c.Data
 	for at := 0; len(data) > 0; at++ {
-		for at < len(h.queue) && !Before(seq, h.queue[at].End()) {
+		queue := h.waiting()
+		for at < len(queue) && !Before(seq, queue[at].End()) {
 			at++
 		}
 		free := len(data)
-		if at < len(h.queue) {
-			free = min(free, max(0, int(int32(h.queue[at].Sequence-seq))))
+		if at < len(queue) {
+			free = min(free, max(0, int(int32(queue[at].Sequence-seq))))
 		}
 		if free > 0 {
 			piece := *c
@@ -130,15 +148,19 @@ func (h *Half) keep(pool *Pool, c *Chunk) bool {
 			seq, data = seq+uint32(free), data[free:]
 			continue
 		}
-		h.compare(&h.queue[at], seq, data)
-		have := min(len(data), int(h.queue[at].End()-seq))
+		h.compare(&queue[at], seq, data)
+		have := min(len(data), int(queue[at].End()-seq))
 		seq, data = seq+uint32(have), data[have:]
 	}
 	return true
 }
 
 func (h *Half) insert(pool *Pool, at int, c *Chunk) bool {
-	if len(h.queue) >= maxPieces || h.queued+len(c.Data) > maxQueued || !pool.Reserve(pieceSize) {
+	e := h.early
+	if e == nil {
+		e = &early{}
+	}
+	if len(e.queue) >= maxPieces || e.queued+len(c.Data) > maxQueued || !pool.Reserve(pieceSize) {
 		return false
 	}
 	data, ok := pool.Append(nil, c.Data)
@@ -148,22 +170,25 @@ func (h *Half) insert(pool *Pool, at int, c *Chunk) bool {
 	}
 	piece := *c
 	piece.Data = data
-	h.queue = append(h.queue, Chunk{})
-	copy(h.queue[at+1:], h.queue[at:])
-	h.queue[at] = piece
-	h.queued += len(data)
+	e.queue = slices.Insert(e.queue, at, piece)
+	e.queued += len(data)
+	h.early = e
 	return true
 }
 
 // Pop returns the next chunk of those that came too early, if it is its turn.
 func (h *Half) Pop(pool *Pool) (Chunk, bool) {
-	h.release(pool)
-	h.trim(pool)
-	if len(h.queue) == 0 || h.queue[0].Sequence != h.Next {
+	if h.early == nil {
 		return Chunk{}, false
 	}
-	c := h.queue[0]
-	h.last = c.Data
+	h.release(pool)
+	h.trim(pool)
+	queue := h.waiting()
+	if len(queue) == 0 || queue[0].Sequence != h.Next {
+		return Chunk{}, false
+	}
+	c := queue[0]
+	h.early.last = c.Data
 	h.remove()
 	pool.Release(pieceSize)
 	return c, true
@@ -171,16 +196,17 @@ func (h *Half) Pop(pool *Pool) (Chunk, bool) {
 
 // Waiting returns the first chunk that waits for bytes before it.
 func (h *Half) Waiting() (*Chunk, bool) {
-	if len(h.queue) == 0 {
+	queue := h.waiting()
+	if len(queue) == 0 {
 		return nil, false
 	}
-	return &h.queue[0], true
+	return &queue[0], true
 }
 
 // trim drops what came too early and is not wanted any more.
 func (h *Half) trim(pool *Pool) {
-	for len(h.queue) > 0 && Before(h.queue[0].Sequence, h.Next) {
-		first := &h.queue[0]
+	for queue := h.waiting(); len(queue) > 0 && Before(queue[0].Sequence, h.Next); queue = h.waiting() {
+		first := &queue[0]
 		old := h.Next - first.Sequence
 		if int64(old) >= int64(len(first.Data)) {
 			pool.Put(first.Data)
@@ -193,34 +219,37 @@ func (h *Half) trim(pool *Pool) {
 		first.Data = first.Data[:n]
 		first.Sequence += old
 		first.Skipped += old
-		h.queued -= int(old)
+		h.early.queued -= int(old)
 	}
 }
 
 func (h *Half) remove() {
-	h.queued -= len(h.queue[0].Data)
-	copy(h.queue, h.queue[1:])
-	h.queue[len(h.queue)-1] = Chunk{}
-	h.queue = h.queue[:len(h.queue)-1]
+	e := h.early
+	e.queued -= len(e.queue[0].Data)
+	e.queue = slices.Delete(e.queue, 0, 1)
 }
 
+// release gives back the chunk that Pop returned. Without others, nothing is kept.
 func (h *Half) release(pool *Pool) {
-	if h.last != nil {
-		pool.Put(h.last)
-		h.last = nil
+	e := h.early
+	if e == nil {
+		return
+	}
+	if e.last != nil {
+		pool.Put(e.last)
+		e.last = nil
+	}
+	if len(e.queue) == 0 {
+		h.early = nil
 	}
 }
 
 // Drop forgets all that is kept.
 func (h *Half) Drop(pool *Pool) {
 	h.release(pool)
-	for i := range h.queue {
-		pool.Put(h.queue[i].Data)
+	for _, piece := range h.waiting() {
+		pool.Put(piece.Data)
 		pool.Release(pieceSize)
-		h.queue[i] = Chunk{}
 	}
-	h.queue, h.queued = h.queue[:0], 0
+	h.early = nil
 }
-
-// Reset makes a half that was dropped ready for another connection.
-func (h *Half) Reset() { *h = Half{queue: h.queue[:0]} }

@@ -16,6 +16,8 @@ const (
 // counts too. It is for one goroutine.
 type Pool struct {
 	limit, lent, kept int
+	// held is what of lent Hold counted.
+	held int
 	// spare is left to Reserve.
 	spare int
 	free  [classes][][]byte
@@ -25,8 +27,27 @@ type Pool struct {
 // Reserve.
 func NewPool(limit int) *Pool { return &Pool{limit: limit, spare: limit / 4} }
 
-// Lent are the bytes that are out.
-func (p *Pool) Lent() int { return p.lent }
+// Lent are the bytes that are out, without those that connections hold.
+func (p *Pool) Lent() int { return p.lent - p.held }
+
+// Held are the bytes that Hold counted.
+func (p *Pool) Held() int { return p.held }
+
+// Hold counts what a connection takes as long as it is followed. Half of the limit is left to
+// what connections send. It reports false, and counts nothing, if the bytes exceed that.
+func (p *Pool) Hold(n int) bool {
+	if p.held+n > p.limit/2 || !p.Reserve(n) {
+		return false
+	}
+	p.held += n
+	return true
+}
+
+// Let gives back what Hold counted.
+func (p *Pool) Let(n int) {
+	p.held -= n
+	p.Release(n)
+}
 
 // Reserve counts bytes that somebody else holds. It reports false, and counts nothing, if
 // they exceed the limit.

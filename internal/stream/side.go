@@ -30,13 +30,7 @@ type Side struct {
 	FinTime int64
 	HasFin  bool
 	// counted is what of Overlapped was counted.
-	counted int
-}
-
-// Begin makes ready for another connection, whose first byte in this direction is unknown.
-func (s *Side) Begin() {
-	s.Reset()
-	*s = Side{Half: s.Half}
+	counted uint32
 }
 
 // StartAt says which byte comes first.

@@ -18,13 +18,14 @@ const (
 
 // Chunks reads a body in chunks, in the pieces that it comes in. The zero value is ready.
 type Chunks struct {
-	state chunkState
 	// left is what of the present chunk did not come yet.
 	left int64
+	end  End
 	// line are the bytes of the present line, digits those of its number.
-	line, digits int
-	extension    bool
-	end          End
+	line      uint32
+	digits    uint8
+	state     chunkState
+	extension bool
 }
 
 // Left is what of the present chunk has not come yet: only data, no framing.
@@ -91,7 +92,7 @@ func (c *Chunks) size(data []byte) Part {
 	if n >= 0 {
 		line = data[:n]
 	}
-	if c.line += len(line); c.line > maxChunkLine || !c.number(line) {
+	if c.line += uint32(len(line)); c.line > maxChunkLine || !c.number(line) {
 		return Part{Size: len(line), Bad: true}
 	}
 	if n < 0 {

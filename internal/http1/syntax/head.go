@@ -14,13 +14,12 @@ import (
 // End finds the end of a head in the pieces that it comes in. The zero value is ready.
 type End struct {
 	// line are the bytes of the present line, of which cr is set if that is all.
-	line  int
-	lines int
-	cr    bool
+	line, lines uint32
+	cr          bool
 }
 
 // Lines are the lines that ended.
-func (e *End) Lines() int { return e.lines }
+func (e *End) Lines() int { return int(e.lines) }
 
 // Find returns how many bytes of data belong to the head, and whether it ends with them.
 func (e *End) Find(data []byte) (int, bool) {
@@ -29,12 +28,12 @@ func (e *End) Find(data []byte) (int, bool) {
 		n := bytes.IndexByte(rest, '\n')
 		if n < 0 {
 			e.cr = e.line == 0 && len(rest) == 1 && rest[0] == '\r'
-			e.line += len(rest)
+			e.line = min(e.line, 1<<30) + uint32(len(rest))
 			return len(data), false
 		}
 		at += n + 1
 		e.lines++
-		length, cr := e.line+n, e.cr
+		length, cr := e.line+uint32(n), e.cr
 		if e.line == 0 && n == 1 {
 			cr = rest[0] == '\r'
 		}

@@ -36,6 +36,8 @@ const (
 	// connection whose beginning was not seen: it is likely that its hello has passed.
 	maxDialogue = 64 << 10
 	maxJoined   = 2 << 10
+	// maxSpare is how many connections and handshakes that have ended are kept for reuse.
+	maxSpare = 256
 )
 
 // Engine has what connections share. It is for one goroutine.
@@ -52,6 +54,8 @@ type Engine struct {
 	answer tls.Answer
 	out    tls.Handshake
 	now    int64
+	// spareConns and spareStates are how many of each are kept for reuse.
+	spareConns, spareStates int
 }
 
 // New makes an engine. It counts in figures, and report takes its handshakes.
@@ -106,21 +110,24 @@ type state struct {
 
 const stateSize = int(unsafe.Sizeof(state{}))
 
-// Begin makes a connection that begins with a segment.
+// connSize is what a connection takes, with the allocator's rounding.
+const connSize = int(unsafe.Sizeof(Conn{})) * 9 / 8
+
+// Begin makes a connection that begins with a segment; nil if there is no room for it.
 func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
+	if !t.pool.Hold(connSize) {
+		return nil
+	}
 	c := t.freeConns
 	if c == nil {
 		c = &Conn{}
 	} else {
 		t.freeConns = c.nextFree
+		t.spareConns--
 	}
 	*c = Conn{
 		Connection: *on, engine: t, key: stream.Key{Flow: on.Flow, NetNS: on.NetNS},
-		origin: s.Sequence, halves: c.halves,
-	}
-	for d := range c.halves {
-		c.halves[d] = half{Side: c.halves[d].Side}
-		c.halves[d].Begin()
+		origin: s.Sequence,
 	}
 	answered := s.Acknowledgment
 	switch {
@@ -140,6 +147,7 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 		c.state = &state{}
 	} else {
 		t.freeStates = c.state.nextFree
+		t.spareStates--
 	}
 	*c.state = state{dialogue: maxJoined}
 	if s.Begins {
@@ -201,7 +209,23 @@ func (c *Conn) End() {
 	for d := range c.halves {
 		c.halves[d].Drop(t.pool)
 	}
-	c.nextFree, t.freeConns = t.freeConns, c
+	t.pool.Let(connSize)
+	if t.spareConns < maxSpare {
+		c.nextFree, t.freeConns = t.freeConns, c
+		t.spareConns++
+	}
+}
+
+// Told reports whether nothing more is wanted of the connection.
+func (c *Conn) Told() bool { return c.state == nil }
+
+// Ends is up to where the kernel side knows that nothing is wanted, and which directions have
+// ended.
+func (c *Conn) Ends() (ahead [stream.Directions]uint32, ended [stream.Directions]bool) {
+	for d := range c.halves {
+		ahead[d], ended[d] = c.halves[d].Told, c.halves[d].HasFin
+	}
+	return ahead, ended
 }
 
 // UnderWay yields nothing: a connection of TLS has no requests.

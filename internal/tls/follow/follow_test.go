@@ -419,12 +419,14 @@ func TestGaps(t *testing.T) {
 
 func TestWithoutRoom(t *testing.T) {
 	w := newWire()
-	w.engine.pool = stream.NewPool(stateSize - 1)
+	others := limit - connSize - stateSize + 1
+	require.True(t, w.pool.Reserve(others))
 	for _, one := range talk(t, trusting(t, tls.VersionTLS13)) {
 		w.say(&one, func() int { return 1 << 20 })
 	}
 	assert.Empty(t, w.got)
 	assert.Equal(t, 1, w.lost)
+	w.pool.Release(others)
 	w.close(t)
 }
 

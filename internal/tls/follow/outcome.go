@@ -114,7 +114,10 @@ func (t *Engine) finish(c *Conn, outcome tls.Outcome, by tls.Side, now int64) {
 	t.pool.Put(st.memory)
 	t.pool.Put(st.protocol)
 	t.pool.Release(stateSize)
-	*st = state{nextFree: t.freeStates}
-	t.freeStates = st
+	if t.spareStates < maxSpare {
+		*st = state{nextFree: t.freeStates}
+		t.freeStates = st
+		t.spareStates++
+	}
 	t.rest(c)
 }
