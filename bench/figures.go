@@ -116,7 +116,7 @@ var figures = []figure{
 	{id: "access-log-buffered-added", name: "JSON access log with a buffer, read by filelog: CPU time added to a request", unit: micros, informs: true},
 	{id: "access-log-buffered-rate", name: "JSON access log with a buffer, read by filelog: requests/s lost", unit: percent, informs: true},
 
-	{id: "half-heads", name: "100k connections with half a head each: heap, with 32 MiB as limits.inspected_bytes", unit: mebi, target: 32 + 100_000*1200/(1<<20)},
+	{id: "half-heads", name: "100k connections with half a head each: heap, with 32 MiB as limits.inspected_bytes", unit: mebi, target: 36},
 	{id: "half-heads-each", name: "the same: heap beyond the limit for each connection", unit: bytesEach, informs: true},
 	{id: "collector-pass", name: "whole collector during one pass over 100k, CPU time", against: "ss -tinO", unit: times, target: 0.25},
 	{id: "resident", name: "resident set at 100k open connections, 65k sources", unit: mebi, target: 120},

@@ -185,7 +185,7 @@ type LimitsConfig struct {
 	NetworkNamespaces int `mapstructure:"network_namespaces"`
 	// InspectedConnections are followed at one time by inspection.
 	InspectedConnections int `mapstructure:"inspected_connections"`
-	// InspectedBytes are kept of all inspected connections together.
+	// InspectedBytes are taken by all inspected connections together, with what is kept of them.
 	InspectedBytes int `mapstructure:"inspected_bytes"`
 	// InspectRingBytes is the size of the ring buffer of payload, a power of two.
 	InspectRingBytes int `mapstructure:"inspect_ring_bytes"`
@@ -230,7 +230,7 @@ func createDefaultConfig() *Config {
 			FailedPerSecond:   1000,
 
 			InspectedConnections: 64 << 10,
-			InspectedBytes:       32 << 20,
+			InspectedBytes:       96 << 20,
 			InspectRingBytes:     8 << 20,
 			Sources:              64 << 10,
 		},

@@ -59,8 +59,8 @@ func BenchmarkKeepAlive(b *testing.B) {
 	}
 }
 
-// BenchmarkHalfHeads has 100,000 connections that have sent half a head each. Of the heap, the
-// limit bounds what was sent; the rest is the entries of the connections themselves.
+// BenchmarkHalfHeads has 100,000 connections that have sent half a head each. The limit bounds the
+// heap: most make room for others.
 func BenchmarkHalfHeads(b *testing.B) {
 	const connections, limit = 100_000, 32 << 20
 	data := []byte("GET / HTTP/1.1\r\nX: " + strings.Repeat("y", 500))

@@ -288,3 +288,11 @@ func TestOverlapWithOtherContent(t *testing.T) {
 	w.wants(t, "GET /first 200 0/2")
 	assert.EqualValues(t, 5, w.table.Figures().Overlapped)
 }
+
+// TestConnectionTakesWhatIsDocumented: docs/limits.md has these sizes.
+func TestConnectionTakesWhatIsDocumented(t *testing.T) {
+	w := newWire(Options{})
+	w.send(stream.ToServer, "GET / HTTP/1.1\r\n\r\n")
+	assert.Equal(t, 816, w.table.pool.Held())
+	assert.Equal(t, 208, entrySize+toldSize)
+}
