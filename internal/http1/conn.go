@@ -57,7 +57,7 @@ type half struct {
 type Conn struct {
 	request.Connection
 	engine *Engine
-	port   *port
+	port   *stream.Port
 	halves [stream.Directions]half
 	// first to last are the requests under way, in their order.
 	first, last *pending
@@ -112,9 +112,6 @@ type pending struct {
 	retransmits int64
 	overlapped  int
 }
-
-// port is a server's port.
-type port struct{ stream.Port }
 
 // connSize is what a connection takes, with the allocator's rounding.
 const connSize = int(unsafe.Sizeof(Conn{})) * 9 / 8

@@ -32,7 +32,7 @@ type Engine struct {
 	pool        *stream.Pool
 	figures     *stream.Figures
 	report      func(*request.Exchange)
-	ports       map[uint16]*port
+	ports       map[uint16]*stream.Port
 	freeConns   *Conn
 	freePending *pending
 	// out and parsed are reused.
@@ -46,7 +46,7 @@ type Engine struct {
 
 // New makes an engine. It counts in figures, and report takes its exchanges.
 func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, report func(*request.Exchange)) *Engine {
-	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
+	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*stream.Port{}}
 }
 
 // Begin makes a connection that begins with a segment; nil if there is no room for it.
@@ -91,10 +91,10 @@ func (t *Engine) begin(c *Conn, s *stream.Segment) {
 	client.StartAt(s.Acknowledgment)
 }
 
-func (t *Engine) port(number uint16) *port {
+func (t *Engine) port(number uint16) *stream.Port {
 	p := t.ports[number]
 	if p == nil {
-		p = &port{Port: t.options.Ports(number)}
+		p = new(t.options.Ports(number))
 		t.ports[number] = p
 	}
 	return p

@@ -26,10 +26,9 @@ func (t *Engine) finish(c *Conn, p *pending, problem request.Problem, now int64)
 	if answered && !p.alone {
 		c.evidence.Paired()
 	}
-	switch {
-	case p.told:
+	if p.told {
 		t.figures.Late++
-	default:
+	} else {
 		t.write(c, p, problem, now, !p.alone, answered || problem == request.ProblemMalformedAnswer)
 	}
 	t.release(c, p)
