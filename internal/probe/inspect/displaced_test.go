@@ -190,7 +190,11 @@ func inspectDisplaced(t *testing.T) {
 // each request is seen.
 func TestInspectDisplacedUploads(t *testing.T) {
 	inNetNS(t)
-	const number, size = 6, 8 << 20
+	const number = 6
+	size := 8 << 20
+	if wire.Emulated() {
+		size /= 10
+	}
 	c := newCrowd(t)
 	serve(t, fmt.Sprintf("127.0.0.1:%d", serverPort), func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
