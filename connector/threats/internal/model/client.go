@@ -79,6 +79,7 @@ func New[T any](config Config, client *http.Client, logger *zap.Logger, scored f
 func (c *Client[T]) Start(ctx context.Context) error {
 	var mismatch *MismatchError
 	if err := c.check(ctx); errors.As(err, &mismatch) {
+		c.http.CloseIdleConnections()
 		return err
 	} else if err != nil {
 		c.failed(err)
@@ -97,6 +98,7 @@ func (c *Client[T]) Shutdown() {
 	c.stop()
 	<-c.done
 	c.stop = nil
+	c.http.CloseIdleConnections()
 }
 
 // Offer queues a vector. It never waits.

@@ -39,8 +39,7 @@ func newBench(t *testing.T, config Config) *bench {
 	require.NoError(t, faults(&config))
 	core, logs := observer.New(zapcore.InfoLevel)
 	b := &bench{logs: logs, scores: map[int]float64{}}
-	transport := &http.Transport{}
-	client, err := New(config, &http.Client{Timeout: config.Client.Timeout, Transport: transport}, zap.New(core),
+	client, err := New(config, &http.Client{Timeout: config.Client.Timeout, Transport: &http.Transport{}}, zap.New(core),
 		func(_ context.Context, results []Result[int]) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -52,7 +51,6 @@ func newBench(t *testing.T, config Config) *bench {
 	b.Client = client
 	t.Cleanup(func() {
 		b.Shutdown()
-		transport.CloseIdleConnections()
 		b.balanced(t)
 	})
 	return b

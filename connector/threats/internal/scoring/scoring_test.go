@@ -46,9 +46,7 @@ func newDesk(t *testing.T, change func(*Config)) *desk {
 		Lock:    &d.lock, Logger: zap.NewNop(),
 	}
 	change(&config)
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	s, err := New(config, 1, &http.Client{Transport: transport, Timeout: config.Model.Client.Timeout})
+	s, err := New(config, 1, &http.Client{Transport: &http.Transport{}, Timeout: config.Model.Client.Timeout})
 	require.NoError(t, err)
 	d.Scorer = s
 	require.NoError(t, s.Start(t.Context()))
