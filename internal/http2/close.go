@@ -98,6 +98,7 @@ func (t *Engine) reset(c *Conn, s *stream.Segment) {
 		c.ender = request.ResetBy(s.Direction == stream.ToServer)
 	}
 	c.drain()
+	t.lostBlock(c, stream.ToServer)
 	t.end(c, s.Time)
 	c.over = true
 }
@@ -111,6 +112,7 @@ func (t *Engine) end(c *Conn, now int64) {
 
 // abandon reports what is under way on a connection that is not followed any more.
 func (t *Engine) abandon(c *Conn) {
+	t.lostBlock(c, stream.ToServer)
 	problem := c.ender
 	if problem == request.ProblemNone {
 		problem = request.ProblemMissed
