@@ -66,6 +66,26 @@ func measureInspectPath(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "request-both", benchmark: "BenchmarkRequestPath/logs_and_metrics", metric: "x-bare", seen: seen})
 }
 
+// measureFrames has the kernel run the inspecting program on segments of HTTP/2.
+func measureFrames(ctx context.Context, b *bench) error {
+	seen := []string{"added-ns", "empty-ns"}
+	return b.take(ctx, goBenchmark{folder: "internal/probe/inspect", pattern: "^BenchmarkFrames$", times: 5, count: 3},
+		fromBenchmark{id: "frames-none", benchmark: "BenchmarkFrames/none_begins", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "frames-head", benchmark: "BenchmarkFrames/4_heads", metric: "x-empty/head", seen: seen},
+		fromBenchmark{id: "frames-heads", benchmark: "BenchmarkFrames/16_heads", metric: "x-empty/head", seen: seen},
+		fromBenchmark{id: "frames-headers", benchmark: "BenchmarkFrames/HEADERS", metric: "x-empty", seen: seen})
+}
+
+// measureRPCPath compares the work of user space for a gRPC call with building the record of a
+// request from constants.
+func measureRPCPath(ctx context.Context, b *bench) error {
+	seen := []string{"ns/call", "bare-ns/call"}
+	return b.take(ctx, goBenchmark{folder: "receiver", pattern: "^BenchmarkRPCPath$", times: 20, count: 5},
+		fromBenchmark{id: "rpc-metrics", benchmark: "BenchmarkRPCPath/metrics", metric: "x-bare", seen: seen},
+		fromBenchmark{id: "rpc-metrics-allocations", benchmark: "BenchmarkRPCPath/metrics", metric: "allocs/call"},
+		fromBenchmark{id: "rpc", benchmark: "BenchmarkRPCPath/logs", metric: "x-bare", seen: seen})
+}
+
 // measureHello compares reading a ClientHello, with its fingerprints, with building the record of
 // its handshake from constants.
 func measureHello(ctx context.Context, b *bench) error {

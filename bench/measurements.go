@@ -13,6 +13,8 @@ func measurements() []measurement {
 		{"inspect-live", true, measureInspectLive},
 		{"inspect-elsewhere", true, measureInspectElsewhere},
 		{"inspect-path", true, measureInspectPath},
+		{"inspect-frames", true, measureFrames},
+		{"inspect-rpc", true, measureRPCPath},
 		{"hello", true, measureHello},
 		{"inspect-memory", true, measureHalfHeads},
 		{"hooks", true, measureHooks},
