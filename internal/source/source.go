@@ -38,7 +38,7 @@ const (
 	Completed
 	HalfOpenReset
 	HalfOpenTimeout
-	// Closed are connections that ended, Unanswered those to which nothing had been sent.
+	// Closed are connections that ended, Unanswered those without an acknowledged byte of the server.
 	Closed
 	Unanswered
 	Counts
