@@ -58,7 +58,7 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 			MaxHalfOpen:          uint32(c.Limits.HalfOpen),
 			MaxPortCounters:      uint32(c.Limits.PortCounters),
 		},
-		Sources:      c.Sources.Settings(c.Limits.Sources, c.Events.TCPServerSource.Enabled),
+		Sources:      c.Sources.Settings(c.Limits.Sources, c.Events.TCPServerSource.Enabled, c.Events.TCPServerListener.Enabled),
 		ExcludeHooks: check.Hooks(f, "hooks::exclude", c.Hooks.Exclude),
 	}
 	if c.Inspect.On() {
@@ -79,7 +79,8 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 
 // withoutLogs switches off what only log records need.
 func withoutLogs(cfg *probe.Config) {
-	cfg.OpenRecords, cfg.FailedRecords, cfg.Sources.Records = false, false, false
+	cfg.OpenRecords, cfg.FailedRecords = false, false
+	cfg.Sources.Records, cfg.Sources.Services = false, false
 	withoutPackets(cfg)
 	withoutBodies(cfg)
 }

@@ -43,6 +43,8 @@ type Probe struct {
 	inspect *inspection
 	// sources is nil unless sources are counted.
 	sources *sources.Vantage
+	// servicesFail is set while reports of listeners are incomplete.
+	servicesFail bool
 	// detached is set once the programs are gone: what they counted is final.
 	detached bool
 

@@ -41,7 +41,10 @@ type recorder struct {
 	failed    []connection.Failed
 	packets   []packet.Packet
 	sources   []source.Source
-	lost      []string
+	services  []source.Service
+	// counters are sums of what the namespace counted.
+	counters [source.NamespaceCounters]uint64
+	lost     []string
 }
 
 func (r *recorder) ProcessSeen(s *owner.Sighting) { r.processes = append(r.processes, *s) }
@@ -84,6 +87,31 @@ func (r *recorder) SourceSeen(s *source.Source) {
 	if s.NetNS == r.netns {
 		r.sources = append(r.sources, *s)
 	}
+}
+
+func (r *recorder) ServiceSeen(s *source.Service) {
+	if s.NetNS == r.netns {
+		kept := *s
+		kept.AcceptQueue, kept.AcceptQueueLimit = clone(s.AcceptQueue), clone(s.AcceptQueueLimit)
+		r.services = append(r.services, kept)
+	}
+}
+
+func (r *recorder) NamespaceSeen(n *source.Namespace) {
+	for c, value := range n.Counters {
+		if n.NetNS == r.netns && value != nil {
+			r.counters[c] += *value
+		}
+	}
+}
+
+// clone copies what a fact only lends.
+func clone[N any](n *N) *N {
+	if n == nil {
+		return nil
+	}
+	kept := *n
+	return &kept
 }
 
 func (r *recorder) FactsLost(event ledger.Event, cause ledger.Cause, n int) {

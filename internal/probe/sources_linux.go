@@ -7,6 +7,8 @@ package probe
 import (
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sources"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
@@ -43,13 +45,23 @@ func (p *Probe) tellAbsentCounts() {
 func (p *Probe) drainBetweenPasses(until time.Time) error {
 	for p.sources != nil && (p.detached || p.sources.Due().Before(until)) {
 		if p.detached {
-			p.sources.Pass(time.Now())
+			p.passSources(time.Now())
 			break
 		}
 		if err := p.drain(p.sources.Due()); err != nil {
 			return err
 		}
-		p.sources.Pass(time.Now())
+		p.passSources(time.Now())
 	}
 	return p.drain(until)
+}
+
+// passSources reports sources, and the listeners that they may have troubled.
+func (p *Probe) passSources(now time.Time) {
+	p.sources.Pass(now)
+	err := p.sockets.Listeners.ReportServices(now)
+	if err != nil && !p.servicesFail {
+		p.logger.Warn("how listeners and network namespaces fare is reported in part", zap.Error(err))
+	}
+	p.servicesFail = err != nil
 }

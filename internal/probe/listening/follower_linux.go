@@ -10,6 +10,7 @@ import (
 	"errors"
 	"maps"
 	"net/netip"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -31,6 +32,8 @@ type Options struct {
 	Selected *[settings.Ports]uint8
 	// Max bounds the listeners that are distinguished.
 	Max int
+	// Services is set if somebody wants to know how listeners fare.
+	Services bool
 }
 
 // Follower keeps what user space knows of listeners.
@@ -60,13 +63,15 @@ type Follower struct {
 	overflowsCounted bool
 	// overflowing counts them where no hooks do; nil when nobody asks.
 	overflowing *namespaceOverflows
+	// services follows how they fare; nil when nobody asks.
+	services *services
 
 	listener connection.Listener
 }
 
 // New follows no listener yet.
 func New(o Options) *Follower {
-	return &Follower{
+	f := &Follower{
 		Options:     o,
 		Ports:       NewPorts(o.Maps, o.Selected),
 		backlogless: newBacklogless(o.Maps),
@@ -74,6 +79,10 @@ func New(o Options) *Follower {
 		sought:      make(map[uint64]bool),
 		refused:     make(map[uint64]bool),
 	}
+	if o.Services {
+		f.services = newServices(o.Context.OwnNetNS, time.Now())
+	}
+	return f
 }
 
 // CountOverflows says that hooks count the overflows of accept queues, or else, where they
@@ -133,6 +142,7 @@ func (f *Follower) follow(r *shared.ListenRecord, begins bool) {
 		Address: netip.AddrPortFrom(netip.AddrFrom16(r.Address).Unmap(), r.Port),
 		Owner:   record.Owner(&r.Owner),
 	}
+	f.services.opened(&f.listener, r.Owner.Process.Pid, time.Now())
 	f.Context.Sink.ListenerOpened(&f.listener)
 }
 
@@ -191,6 +201,7 @@ func (f *Follower) Ended(r *shared.ListenRecord) {
 	if err := errors.Join(f.Ports.closed(r.Sk), f.backlogless.closed(r.Sk)); err != nil {
 		f.lost(ledger.MapFull)
 	}
+	f.services.ended(r.Sk)
 	if !f.selects(r.Port) {
 		overflows = 0
 	}

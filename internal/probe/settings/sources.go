@@ -27,6 +27,8 @@ type Sources struct {
 	Seed uint64
 	// Records reports what was counted. Without, it is only counted.
 	Records bool
+	// Services reports how listeners and their network namespaces fare, as often.
+	Services bool
 }
 
 // Mask has the halves of the mask of IPv6Prefix, in network byte order.

@@ -75,7 +75,7 @@ func New(o Options) (*Vantage, error) {
 	}
 	maps.Copy(v.hooks.Maps, v.sections.Maps)
 
-	listeners := listening.Options{Context: o.Context, Maps: o.Maps, Shares: o.Shares}
+	listeners := listening.Options{Context: o.Context, Maps: o.Maps, Shares: o.Shares, Services: o.Config.Sources.Services}
 	listeners.Max = listenersPerEntry * int(shared.CapacitiesOf(o.Config)[shared.RoomListeners])
 	if o.Config.ByPort() {
 		listeners.Selected = o.Config.SelectedPorts()

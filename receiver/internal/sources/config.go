@@ -60,8 +60,9 @@ func (c *Config) Validate(f *check.Faults, mode string, limit int) {
 	}
 }
 
-// Settings is what the kernel side gets; records says whether anybody wants them.
-func (c *Config) Settings(limit int, records bool) probe.Sources {
+// Settings is what the kernel side gets; records and services say whether anybody wants
+// those of sources and of listeners.
+func (c *Config) Settings(limit int, records, services bool) probe.Sources {
 	if !c.Enabled {
 		return probe.Sources{}
 	}
@@ -74,5 +75,6 @@ func (c *Config) Settings(limit int, records bool) probe.Sources {
 		IdleTimeout: c.IdleTimeout,
 		MaxSources:  uint32(limit),
 		Records:     records,
+		Services:    services,
 	}
 }

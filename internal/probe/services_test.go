@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package probe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
+)
+
+func reportingServices(s *Sources) { s.Records, s.Services = false, true }
+
+// untilCounted waits until facts and kernel agree about a counter, and it is not 0.
+func (k *kernel) untilCounted(c source.NamespaceCounter, before uint64) {
+	k.t.Helper()
+	k.until(c.String(), func() bool {
+		return k.counters[c] > 0 && k.counters[c] == netstat(k.t, c.String())-before
+	})
+}
+
+// TestServicesInASYNFlood: a flood of forged clients makes the namespace send SYN cookies.
+func TestServicesInASYNFlood(t *testing.T) {
+	enterNetNS(t)
+	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/tcp_max_syn_backlog", []byte("64"), 0))
+	client := wire.NewPeer(t)
+	client.Veth(t, "server")
+	// The host answers only those that it has a route to.
+	out, err := exec.Command("ip", "route", "add", "default", "via", "192.0.2.7").CombinedOutput()
+	require.NoError(t, err, string(out))
+	listen(t, "tcp4", netip.AddrPortFrom(wire.Server4, wire.ServerPort).String())
+	before := netstat(t, source.SyncookiesSent.String())
+	k := startProbe(t, testConfig(mode(TCAuto), included("server"), countingSources(reportingServices)))
+	client.In(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		flood := exec.CommandContext(ctx, "hping3", "--flood", "--rand-source", "-q", "-S", "-p", strconv.Itoa(wire.ServerPort), wire.Server4.String())
+		flood.Cancel = func() error { return flood.Process.Signal(syscall.SIGINT) }
+		out, err := flood.CombinedOutput()
+		var exit *exec.ExitError
+		require.Truef(t, err == nil || errors.As(err, &exit) || ctx.Err() != nil, "%v: %s", err, out)
+	})
+	k.untilCounted(source.SyncookiesSent, before)
+	k.untilCounted(source.TCPReqQFullDoCookies, 0)
+	assert.Empty(t, k.sources, "nobody asked for records of sources")
+}
+
+// TestServices: the accept queue of a listener that accepts nothing, as the kernel has it.
+func TestServices(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig(countingSources(reportingServices)))
+	const backlog = 2
+	l := listenWith(t, unix.AF_INET, unix.IPPROTO_TCP, backlog, true)
+	for range backlog + 1 { // the queue has room for one more
+		c, err := net.Dial("tcp4", netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), l.port).String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	last := func() *source.Service {
+		if len(k.services) == 0 {
+			return &source.Service{}
+		}
+		return &k.services[len(k.services)-1]
+	}
+	k.until("full accept queue", func() bool {
+		length := last().AcceptQueue
+		return length != nil && *length == backlog+1
+	})
+	fared := last()
+	assert.EqualValues(t, backlog, *fared.AcceptQueueLimit)
+	assert.Equal(t, l.port, fared.Address.Port())
+	assert.Positive(t, fared.Interval)
+	assert.Nil(t, fared.SYNs, "absent, not 0")
+	assert.Nil(t, fared.Completed)
+	if fared.Overflows != nil {
+		assert.Zero(t, *fared.Overflows)
+	}
+	l.close()
+	k.until("end of the listener", func() bool { return len(k.unlistens) > 0 })
+	reported := len(k.services)
+	require.NoError(t, k.probe.Drain(time.Now().Add(300*time.Millisecond)))
+	assert.Len(t, k.services, reported, "it ended")
+}
