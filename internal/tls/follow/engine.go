@@ -89,6 +89,9 @@ type state struct {
 	ja3      [tls.JA3Size]byte
 	ja4      [tls.JA4Size]byte
 	hasJA3   bool
+	// begins: the first bytes are known, and no header of the PROXY protocol was read. Until then
+	// memory has what of it came.
+	begins bool
 	// dialogue are bytes of clear text that may still precede a hello.
 	dialogue int
 	// begun: a hello begins. offered: it was read. answered: the server chose.
@@ -151,7 +154,7 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	}
 	*c.state = state{dialogue: maxJoined}
 	if s.Begins {
-		c.state.dialogue = maxDialogue
+		c.state.begins, c.state.dialogue = true, maxDialogue
 	}
 	return c
 }

@@ -319,6 +319,34 @@ func TestClearTextFirst(t *testing.T) {
 			w.close(t)
 		})
 	}
+	t.Run("a header in pieces", func(t *testing.T) {
+		const line = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"
+		const binary = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x09\xc0\x00\x02\x01\x12\x67\x01\xbb"
+		for _, header := range []string{line, binary} {
+			for _, joined := range []bool{false, true} {
+				for _, size := range []int{1, 3, 20} {
+					w := newWire()
+					w.joined = joined
+					w.say(&said{from: stream.ToServer, data: []byte(header)}, func() int { return size })
+					for _, one := range talk(t, trusting(t, tls.VersionTLS13)) {
+						w.say(&one, func() int { return 1 << 20 })
+					}
+					require.Len(t, w.got, 1)
+					assert.Equal(t, seen.OutcomeCompleted, w.got[0].Outcome)
+					// In the middle of a connection, it is what a client wrote.
+					assert.Equal(t, !joined, w.got[0].Proxied == netip.MustParseAddrPort("203.0.113.9:4711"))
+					w.close(t)
+				}
+			}
+		}
+	})
+	t.Run("a header that never ends", func(t *testing.T) {
+		w := newWire()
+		w.say(&said{from: stream.ToServer, data: append([]byte("PROXY "), make([]byte, 200)...)}, func() int { return 10 })
+		w.say(&said{from: stream.ToServer, fin: true}, nil)
+		assert.Empty(t, w.got)
+		w.close(t)
+	})
 	t.Run("a header and the hello in one segment", func(t *testing.T) {
 		all := talk(t, trusting(t, tls.VersionTLS13))
 		all[0].data = append([]byte("PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"), all[0].data...)

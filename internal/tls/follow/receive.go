@@ -24,6 +24,8 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if d == stream.ToServer && stream.Before(s.Sequence, c.origin) && !c.state.begun {
 		// The first segment came late.
 		c.origin = s.Sequence
+		t.pool.Put(c.state.memory)
+		c.state.memory = nil
 		h.Drop(t.pool)
 		h.StartAt(s.Sequence)
 	}

@@ -67,16 +67,40 @@ func (t *Engine) dialogue(c *Conn, d stream.Direction, chunk *stream.Chunk, data
 		st.began = chunk.Time
 		return data
 	}
-	if d == stream.ToServer && chunk.Sequence == c.origin && len(data) == len(chunk.Data) {
-		if size, client, _ := syntax.Proxy(data); size > 0 && size <= len(data) {
-			c.Proxied = client
-			return data[size:]
+	if d == stream.ToServer && st.begins && chunk.End()-uint32(len(data)) == c.origin+uint32(len(st.memory)) {
+		if rest, ok := t.proxied(c, data); ok {
+			return rest
 		}
 	}
 	if st.dialogue -= len(data); st.dialogue < 0 {
 		t.giveUp(c)
 	}
 	return nil
+}
+
+// proxied takes a header of the PROXY protocol from the first bytes to the server, which may be
+// in several segments. It returns what follows, and reports whether the bytes are of a header.
+func (t *Engine) proxied(c *Conn, data []byte) ([]byte, bool) {
+	st, before := c.state, len(c.state.memory)
+	head, stored := data, true
+	if before > 0 {
+		st.memory, stored = t.pool.Append(st.memory, data)
+		head = st.memory
+	}
+	size, client, more := syntax.Proxy(head)
+	if more && stored && before == 0 {
+		st.memory, stored = t.pool.Append(nil, data)
+	}
+	if more && stored {
+		return nil, true
+	}
+	t.pool.Put(st.memory)
+	st.memory, st.begins = nil, false
+	if !stored || size == 0 {
+		return nil, false
+	}
+	c.Proxied = client
+	return data[size-before:], true
 }
 
 // records reads a part of the records of a direction. It returns how much it read.
