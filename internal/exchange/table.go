@@ -29,6 +29,8 @@ type Table struct {
 	last *conn
 	// segment is the one that a protocol is reading.
 	segment *stream.Segment
+	// busy is the connection that a protocol is working on.
+	busy *conn
 	// newest and oldest are the ends of the list of connections, by their last segment.
 	newest, oldest, free *conn
 	// spare is how many are free.
@@ -82,9 +84,9 @@ func (t *Table) Segment(on *request.Connection, s *stream.Segment) {
 		return
 	}
 	t.touch(c)
-	t.segment = s
+	t.segment, t.busy = s, c
 	over := c.talk.Segment(on, s) || t.upgrade(c, on, s)
-	t.segment = nil
+	t.segment, t.busy = nil, nil
 	t.afterwards(c, over, s.Time)
 }
 
@@ -158,7 +160,9 @@ func (t *Table) unlink(c *conn) {
 
 // over ends a connection.
 func (t *Table) over(c *conn) {
+	t.busy = c
 	c.talk.End()
+	t.busy = nil
 	key := c.place.key()
 	t.options.Forget(&key)
 	t.leave(c)
@@ -186,11 +190,15 @@ func (t *Table) Sweep(now int64) {
 		if c.handshakes() {
 			idle = now - int64(t.options.TLS.IdleTimeout)
 		}
+		t.busy = c
 		if q, ok := c.talk.(*told); ok && q.late(now) {
 			q.End()
 			t.leave(c)
+			t.busy = nil
 		} else {
-			t.afterwards(c, c.talk.Sweep(now, idle), now)
+			over := c.talk.Sweep(now, idle)
+			t.busy = nil
+			t.afterwards(c, over, now)
 		}
 		c = next
 	}

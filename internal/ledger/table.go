@@ -126,7 +126,7 @@ var events = [Events]event{
 	PortCount: {"port_count", counter, map[Cause]string{MapFull: portCounters, MapShare: portCounters, TableFull: portCounters}},
 	Segment:   {"segment", recorded | balanced, map[Cause]string{RingFull: inspectRing}},
 	Request:   {"request", balanced | consumed, map[Cause]string{TableFull: inspected, BudgetFull: inspectedBytes, ParserFault: "", Unproven: ""}},
-	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes}},
+	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes, ParserFault: ""}},
 	Source:    {"source", balanced | consumed, nil},
 	Service:   {"service", balanced | consumed, nil},
 }

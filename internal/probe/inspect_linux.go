@@ -145,7 +145,12 @@ func (i *inspection) contain() {
 	if err, ok := fault.(runtime.Error); ok {
 		text = err.Error()
 	}
-	i.probe.context.Sink.FactsLost(ledger.Request, ledger.ParserFault, max(i.table.Connections(), 1))
+	requests, handshakes := i.table.Forgotten()
+	for event, n := range map[ledger.Event]int{ledger.Request: requests, ledger.Handshake: handshakes} {
+		if n > 0 {
+			i.probe.context.Sink.FactsLost(event, ledger.ParserFault, n)
+		}
+	}
 	i.probe.logger.Error("a parser of inspected bytes failed and forgot all connections; please report this",
 		zap.String("fault", text), zap.Stack("stack"))
 	i.table = exchange.New(i.tableOptions())

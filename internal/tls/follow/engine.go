@@ -234,5 +234,8 @@ func (c *Conn) Ends() (ahead [stream.Directions]uint32, ended [stream.Directions
 // UnderWay yields nothing: a connection of TLS has no requests.
 func (c *Conn) UnderWay(func(*request.Exchange)) {}
 
+// UnderWayHandshake reports whether a handshake has begun and not ended.
+func (c *Conn) UnderWayHandshake() bool { return c.state != nil && c.state.begun }
+
 // Origin is the number of the first byte to the server that was seen.
 func (c *Conn) Origin() uint32 { return c.origin }
