@@ -5,7 +5,7 @@
  *   inspect_ingress_eth, inspect_egress_eth  on devices with Ethernet headers
  *   inspect_ingress_l3, inspect_egress_l3    on devices without
  *
- *   begin.h    where a connection began                  <- its socket
+ *   begin.h    where a connection began, whether it ends <- its socket
  *   wanted.h   which bytes of a connection are wanted   <-> wanted, with user space
  *   copy.h     wanted bytes                              -> segments
  *
@@ -223,6 +223,8 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 			return NEXT;
 		segment->sequence++; /* TCP Fast Open */
 	}
+	if (!egress && segment->flags & (TCP_FIN | TCP_RST) && !is_acceptable_end(skb, segment))
+		return NEXT;
 	way = find_way(set, tag);
 	if (way == NO_WAY) {
 		begin_segment(segment);

@@ -163,7 +163,9 @@ struct tcp_sock {
 	__u32 segs_in;
 	__u32 data_segs_in; /* counted on arrival, before the segment is processed */
 	__u32 segs_out;
+	__u32 rcv_wup; /* the receive window begins here */
 	__u32 snd_una;
+	__u32 rcv_wnd;
 	__u32 write_seq;
 	__u32 srtt_us; /* smoothed RTT, in eighths of a microsecond */
 	struct tcp_options_received rx_opt;
