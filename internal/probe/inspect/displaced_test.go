@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -156,8 +157,14 @@ func inspectDisplaced(t *testing.T) {
 	})
 	began := time.Now()
 	done := make(chan error, number)
+	// Each has asked before one goes on. Else a single processor may let one end before the
+	// next begins, and none is displaced.
+	var asked sync.WaitGroup
+	asked.Add(number)
 	for _, conn := range c.dialSameSet(number) {
-		go func() { done <- download(conn, "/small", "/large", "/small", "/large") }()
+		go func() {
+			done <- download(conn, func() { asked.Done(); asked.Wait() }, "/small", "/large", "/small", "/large")
+		}()
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -258,9 +265,12 @@ func upload(conn net.Conn, body string, methods ...string) error {
 	return nil
 }
 
-// download asks for paths one after the other, and reads the answers.
-func download(conn net.Conn, paths ...string) error {
+// download asks for paths one after the other, and reads the answers. It calls begun once it
+// read the first, or failed.
+func download(conn net.Conn, begun func(), paths ...string) error {
 	defer conn.Close()
+	var once sync.Once
+	defer once.Do(begun)
 	from := bufio.NewReaderSize(conn, 1<<16)
 	for _, path := range paths {
 		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path); err != nil {
@@ -273,6 +283,7 @@ func download(conn net.Conn, paths ...string) error {
 		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
 			return err
 		}
+		once.Do(begun)
 	}
 	return nil
 }
