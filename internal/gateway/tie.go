@@ -63,7 +63,9 @@ type slot struct {
 	ambiguous bool
 	live      bool
 	hash      uint64
-	stored    int64
+	// kong is the hash of the id that Kong gave the request; 0 without one.
+	kong   uint64
+	stored int64
 	// text is the memory of Said.
 	text []byte
 }
@@ -121,27 +123,39 @@ func (t *Tie) Hold(e *request.Exchange, now int64) {
 		Connection: e.ID, Port: e.Server.Port(), Status: e.Status,
 		Began: e.Request.Began, Ended: e.Answer.Ended, Busy: duration, Attempts: 1,
 	}
+	kong := t.kongOf(e.Request.Field(unique))
 	for i, name := range t.names {
 		if id := e.Request.Field(name); id != nil {
-			t.hold(id, uint8(i), &u, e, now)
+			if s := t.hold(id, uint8(i), &u, e, now); s != nil {
+				s.kong = kong
+			}
 		}
 	}
 }
 
-func (t *Tie) hold(id []byte, name uint8, u *Upstream, e *request.Exchange, now int64) {
+// kongOf is the hash of an id that Kong made; 0 without one.
+func (t *Tie) kongOf(id []byte) uint64 {
+	if len(id) == 0 {
+		return 0
+	}
+	return max(1, maphash.Bytes(t.seed, id))
+}
+
+func (t *Tie) hold(id []byte, name uint8, u *Upstream, e *request.Exchange, now int64) *slot {
 	if len(id) < minID || len(id) > maxID {
 		t.figures.Ignored++
-		return
+		return nil
 	}
 	s := t.find(id, name, now)
 	if s == nil {
 		s = t.put(id, name, u, now)
 	} else if !s.merge(u, t.names[name] == unique, &t.figures) {
-		return
+		return nil
 	}
 	if t.names[name] == unique {
 		s.hear(e)
 	}
+	return s
 }
 
 // merge adds an attempt. Kong's own id tells that it tried again. An id that a client can
@@ -243,11 +257,12 @@ func (t *Tie) drop(s *slot, count *uint64) {
 func (t *Tie) Take(e *request.Exchange, now int64) (Upstream, bool) {
 	var taken Upstream
 	found := false
+	kong := t.kongOf(lastField(e.Answer.Fields(), unique))
 	for i, name := range t.names {
 		for side, id := range [...][]byte{lastField(e.Answer.Fields(), name), e.Request.Field(name)} {
 			s := t.candidate(id, uint8(i), e, now)
-			if s == nil {
-				continue
+			if s == nil || kong != 0 && s.kong != 0 && s.kong != kong {
+				continue // a client chose another request's id
 			}
 			// Later names would find the same request again.
 			if !found {

@@ -45,6 +45,8 @@ func TestTie(t *testing.T) {
 		{"both ids on both sides", fields(kongID, "0123456789", "X-Request-Id", "abcdefghij"), fields("X-Request-Id", "abcdefghij"), fields(kongID, "0123456789"), true},
 		{"the same id in two fields", fields(kongID, "0123456789", "X-Request-Id", "0123456789"), nil, fields("X-Request-Id", "0123456789"), true},
 		{"other ids", fields(kongID, "0123456789"), nil, fields(kongID, "0123456780"), false},
+		{"the client's id, but another of Kong", fields(kongID, "0123456789", "X-Request-Id", "abcdefghij"), fields("X-Request-Id", "abcdefghij"), fields(kongID, "9876543210"), false},
+		{"the client's id, Kong's on one side", fields("X-Request-Id", "abcdefghij"), fields("X-Request-Id", "abcdefghij"), fields(kongID, "9876543210"), true},
 		{"another field", fields(kongID, "0123456789"), nil, fields("X-Request-Id", "0123456789"), false},
 		{"no ids", nil, nil, nil, false},
 		{"short ids", fields(kongID, "1"), nil, fields(kongID, "1"), false},
