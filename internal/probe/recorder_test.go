@@ -24,6 +24,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 // recorder keeps facts. Connections, and listeners that open, are those of one network
@@ -242,9 +243,10 @@ func startOn(t *testing.T, types *btf.Spec, cfg Config, logger ...*zap.Logger) *
 // until drains until the condition holds; it fails the test after ten seconds.
 func (k *kernel) until(what string, holds func() bool) {
 	k.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	limit := wire.Patience(10 * time.Second)
+	deadline := time.Now().Add(limit)
 	for !holds() {
-		require.Truef(k.t, time.Now().Before(deadline), "no %s within ten seconds; closed: %+v", what, k.closed)
+		require.Truef(k.t, time.Now().Before(deadline), "no %s within %s; closed: %+v", what, limit, k.closed)
 		require.NoError(k.t, k.probe.Drain(time.Now().Add(20*time.Millisecond)))
 	}
 }
