@@ -179,9 +179,9 @@ func (p *programs) paired(t *testing.T, prefix, device string) int {
 }
 
 // offloads switches what a device does for the kernel, at both ends.
-func (p *programs) offloads(t *testing.T, on uint32) {
+func (n *network) offloads(t *testing.T, on uint32) {
 	t.Helper()
-	for _, end := range []namespace{p.server, p.client} {
+	for _, end := range []namespace{n.server, n.client} {
 		require.NoError(t, end.Do(func() error {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 			if err != nil {

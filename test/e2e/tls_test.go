@@ -116,6 +116,18 @@ func (b *tlsBench) startMutual(t *testing.T) {
 	}, settle, tick)
 }
 
+// tlsPath is how a client reaches the server.
+type tlsPath struct {
+	tag, host string
+	in        namespace
+	offloads  uint32
+}
+
+func (b *tlsBench) paths() []tlsPath {
+	host := b.At(tlsPort).Addr().String()
+	return []tlsPath{{"veth", host, b.client, 1}, {"segments", host, b.client, 0}, {"lo", "127.0.0.1", b.server, 1}}
+}
+
 func (b *tlsBench) file(name string) string { return filepath.Join(b.folder, name) }
 
 // try runs a client, which may fail, and tells what it said.
@@ -266,17 +278,12 @@ func (c *tlsCases) addFailed() {
 }
 
 // TestTLSHandshakes: each handshake of openssl, curl and a client of Go is one record, which
-// says how it ended, over a veth pair and over lo. On a port of both protocols, HTTP is seen.
+// says how it ended, over a veth pair, in whole packets and in segments, and over lo. On a port of both protocols, HTTP is seen.
 func TestTLSHandshakes(t *testing.T) {
 	b := startTLS(t)
 	handshakes, requests := 0, 0
-	for _, path := range []struct {
-		tag, host string
-		in        namespace
-	}{
-		{"veth", b.At(tlsPort).Addr().String(), b.client},
-		{"lo", "127.0.0.1", b.server},
-	} {
+	for _, path := range b.paths() {
+		b.offloads(t, path.offloads)
 		cases := b.cases(t, path.host, path.tag)
 		for i := range cases {
 			b.try(t, path.in, cases[i].input, cases[i].words...)
@@ -293,8 +300,8 @@ func TestTLSHandshakes(t *testing.T) {
 	}
 	b.agent.stop()
 	b.out.stop()
-	for tag, host := range map[string]string{"veth": b.At(tlsPort).Addr().String(), "lo": "127.0.0.1"} {
-		for _, c := range b.cases(t, host, tag) {
+	for _, path := range b.paths() {
+		for _, c := range b.cases(t, path.host, path.tag) {
 			t.Run(c.name, func(t *testing.T) { b.check(t, &c) })
 		}
 	}
