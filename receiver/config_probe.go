@@ -79,8 +79,7 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 
 // withoutLogs switches off what only log records need.
 func withoutLogs(cfg *probe.Config) {
-	cfg.OpenRecords, cfg.FailedRecords = false, false
-	cfg.Sources.Records, cfg.Sources.Services = false, false
+	cfg.OpenRecords, cfg.FailedRecords, cfg.Sources.Records, cfg.Sources.Services = false, false, false, false
 	withoutPackets(cfg)
 	withoutBodies(cfg)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/httpview"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/pipeline"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/sources"
 )
 
 // telemetry is what the internal metrics are read from.
@@ -54,6 +55,7 @@ func (t *telemetry) register(set component.TelemetrySettings) (*metadata.Telemet
 		b.RegisterEbpfTCPMapEntriesCallback(t.maps(func(m *probe.MapFill) int { return m.Entries })),
 		b.RegisterEbpfTCPMapCapacityCallback(t.maps(func(m *probe.MapFill) int { return m.Capacity })),
 		b.RegisterEbpfTCPNetworkNamespacesCallback(t.namespaces),
+		sources.Register(b, t.pipeline.Last, t.attributes),
 		b.RegisterEbpfTCPHookAttachedCallback(t.attached),
 		b.RegisterEbpfTCPHookRunsCallback(t.whenGathered(t.hooks(func(h *hookTotal) uint64 { return h.runs }))),
 		b.RegisterEbpfTCPHookMissedCallback(t.hooks(func(h *hookTotal) uint64 { return h.missed })),
@@ -185,9 +187,8 @@ func (t *telemetry) maps(value func(*probe.MapFill) int) metric.Int64Callback {
 		if snapshot == nil {
 			return nil
 		}
-		for i := range snapshot.Maps {
-			m := &snapshot.Maps[i]
-			o.Observe(int64(value(m)), t.attributes(attribute.String("map", m.Name)))
+		for _, m := range snapshot.Maps {
+			o.Observe(int64(value(&m)), t.attributes(attribute.String("map", m.Name)))
 		}
 		return nil
 	}

@@ -90,13 +90,13 @@ func TestInternalMetricsOfTwoReceivers(t *testing.T) {
 	require.NotEmpty(t, names)
 	for _, name := range names {
 		switch name[1] {
-		case "network_namespaces", "series":
+		case "network_namespaces", "series", "sources_entered", "sources_refused":
 			waitFor(t, "a metric snapshot", func() bool {
 				_, err := tt.GetMetric("otelcol_ebpf_tcp_" + name[1])
 				return err == nil
 			})
-		case "hook_duration":
-			continue // not a whole number, the same callback's attributes
+		case "hook_duration", "sources_sketch_utilization":
+			continue // not a whole number, the same attributes as others
 		}
 		points := internalMetrics(t, tt, name[1])
 		require.Len(t, points, 2, "%s is not of two receivers", name[1])
@@ -258,4 +258,28 @@ func TestInternalEnumsAreAsDeclared(t *testing.T) {
 	require.ElementsMatch(t, events, d.Attributes["event"].Enum)
 	require.ElementsMatch(t, facttest.Keys(places), d.Attributes["place"].Enum)
 	require.ElementsMatch(t, facttest.Keys(reasons), d.Attributes["reason"].Enum)
+}
+
+func TestInternalMetricsOfSources(t *testing.T) {
+	tt := componenttest.NewTelemetry()
+	defer func() { require.NoError(t, tt.Shutdown(context.WithoutCancel(t.Context()))) }()
+	env := &fakeEnvironment{t: t, prepare: func(k *kerneltest.Kernel) {
+		k.Sources = probe.SourceFigures{Entered: 5, Promoted: 4, Full: 3, Share: 2, Crowded: 0.25}
+	}}
+	r := newReceiver(testConfig(), metadatatest.NewSettings(tt), env.environment())
+	r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	defer func() { require.NoError(t, r.Shutdown(t.Context())) }()
+	waitFor(t, "a snapshot", func() bool {
+		_, err := tt.GetMetric("otelcol_ebpf_tcp_sources_entered")
+		return err == nil
+	})
+	require.Equal(t, map[string]int64{"entry=at_once": 5, "entry=promoted": 4}, internalMetric(t, tt, "sources_entered"))
+	require.Equal(t, map[string]int64{"reason=map_full": 3, "reason=map_share": 2}, internalMetric(t, tt, "sources_refused"))
+	got, err := tt.GetMetric("otelcol_ebpf_tcp_sources_sketch_utilization")
+	require.NoError(t, err)
+	gauge, ok := got.Data.(metricdata.Gauge[float64])
+	require.True(t, ok)
+	require.Len(t, gauge.DataPoints, 1)
+	require.InDelta(t, 0.25, gauge.DataPoints[0].Value, 0)
 }

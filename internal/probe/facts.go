@@ -7,6 +7,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sources"
 )
 
 // MapFill is how full a kernel map is.
@@ -17,6 +18,9 @@ type MapFill struct {
 
 // NetworkNamespaces counts the namespaces of Config.NetworkNamespaces that exist.
 type NetworkNamespaces = packets.NetworkNamespaces
+
+// SourceFigures say how full the table of sources is, and who gets into it.
+type SourceFigures = sources.Figures
 
 // Snapshot is one reading of the kernel's maps. Figures are cumulative since the probe
 // started.
@@ -32,6 +36,8 @@ type Snapshot struct {
 	Overflows  []connection.Overflow
 	Interfaces []packet.Interface
 	Namespaces NetworkNamespaces
-	Maps       []MapFill
-	Hooks      []HookState
+	// Sources is nil unless sources are counted.
+	Sources *SourceFigures
+	Maps    []MapFill
+	Hooks   []HookState
 }

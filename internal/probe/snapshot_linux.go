@@ -46,6 +46,13 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 		s.Interfaces = p.packets.Counters()
 		s.Namespaces = p.packets.Namespaces()
 	}
+	if p.sources != nil {
+		figures, sourcesErr := p.sources.Figures()
+		if err = errors.Join(err, sourcesErr); sourcesErr == nil {
+			s.Sources = &figures
+			s.Maps = append(s.Maps, MapFill{"sources", figures.Tracked, figures.Capacity})
+		}
+	}
 	if p.inspect != nil {
 		figures, inspectErr := p.inspect.Figures()
 		s.Ledger.Produced[ledger.Segment] += int64(figures.Segments)

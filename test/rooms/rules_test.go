@@ -134,7 +134,7 @@ var rules = []rule{
 	},
 	{rooms: list("receiver/internal/check"), imports: list("internal/fault", "internal/packet", "internal/probe", "internal/probe/settings", collector)},
 	{rooms: list("receiver/internal/inspection"), imports: join(domains, list("internal/probe", "internal/probe/settings", "receiver/internal/check", "receiver/internal/httpview", "receiver/internal/tlsview"))},
-	{rooms: list("receiver/internal/sources"), imports: list("internal/probe", "receiver/internal/check")},
+	{rooms: list("receiver/internal/sources"), imports: list("internal/probe", "receiver/internal/check", "receiver/internal/metadata", collector)},
 	{rooms: list("receiver/internal/needs"), imports: list("internal/probe", "receiver/internal/declared")},
 	{
 		rooms: list("receiver"),

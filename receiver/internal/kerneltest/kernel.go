@@ -45,6 +45,7 @@ type Kernel struct {
 	Queues     []connection.Queues
 	Interfaces []packet.Interface
 	HookStates []probe.HookState
+	Sources    probe.SourceFigures
 	nextID     uint64
 
 	// StartErr, DrainErr and SnapshotErr are what these calls return.
@@ -142,8 +143,10 @@ func (k *Kernel) Snapshot(visit func(*connection.Live)) (*probe.Snapshot, error)
 		})
 	}
 	totals.Active = int64(len(k.Live))
+	sources := k.Sources
 	return &probe.Snapshot{
 		Time:       time.Now().UnixNano(),
+		Sources:    &sources,
 		Ledger:     totals,
 		Ports:      ports,
 		Queues:     append([]connection.Queues(nil), k.Queues...),

@@ -25,28 +25,31 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                      metric.Meter
-	mu                         sync.Mutex
-	registrations              []metric.Registration
-	EbpfTCPConnectionsActive   metric.Int64ObservableUpDownCounter
-	EbpfTCPDelivered           metric.Int64ObservableCounter
-	EbpfTCPHeaderFieldsIgnored metric.Int64ObservableCounter
-	EbpfTCPHookAttached        metric.Int64ObservableGauge
-	EbpfTCPHookDuration        metric.Float64ObservableCounter
-	EbpfTCPHookMissed          metric.Int64ObservableCounter
-	EbpfTCPHookRuns            metric.Int64ObservableCounter
-	EbpfTCPLeftOut             metric.Int64ObservableCounter
-	EbpfTCPLost                metric.Int64ObservableCounter
-	EbpfTCPMapCapacity         metric.Int64ObservableGauge
-	EbpfTCPMapEntries          metric.Int64ObservableGauge
-	EbpfTCPNetworkNamespaces   metric.Int64ObservableGauge
-	EbpfTCPProduced            metric.Int64ObservableCounter
-	EbpfTCPQueueBytes          metric.Int64ObservableGauge
-	EbpfTCPQueueCapacity       metric.Int64ObservableGauge
-	EbpfTCPQueued              metric.Int64ObservableUpDownCounter
-	EbpfTCPSeries              metric.Int64ObservableGauge
-	EbpfTCPSeriesLimit         metric.Int64ObservableGauge
-	EbpfTCPUpstreamRequests    metric.Int64ObservableUpDownCounter
+	meter                           metric.Meter
+	mu                              sync.Mutex
+	registrations                   []metric.Registration
+	EbpfTCPConnectionsActive        metric.Int64ObservableUpDownCounter
+	EbpfTCPDelivered                metric.Int64ObservableCounter
+	EbpfTCPHeaderFieldsIgnored      metric.Int64ObservableCounter
+	EbpfTCPHookAttached             metric.Int64ObservableGauge
+	EbpfTCPHookDuration             metric.Float64ObservableCounter
+	EbpfTCPHookMissed               metric.Int64ObservableCounter
+	EbpfTCPHookRuns                 metric.Int64ObservableCounter
+	EbpfTCPLeftOut                  metric.Int64ObservableCounter
+	EbpfTCPLost                     metric.Int64ObservableCounter
+	EbpfTCPMapCapacity              metric.Int64ObservableGauge
+	EbpfTCPMapEntries               metric.Int64ObservableGauge
+	EbpfTCPNetworkNamespaces        metric.Int64ObservableGauge
+	EbpfTCPProduced                 metric.Int64ObservableCounter
+	EbpfTCPQueueBytes               metric.Int64ObservableGauge
+	EbpfTCPQueueCapacity            metric.Int64ObservableGauge
+	EbpfTCPQueued                   metric.Int64ObservableUpDownCounter
+	EbpfTCPSeries                   metric.Int64ObservableGauge
+	EbpfTCPSeriesLimit              metric.Int64ObservableGauge
+	EbpfTCPSourcesEntered           metric.Int64ObservableCounter
+	EbpfTCPSourcesRefused           metric.Int64ObservableCounter
+	EbpfTCPSourcesSketchUtilization metric.Float64ObservableGauge
+	EbpfTCPUpstreamRequests         metric.Int64ObservableUpDownCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -330,6 +333,51 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPSeriesLimitCallback(cb metric.In
 	return nil
 }
 
+// RegisterEbpfTCPSourcesEnteredCallback sets callback for observable EbpfTCPSourcesEntered metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPSourcesEnteredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPSourcesEntered, obs: o})
+		return nil
+	}, builder.EbpfTCPSourcesEntered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPSourcesRefusedCallback sets callback for observable EbpfTCPSourcesRefused metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPSourcesRefusedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPSourcesRefused, obs: o})
+		return nil
+	}, builder.EbpfTCPSourcesRefused)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPSourcesSketchUtilizationCallback sets callback for observable EbpfTCPSourcesSketchUtilization metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPSourcesSketchUtilizationCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.EbpfTCPSourcesSketchUtilization, obs: o})
+		return nil
+	}, builder.EbpfTCPSourcesSketchUtilization)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterEbpfTCPUpstreamRequestsCallback sets callback for observable EbpfTCPUpstreamRequests metric.
 func (builder *TelemetryBuilder) RegisterEbpfTCPUpstreamRequestsCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -489,6 +537,24 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_ebpf_tcp_series_limit",
 		metric.WithDescription("Series that a metric may have, limits.series. One more takes observations over it. [Alpha]"),
 		metric.WithUnit("{series}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPSourcesEntered, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_sources_entered",
+		metric.WithDescription("Sources of segments that were followed, at once or because the sketch found them. Absent unless sources are counted. [Alpha]"),
+		metric.WithUnit("{source}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPSourcesRefused, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_sources_refused",
+		metric.WithDescription("Segments and connections of sources that found no room. They count for the rest. Absent unless sources are counted. [Alpha]"),
+		metric.WithUnit("{segment}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPSourcesSketchUtilization, err = builder.meter.Float64ObservableGauge(
+		"otelcol_ebpf_tcp_sources_sketch_utilization",
+		metric.WithDescription("Share of the sketch's counters that were taken in the last interval. Absent unless sources are counted. [Alpha]"),
+		metric.WithUnit("1"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPUpstreamRequests, err = builder.meter.Int64ObservableUpDownCounter(

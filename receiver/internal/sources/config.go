@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sources is the configuration block sources: its keys, its checks, and what the kernel
-// side gets of it.
+// Package sources is the configuration block sources: its keys, its checks, what the kernel side
+// gets of it, and the internal metrics about it.
 package sources
 
 import (
