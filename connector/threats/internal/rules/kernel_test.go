@@ -67,14 +67,23 @@ func TestSegmentsOfNoConnection(t *testing.T) {
 	l.nothing()
 }
 
-// TestAStealthScanIsNoOtherScan: its segments are answered by resets, too.
-func TestAStealthScanIsNoOtherScan(t *testing.T) {
-	l := newLab(t)
-	for ports := int64(100); ports <= 1000; ports += 100 {
-		l.source(attacker, reading.SourceCounts{Xmas: 100, PortStray: ports})
-		l.pass(time.Second)
+// TestAScanWithoutSYNsHasOneRule: closed ports answer its segments by resets, too, but none of them
+// asked for a connection.
+func TestAScanWithoutSYNsHasOneRule(t *testing.T) {
+	for rule, c := range map[catalogue.ID]reading.SourceCounts{
+		catalogue.StealthScan:    {Xmas: 100, ResetFlags: 99},
+		catalogue.OutOfStateScan: {ResetOther: 100},
+	} {
+		t.Run(rule.String(), func(t *testing.T) {
+			l := newLab(t)
+			for ports := int64(100); ports <= 1000; ports += 100 {
+				c.Ports, c.PortsFailed, c.PortStray = ports, ports-1, ports
+				l.source(attacker, c)
+				l.pass(time.Second)
+			}
+			l.only(rule, attacker)
+		})
 	}
-	l.only(catalogue.StealthScan, attacker)
 }
 
 func TestAForgedFlood(t *testing.T) {

@@ -79,13 +79,15 @@ func (s *scans) Judge(m *Moment) {
 	s.check(m, &c.Walk)
 }
 
-// ofKernel takes the ports that the kernel counted: those that are new are first contacts.
+// ofKernel takes the ports that the kernel counted: those that are new are first contacts, as far
+// as there were SYNs. Ports that got other segments are for other rules.
 func (s *scans) ofKernel(m *Moment) {
-	c, seen := &m.Source.Kernel, m.Sighting
-	failed := max(0, m.Record.Source.PortsFailed-seen.Failed)
-	connected := max(0, m.Record.Source.Ports-seen.Ports-failed)
-	seen.Failed = max(seen.Failed, m.Record.Source.PortsFailed)
-	seen.Ports = max(seen.Ports, m.Record.Source.Ports)
+	c, seen, of := &m.Source.Kernel, m.Sighting, &m.Record.Source
+	failed := max(0, of.PortsFailed-seen.Failed)
+	connected := min(max(0, of.Ports-seen.Ports-failed), of.SynListening)
+	failed = min(failed, max(of.SynClosed, of.ResetSyn))
+	seen.Failed = max(seen.Failed, of.PortsFailed)
+	seen.Ports = max(seen.Ports, of.Ports)
 	if failed+connected == 0 {
 		return
 	}
