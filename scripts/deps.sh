@@ -31,6 +31,8 @@ for task in "${@:-test}"; do
 		command_from ss iproute2
 		command_from nft nftables
 		command_from nmap nmap
+		command_from hydra hydra
+		command_from sshd openssh-server
 		command_from tshark tshark
 		command_from xmllint libxml2-utils
 		command_from wrk wrk

@@ -19,14 +19,14 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// sourcesOn are lines of the receiver's configuration.
-const sourcesOn = "    sources: {enabled: true}\n"
+// gather is how long a scan waits for others that are like it.
+const gather = time.Second
 
 // startWatch is startJudge with facts about sources.
-func startWatch(t *testing.T, receiver, connector string) *judged {
+func startWatch(t *testing.T, receiver string) *judged {
 	t.Helper()
 	needing(t, "refused")
-	j := startJudgeWith(t, sourcesOn+receiver, connector)
+	j := startJudgeWith(t, "    sources: {enabled: true}\n"+receiver, fmt.Sprintf("    rules: {distributed_scan: {gather: %s}}", gather))
 	t.Cleanup(func() {
 		if t.Failed() {
 			j.tell(t)
@@ -45,14 +45,22 @@ func (j *judged) tell(t *testing.T) {
 	}
 }
 
-// still waits until nothing more can come of what has been recorded: for scans, that wait for others
-// that are like them, too.
+// still waits for a finding, and for all that might come of the records before it: one more interval,
+// and the time that scans wait.
 func (j *judged) still(t *testing.T, rule string) record {
 	t.Helper()
 	found := j.one(t, rule)
-	time.Sleep(6 * time.Second)
+	j.quiet(t)
 	require.Len(t, j.threats(t, "begin"), 1)
 	return found
+}
+
+func (*judged) quiet(t *testing.T) {
+	t.Helper()
+	select {
+	case <-t.Context().Done():
+	case <-time.After(time.Second + 2*gather):
+	}
 }
 
 // TestThreatsOfStrangeSegments: nmap's scans without SYNs have the rule of their flags, and no other.
@@ -62,7 +70,7 @@ func TestThreatsOfStrangeSegments(t *testing.T) {
 		"-sA": "out_of_state_scan", "-sW": "out_of_state_scan", "-sM": "out_of_state_scan",
 	} {
 		t.Run(scan, func(t *testing.T) {
-			j := startWatch(t, "", "")
+			j := startWatch(t, "")
 			j.server.startServer(t, 80)
 			j.client.run(t, "nmap", "-n", "-Pn", scan, j.Server4.String())
 			found := j.still(t, rule)
@@ -135,25 +143,61 @@ func passwords(t *testing.T, n int) string {
 func TestThreatsOfGuessedLogins(t *testing.T) {
 	for _, of := range []struct {
 		rule, process, receiver, url string
-		port, guesses                int
+		port                         int
 	}{
-		{"http_auth", "nginx", "    inspect: {http: {ports: [80]}}\n", "http-get://%s/private", 80, 40},
-		{"login_guessing", "sshd", "", "ssh://%s", 22, 60},
+		{"http_auth", "nginx", "    inspect: {http: {ports: [80]}}\n", "http-get://%s/private", 80},
+		{"login_guessing", "sshd", "", "ssh://%s", 22},
 	} {
 		t.Run(of.rule, func(t *testing.T) {
-			j := startWatch(t, of.receiver, "")
-			if of.port == 22 {
+			j := startWatch(t, of.receiver)
+			if of.process == "sshd" {
 				j.startSSHD(t, of.port)
 			} else {
 				j.startLogins(t, of.port)
 			}
-			j.client.run(t, "hydra", "-I", "-q", "-l", "admin", "-P", passwords(t, of.guesses), "-t", "4",
-				fmt.Sprintf(of.url, j.Server4))
+			j.attack(t, "hydra", "-I", "-q", "-l", "admin", "-P", passwords(t, 1000), fmt.Sprintf(of.url, j.Server4))
 			found := j.still(t, of.rule)
 			assert.Equal(t, j.Client4.String(), found.values["client.address"])
 			assert.Equal(t, of.process, found.values["process.executable.name"])
 			assert.InDelta(t, of.port, found.number(t, "server.port"), 0)
 			assert.Equal(t, false, found.values["tcp.threat.spoofable"])
 		})
+	}
+}
+
+// attack runs a program of the client's until the test ends.
+func (j *judged) attack(t *testing.T, name string, args ...string) {
+	t.Helper()
+	cmd := j.client.Command(name, args...)
+	// Some leave files behind.
+	cmd.Dir = t.TempDir()
+	attacker, err := lab.Start(cmd)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, attacker.Stop(syscall.SIGTERM)) })
+}
+
+// TestThreatsLeaveOrdinaryProgramsAlone: nothing is found about load, health checks, and a monitor of
+// three closed ports.
+func TestThreatsLeaveOrdinaryProgramsAlone(t *testing.T) {
+	j := startWatch(t, "    inspect: {http: {ports: [80]}}\n")
+	j.startLogins(t, 80)
+	url := fmt.Sprintf("http://%s/", j.Server4)
+	j.client.run(t, "ab", "-q", "-n", "2000", "-c", "20", url)
+	j.client.run(t, "wrk", "-t", "1", "-c", "20", "-d", "2s", url)
+	for range 10 {
+		j.client.run(t, "curl", "-sf", "-o", "/dev/null", url)
+		// A load balancer that only connects.
+		j.client.run(t, "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/80", j.Server4))
+		for port := 8081; port <= 8083; port++ {
+			_, err := j.client.Run(t.Context(), "curl", "-s", fmt.Sprintf("http://%s:%d/", j.Server4, port))
+			require.Error(t, err, "port %d listens", port)
+		}
+	}
+	j.quiet(t)
+	assert.Empty(t, j.threats(t, "begin"))
+	for _, event := range []string{"tcp.server.connection.close", "tcp.server.connection.failed", "tcp.server.http.request", "tcp.server.source"} {
+		read, err := j.agent.Sum(t.Context(), "otelcol_ebpf_tcp_threats_records", "event", event, "outcome", "read")
+		require.NoError(t, err)
+		assert.Positive(t, read, event)
 	}
 }

@@ -25,13 +25,19 @@ type judged struct {
 // startJudge runs both in the server's namespace. It has a configuration of the connector's, indented by four.
 func startJudge(t *testing.T, connector string) *judged {
 	t.Helper()
+	return startJudgeWith(t, "", connector)
+}
+
+// startJudgeWith has lines of the receiver's configuration, too.
+func startJudgeWith(t *testing.T, receiver, connector string) *judged {
+	t.Helper()
 	n := newNetwork(t)
 	out := startSink(t, n.server)
 	agent := startCollector(t, n.server, "judge", fmt.Sprintf(`
 receivers:
   ebpf_tcp:
     connections: {scope: host}
-%s
+%s%s
 connectors:
   ebpf_tcp_threats:
     metrics_interval: 200ms
@@ -40,10 +46,10 @@ exporters:
   otlp_grpc: {endpoint: %s, tls: {insecure: true}}
 service:
   pipelines:
-    logs: {receivers: [ebpf_tcp], exporters: [ebpf_tcp_threats]}
+    logs: {receivers: [ebpf_tcp], exporters: [ebpf_tcp_threats, otlp_grpc]}
     logs/threats: {receivers: [ebpf_tcp_threats], exporters: [otlp_grpc]}
     metrics/threats: {receivers: [ebpf_tcp_threats], exporters: [otlp_grpc]}
-`, excludedHooks(), connector, out.endpoint))
+`, excludedHooks(), receiver, connector, out.endpoint))
 	return &judged{n, out, agent}
 }
 
