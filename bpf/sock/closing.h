@@ -51,6 +51,15 @@ static __always_inline bool is_unfinished(int state)
 	return state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_RECV;
 }
 
+/*
+ * Whether the client's FIN came first. Nobody notes CLOSE_WAIT, because LAST_ACK tells the
+ * same later. A connection that skips LAST_ACK is still in CLOSE_WAIT.
+ */
+static __always_inline bool is_client_first(const struct connection *connection, int oldstate)
+{
+	return connection->flags & CONNECTION_CLIENT_FIN || oldstate == TCP_CLOSE_WAIT;
+}
+
 /* Observed facts come before inferred ones. */
 static __always_inline __u32 close_reason(const struct connection *connection,
 					  const struct sock *sk, int oldstate)
@@ -70,7 +79,7 @@ static __always_inline __u32 close_reason(const struct connection *connection,
 		return CLOSE_CLIENT_RESET;
 	if (!error && is_unfinished(oldstate))
 		return CLOSE_SERVER_RESET;
-	if (connection->flags & CONNECTION_CLIENT_FIN)
+	if (is_client_first(connection, oldstate))
 		return CLOSE_CLIENT_FIN;
 	if (connection->flags & CONNECTION_SERVER_FIN)
 		return CLOSE_SERVER_FIN;
@@ -132,7 +141,7 @@ static __always_inline void close_connection(struct sock *sk, int oldstate)
 }
 
 /*
- * The new state shows whose FIN it is; LAST_ACK also proves that the client's came first. A
+ * The server sends its FIN, or has sent it. The new state shows whose FIN came first. A
  * process that closes after shutdown() enters the same state again.
  */
 static __always_inline void follow_fin(struct sock *sk, int newstate)
@@ -143,7 +152,7 @@ static __always_inline void follow_fin(struct sock *sk, int newstate)
 	if (is_followable(sk))
 		connection = bpf_map_lookup_elem(&connections, &key);
 	if (!connection) {
-		if (newstate == TCP_CLOSE_WAIT || !is_possibly_unseen(sk))
+		if (!is_possibly_unseen(sk))
 			return;
 		open_unseen_connection(sk);
 		connection = bpf_map_lookup_elem(&connections, &key);
@@ -153,8 +162,6 @@ static __always_inline void follow_fin(struct sock *sk, int newstate)
 	if (!(connection->flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN)))
 		connection->flags |=
 			newstate == TCP_FIN_WAIT1 ? CONNECTION_SERVER_FIN : CONNECTION_CLIENT_FIN;
-	if (newstate == TCP_CLOSE_WAIT)
-		return;
 	if (newstate != TCP_LAST_ACK)
 		connection->data_segments = data_segments(sk);
 	connection->flags |= CONNECTION_FIN_SENT;

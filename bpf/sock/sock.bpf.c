@@ -69,7 +69,6 @@ int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 		if (oldstate != newstate)
 			break;
 		/* fallthrough */
-	case TCP_CLOSE_WAIT:
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
 		follow_fin(sk, newstate);

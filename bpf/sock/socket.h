@@ -163,14 +163,14 @@ static __always_inline void read_socket_counters(const struct tcp_sock *tp, bool
 /*
  * For sockets that may change meanwhile: every load is checked, and each touches another
  * cache line. So only the growing counters are read, and the members that concern FINs
- * only after one.
+ * only after one. The state is beside the ports, which the look compares.
  */
 static __always_inline void read_socket_bytes_checked(const struct tcp_sock *tp, __u32 flags,
 						      __u64 *rx_bytes, __u64 *tx_bytes)
 {
 	*rx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_received);
 	*tx_bytes = DECORATION_AS(struct tcp_sock, tp, bytes_acked);
-	if (flags & (CONNECTION_CLIENT_FIN | CONNECTION_SERVER_FIN))
+	if (READ_AS(struct sock, tp, __sk_common.skc_state) != TCP_ESTABLISHED)
 		discount_fins(rx_bytes, tx_bytes,
 			      DECORATION_AS(struct tcp_sock, tp,
 					    inet_conn.icsk_inet.sk.__sk_common.skc_flags),

@@ -6,6 +6,7 @@ package probe
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"path"
@@ -123,6 +124,26 @@ func TestLookWays(t *testing.T) {
 		assert.Contains(t, s.Maps, MapFill{"connections", 7, 4096})
 		assert.EqualValues(t, 7, opensOf(s))
 		k.balance()
+	})
+}
+
+// The FIN of a client takes a sequence number, and is no byte.
+func TestLookWaysDiscountTheClientsFIN(t *testing.T) {
+	const port = 27184
+	eachLook(t, testConfig(onlyPort(port)), func(t *testing.T, k *kernel, reads bool) {
+		l := listen(t, "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		client, server := connect(t, l, "127.0.0.1")
+		send(t, client, server, 10)
+		require.NoError(t, client.CloseWrite())
+		_, err := server.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		k.settle()
+		k.snapshot(port)
+		_, live := k.snapshot(port)
+		require.Len(t, live, 1)
+		if reads {
+			assert.EqualValues(t, 10, live[0].ReceivedBytes)
+		}
 	})
 }
 
