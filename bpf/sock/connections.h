@@ -17,9 +17,14 @@ static __always_inline long enter_connection(__u64 key, const struct connection 
 
 	if (!has_room(connection->netns, ROOM_CONNECTIONS))
 		return -EDQUOT;
+	/*
+	 * Atomic operations wait until all earlier stores are done, and those of the insert go
+	 * to memory that this CPU does not have in its cache. So count before.
+	 */
+	count_room(connection->netns, ROOM_CONNECTIONS, 1);
 	error = bpf_map_update_elem(&connections, &key, connection, BPF_NOEXIST);
-	if (!error)
-		count_room(connection->netns, ROOM_CONNECTIONS, 1);
+	if (error)
+		count_room(connection->netns, ROOM_CONNECTIONS, -1);
 	return error;
 }
 
