@@ -48,6 +48,19 @@ func (n *Namespace) Note(c *reading.ServiceCounts, now int64) {
 	n.Overflows += float64(c.NamespaceOverflows)
 }
 
+// Attempts adds what a source did, or all that have no record of their own.
+func (n *Namespace) Attempts(c *reading.SourceCounts) {
+	n.Syn += c.SynListening
+	n.Completed += c.Completed
+}
+
+// Handshakes takes what the sources did since the last time.
+func (n *Namespace) Handshakes(interval float64) reading.ServiceCounts {
+	c := reading.ServiceCounts{Interval: interval, Syn: n.Syn, Completed: n.Completed}
+	n.Syn, n.Completed = 0, 0
+	return c
+}
+
 // Confirms asks the kernel's own counters: a full queue of handshakes, or clients that reset what
 // they never asked for. If the accept queue is full, the service is slow, and that is overload.
 func (n *Namespace) Confirms(open float64, c *reading.ServiceCounts, now int64) bool {

@@ -27,8 +27,13 @@ type Namespace struct {
 	Cookies, Drops, Embryonic, Overflows float64
 	// Since is when the counters began.
 	Since int64
-	Top   Top
-	Crowd *Crowd
+	// Syn and Completed are what its sources did since its last record. Heard is set by a listener's
+	// record, Own by one that counts SYNs. Flood is for a namespace where none does.
+	Syn, Completed int64
+	Heard, Own     bool
+	Flood          Flood
+	Top            Top
+	Crowd          *Crowd
 }
 
 // Contributor is a source's share in the connections of some seconds.

@@ -168,7 +168,10 @@ func listenerFields() []field {
 		{executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }},
 		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
 		{listenerInterval, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Service.Interval, v) }},
-		{listenerSyn, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Syn, v) }},
+		{listenerSyn, "int", func(r *Record, v pcommon.Value) Outcome {
+			r.Service.HasSyn = true
+			return integer(&r.Service.Syn, v)
+		}},
 		{listenerCompleted, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Completed, v) }},
 		{listenerOverflow, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Overflow, v) }},
 		{listenerQueueLength, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueLength, v) }},

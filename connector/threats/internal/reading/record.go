@@ -95,7 +95,9 @@ func (c *SourceCounts) Impossible() int64 {
 // Record.Port is 0.
 type ServiceCounts struct {
 	// Interval is in seconds.
-	Interval                            float64
+	Interval float64
+	// HasSyn tells whether the record has Syn.
+	HasSyn                              bool
 	Syn, Completed, Overflow            int64
 	QueueLength, QueueLimit             int64
 	Open, OpenAnswered                  int64

@@ -157,6 +157,8 @@ func (e *Engine) Record(r *reading.Record, wall int64) {
 	case reading.Listener:
 		e.aboutService(m)
 	case reading.Source:
+		m.Namespace = e.namespaceOf(m)
+		m.Namespace.Attempts(&r.Source)
 		if !r.Prefix.IsValid() {
 			return // the record of the rest names nobody
 		}
@@ -209,7 +211,6 @@ func (e *Engine) aboutSighting(m *Moment) {
 		e.sightings.Keep(at)
 	}
 	m.Sighting.Last = max(m.Sighting.Last, m.Now)
-	m.Namespace = e.namespaceOf(m)
 }
 
 func (e *Engine) aboutService(m *Moment) {

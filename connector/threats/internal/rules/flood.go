@@ -13,7 +13,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
 )
 
-// synFlood names the service and no source: the addresses of SYNs are worth nothing.
+// synFlood names the service and no source: the addresses of SYNs are worth nothing. Where listeners
+// don't count their SYNs, those of all sources of a network namespace are judged, and no service is
+// named.
 type synFlood struct {
 	*settings.SYNFlood
 	engine *Engine
@@ -22,13 +24,21 @@ type synFlood struct {
 func (*synFlood) Events() []reading.Event { return []reading.Event{reading.Listener} }
 
 func (d *synFlood) Judge(m *Moment) {
-	c := &m.Record.Service
-	if m.Port == 0 {
-		m.Namespace.Note(c, m.Now)
+	c, n := &m.Record.Service, m.Namespace
+	if m.Port != 0 {
+		m.Service.Address, m.Service.Process = m.Server, keep(m.Service.Process, m.Process)
+		n.Heard, n.Own = true, n.Own || c.HasSyn
+		d.step(m, &m.Service.Flood, c)
 		return
 	}
-	s, flood := m.Service, &m.Service.Flood
-	s.Address, s.Process = m.Server, keep(s.Process, m.Process)
+	n.Note(c, m.Now)
+	if all := n.Handshakes(c.Interval); n.Heard && !n.Own {
+		d.step(m, &n.Flood, &all)
+	}
+}
+
+// step takes the handshakes of an interval.
+func (d *synFlood) step(m *Moment, flood *evidence.Flood, c *reading.ServiceCounts) {
 	open := float64(max(0, c.Syn-c.Completed))
 	normal := max(flood.Mean, d.MinRate) * c.Interval
 	// The mean stands still during a flood, for the flood may keep others from completing.
@@ -51,10 +61,10 @@ func (d *synFlood) Judge(m *Moment) {
 	if flood.Sum < d.Threshold || excess <= 0 || !m.Namespace.Confirms(flood.Recent, c, m.Now) {
 		return
 	}
-	d.report(m, flood)
+	d.report(m, flood, c)
 }
 
-func (d *synFlood) report(m *Moment, flood *evidence.Flood) {
+func (d *synFlood) report(m *Moment, flood *evidence.Flood, c *reading.ServiceCounts) {
 	about := finding.Subject{Rule: uint8(catalogue.SYNFlood), Host: m.hostOf(), Service: uint64(m.Port)}
 	if !m.book.Due(about, uint64(flood.Count), m.Now) || m.excepts(catalogue.SYNFlood, m.Server) {
 		return
@@ -63,8 +73,8 @@ func (d *synFlood) report(m *Moment, flood *evidence.Flood) {
 	f.Source, f.Prefix, f.Confidence = netip.Addr{}, netip.Prefix{}, catalogue.All[catalogue.SYNFlood].Confidence
 	n := m.Namespace
 	f.Facts = []finding.Fact{
-		{Key: catalogue.FactSyns, Value: float64(m.Record.Service.Syn)},
-		{Key: catalogue.FactCompleted, Value: float64(m.Record.Service.Completed)},
+		{Key: catalogue.FactSyns, Value: float64(c.Syn)},
+		{Key: catalogue.FactCompleted, Value: float64(c.Completed)},
 		{Key: catalogue.FactCookies, Value: n.Cookies}, {Key: catalogue.FactEmbryonic, Value: n.Embryonic},
 	}
 	m.book.Report(about, f)
@@ -82,7 +92,15 @@ func (d *synFlood) ended(about finding.Subject) {
 	if catalogue.ID(about.Rule) != catalogue.SYNFlood {
 		return
 	}
-	if s := d.engine.services.Get(serviceKey{about.Host, uint16(about.Service)}); s != nil {
-		s.Flood.Sum, s.Flood.Count, s.Flood.Recent = 0, 0, 0
+	var flood *evidence.Flood
+	if about.Service == 0 {
+		if n := d.engine.namespaces.Get(about.Host); n != nil {
+			flood = &n.Flood
+		}
+	} else if s := d.engine.services.Get(serviceKey{about.Host, uint16(about.Service)}); s != nil {
+		flood = &s.Flood
+	}
+	if flood != nil {
+		flood.Sum, flood.Count, flood.Recent = 0, 0, 0
 	}
 }

@@ -109,10 +109,58 @@ func TestAFloodOfOneHost(t *testing.T) {
 	l.only(catalogue.SYNFlood, netip.Addr{})
 }
 
+// namespace is what a kernel reports where listeners don't count their SYNs: the sources without a
+// record of their own, the listener, and the namespace.
+func (l *lab) namespace(rest reading.SourceCounts, counters reading.ServiceCounts) {
+	rest.Rest = max(1, rest.SynListening-rest.Completed)
+	l.feed(reading.Record{Event: reading.Source, Source: rest})
+	l.service(reading.ServiceCounts{QueueLimit: 128}, counters)
+	counters.Interval = 1
+	l.feed(reading.Record{Event: reading.Listener, Service: counters})
+}
+
+func TestAFloodOfANamespace(t *testing.T) {
+	l := newLab(t)
+	for range 60 {
+		l.namespace(reading.SourceCounts{SynListening: 50, Completed: 50}, reading.ServiceCounts{})
+	}
+	l.nothing()
+	for range 3 {
+		l.namespace(reading.SourceCounts{SynListening: 30_000, Completed: 10}, reading.ServiceCounts{Cookies: 29_000, QueueFullCookies: 29_000})
+	}
+	f := l.only(catalogue.SYNFlood, netip.Addr{})
+	assert.False(t, f.Server.IsValid(), "nobody knows which service")
+	assert.Zero(t, f.Port)
+
+	// It begins again after its end.
+	l.pass(11 * time.Minute)
+	l.settle()
+	for range 3 {
+		l.namespace(reading.SourceCounts{SynListening: 30_000}, reading.ServiceCounts{EmbryonicResets: 30_000})
+	}
+	l.only(catalogue.SYNFlood, netip.Addr{})
+}
+
+// TestAFloodOfAServiceIsTheServices: where the listener counts its SYNs, the namespace has no finding
+// of its own.
+func TestAFloodOfAServiceIsTheServices(t *testing.T) {
+	l := newLab(t)
+	for range 10 {
+		l.feed(reading.Record{Event: reading.Source, Source: reading.SourceCounts{Rest: 30_000, SynListening: 30_000}})
+		l.service(reading.ServiceCounts{Syn: 30_000, HasSyn: true}, reading.ServiceCounts{Cookies: 29_000, QueueFullCookies: 29_000})
+	}
+	assert.Equal(t, uint16(80), l.only(catalogue.SYNFlood, netip.Addr{}).Port)
+}
+
 func TestAFloodWithoutTheKernelsWordIsNone(t *testing.T) {
 	l := newLab(t)
 	for range 60 {
 		l.service(reading.ServiceCounts{Syn: 300, Completed: 0}, reading.ServiceCounts{})
+	}
+	l.nothing()
+	l = newLab(t)
+	for range 60 {
+		l.namespace(reading.SourceCounts{SynListening: 300}, reading.ServiceCounts{})
 	}
 	l.nothing()
 }
