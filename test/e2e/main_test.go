@@ -49,7 +49,7 @@ func prerequisites() error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("collector to test: %w", err)
 	}
-	for _, tool := range []string{"ip", "ss", "tc", "nft", "nginx", "curl", "ab", "wrk", "haproxy", "openssl", "nmap", "hydra", "sshd"} {
+	for _, tool := range []string{"ip", "ss", "tc", "nft", "nginx", "curl", "ab", "wrk", "haproxy", "openssl", "nmap", "hydra", "hping3", "sshd"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("make deps installs what is missing: %w", err)
 		}

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +23,15 @@ import (
 // gather is how long a scan waits for others that are like it.
 const gather = time.Second
 
-// startWatch is startJudge with facts about sources.
-func startWatch(t *testing.T, receiver string) *judged {
+// startWatch is startJudge with facts about sources, and without the named rules.
+func startWatch(t *testing.T, receiver string, without ...string) *judged {
 	t.Helper()
 	needing(t, "refused")
-	j := startJudgeWith(t, "    sources: {enabled: true}\n"+receiver, fmt.Sprintf("    rules: {distributed_scan: {gather: %s}}", gather))
+	rules := fmt.Sprintf("    rules:\n      distributed_scan: {gather: %s}\n", gather)
+	for _, rule := range without {
+		rules += fmt.Sprintf("      %s: {enabled: false}\n", rule)
+	}
+	j := startJudgeWith(t, "    sources: {enabled: true}\n"+receiver, rules)
 	t.Cleanup(func() {
 		if t.Failed() {
 			j.tell(t)
@@ -137,6 +142,27 @@ func passwords(t *testing.T, n int) string {
 	path := filepath.Join(t.TempDir(), "passwords")
 	require.NoError(t, os.WriteFile(path, []byte(words.String()), 0o600))
 	return path
+}
+
+// TestThreatsOfFloods: hping3 sends SYNs for four seconds, from its own address, whose host resets what
+// it never asked for, and from random ones.
+func TestThreatsOfFloods(t *testing.T) {
+	for _, from := range []string{"", "--rand-source"} {
+		t.Run("hping3 --flood "+from, func(t *testing.T) {
+			// The port that hping3 sends from passes 0, which port_zero reports.
+			j := startWatch(t, "", "port_zero")
+			j.server.startServer(t, 80)
+			for _, half := range []string{"0.0.0.0/1", "128.0.0.0/1"} {
+				require.NoError(t, j.RouteToClient(netip.MustParsePrefix(half)))
+			}
+			j.attack(t, "timeout", append(strings.Fields("4 hping3 -q --flood -S -p 80 "+from), j.Server4.String())...)
+			found := j.still(t, "syn_flood")
+			assert.NotContains(t, found.values, "client.address")
+			assert.NotContains(t, found.values, "tcp.source.prefix")
+			assert.Greater(t, found.number(t, "tcp.threat.syn.count"), 1000.0)
+			assert.Equal(t, true, found.values["tcp.threat.spoofable"])
+		})
+	}
 }
 
 // TestThreatsOfGuessedLogins: hydra tries passwords of a web page and of a shell.
