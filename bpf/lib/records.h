@@ -320,10 +320,11 @@ enum event {
 	EVENT_PROCESS,
 	EVENT_PORT_COUNT,
 	EVENT_SEGMENT, /* a segment, or a piece of one, whose bytes inspection wants */
-	EVENT_REQUEST, /* only user space produces this one and those that follow */
+	EVENT_REQUEST, /* only user space produces this one and those down to EVENT_SERVICE */
 	EVENT_HANDSHAKE,
 	EVENT_SOURCE,
 	EVENT_SERVICE,
+	EVENT_SOURCE_COUNT, /* what a source did; the kernel counts its losses */
 	EVENTS,
 };
 

@@ -25,6 +25,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "emit.h"
 #include "maps.h"
 #include "shares.h"
 #include "sketch.h"
@@ -115,7 +116,9 @@ static __noinline int add_to_rest(__u32 netns, __u32 family, __u32 kind, __s64 n
 		bpf_map_update_elem(&source_rest, &key, &none, BPF_NOEXIST);
 		rest = bpf_map_lookup_elem(&source_rest, &key);
 	}
-	if (rest && kind < SOURCE_COUNTS)
+	if (!rest)
+		count_lost(EVENT_SOURCE_COUNT, CAUSE_MAP_FULL, n);
+	else if (kind < SOURCE_COUNTS)
 		rest->counts[kind] += n;
 	return 0;
 }

@@ -31,6 +31,8 @@ const (
 	// Service is how a listener or a network namespace fared in an interval. User space produces
 	// it.
 	Service
+	// SourceCount is an increment of what sources without an entry did. Only losses are counted.
+	SourceCount
 	Events
 )
 
@@ -110,6 +112,8 @@ const (
 	inspectRing     = "limits::inspect_ring_bytes"
 	inspected       = "limits::inspected_connections"
 	inspectedBytes  = "limits::inspected_bytes"
+
+	networkNamespaces = "limits::network_namespaces"
 )
 
 var events = [Events]event{
@@ -129,6 +133,8 @@ var events = [Events]event{
 	Handshake: {"handshake", balanced | consumed, map[Cause]string{BudgetFull: inspectedBytes, ParserFault: ""}},
 	Source:    {"source", balanced | consumed, nil},
 	Service:   {"service", balanced | consumed, nil},
+
+	SourceCount: {"source_count", counter, map[Cause]string{MapFull: networkNamespaces}},
 }
 
 // cause is a row of the causes' table.

@@ -11,10 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
@@ -170,4 +173,38 @@ func TestFloodOfForgedSources(t *testing.T) {
 	assert.LessOrEqual(t, figures.Tracked, table/8*5)
 	assert.Zero(t, figures.Full+figures.Share)
 	assert.EqualValues(t, 1, figures.Promoted)
+}
+
+// TestSourcesBeyondTheRoomForTheRest: what sources without an entry did in one namespace too many
+// is counted as lost.
+func TestSourcesBeyondTheRoomForTheRest(t *testing.T) {
+	const forged = 300
+	enterNetNS(t)
+	client := newRawClient(t)
+	k := startProbe(t, testConfig(mode(TCAuto), included("server"), countingSources(func(s *Sources) {
+		s.MaxSources = 64
+	})))
+	rest := k.probe.maps.Maps["source_rest"]
+	for n := range rest.MaxEntries() {
+		key := shared.SourceRestKey{Netns: n + 1, Family: 4}
+		require.NoError(t, rest.Put(key, make([]shared.SourceRest, ebpf.MustPossibleCPU())))
+	}
+	for n := range forged {
+		link, ip := wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4()
+		link.DstMAC, ip.SrcIP = client.hardware, net.IPv4(198, 18, byte(n>>8), byte(n)).To4()
+		client.peer.Send(t, "peer-server", wire.Build(t, link, ip, wire.Segment(wire.OnlySYN, func(tcp *layers.TCP) { tcp.DstPort = 9 })))
+	}
+	k.until("all are counted or lost", func() bool {
+		var counted uint64
+		for i := range k.sources {
+			counted += k.sources[i].Counts[source.SYNClosed] + k.sources[i].Counts[source.ResetSYN]
+		}
+		s, _ := k.snapshot(0)
+		lost := s.Ledger.Lost[ledger.SourceCount][ledger.MapFull]
+		answers := uint64(forged)
+		if k.probe.sources.Absent.Has(source.ResetSYN) {
+			answers = 0
+		}
+		return lost > 0 && counted+uint64(lost) == forged+answers
+	})
 }

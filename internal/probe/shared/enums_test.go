@@ -93,19 +93,20 @@ func TestDomainEnumerationsAreTheKernelSides(t *testing.T) {
 // The kernel side's ledger is copied into internal/ledger by number.
 func TestLedgerIsTheKernelSides(t *testing.T) {
 	for c, event := range map[Event]ledger.Event{
-		EventConnection: ledger.Connection,
-		EventOpen:       ledger.Open,
-		EventFailed:     ledger.Failed,
-		EventPacket:     ledger.Packet,
-		EventListener:   ledger.Listener,
-		EventProcess:    ledger.Process,
-		EventPortCount:  ledger.PortCount,
-		EventSegment:    ledger.Segment,
-		EventRequest:    ledger.Request,
-		EventHandshake:  ledger.Handshake,
-		EventSource:     ledger.Source,
-		EventService:    ledger.Service,
-		Events:          ledger.Events,
+		EventConnection:  ledger.Connection,
+		EventOpen:        ledger.Open,
+		EventFailed:      ledger.Failed,
+		EventPacket:      ledger.Packet,
+		EventListener:    ledger.Listener,
+		EventProcess:     ledger.Process,
+		EventPortCount:   ledger.PortCount,
+		EventSegment:     ledger.Segment,
+		EventRequest:     ledger.Request,
+		EventHandshake:   ledger.Handshake,
+		EventSource:      ledger.Source,
+		EventService:     ledger.Service,
+		EventSourceCount: ledger.SourceCount,
+		Events:           ledger.Events,
 	} {
 		assert.EqualValues(t, event, c)
 	}

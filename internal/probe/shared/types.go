@@ -115,19 +115,20 @@ type Counters struct {
 type Event uint32
 
 const (
-	EventConnection Event = 0
-	EventOpen       Event = 1
-	EventFailed     Event = 2
-	EventPacket     Event = 3
-	EventListener   Event = 4
-	EventProcess    Event = 5
-	EventPortCount  Event = 6
-	EventSegment    Event = 7
-	EventRequest    Event = 8
-	EventHandshake  Event = 9
-	EventSource     Event = 10
-	EventService    Event = 11
-	Events          Event = 12
+	EventConnection  Event = 0
+	EventOpen        Event = 1
+	EventFailed      Event = 2
+	EventPacket      Event = 3
+	EventListener    Event = 4
+	EventProcess     Event = 5
+	EventPortCount   Event = 6
+	EventSegment     Event = 7
+	EventRequest     Event = 8
+	EventHandshake   Event = 9
+	EventSource      Event = 10
+	EventService     Event = 11
+	EventSourceCount Event = 12
+	Events           Event = 13
 )
 
 type FailedRecord struct {
@@ -231,8 +232,8 @@ type Ledger struct {
 	_          structs.HostLayout
 	Opened     uint64
 	Adopted    uint64
-	Produced   [12]uint64
-	Lost       [12][6]uint64
+	Produced   [13]uint64
+	Lost       [13][6]uint64
 	Marked     [2]uint64
 	MarksEnded [2]uint64
 }
