@@ -5,17 +5,14 @@
 package probe
 
 import (
-	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/gopacket/gopacket/layers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -37,24 +34,20 @@ func (k *kernel) untilCounted(c source.NamespaceCounter, before uint64) {
 // TestServicesInASYNFlood: a flood of forged clients makes the namespace send SYN cookies.
 func TestServicesInASYNFlood(t *testing.T) {
 	enterNetNS(t)
-	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/tcp_max_syn_backlog", []byte("64"), 0))
-	client := wire.NewPeer(t)
-	client.Veth(t, "server")
+	// As many half-open connections as may wait to be accepted make it send cookies.
+	require.NoError(t, os.WriteFile("/proc/sys/net/core/somaxconn", []byte("16"), 0))
+	client := newRawClient(t)
 	// The host answers only those that it has a route to.
 	out, err := exec.Command("ip", "route", "add", "default", "via", "192.0.2.7").CombinedOutput()
 	require.NoError(t, err, string(out))
 	listen(t, "tcp4", netip.AddrPortFrom(wire.Server4, wire.ServerPort).String())
 	before := netstat(t, source.SyncookiesSent.String())
 	k := startProbe(t, testConfig(mode(TCAuto), included("server"), countingSources(reportingServices)))
-	client.In(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		flood := exec.CommandContext(ctx, "hping3", "--flood", "--rand-source", "-q", "-S", "-p", strconv.Itoa(wire.ServerPort), wire.Server4.String())
-		flood.Cancel = func() error { return flood.Process.Signal(syscall.SIGINT) }
-		out, err := flood.CombinedOutput()
-		var exit *exec.ExitError
-		require.Truef(t, err == nil || errors.As(err, &exit) || ctx.Err() != nil, "%v: %s", err, out)
-	})
+	for n := range 100 {
+		link, ip := wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4()
+		link.DstMAC, ip.SrcIP = client.hardware, net.IPv4(198, 18, 0, byte(n)).To4()
+		client.peer.Send(t, "peer-server", wire.Build(t, link, ip, wire.Segment(wire.OnlySYN)))
+	}
 	k.untilCounted(source.SyncookiesSent, before)
 	k.untilCounted(source.TCPReqQFullDoCookies, 0)
 	assert.Empty(t, k.sources, "nobody asked for records of sources")
