@@ -47,6 +47,8 @@ type Probe struct {
 	servicesFail bool
 	// detached is set once the programs are gone: what they counted is final.
 	detached bool
+	// passedLast is set once it was read.
+	passedLast bool
 
 	reader *ringbuf.Reader
 	// raw is the record that was read last, context what all decoders need.

@@ -89,3 +89,27 @@ func TestServices(t *testing.T) {
 	require.NoError(t, k.probe.Drain(time.Now().Add(300*time.Millisecond)))
 	assert.Len(t, k.services, reported, "it ended")
 }
+
+// TestServicesOnceWhileItStops: what a detached probe reads does not change any more.
+func TestServicesOnceWhileItStops(t *testing.T) {
+	enterNetNS(t)
+	k := startProbe(t, testConfig(countingSources(reportingServices)))
+	l := listen(t, "tcp4", "127.0.0.1:0")
+	port := netip.MustParseAddrPort(l.Addr().String()).Port()
+	reports := func() int {
+		n := 0
+		for i := range k.services {
+			if k.services[i].Address.Port() == port {
+				n++
+			}
+		}
+		return n
+	}
+	k.until("the listener's first record", func() bool { return reports() > 0 })
+	require.NoError(t, k.probe.Detach())
+	before := reports()
+	for range 3 {
+		require.NoError(t, k.probe.Drain(time.Now().Add(10*time.Millisecond)))
+	}
+	assert.Equal(t, before+1, reports())
+}

@@ -43,11 +43,12 @@ func (p *Probe) tellAbsentCounts() {
 
 // drainBetweenPasses drains, and reads the sources whenever their interval is over.
 func (p *Probe) drainBetweenPasses(until time.Time) error {
-	for p.sources != nil && (p.detached || p.sources.Due().Before(until)) {
-		if p.detached {
-			p.passSources(time.Now())
-			break
-		}
+	if p.sources != nil && p.detached && !p.passedLast {
+		// Nothing counts any more. Each further pass would report the listeners again.
+		p.passedLast = true
+		p.passSources(time.Now())
+	}
+	for p.sources != nil && !p.detached && p.sources.Due().Before(until) {
 		if err := p.drain(p.sources.Due()); err != nil {
 			return err
 		}
