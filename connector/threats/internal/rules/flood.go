@@ -75,7 +75,8 @@ func (d *synFlood) report(m *Moment, flood *evidence.Flood, c *reading.ServiceCo
 	f.Facts = []finding.Fact{
 		{Key: catalogue.FactSyns, Value: float64(c.Syn)},
 		{Key: catalogue.FactCompleted, Value: float64(c.Completed)},
-		{Key: catalogue.FactCookies, Value: n.Cookies}, {Key: catalogue.FactEmbryonic, Value: n.Embryonic},
+		{Key: catalogue.FactCookies, Value: n.Cookies},
+		{Key: catalogue.FactEmbryonic, Value: n.Embryonic},
 	}
 	m.book.Report(about, f)
 }

@@ -80,7 +80,8 @@ func (d *overload) report(m *Moment, harm *evidence.Harm) {
 	f := m.at(m.finding(catalogue.Overload, harm.Intervals, harm.First))
 	f.Source, f.Prefix, f.Confidence = netip.Addr{}, netip.Prefix{}, catalogue.All[catalogue.Overload].Confidence
 	f.Facts = []finding.Fact{
-		{Key: catalogue.FactOverflows, Value: float64(c.Overflow)}, {Key: catalogue.FactQueueLength, Value: float64(c.QueueLength)},
+		{Key: catalogue.FactOverflows, Value: float64(c.Overflow)},
+		{Key: catalogue.FactQueueLength, Value: float64(c.QueueLength)},
 		{Key: catalogue.FactQueueLimit, Value: float64(c.QueueLimit)},
 	}
 	if c.Accept >= 0 {
