@@ -57,10 +57,10 @@ type Sighting struct {
 	FirstSegment int64
 }
 
-// WorthKeeping: it has done more than one thing that not every client does.
+// WorthKeeping tells whether it has done more than one thing that not every client does.
 func (s *Source) WorthKeeping() bool { return s.Contacts.Failed > 1 || s.Kernel.Failed > 1 }
 
-// HasEvidence: a restart must not forget it.
+// HasEvidence tells whether a restart must not forget it.
 func (s *Source) HasEvidence() bool {
 	return s.Contacts.Failed > 0 || s.Kernel.Failed > 0 || s.LoginCount > 0 || s.Listed > 0 || s.Denied.Total > 0 || s.Logins != (Recent{})
 }
