@@ -130,7 +130,7 @@ func TestSourcesOfSegments(t *testing.T) {
 // untilCountedOf waits for what a source has done, and that nobody else did anything.
 func (k *kernel) untilCountedOf(prefix string, want [source.Counts]uint64) {
 	k.t.Helper()
-	deadline := time.Now().Add(8 * time.Second)
+	deadline := time.Now().Add(wire.Patience(8 * time.Second))
 	for got, _ := k.did(prefix); got != want && time.Now().Before(deadline); got, _ = k.did(prefix) {
 		require.NoError(k.t, k.probe.Drain(time.Now().Add(50*time.Millisecond)))
 	}

@@ -33,9 +33,9 @@ arguments=(
 	-test.timeout=22m
 	${TESTS:+"-test.run=$TESTS"}
 )
-# These need tshark's captures or the documents, which the guests lack. The slowest of
+# These need tshark's captures, the documents or nmap, which the guests lack. The slowest of
 # them have little to do with the kernel.
-skipped='TestTCAgreesWithTshark|TestSupportTable|TestText.*|TestExcludedHooksAreRefused'
+skipped='TestTCAgreesWithTshark|TestScans|TestSupportTable|TestText.*|TestExcludedHooksAreRefused'
 skipped+='|TestTCChurn.*|TestTCBurst.*|TestTCHalfOpenEnds'
 # These do the same on all architectures.
 skipped_arm64='TestDecorationsCostNoProgram|TestLookWaysOfManyConnections'
