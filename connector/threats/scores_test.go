@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,15 +32,18 @@ import (
 // scored is a connector with scores. Time is that of its records.
 type scored struct {
 	connector.Logs
-	t    *testing.T
-	now  time.Time
+	t   *testing.T
+	now time.Time
+	// wall is what the connector's own clock says, in ns.
+	wall atomic.Int64
 	sink *consumertest.LogsSink
 }
 
 func newScored(t *testing.T, host component.Host, change func(*Config)) *scored {
 	t.Helper()
 	s := &scored{t: t, now: time.Unix(1_700_000_000, 0), sink: &consumertest.LogsSink{}}
-	factory := newFactory(func() int64 { return s.now.Add(240 * time.Hour).UnixNano() })
+	s.advance(0)
+	factory := newFactory(s.wall.Load)
 	cfg := factory.CreateDefaultConfig().(*Config)
 	change(cfg)
 	require.NoError(t, cfg.Validate())
@@ -49,6 +53,12 @@ func newScored(t *testing.T, host component.Host, change func(*Config)) *scored 
 	require.NoError(t, s.Start(t.Context(), host))
 	t.Cleanup(func() { require.NoError(t, s.Shutdown(context.Background())) })
 	return s
+}
+
+// advance lets time pass. The connector's clock is ahead of the records.
+func (s *scored) advance(d time.Duration) {
+	s.now = s.now.Add(d)
+	s.wall.Store(s.now.Add(240 * time.Hour).UnixNano())
 }
 
 // source sends a record of a source.
@@ -80,7 +90,7 @@ func (s *scored) ordinary(windows int) {
 				"port.failed.count": int64(0), "receive.rate": random.Float64() * 1e4, "open.count": int64(random.IntN(3)),
 			})
 		}
-		s.now = s.now.Add(10 * time.Second)
+		s.advance(10 * time.Second)
 	}
 }
 
