@@ -53,8 +53,10 @@ type Queue struct {
 	logger *zap.Logger
 
 	waiting chan *finding.Finding
-	cancel  context.CancelFunc
-	done    sync.WaitGroup
+	// cancel ends the sender, abort what it sends.
+	cancel, abort context.CancelFunc
+	sending       context.Context
+	done          sync.WaitGroup
 
 	// Told are records that the consumer accepted, Lost the others.
 	Told atomic.Uint64
@@ -79,11 +81,15 @@ func (q *Queue) Add(f *finding.Finding) {
 func (q *Queue) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	q.cancel = cancel
+	q.sending, q.abort = context.WithCancel(context.Background())
 	q.done.Go(func() { q.run(ctx) })
 }
 
-// Stop sends what waits, until the context ends, and counts what is left.
+// Stop sends what waits, until the context ends, and counts what is left. What is being sent
+// goes on until then.
 func (q *Queue) Stop(ctx context.Context) {
+	defer context.AfterFunc(ctx, q.abort)()
+	defer q.abort()
 	q.cancel()
 	q.done.Wait()
 	for batch := q.take(nil); len(batch) > 0; batch = q.take(nil) {
@@ -124,7 +130,7 @@ func (q *Queue) send(ctx context.Context, batch []*finding.Finding) {
 	wait := firstRetry
 	for begin := time.Now(); ; wait = min(2*wait, lastRetry) {
 		// The consumer may keep or change what it gets, so each attempt has its own.
-		err := q.next.ConsumeLogs(context.WithoutCancel(ctx), q.write(batch))
+		err := q.next.ConsumeLogs(q.sending, q.write(batch))
 		if err == nil {
 			q.Told.Add(uint64(len(batch)))
 			return
