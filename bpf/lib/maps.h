@@ -386,8 +386,8 @@ struct {
 
 /*
  * What sources without an entry did, per namespace and IP version. Programs insert and add,
- * user space reads, and deletes those that were idle. Full: the counts are lost. Size set at
- * load.
+ * user space reads, and deletes those that were idle. Full: lost, and counted as such. Size set
+ * at load.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);

@@ -10,7 +10,7 @@ import (
 // maxPaths is how many paths of a source are told apart.
 const maxPaths = 256
 
-// Probing are the paths that a source asked for in vain.
+// Probing counts the paths for which a source got an answer 4xx.
 type Probing struct {
 	Bucket Bucket
 	// Paths are hashes, of this process only, so that they don't outlive it.
