@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
@@ -60,7 +61,7 @@ func newEvaluation(t *testing.T, folder string) *evaluation {
 
 	cfg := createDefaultConfig()
 	e.judge = &judge{cfg: cfg, wall: hostClock()}
-	e.engine = rules.NewEngine(rules.Config{
+	e.engine = rules.NewEngine(engine.Config{
 		Rules: cfg.Rules, IPv6Prefix: cfg.IPv6Prefix, Sources: cfg.Limits.Sources, Services: cfg.Limits.Services,
 		Findings: cfg.Limits.Findings, MaxFindings: cfg.MaxFindings, EndAfter: cfg.EndAfter, Key: 1, Tell: e.tellFinding,
 	})
@@ -73,7 +74,7 @@ func newEvaluation(t *testing.T, folder string) *evaluation {
 	}
 	e.scorer, err = scoring.New(config, 1, nil)
 	require.NoError(t, err)
-	e.engine.Add(rules.Watch(e.watch))
+	e.engine.Add(engine.Watch(e.watch))
 	return e
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/checkpoint"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/delivery"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
@@ -52,7 +53,7 @@ type judge struct {
 	failed atomic.Uint64
 
 	mu     sync.Mutex
-	engine *rules.Engine
+	engine *engine.Engine
 	// scorer is nil if nothing gives scores.
 	scorer *scoring.Scorer
 	reader *reading.Reader
@@ -103,7 +104,7 @@ func (j *judge) begin(ctx context.Context, lists map[string]string) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.engine = rules.NewEngine(rules.Config{
+	j.engine = rules.NewEngine(engine.Config{
 		Rules: j.cfg.Rules, IPv6Prefix: j.cfg.IPv6Prefix, Except: settings.Prefixes(j.cfg.Except),
 		Sources: j.cfg.Limits.Sources, Services: j.cfg.Limits.Services, Findings: j.cfg.Limits.Findings,
 		MaxFindings: j.cfg.MaxFindings, EndAfter: j.cfg.EndAfter, Lists: lists, Key: key, Tell: j.tell,
@@ -237,7 +238,7 @@ func (j *judge) openStorage(ctx context.Context, host component.Host) error {
 }
 
 // load returns the state of a former run. A state that can't be read is none.
-func (j *judge) load(ctx context.Context) *rules.State {
+func (j *judge) load(ctx context.Context) *engine.State {
 	if j.client == nil {
 		return nil
 	}

@@ -15,9 +15,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/rules"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/scoring"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/vector"
 )
@@ -51,7 +51,7 @@ func (j *judge) beginScores(ctx context.Context, host component.Host) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.scorer = scorer
-	j.engine.Add(rules.Watch(j.watch))
+	j.engine.Add(engine.Watch(j.watch))
 	return nil
 }
 
@@ -66,7 +66,7 @@ func (j *judge) endScores() {
 }
 
 // watch collects what vectors are made of. It is called with the lock.
-func (j *judge) watch(m *rules.Moment) {
+func (j *judge) watch(m *engine.Moment) {
 	at := scoring.Place{Source: m.Key, Host: m.HostOf()}
 	now := time.Unix(0, j.engine.Clock())
 	j.scorer.Tick(now) // records may come faster than time passes

@@ -15,9 +15,9 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/delivery"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/rules"
 )
 
 // measure sends the metric of findings. A point that is refused is superseded by the next.
@@ -55,11 +55,11 @@ func (j *judge) measure(ctx context.Context) {
 }
 
 // totals are zero when nothing runs.
-func (j *judge) totals() rules.Totals {
+func (j *judge) totals() engine.Totals {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.engine == nil {
-		return rules.Totals{}
+		return engine.Totals{}
 	}
 	return j.engine.Totals()
 }

@@ -15,7 +15,7 @@ import (
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/rules"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 )
 
 // version of the format. What has another is not read.
@@ -35,7 +35,7 @@ type meta struct {
 }
 
 // Save stores a state, all of it or nothing where the storage has transactions.
-func Save(ctx context.Context, client storage.Client, s *rules.State) error {
+func Save(ctx context.Context, client storage.Client, s *engine.State) error {
 	before, err := readMeta(ctx, client)
 	if err != nil {
 		return err
@@ -70,25 +70,25 @@ func Save(ctx context.Context, client storage.Client, s *rules.State) error {
 func partKey(i int) string { return "part/" + strconv.Itoa(i) }
 
 // split makes pieces of a state. The first has what is there once.
-func split(s *rules.State) []rules.State {
-	pieces := []rules.State{{Key: s.Key, Clock: s.Clock}}
+func split(s *engine.State) []engine.State {
+	pieces := []engine.State{{Key: s.Key, Clock: s.Clock}}
 	for chunk := range slices.Chunk(s.Sources, part) {
-		pieces = append(pieces, rules.State{Sources: chunk})
+		pieces = append(pieces, engine.State{Sources: chunk})
 	}
 	for chunk := range slices.Chunk(s.Sights, part) {
-		pieces = append(pieces, rules.State{Sights: chunk})
+		pieces = append(pieces, engine.State{Sights: chunk})
 	}
 	for chunk := range slices.Chunk(s.Services, part) {
-		pieces = append(pieces, rules.State{Services: chunk})
+		pieces = append(pieces, engine.State{Services: chunk})
 	}
 	for chunk := range slices.Chunk(s.Findings, part) {
-		pieces = append(pieces, rules.State{Findings: chunk})
+		pieces = append(pieces, engine.State{Findings: chunk})
 	}
 	return pieces
 }
 
 // Load returns what was stored; nil if nothing was.
-func Load(ctx context.Context, client storage.Client) (*rules.State, error) {
+func Load(ctx context.Context, client storage.Client) (*engine.State, error) {
 	m, err := readMeta(ctx, client)
 	if err != nil || m.Parts == 0 {
 		return nil, err
@@ -96,9 +96,9 @@ func Load(ctx context.Context, client storage.Client) (*rules.State, error) {
 	if m.Version != version {
 		return nil, fmt.Errorf("%w: %d, not %d", ErrVersion, m.Version, version)
 	}
-	all := &rules.State{}
+	all := &engine.State{}
 	for i := range m.Parts {
-		var piece rules.State
+		var piece engine.State
 		if err := read(ctx, client, partKey(i), &piece); err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 )
 
@@ -32,7 +33,7 @@ func forged(n uint32) netip.Addr {
 // TestAMillionForgedSources: memory stays as it is at the limits, and the one real scanner among
 // them is reported with its true count.
 func TestAMillionForgedSources(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Sources, c.Findings = 65536, 8192 })
+	l := newLab(t, func(c *engine.Config) { c.Sources, c.Findings = 65536, 8192 })
 	random := rand.New(rand.NewPCG(1, 2))
 	before, middle := heap(), int64(0)
 	const sources, scanned = 1_000_000, 500
@@ -60,7 +61,7 @@ func TestAMillionForgedSources(t *testing.T) {
 			count = f.Count
 		}
 	}
-	source := l.sources.Get(l.keyOf(attacker, 0))
+	source := l.SourceOf(attacker)
 	require.NotNil(t, source, "the attacker was displaced")
 	assert.InEpsilon(t, scanned, source.Contacts.Failed, 0.1)
 	assert.Positive(t, count)
@@ -69,7 +70,7 @@ func TestAMillionForgedSources(t *testing.T) {
 
 // TestAllPortsFromManySources: every source is worth keeping, and the tables stay bounded.
 func TestAllPortsFromManySources(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Sources, c.Findings = 4096, 1024 })
+	l := newLab(t, func(c *engine.Config) { c.Sources, c.Findings = 4096, 1024 })
 	for round := range 40 {
 		for i := range uint32(20_000) {
 			l.attempt(forged(i), 1+round*1600+int(i)%1600, true)
@@ -85,7 +86,7 @@ func TestAllPortsFromManySources(t *testing.T) {
 
 // TestManySourceRecords: each of a million sources once, as the kernel reports them in a flood.
 func TestManySourceRecords(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Sources = 4096 })
+	l := newLab(t, func(c *engine.Config) { c.Sources = 4096 })
 	middle := int64(0)
 	const sources = 300_000
 	for i := range uint32(sources) {

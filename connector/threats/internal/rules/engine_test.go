@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
@@ -24,15 +25,15 @@ const start = int64(1_800_000_000) * int64(time.Second)
 
 // lab is an engine with a list of what it tells. Time is that of the records.
 type lab struct {
-	*Engine
+	*engine.Engine
 	t    *testing.T
 	now  int64
 	told []*finding.Finding
 }
 
-func newLab(t *testing.T, change ...func(*Config)) *lab {
+func newLab(t *testing.T, change ...func(*engine.Config)) *lab {
 	l := &lab{t: t, now: start}
-	cfg := Config{
+	cfg := engine.Config{
 		Rules: settings.Default(), IPv6Prefix: 64, Sources: 4096, Services: 256, Findings: 1024, MaxFindings: 100,
 		EndAfter: 10 * time.Minute, Key: 1, Tell: func(f *finding.Finding) { l.told = append(l.told, f) },
 	}

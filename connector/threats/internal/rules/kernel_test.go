@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 )
 
 // source is what a kernel reports of one source each second.
 func (l *lab) source(from netip.Addr, c reading.SourceCounts) {
-	l.feed(reading.Record{Event: reading.Source, Client: from, Prefix: l.prefixOf(from), Source: c})
+	l.feed(reading.Record{Event: reading.Source, Client: from, Prefix: l.PrefixOf(from), Source: c})
 }
 
 // service is what it reports of a listener on port 80, and of the namespace.
@@ -313,7 +314,7 @@ func TestAProxysWordCanBeForged(t *testing.T) {
 }
 
 func TestListedFingerprints(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Lists = map[string]string{"t13d1516h2_8daaf6152771_b186095e22b6": "a tool"} })
+	l := newLab(t, func(c *engine.Config) { c.Lists = map[string]string{"t13d1516h2_8daaf6152771_b186095e22b6": "a tool"} })
 	for _, ja4 := range []string{"t13d1516h2_8daaf6152771_b186095e22b7", "", "t13d1516h2_8daaf6152771_b186095e22b6"} {
 		l.feed(reading.Record{Event: reading.TLSHandshake, Client: attacker, Peer: attacker, Server: server, Port: 443, JA4: ja4})
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 )
 
@@ -127,7 +128,7 @@ func TestNothingIsFoundInOrdinaryTraffic(t *testing.T) {
 
 // TestOneScannerAmongManyClients tries a port every five minutes. It is all that is found.
 func TestOneScannerAmongManyClients(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Sources = 65536 })
+	l := newLab(t, func(c *engine.Config) { c.Sources = 65536 })
 	for s := range hour {
 		for i := range 30 {
 			l.attempt(netip.AddrFrom4([4]byte{10, 8, byte(s % 200), byte(i)}), 80, false)

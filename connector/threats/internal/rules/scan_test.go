@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 )
@@ -183,7 +184,7 @@ func TestLoopbackIsOfOneHost(t *testing.T) {
 }
 
 func TestExceptionsSilenceAndAreCounted(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.Rules.PortScan.Except = []string{"10.9.0.0/24"} })
+	l := newLab(t, func(c *engine.Config) { c.Rules.PortScan.Except = []string{"10.9.0.0/24"} })
 	for port := range 20 {
 		l.attempt(attacker, 1+port, true)
 	}

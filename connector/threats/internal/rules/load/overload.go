@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package load
 
 import (
 	"net/netip"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
@@ -23,7 +24,7 @@ func (*overload) Events() []reading.Event {
 	return []reading.Event{reading.Listener, reading.Source}
 }
 
-func (d *overload) Judge(m *Moment) {
+func (d *overload) Judge(m *engine.Moment) {
 	if m.Event == reading.Source {
 		if n := m.Record.Source.Completed; n > 0 {
 			const stretch = int64(10 * time.Second)
@@ -39,14 +40,14 @@ func (d *overload) Judge(m *Moment) {
 		harm.First = m.Now
 	}
 	harm.Intervals++
-	if m.book.IsOpen(finding.Subject{Rule: uint8(catalogue.SYNFlood), Host: m.hostOf(), Service: uint64(m.Port)}) {
+	if m.Book.IsOpen(finding.Subject{Rule: uint8(catalogue.SYNFlood), Host: m.HostOf(), Service: uint64(m.Port)}) {
 		return // the harm has a cause that has a rule
 	}
 	d.report(m, harm)
 }
 
 // harmed tells whether the interval hurt the clients of the service.
-func (d *overload) harmed(m *Moment) bool {
+func (d *overload) harmed(m *engine.Moment) bool {
 	c, harm := &m.Record.Service, &m.Service.Harm
 	full := c.QueueLimit > 0 && float64(c.QueueLength) >= d.QueueFill*float64(c.QueueLimit)
 	slow := harm.Accept > 0 && c.Accept > d.MinAccept.Seconds() && c.Accept > d.AcceptTimes*harm.Accept
@@ -71,13 +72,13 @@ func streak(n int, more bool) int {
 }
 
 // report names the service, and the sources whose share is far over that of the others.
-func (d *overload) report(m *Moment, harm *evidence.Harm) {
-	about := finding.Subject{Rule: uint8(catalogue.Overload), Host: m.hostOf(), Service: uint64(m.Port)}
-	if !m.book.Due(about, harm.Intervals, m.Now) || m.excepts(catalogue.Overload, m.Server) {
+func (d *overload) report(m *engine.Moment, harm *evidence.Harm) {
+	about := finding.Subject{Rule: uint8(catalogue.Overload), Host: m.HostOf(), Service: uint64(m.Port)}
+	if !m.Book.Due(about, harm.Intervals, m.Now) || m.Excepts(catalogue.Overload, m.Server) {
 		return
 	}
 	c := &m.Record.Service
-	f := m.at(m.finding(catalogue.Overload, harm.Intervals, harm.First))
+	f := m.At(m.Finding(catalogue.Overload, harm.Intervals, harm.First))
 	f.Source, f.Prefix, f.Confidence = netip.Addr{}, netip.Prefix{}, catalogue.All[catalogue.Overload].Confidence
 	f.Facts = []finding.Fact{
 		{Key: catalogue.FactOverflows, Value: float64(c.Overflow)},
@@ -88,18 +89,18 @@ func (d *overload) report(m *Moment, harm *evidence.Harm) {
 		f.Facts = append(f.Facts, finding.Fact{Key: catalogue.FactAccept, Value: c.Accept})
 	}
 	for _, by := range m.Namespace.Top.Far(d.ShareTimes) {
-		if m.excepts(catalogue.Overload, by.Address) {
+		if m.Excepts(catalogue.Overload, by.Address) {
 			continue
 		}
 		f.SourceCount++
-		if len(f.Sources) < maxNamed {
-			f.Sources = append(f.Sources, addrText(m.Engine, by.Address))
+		if len(f.Sources) < engine.MaxNamed {
+			f.Sources = append(f.Sources, m.Text(by.Address))
 		}
 	}
 	if f.SourceCount == 1 {
 		for _, by := range m.Namespace.Top.Far(d.ShareTimes) {
-			f.Source, f.Prefix = by.Address, m.prefixOf(by.Address)
+			f.Source, f.Prefix = by.Address, m.PrefixOf(by.Address)
 		}
 	}
-	m.book.Report(about, f)
+	m.Book.Report(about, f)
 }

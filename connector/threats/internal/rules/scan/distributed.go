@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package scan
 
 import (
 	"net/netip"
 	"slices"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 )
-
-// maxNamed is how many sources of a set are named.
-const maxNamed = 20
 
 // set is a number of sources that scan together.
 type set struct {
@@ -45,8 +43,8 @@ func (s *scans) found(alike []waiting) {
 	}
 	s.setFacts(&one)
 	one.f.Source, one.f.Prefix = netip.Addr{}, netip.Prefix{}
-	one.f.At = max(one.f.At, s.engine.clock)
-	s.engine.book.Report(one.about(), clone(&one.f))
+	one.f.At = max(one.f.At, s.engine.Clock())
+	s.engine.Book.Report(one.about(), clone(&one.f))
 	if len(s.sets) < maxSets {
 		s.sets = append(s.sets, one)
 	}
@@ -57,12 +55,12 @@ func (s *scans) add(to *set, key evidence.Key, f *finding.Finding) {
 	if len(to.seen) < maxMembers {
 		to.seen[key] = true
 	}
-	if source := s.engine.sources.Get(key); source != nil {
+	if source := s.engine.Sources.Get(key); source != nil {
 		source.Contacts.Set = to.id
-		s.engine.sources.Keep(key)
+		s.engine.Sources.Keep(key)
 	}
 	to.f.SourceCount++
-	if len(to.f.Sources) < maxNamed {
+	if len(to.f.Sources) < engine.MaxNamed {
 		to.f.Sources = append(to.f.Sources, f.Prefix.String())
 	}
 	to.f.Count = max(to.f.Count, f.Count)
@@ -78,19 +76,19 @@ func (s *scans) setFacts(one *set) {
 }
 
 // join adds a new scanner to a set that is like it.
-func (s *scans) join(m *Moment, few []uint32) bool {
+func (s *scans) join(m *engine.Moment, few []uint32) bool {
 	i := slices.IndexFunc(s.sets, func(one set) bool { return evidence.Similar(one.few, few) })
 	if i < 0 {
 		return false
 	}
 	one := &s.sets[i]
-	s.add(one, m.Key, &finding.Finding{Prefix: m.prefixOf(m.Client), First: m.Now, Count: one.f.Count})
+	s.add(one, m.Key, &finding.Finding{Prefix: m.PrefixOf(m.Client), First: m.Now, Count: one.f.Count})
 	s.setFacts(one)
 	return true
 }
 
 // grow notes that a set still scans.
-func (s *scans) grow(m *Moment, id uint64) {
+func (s *scans) grow(m *engine.Moment, id uint64) {
 	i := slices.IndexFunc(s.sets, func(one set) bool { return one.id == id })
 	if i < 0 {
 		// The set is over: the source is judged by itself again.
@@ -101,10 +99,10 @@ func (s *scans) grow(m *Moment, id uint64) {
 	}
 	one := &s.sets[i]
 	one.f.Count = max(one.f.Count, uint64(max(m.Source.Contacts.Walk.Failed, m.Source.Kernel.Failed)))
-	if m.book.Due(one.about(), one.f.Count, m.Now) {
+	if m.Book.Due(one.about(), one.f.Count, m.Now) {
 		one.f.At, one.f.Last = m.Now, m.Now
 		s.setFacts(one)
-		m.book.Report(one.about(), clone(&one.f))
+		m.Book.Report(one.about(), clone(&one.f))
 	}
 }
 
@@ -117,36 +115,36 @@ func clone(f *finding.Finding) *finding.Finding {
 
 // crowd counts a first contact with a closed port of a host. Sources that scan by themselves
 // don't count.
-func (s *scans) crowd(m *Moment) {
+func (s *scans) crowd(m *engine.Moment) {
 	source := m.Source
 	if !s.distributed.Enabled || source.Contacts.Set != 0 || source.Contacts.Walk.Found || source.Contacts.Failed > evidence.MaxFew {
 		return
 	}
-	n := m.namespaceOf(m)
+	n := m.NamespaceOf(m)
 	if n.Crowd == nil || m.Now-n.Crowd.Since >= int64(s.distributed.Window) {
 		n.Crowd = evidence.NewCrowd(m.Now)
 	}
 	c := n.Crowd
 	hash := reading.Mix(m.Key.Hi ^ reading.Mix(m.Key.Lo^m.Key.Scope))
-	if c.See(hash, reading.Mix(uint64(m.Port))) && len(c.Named) < maxNamed {
-		c.Named = append(c.Named, addrText(m.Engine, m.Client))
+	if c.See(hash, reading.Mix(uint64(m.Port))) && len(c.Named) < engine.MaxNamed {
+		c.Named = append(c.Named, m.Text(m.Client))
 	}
 	s.checkCrowd(m, c)
 }
 
-func (s *scans) checkCrowd(m *Moment, c *evidence.Crowd) {
+func (s *scans) checkCrowd(m *engine.Moment, c *evidence.Crowd) {
 	sources, ports := c.Sizes()
 	if sources < s.distributed.MinSources || ports < s.distributed.MinPorts {
 		return
 	}
-	about := finding.Subject{Rule: uint8(catalogue.DistributedScan), Host: m.hostOf()}
-	if !m.book.Due(about, uint64(sources), m.Now) {
+	about := finding.Subject{Rule: uint8(catalogue.DistributedScan), Host: m.HostOf()}
+	if !m.Book.Due(about, uint64(sources), m.Now) {
 		return
 	}
-	f := m.finding(catalogue.DistributedScan, uint64(sources), c.Since)
+	f := m.Finding(catalogue.DistributedScan, uint64(sources), c.Since)
 	f.Source, f.Prefix, f.Server = netip.Addr{}, netip.Prefix{}, m.Server
 	f.Confidence = catalogue.All[catalogue.DistributedScan].Confidence
 	f.Sources, f.SourceCount = slices.Clone(c.Named), sources
 	f.Facts = []finding.Fact{{Key: catalogue.FactSources, Value: float64(sources)}, {Key: catalogue.FactPortsFailed, Value: float64(ports)}}
-	m.book.Report(about, f)
+	m.Book.Report(about, f)
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package scan
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
@@ -16,7 +16,7 @@ import (
 // scans finds port_scan and distributed_scan. They belong together: a source that looks like a
 // scanner may be one of a set, or the decoy of another, and then only the set is named.
 type scans struct {
-	engine      *Engine
+	engine      *engine.Engine
 	port        *settings.PortScan
 	distributed *settings.DistributedScan
 	odds        evidence.Odds
@@ -36,10 +36,10 @@ type waiting struct {
 // maxWaiting bounds the scanners that wait. More are told at once.
 const maxWaiting = 512
 
-func newScans(e *Engine) *scans {
-	p := &e.cfg.Rules.PortScan
+func newScans(e *engine.Engine) *scans {
+	p := &e.Config.Rules.PortScan
 	return &scans{
-		engine: e, port: p, distributed: &e.cfg.Rules.DistributedScan,
+		engine: e, port: p, distributed: &e.Config.Rules.DistributedScan,
 		odds: evidence.NewOdds(p.ClientSuccess, p.ScannerSuccess, p.FalseAlarm, p.Detection),
 	}
 }
@@ -49,7 +49,7 @@ func (s *scans) Events() []reading.Event {
 }
 
 // Judge steps the walk of the source by first contacts.
-func (s *scans) Judge(m *Moment) {
+func (s *scans) Judge(m *engine.Moment) {
 	if m.Event == reading.Source {
 		s.ofKernel(m)
 		return
@@ -60,7 +60,7 @@ func (s *scans) Judge(m *Moment) {
 		return
 	}
 	c := &m.Source.Contacts
-	n := c.First(m.destination(m.Record))
+	n := c.First(m.Destination(m.Record))
 	if n == 0 {
 		return
 	}
@@ -73,7 +73,7 @@ func (s *scans) Judge(m *Moment) {
 	c.Walk.Step(&s.odds, n, 0, m.Now)
 	m.Source.AddHost(m.Host)
 	if c.Failed > 1 {
-		m.sources.Keep(m.Key)
+		m.Sources.Keep(m.Key)
 	}
 	s.crowd(m)
 	s.check(m, &c.Walk)
@@ -81,7 +81,7 @@ func (s *scans) Judge(m *Moment) {
 
 // ofKernel takes the ports that the kernel counted: those that are new are first contacts, as far
 // as there were SYNs. Ports that got other segments are for other rules.
-func (s *scans) ofKernel(m *Moment) {
+func (s *scans) ofKernel(m *engine.Moment) {
 	c, seen, of := &m.Source.Kernel, m.Sighting, &m.Record.Source
 	failed := max(0, of.PortsFailed-seen.Failed)
 	connected := min(max(0, of.Ports-seen.Ports-failed), of.SynListening)
@@ -96,13 +96,13 @@ func (s *scans) ofKernel(m *Moment) {
 		m.Source.AddHost(m.Host)
 	}
 	if c.Failed > 1 {
-		m.sources.Keep(m.Key)
+		m.Sources.Keep(m.Key)
 	}
 	s.check(m, c)
 }
 
 // check compares a walk with the threshold for scanners.
-func (s *scans) check(m *Moment, w *evidence.Walk) {
+func (s *scans) check(m *engine.Moment, w *evidence.Walk) {
 	if !w.Found && w.Level < s.odds.Scanner {
 		return
 	}
@@ -112,12 +112,12 @@ func (s *scans) check(m *Moment, w *evidence.Walk) {
 		s.grow(m, m.Source.Contacts.Set)
 		return
 	}
-	about := m.about(catalogue.PortScan)
-	if !m.due(about, count) {
+	about := m.About(catalogue.PortScan)
+	if !m.Due(about, count) {
 		return
 	}
 	first := w.First
-	f := m.finding(catalogue.PortScan, count, first)
+	f := m.Finding(catalogue.PortScan, count, first)
 	f.Server, f.Confidence = m.Server, w.Confidence()
 	f.Facts = []finding.Fact{
 		{Key: catalogue.FactPortsFailed, Value: float64(count)},
@@ -127,10 +127,10 @@ func (s *scans) check(m *Moment, w *evidence.Walk) {
 }
 
 // gather lets a new scanner wait for others that are like it.
-func (s *scans) gather(m *Moment, about finding.Subject, f *finding.Finding) {
-	if m.book.IsOpen(about) || !s.distributed.Enabled {
+func (s *scans) gather(m *engine.Moment, about finding.Subject, f *finding.Finding) {
+	if m.Book.IsOpen(about) || !s.distributed.Enabled {
 		if s.port.Enabled {
-			m.report(about, f)
+			m.Report(about, f)
 		}
 		return
 	}
@@ -146,13 +146,13 @@ func (s *scans) gather(m *Moment, about finding.Subject, f *finding.Finding) {
 	if len(s.waiting) >= maxWaiting {
 		s.release(m.Now + int64(s.distributed.Gather))
 	}
-	s.waiting = append(s.waiting, waiting{key: m.Key, since: m.Now, host: m.hostOf(), few: slices.Clone(few), f: f})
+	s.waiting = append(s.waiting, waiting{key: m.Key, since: m.Now, host: m.HostOf(), few: slices.Clone(few), f: f})
 }
 
 // tick tells of scanners that have waited long enough.
-func (s *scans) tick(now int64) {
+func (s *scans) Tick(now int64) {
 	s.release(now)
-	s.sets = slices.DeleteFunc(s.sets, func(one set) bool { return !s.engine.book.IsOpen(one.about()) })
+	s.sets = slices.DeleteFunc(s.sets, func(one set) bool { return !s.engine.Book.IsOpen(one.about()) })
 }
 
 // release takes from the waiting those whose time is over, with those that are like them.
@@ -195,23 +195,21 @@ func (s *scans) tell(w *waiting) {
 		return
 	}
 	about := finding.Subject{Rule: uint8(catalogue.PortScan), Hi: w.key.Hi, Lo: w.key.Lo, Scope: w.key.Scope}
-	w.f.At = max(w.f.At, s.engine.clock)
-	if source := s.engine.sources.Get(w.key); source != nil {
+	w.f.At = max(w.f.At, s.engine.Clock())
+	if source := s.engine.Sources.Get(w.key); source != nil {
 		w.f.Hosts = slices.Clone(source.Hosts)
-		s.engine.sources.Keep(w.key)
+		s.engine.Sources.Keep(w.key)
 	}
-	s.engine.book.Report(about, w.f)
+	s.engine.Book.Report(about, w.f)
 }
 
 // ended restarts the test of a scanner that has stopped.
-func (s *scans) ended(about finding.Subject) {
+func (s *scans) Ended(about finding.Subject) {
 	if catalogue.ID(about.Rule) != catalogue.PortScan {
 		return
 	}
-	if source := s.engine.sources.Get(evidence.Key{Hi: about.Hi, Lo: about.Lo, Scope: about.Scope}); source != nil {
+	if source := s.engine.Sources.Get(evidence.Key{Hi: about.Hi, Lo: about.Lo, Scope: about.Scope}); source != nil {
 		source.Contacts.Walk.Restart()
 		source.Kernel.Restart()
 	}
 }
-
-func addrText(e *Engine, addr netip.Addr) string { return e.prefixOf(addr).String() }

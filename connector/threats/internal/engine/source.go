@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package engine
 
 import (
 	"encoding/binary"
@@ -30,11 +30,11 @@ func (e *Engine) keyOf(addr netip.Addr, host uint64) evidence.Key {
 	return k
 }
 
-// prefixOf is the key as people know it.
-func (e *Engine) prefixOf(addr netip.Addr) netip.Prefix {
+// PrefixOf is the key as people know it.
+func (e *Engine) PrefixOf(addr netip.Addr) netip.Prefix {
 	bits := addr.BitLen()
 	if addr.Is6() {
-		bits = e.cfg.IPv6Prefix
+		bits = e.Config.IPv6Prefix
 	}
 	p, err := addr.Prefix(bits)
 	if err != nil {
@@ -43,8 +43,8 @@ func (e *Engine) prefixOf(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// destination is a hash of what a source connects to: an address and port of a host.
-func (e *Engine) destination(r *reading.Record) uint64 {
+// Destination is a hash of what a source connects to: an address and port of a host.
+func (e *Engine) Destination(r *reading.Record) uint64 {
 	raw := r.Server.As16()
 	h := reading.Mix(r.HostHash ^ binary.BigEndian.Uint64(raw[:8]))
 	return reading.Mix(h ^ binary.BigEndian.Uint64(raw[8:]) ^ uint64(r.Port)<<48)
@@ -55,3 +55,9 @@ type serviceKey struct {
 	host uint64
 	port uint16
 }
+
+// Text is the key of an address for people.
+func (e *Engine) Text(addr netip.Addr) string { return e.PrefixOf(addr).String() }
+
+// SourceOf is what is kept of the source of an address; nil if nothing is.
+func (e *Engine) SourceOf(addr netip.Addr) *evidence.Source { return e.Sources.Get(e.keyOf(addr, 0)) }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package access
 
 import (
 	"slices"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
@@ -21,25 +22,25 @@ func newLoginGuessing(set *settings.LoginGuessing) *loginGuessing { return &logi
 
 func (*loginGuessing) Events() []reading.Event { return []reading.Event{reading.ConnectionClose} }
 
-func (d *loginGuessing) Judge(m *Moment) {
+func (d *loginGuessing) Judge(m *engine.Moment) {
 	if !slices.Contains(d.Processes, m.Process) && !slices.Contains(d.Ports, int(m.Port)) {
 		return
 	}
 	if m.Received < int64(d.MinBytes) || m.Received > int64(d.MaxBytes) || m.Duration > d.MaxDuration.Seconds() {
 		return
 	}
-	about := m.about(catalogue.LoginGuessing)
+	about := m.About(catalogue.LoginGuessing)
 	n := m.Source.Logins.Add(m.Now, d.Window, 1)
 	if int(n) < d.MinConnections {
 		return
 	}
 	m.Source.LoginCount++
 	count := m.Source.LoginCount + uint64(d.MinConnections) - 1
-	if !m.due(about, count) {
+	if !m.Due(about, count) {
 		return
 	}
-	f := m.at(m.finding(catalogue.LoginGuessing, count, m.Now-int64(d.Window)))
+	f := m.At(m.Finding(catalogue.LoginGuessing, count, m.Now-int64(d.Window)))
 	f.Confidence = catalogue.All[catalogue.LoginGuessing].Confidence
 	f.Facts = []finding.Fact{{Key: catalogue.FactConnections, Value: float64(count)}, {Key: catalogue.FactReceived, Value: float64(m.Received)}}
-	m.report(about, f)
+	m.Report(about, f)
 }

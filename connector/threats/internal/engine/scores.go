@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package engine
 
 import (
-	"net/netip"
-
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
@@ -22,18 +20,12 @@ func (Watch) Events() []reading.Event {
 // Judge shows it a record.
 func (w Watch) Judge(m *Moment) { w(m) }
 
-// HostOf tells network namespaces of hosts apart.
-func (m *Moment) HostOf() uint64 { return m.hostOf() }
-
-// PrefixOf is what tells an address's source from others.
-func (e *Engine) PrefixOf(addr netip.Addr) netip.Prefix { return e.prefixOf(addr) }
-
 // Suspect tells whether a rule has an open finding about a source. Scores are no rules.
 func (e *Engine) Suspect(key evidence.Key) bool {
 	about := finding.Subject{Hi: key.Hi, Lo: key.Lo, Scope: key.Scope}
 	for rule := range catalogue.Anomaly {
 		about.Rule = uint8(rule)
-		if e.book.IsOpen(about) {
+		if e.Book.IsOpen(about) {
 			return true
 		}
 	}
@@ -43,7 +35,7 @@ func (e *Engine) Suspect(key evidence.Key) bool {
 // Score notes a score of a source on a host.
 func (e *Engine) Score(rule catalogue.ID, key evidence.Key, host uint64, f *finding.Finding) {
 	about := finding.Subject{Rule: uint8(rule), Hi: key.Hi, Lo: key.Lo, Scope: key.Scope, Host: host}
-	if e.book.Due(about, f.Count, f.Last) && !e.excepts(rule, f.Source) {
-		e.book.Report(about, f)
+	if e.Book.Due(about, f.Count, f.Last) && !e.Excepts(rule, f.Source) {
+		e.Book.Report(about, f)
 	}
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rules judges what the receiver reports, one record at a time. Each detector has a file.
-// Time is that of the records, so that a backlog is judged as it was.
-package rules
+// Package engine judges what the receiver reports, one record at a time, by the detectors that it
+// was given. Time is that of the records, so that a backlog is judged as it was.
+package engine
 
 import (
 	"math"
@@ -45,11 +45,11 @@ type Detector interface {
 	Judge(m *Moment)
 }
 
-// ender is a detector that wants to know when a finding is over.
-type ender interface{ ended(about finding.Subject) }
+// Ender is a detector that wants to know when a finding is over.
+type Ender interface{ Ended(about finding.Subject) }
 
-// ticker is a detector that has something to do as time passes.
-type ticker interface{ tick(now int64) }
+// Ticker is a detector that has something to do as time passes.
+type Ticker interface{ Tick(now int64) }
 
 // Moment is a record, with what is known about what it is about.
 type Moment struct {
@@ -69,15 +69,17 @@ type Moment struct {
 
 // Engine has all state.
 type Engine struct {
-	cfg  Config
-	mask [2]uint64
+	// Config is not changed.
+	Config Config
+	mask   [2]uint64
 
-	clock      int64
-	sources    *table.Table[evidence.Key, evidence.Source]
+	clock int64
+	// Sources are all that are followed, Namespaces those of hosts, Book has the findings.
+	Sources    *table.Table[evidence.Key, evidence.Source]
+	Namespaces *table.Table[uint64, evidence.Namespace]
+	Book       *finding.Book
 	sightings  *table.Table[place, evidence.Sighting]
 	services   *table.Table[serviceKey, evidence.Service]
-	namespaces *table.Table[uint64, evidence.Namespace]
-	book       *finding.Book
 
 	detectors []Detector
 	byEvent   [reading.Events][]Detector
@@ -89,17 +91,17 @@ type Engine struct {
 	ticked, swept int64
 }
 
-// NewEngine makes an engine without state.
-func NewEngine(cfg Config) *Engine {
+// New makes an engine without state and without detectors.
+func New(cfg Config) *Engine {
 	e := &Engine{
-		cfg: cfg, clock: math.MinInt64,
-		sources:    table.New[evidence.Key, evidence.Source](cfg.Sources),
+		Config: cfg, clock: math.MinInt64,
+		Sources:    table.New[evidence.Key, evidence.Source](cfg.Sources),
 		sightings:  table.New[place, evidence.Sighting](cfg.Sources),
 		services:   table.New[serviceKey, evidence.Service](cfg.Services),
-		namespaces: table.New[uint64, evidence.Namespace](cfg.Services),
+		Namespaces: table.New[uint64, evidence.Namespace](cfg.Services),
 	}
 	e.mask = [2]uint64{^uint64(0) << max(0, 64-cfg.IPv6Prefix), ^uint64(0) << min(64, 128-cfg.IPv6Prefix)}
-	e.book = finding.NewBook(finding.Settings{
+	e.Book = finding.NewBook(finding.Settings{
 		Rules: int(catalogue.Rules), Open: cfg.Findings, PerMinute: cfg.MaxFindings, EndAfter: cfg.EndAfter,
 		Tell: cfg.Tell, Ended: e.ended,
 	})
@@ -108,33 +110,7 @@ func NewEngine(cfg Config) *Engine {
 		e.except[rule] = slices.Concat(cfg.Except, settings.Prefixes(except))
 	}
 	e.except[catalogue.Anomaly], e.except[catalogue.Model] = cfg.Except, cfg.Except
-	e.build()
 	return e
-}
-
-// build makes the detectors of the rules that are on.
-func (e *Engine) build() {
-	r := &e.cfg.Rules
-	for _, d := range []struct {
-		enabled bool
-		make    func() Detector
-	}{
-		{r.PortScan.Enabled || r.DistributedScan.Enabled, func() Detector { return newScans(e) }},
-		{r.StealthScan.Enabled, func() Detector { return (*stealthScan)(&r.StealthScan) }},
-		{r.OutOfStateScan.Enabled, func() Detector { return (*outOfStateScan)(&r.OutOfStateScan) }},
-		{r.SYNFlood.Enabled, func() Detector { return &synFlood{&r.SYNFlood, e} }},
-		{r.Overload.Enabled, func() Detector { return &overload{&r.Overload} }},
-		{r.SlowHold.Enabled, func() Detector { return (*slowHold)(&r.SlowHold) }},
-		{r.LoginGuessing.Enabled, func() Detector { return newLoginGuessing(&r.LoginGuessing) }},
-		{r.Land.Enabled || r.PortZero.Enabled || r.Bogon.Enabled || r.Malformed.Enabled, func() Detector { return newCounts(r) }},
-		{r.HTTPAuth.Enabled, func() Detector { return (*httpAuth)(&r.HTTPAuth) }},
-		{r.HTTPProbing.Enabled, func() Detector { return newHTTPProbing(&r.HTTPProbing) }},
-		{r.TLSFingerprint.Enabled && len(e.cfg.Lists) > 0, func() Detector { return tlsFingerprint(e.cfg.Lists) }},
-	} {
-		if d.enabled {
-			e.Add(d.make())
-		}
-	}
 }
 
 // Add adds a detector.
@@ -157,7 +133,7 @@ func (e *Engine) Record(r *reading.Record, wall int64) {
 	case reading.Listener:
 		e.aboutService(m)
 	case reading.Source:
-		m.Namespace = e.namespaceOf(m)
+		m.Namespace = e.NamespaceOf(m)
 		m.Namespace.Attempts(&r.Source)
 		if !r.Prefix.IsValid() {
 			return // the record of the rest names nobody
@@ -194,16 +170,16 @@ func (e *Engine) Clock() int64 { return e.clock }
 
 func (e *Engine) aboutSource(m *Moment, addr netip.Addr) {
 	m.Key = e.keyOf(addr, m.HostHash)
-	m.Source = e.sources.Get(m.Key)
+	m.Source = e.Sources.Get(m.Key)
 	if m.Source == nil {
-		m.Source = e.sources.Add(m.Key)
+		m.Source = e.Sources.Add(m.Key)
 	}
 	m.Source.Address = m.Client
 	m.Source.Last = max(m.Source.Last, m.Now)
 }
 
 func (e *Engine) aboutSighting(m *Moment) {
-	at := place{m.Key, m.hostOf()}
+	at := place{m.Key, m.HostOf()}
 	m.Sighting = e.sightings.Get(at)
 	if m.Sighting == nil {
 		m.Sighting = e.sightings.Add(at)
@@ -214,11 +190,11 @@ func (e *Engine) aboutSighting(m *Moment) {
 }
 
 func (e *Engine) aboutService(m *Moment) {
-	m.Namespace = e.namespaceOf(m)
+	m.Namespace = e.NamespaceOf(m)
 	if m.Port == 0 {
 		return
 	}
-	at := m.serviceKey(m.Port)
+	at := serviceKey{m.HostOf(), m.Port}
 	m.Service = e.services.Get(at)
 	if m.Service == nil {
 		m.Service = e.services.Add(at)
@@ -226,19 +202,23 @@ func (e *Engine) aboutService(m *Moment) {
 	m.Service.Last = max(m.Service.Last, m.Now)
 }
 
-func (e *Engine) namespaceOf(m *Moment) *evidence.Namespace {
-	n := e.namespaces.Get(m.hostOf())
+// NamespaceOf is what is kept of the record's network namespace.
+func (e *Engine) NamespaceOf(m *Moment) *evidence.Namespace {
+	n := e.Namespaces.Get(m.HostOf())
 	if n == nil {
-		n = e.namespaces.Add(m.hostOf())
+		n = e.Namespaces.Add(m.HostOf())
 	}
 	n.Last = max(n.Last, m.Now)
 	return n
 }
 
-// hostOf is the network namespace of the host.
-func (m *Moment) hostOf() uint64 { return reading.Mix(m.HostHash ^ m.NetNS) }
+// HostOf tells network namespaces of hosts apart.
+func (m *Moment) HostOf() uint64 { return reading.Mix(m.HostHash ^ m.NetNS) }
 
-func (m *Moment) serviceKey(port uint16) serviceKey { return serviceKey{m.hostOf(), port} }
+// ServiceAt is what is kept of a port of a network namespace; nil if nothing is.
+func (e *Engine) ServiceAt(host uint64, port uint16) *evidence.Service {
+	return e.services.Get(serviceKey{host, port})
+}
 
 // sweepEvery is how often old entries are looked for.
 const sweepEvery = int64(10 * time.Minute)
@@ -249,11 +229,11 @@ func (e *Engine) Tick(now int64) {
 	e.clock = max(e.clock, now)
 	e.ticked = e.clock
 	for _, d := range e.detectors {
-		if t, ok := d.(ticker); ok {
-			t.tick(e.clock)
+		if t, ok := d.(Ticker); ok {
+			t.Tick(e.clock)
 		}
 	}
-	e.book.Tick(e.clock)
+	e.Book.Tick(e.clock)
 	if e.clock-e.swept >= sweepEvery {
 		e.swept = e.clock
 		e.sweep()
@@ -261,11 +241,11 @@ func (e *Engine) Tick(now int64) {
 }
 
 func (e *Engine) sweep() {
-	old := e.clock - int64(e.cfg.Rules.PortScan.Remember)
-	sweep(e.sources, old, func(s *evidence.Source) int64 { return s.Last })
+	old := e.clock - int64(e.Config.Rules.PortScan.Remember)
+	sweep(e.Sources, old, func(s *evidence.Source) int64 { return s.Last })
 	sweep(e.sightings, old, func(s *evidence.Sighting) int64 { return s.Last })
 	sweep(e.services, old, func(s *evidence.Service) int64 { return s.Last })
-	sweep(e.namespaces, old, func(n *evidence.Namespace) int64 { return n.Last })
+	sweep(e.Namespaces, old, func(n *evidence.Namespace) int64 { return n.Last })
 }
 
 func sweep[K comparable, V any](t *table.Table[K, V], old int64, last func(*V) int64) {

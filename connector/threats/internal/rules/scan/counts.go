@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package scan
 
 import (
 	"net/netip"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
@@ -36,7 +37,7 @@ func bogons() []netip.Prefix {
 
 func (*counts) Events() []reading.Event { return []reading.Event{reading.Source} }
 
-func (d *counts) Judge(m *Moment) {
+func (d *counts) Judge(m *engine.Moment) {
 	c := &m.Record.Source
 	d.count(m, catalogue.Land, d.land, c.Land)
 	d.count(m, catalogue.PortZero, d.portZero, c.PortZero)
@@ -53,7 +54,7 @@ func (d *counts) Judge(m *Moment) {
 }
 
 // count adds what the interval brought.
-func (d *counts) count(m *Moment, rule catalogue.ID, set *settings.Count, n int64) {
+func (d *counts) count(m *engine.Moment, rule catalogue.ID, set *settings.Count, n int64) {
 	if n == 0 || !set.Enabled {
 		return
 	}
@@ -65,12 +66,12 @@ func (d *counts) count(m *Moment, rule catalogue.ID, set *settings.Count, n int6
 	if *total < uint64(set.MinCount) {
 		return
 	}
-	about := m.about(rule)
-	about.Host = m.hostOf()
-	if !m.due(about, *total) {
+	about := m.About(rule)
+	about.Host = m.HostOf()
+	if !m.Due(about, *total) {
 		return
 	}
-	f := m.finding(rule, *total, m.Sighting.FirstSegment)
+	f := m.Finding(rule, *total, m.Sighting.FirstSegment)
 	f.Facts = []finding.Fact{{Key: catalogue.FactSegments, Value: float64(*total)}}
-	m.report(about, f)
+	m.Report(about, f)
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package load
 
 import (
 	"net/netip"
 	"strings"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
@@ -18,12 +19,12 @@ import (
 // named.
 type synFlood struct {
 	*settings.SYNFlood
-	engine *Engine
+	engine *engine.Engine
 }
 
 func (*synFlood) Events() []reading.Event { return []reading.Event{reading.Listener} }
 
-func (d *synFlood) Judge(m *Moment) {
+func (d *synFlood) Judge(m *engine.Moment) {
 	c, n := &m.Record.Service, m.Namespace
 	if m.Port != 0 {
 		m.Service.Address, m.Service.Process = m.Server, keep(m.Service.Process, m.Process)
@@ -38,7 +39,7 @@ func (d *synFlood) Judge(m *Moment) {
 }
 
 // step takes the handshakes of an interval.
-func (d *synFlood) step(m *Moment, flood *evidence.Flood, c *reading.ServiceCounts) {
+func (d *synFlood) step(m *engine.Moment, flood *evidence.Flood, c *reading.ServiceCounts) {
 	open := float64(max(0, c.Syn-c.Completed))
 	normal := max(flood.Mean, d.MinRate) * c.Interval
 	// The mean stands still during a flood, for the flood may keep others from completing.
@@ -64,12 +65,12 @@ func (d *synFlood) step(m *Moment, flood *evidence.Flood, c *reading.ServiceCoun
 	d.report(m, flood, c)
 }
 
-func (d *synFlood) report(m *Moment, flood *evidence.Flood, c *reading.ServiceCounts) {
-	about := finding.Subject{Rule: uint8(catalogue.SYNFlood), Host: m.hostOf(), Service: uint64(m.Port)}
-	if !m.book.Due(about, uint64(flood.Count), m.Now) || m.excepts(catalogue.SYNFlood, m.Server) {
+func (d *synFlood) report(m *engine.Moment, flood *evidence.Flood, c *reading.ServiceCounts) {
+	about := finding.Subject{Rule: uint8(catalogue.SYNFlood), Host: m.HostOf(), Service: uint64(m.Port)}
+	if !m.Book.Due(about, uint64(flood.Count), m.Now) || m.Excepts(catalogue.SYNFlood, m.Server) {
 		return
 	}
-	f := m.at(m.finding(catalogue.SYNFlood, uint64(flood.Count), flood.First))
+	f := m.At(m.Finding(catalogue.SYNFlood, uint64(flood.Count), flood.First))
 	f.Source, f.Prefix, f.Confidence = netip.Addr{}, netip.Prefix{}, catalogue.All[catalogue.SYNFlood].Confidence
 	n := m.Namespace
 	f.Facts = []finding.Fact{
@@ -78,7 +79,7 @@ func (d *synFlood) report(m *Moment, flood *evidence.Flood, c *reading.ServiceCo
 		{Key: catalogue.FactCookies, Value: n.Cookies},
 		{Key: catalogue.FactEmbryonic, Value: n.Embryonic},
 	}
-	m.book.Report(about, f)
+	m.Book.Report(about, f)
 }
 
 // keep clones a string if it is another.
@@ -89,16 +90,16 @@ func keep(old, text string) string {
 	return strings.Clone(text)
 }
 
-func (d *synFlood) ended(about finding.Subject) {
+func (d *synFlood) Ended(about finding.Subject) {
 	if catalogue.ID(about.Rule) != catalogue.SYNFlood {
 		return
 	}
 	var flood *evidence.Flood
 	if about.Service == 0 {
-		if n := d.engine.namespaces.Get(about.Host); n != nil {
+		if n := d.engine.Namespaces.Get(about.Host); n != nil {
 			flood = &n.Flood
 		}
-	} else if s := d.engine.services.Get(serviceKey{about.Host, uint16(about.Service)}); s != nil {
+	} else if s := d.engine.ServiceAt(about.Host, uint16(about.Service)); s != nil {
 		flood = &s.Flood
 	}
 	if flood != nil {

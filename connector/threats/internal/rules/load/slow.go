@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package rules
+package load
 
 import (
 	"math"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
@@ -19,7 +20,7 @@ func (*slowHold) Events() []reading.Event {
 	return []reading.Event{reading.Source, reading.Listener}
 }
 
-func (d *slowHold) Judge(m *Moment) {
+func (d *slowHold) Judge(m *engine.Moment) {
 	c := &m.Record.Source
 	if m.Event == reading.Listener {
 		if m.Port != 0 {
@@ -31,20 +32,20 @@ func (d *slowHold) Judge(m *Moment) {
 		return
 	}
 	port := uint16(c.SilentPort)
-	service := m.services.Get(m.serviceKey(port))
+	service := m.ServiceAt(m.HostOf(), port)
 	if service == nil || service.Answered(float64(c.SilentOpen)) < d.MinAnswered {
 		return
 	}
-	about := m.about(catalogue.SlowHold)
-	about.Host, about.Service = m.hostOf(), uint64(port)
-	if !m.due(about, uint64(c.SilentOpen)) {
+	about := m.About(catalogue.SlowHold)
+	about.Host, about.Service = m.HostOf(), uint64(port)
+	if !m.Due(about, uint64(c.SilentOpen)) {
 		return
 	}
-	f := m.finding(catalogue.SlowHold, uint64(c.SilentOpen), m.Now)
+	f := m.Finding(catalogue.SlowHold, uint64(c.SilentOpen), m.Now)
 	f.Server, f.Port, f.Process = service.Address, port, service.Process
 	f.Confidence = catalogue.All[catalogue.SlowHold].Confidence
 	f.Facts = []finding.Fact{
 		{Key: catalogue.FactSilent, Value: float64(c.SilentOpen)}, {Key: catalogue.FactReceiveRate, Value: c.ReceiveRate},
 	}
-	m.report(about, f)
+	m.Report(about, f)
 }

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package web has the rules about requests and about who sends them.
+package web
+
+import (
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
+)
+
+// Detectors are those of the rules that are on.
+func Detectors(e *engine.Engine) []engine.Detector {
+	r := &e.Config.Rules
+	var all []engine.Detector
+	if r.HTTPProbing.Enabled {
+		all = append(all, newHTTPProbing(&r.HTTPProbing))
+	}
+	if r.TLSFingerprint.Enabled && len(e.Config.Lists) > 0 {
+		all = append(all, tlsFingerprint(e.Config.Lists))
+	}
+	return all
+}
