@@ -109,7 +109,7 @@ var rules = []rule{
 	},
 	{rooms: list("internal/probe"), imports: join(domains, facts, list("internal/capability", "internal/probe/...", kernel, system))},
 	{rooms: list("internal/probe/internal/reference"), imports: list(kernel)},
-	{rooms: list("internal/guard/..."), imports: join(domains, ground, list("internal/probe/tc", kernel, system)), planned: true},
+	{rooms: list("internal/guard/..."), imports: join(domains, ground, list("internal/probe/local", "internal/probe/tc", kernel, system))},
 
 	// The receiver, from what it declares to its face.
 	{rooms: list("receiver/internal/metadata"), imports: list(pdata, collector)},
@@ -180,7 +180,11 @@ var nevers = []struct {
 	{list("internal/probe/inspect"), list("internal/probe/sockets", "internal/probe/packets/...", "internal/probe/listening", "internal/probe/look"), "vantage points don't know each other"},
 	{list("internal/probe/sockets"), list("internal/probe/packets/...", "internal/probe/tc/..."), "vantage points don't know each other"},
 	{list("receiver/..."), list("internal/guard/...", "connector/..."), "the receiver reports facts and never acts"},
-	{list("internal/guard/..."), list("internal/probe", "internal/probe/sockets", "internal/probe/packets/..."), "the guard uses tc and nothing else of the kernel side"},
+	{
+		list("internal/guard/..."),
+		list("internal/probe", "internal/probe/sockets", "internal/probe/packets/...", "internal/probe/inspect", "internal/probe/sources/...", "internal/probe/hook/...", "internal/fact", pdata, collector),
+		"the guard uses tc, local and what they stand on, and nothing else of the kernel side",
+	},
 	{list("receiver/internal/logrecord"), list("receiver/internal/series", "internal/probe/...", kernel), "logs and metrics are made apart"},
 	{list("receiver/internal/series"), list("receiver/internal/logrecord", "internal/probe/...", kernel), "logs and metrics are made apart"},
 	{
