@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/address"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
+)
+
+// Bounds of one look.
+const (
+	maxServers  = 8192
+	maxSessions = 4096
+)
+
+// Sessions finds the clients of ssh sessions past authentication.
+//
+// Such a session is a process of sshd that holds the client's socket and has a login uid of its
+// own, or runs as neither root nor sshd's user. Before authentication it has no login uid, and
+// runs as root or as sshd's user. How old a connection is says nothing: anybody can hold one open.
+//
+// A login uid that sshd itself has was inherited, for example because a person started sshd by
+// hand. It proves nothing. Neither does a socket of a port that sshd does not listen on: with
+// port forwarding a session also holds sockets of others.
+type Sessions struct {
+	// Proc is where procfs is mounted; /proc if empty.
+	Proc string
+}
+
+// Find returns the clients that are logged in. What it could not read is in the error, and
+// what it could read is returned all the same.
+func (s Sessions) Find() ([]allow.Entry, error) {
+	proc := s.Proc
+	if proc == "" {
+		proc = "/proc"
+	}
+	servers, err := findServers(proc)
+	if err != nil {
+		return nil, err
+	}
+	var faults []error
+	look := &look{proc: proc, tables: map[string]map[uint64]socket{}}
+	for _, p := range servers {
+		// A process that has ended meanwhile is none.
+		if err := look.read(p); err != nil && !errors.Is(err, os.ErrNotExist) && !isGone(err) {
+			faults = append(faults, fmt.Errorf("read sockets of sshd %d: %w", p.pid, err))
+		}
+	}
+	return clients(servers), errors.Join(faults...)
+}
+
+// clients are those of the processes that are past authentication.
+func clients(servers map[int]*server) []allow.Entry {
+	ports := listeners(servers)
+	seen := map[netip.Addr]bool{}
+	var entries []allow.Entry
+	for _, pid := range order(servers) {
+		p := servers[pid]
+		if !p.authenticated(servers) {
+			continue
+		}
+		for _, s := range p.sockets {
+			client := s.remote.Addr().Unmap()
+			if s.state != established || !ports[portOf{p.netns, s.local.Port()}] || seen[client] || len(entries) >= maxSessions {
+				continue
+			}
+			seen[client] = true
+			entries = append(entries, allow.Entry{Prefix: address.Of(client), Why: allow.SSHSession, Detail: "sshd " + strconv.Itoa(pid)})
+		}
+	}
+	return entries
+}
+
+func order(servers map[int]*server) []int {
+	pids := make([]int, 0, len(servers))
+	for pid := range servers {
+		pids = append(pids, pid)
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+// portOf is a port in a network namespace.
+type portOf struct {
+	netns string
+	port  uint16
+}
+
+// listeners returns the ports that sshd listens on. A session that listens for port forwarding is
+// no listener: it has a client.
+func listeners(servers map[int]*server) map[portOf]bool {
+	ports := map[portOf]bool{}
+	for _, p := range servers {
+		if servers[p.parent] != nil || p.uid != 0 || p.connections() > 0 {
+			continue
+		}
+		for _, s := range p.sockets {
+			if s.state == listen {
+				ports[portOf{p.netns, s.local.Port()}] = true
+			}
+		}
+	}
+	return ports
+}
+
+// authenticated tells whether a process of sshd serves somebody who is logged in.
+func (p *server) authenticated(servers map[int]*server) bool {
+	if p.connections() == 0 {
+		return false
+	}
+	if p.login != unset && !p.inherited(servers) {
+		return true
+	}
+	// If sshd's user is not known, any user may be that one.
+	return p.uid != 0 && p.privsepKnown && p.uid != p.privsep
+}
+
+// inherited tells whether the login uid is that of the sshd that accepted the connection.
+func (p *server) inherited(servers map[int]*server) bool {
+	above := p
+	for range maxServers {
+		next := servers[above.parent]
+		if next == nil {
+			break
+		}
+		above = next
+	}
+	// A session that outlived its sshd is topmost itself. Its login uid can't be compared any more,
+	// and after two minutes at most (LoginGraceTime) it has been logged in.
+	return above != p && above.connections() == 0 && above.login == p.login
+}
+
+func (p *server) connections() (n int) {
+	for _, s := range p.sockets {
+		if s.state == established {
+			n++
+		}
+	}
+	return n
+}
+
+// isServer tells whether a name is that of an executable of sshd.
+func isServer(executable string) bool {
+	switch path.Base(executable) {
+	case "sshd", "sshd-session", "sshd-auth":
+		return true
+	}
+	return false
+}
