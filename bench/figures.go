@@ -71,6 +71,8 @@ var figures = []figure{
 	{id: "hello-allocations", name: "a ClientHello, read with JA3 and JA4: allocations", unit: allocations, target: 0},
 	{id: "request-both", name: "ring buffer to consumer, log and metrics of a request", against: "its record of constants", unit: times, informs: true},
 	{id: "hooks-own", name: "all socket hooks, kernel time of a connection", unit: nanos, informs: true},
+	{id: "hooks-two", name: "all socket hooks, client and server on a processor each, kernel time of a connection", against: "as many runs of an empty program", unit: times, informs: true},
+	{id: "hooks-one", name: "all socket hooks, client and server on one processor, kernel time of a connection", against: "as many runs of an empty program", unit: times, informs: true},
 	{id: "hooks-alone", name: "all socket hooks while tcplife does not run, kernel time of a connection", against: "as many runs of an empty program", unit: times, informs: true},
 	{id: "hooks-statistics", name: "as many runs of an empty program, by the same statistics", unit: nanos, informs: true},
 	{id: "record-bare", name: "building a record of constants, CPU time", unit: nanos, informs: true},

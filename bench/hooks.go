@@ -22,8 +22,8 @@ const (
 	hookConnections = 5000
 )
 
-func hookBenchmark() goBenchmark {
-	return goBenchmark{folder: "internal/probe", pattern: "^BenchmarkConnection$", times: hookConnections, count: 1}
+func hookBenchmark(pattern string) goBenchmark {
+	return goBenchmark{folder: "internal/probe", pattern: pattern, times: hookConnections, count: 1}
 }
 
 // hookTimes is kernel time by the kernel's own statistics, in nanoseconds.
@@ -45,15 +45,10 @@ func measureHooks(ctx context.Context, b *bench) error {
 		return fmt.Errorf("let the kernel take run times: %w", err)
 	}
 	defer stats.Close()
-	var ours, theirs, runs, empty, statistics, alone sample
-	for range hookRounds {
-		ratio, err := hooksAlone(ctx, b)
-		if err != nil {
-			return err
-		}
-		alone = append(alone, ratio)
+	if err := measureHooksAlone(ctx, b); err != nil {
+		return err
 	}
-	b.found("hooks-alone", alone, "")
+	var ours, theirs, runs, empty, statistics sample
 	for range hookRounds {
 		t, err := hooksAgainstTcplife(ctx, b)
 		if errors.Is(err, exec.ErrNotFound) {
@@ -75,15 +70,32 @@ func measureHooks(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// hooksAlone is the time of all our hooks for one connection in runs of an empty program,
+// measureHooksAlone measures all our hooks for one connection in runs of an empty program,
 // while no other tool displaces what the hooks have in the processors' caches.
-func hooksAlone(ctx context.Context, b *bench) (float64, error) {
-	found, err := hookBenchmark().run(ctx, b)
-	if err != nil {
-		return 0, err
+func measureHooksAlone(ctx context.Context, b *bench) error {
+	figures := map[string]string{
+		"hooks-alone": "BenchmarkConnection",
+		"hooks-two":   "BenchmarkConnectionPlaced/two",
+		"hooks-one":   "BenchmarkConnectionPlaced/one",
 	}
-	ratio, err := found.metric("BenchmarkConnection", "x-empty")
-	return ratio.median(), err
+	samples := make(map[string]sample)
+	for range hookRounds {
+		found, err := hookBenchmark("^BenchmarkConnection(Placed)?$").run(ctx, b)
+		if err != nil {
+			return err
+		}
+		for id, benchmark := range figures {
+			ratio, err := found.metric(benchmark, "x-empty")
+			if err != nil {
+				return err
+			}
+			samples[id] = append(samples[id], ratio.median())
+		}
+	}
+	for id, s := range samples {
+		b.found(id, s, "")
+	}
+	return nil
 }
 
 func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error) {
@@ -96,7 +108,7 @@ func hooksAgainstTcplife(ctx context.Context, b *bench) (t hookTimes, err error)
 	if err != nil {
 		return t, err
 	}
-	found, err := hookBenchmark().run(ctx, b)
+	found, err := hookBenchmark("^BenchmarkConnection$").run(ctx, b)
 	if err != nil {
 		return t, err
 	}

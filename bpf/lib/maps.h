@@ -126,6 +126,17 @@ struct {
 	__type(value, __u8);
 } processes SEC(".maps");
 
+/*
+ * The process that this CPU named as owner last, so that a busy server is not looked up in
+ * processes for each connection. Programs write and read, see is_announced. Never full.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct last_owner);
+} last_owners SEC(".maps");
+
 /* -- listeners and ports ------------------------------------------------------- */
 
 /*
@@ -293,6 +304,17 @@ struct {
 	__type(key, __u32);
 	__type(value, struct room_totals);
 } rooms_taken SEC(".maps");
+
+/*
+ * What this CPU has not yet added to rooms_taken, of the maps that change with each
+ * connection; see count_room. Never full.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct room_counts);
+} rooms_pending SEC(".maps");
 
 /*
  * The same per network namespace, without the collector's own. A program inserts with the

@@ -17,6 +17,8 @@
 const volatile __u32 own_netns;
 /* Entries that each map has room for; 0 = no shares. */
 const volatile __u32 room_capacity[ROOMS];
+/* How many entries of the connections a CPU keeps from the total at most; 0 or 1 = none. */
+const volatile __u32 room_batch;
 
 static __always_inline __u32 quarter(__u32 of)
 {
@@ -77,18 +79,47 @@ static __always_inline bool has_room(__u32 netns, enum room room)
 	return !is_share_used(netns, room);
 }
 
+/*
+ * Adds to what this CPU has pending, and returns what has to go to the total. A connection
+ * begins on one CPU and often ends on another, so that the total of each would move between
+ * their caches. Atomic, because the hook of a softirq can run inside that of a process: what
+ * it adds in between stays pending.
+ */
+static __always_inline __s32 add_pending(enum room room, __s32 n)
+{
+	struct room_counts *pending;
+	__u32 first = 0;
+	__s32 all;
+
+	if (room != ROOM_CONNECTIONS || room_batch <= 1)
+		return n;
+	pending = bpf_map_lookup_elem(&rooms_pending, &first);
+	if (!pending)
+		return n;
+	__sync_fetch_and_add(&pending->entries[room], n);
+	all = *(volatile __s32 *)&pending->entries[room];
+	if (all < (__s32)room_batch && all > -(__s32)room_batch)
+		return 0;
+	__sync_fetch_and_add(&pending->entries[room], -all);
+	return all;
+}
+
 /* n = 1: an entry of a map was inserted for a namespace; -1: it was deleted. */
 static __always_inline void count_room(__u32 netns, enum room room, __s32 n)
 {
 	struct namespace_share *rooms;
 	struct room_totals *totals;
 	__u32 first = 0;
+	__s32 to_total;
 
 	if (!room_capacity[room])
 		return;
-	totals = bpf_map_lookup_elem(&rooms_taken, &first);
-	if (totals)
-		__sync_fetch_and_add(&totals->taken.entries[room], n);
+	to_total = add_pending(room, n);
+	if (to_total) {
+		totals = bpf_map_lookup_elem(&rooms_taken, &first);
+		if (totals)
+			__sync_fetch_and_add(&totals->taken.entries[room], to_total);
+	}
 	if (netns == own_netns)
 		return;
 	rooms = rooms_of(netns);

@@ -163,6 +163,13 @@ struct room_totals {
 	struct room_counts returned;
 };
 
+/* The last owner that a CPU named. */
+struct last_owner {
+	struct process_key process;
+	__u32 forgotten; /* processes_forgotten when it was looked up */
+	__u32 uses; /* that may still go without a look at the map */
+};
+
 /* One-second window of a rate-limited record. */
 struct rate {
 	__u64 window; /* start of the current second */

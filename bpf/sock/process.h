@@ -103,6 +103,9 @@ static __always_inline void note_announced(const struct process_key *key)
 	bpf_map_update_elem(&processes, key, &announced, BPF_ANY);
 }
 
+/* How often a process was deleted from processes, because user space may not know it. */
+static volatile __u32 processes_forgotten;
+
 /* Describes a process to user space. Rare, hence not inline. */
 static __noinline void announce_process(struct task_struct *task, const struct process_key *key)
 {
@@ -113,6 +116,7 @@ static __noinline void announce_process(struct task_struct *task, const struct p
 		count_lost(EVENT_PROCESS, CAUSE_RING_FULL, 1);
 		/* What user space knows may be outdated: announce it next time. */
 		bpf_map_delete_elem(&processes, key);
+		__sync_fetch_and_add(&processes_forgotten, 1);
 		return;
 	}
 	describe_process(task, key, record);
@@ -157,13 +161,38 @@ static __always_inline bool read_current_key(struct process_key *key)
 	return true;
 }
 
+/* A look at the map at least this often keeps its LRU from forgetting a busy process. */
+#define OWNER_USES 64
+
+/* Whether user space knows a process, as far as this CPU knows. */
+static __always_inline bool is_announced(const struct process_key *key)
+{
+	__u32 first = 0, forgotten = processes_forgotten;
+	struct last_owner *last = bpf_map_lookup_elem(&last_owners, &first);
+
+	if (!last)
+		return bpf_map_lookup_elem(&processes, key) != NULL;
+	if (last->process.start == key->start && last->process.pid == key->pid &&
+	    last->forgotten == forgotten && last->uses) {
+		last->uses--;
+		return true;
+	}
+	if (!bpf_map_lookup_elem(&processes, key))
+		return false;
+	/* An interrupt that writes in between leaves a pair that no process has. */
+	last->process = *key;
+	last->forgotten = forgotten;
+	last->uses = OWNER_USES;
+	return true;
+}
+
 /* Makes the current process the owner, unless a better source has set one. */
 static __always_inline void set_current_owner(struct owner *owner, __u32 source)
 {
 	if (!attribute_process || owner->source >= source || !read_current_key(&owner->process))
 		return;
 	owner->source = source;
-	if (!bpf_map_lookup_elem(&processes, &owner->process))
+	if (!is_announced(&owner->process))
 		announce_process((void *)bpf_get_current_task(), &owner->process);
 }
 

@@ -6,8 +6,10 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -62,8 +64,36 @@ func socketDefaults(c *Config) {
 // is the time of all socket hooks for it, by the kernel's own statistics, with the
 // receiver's defaults; at most as many as the ring holds. x-empty is that against as many
 // runs of an empty program, measured before and after. It includes runs of the drop hook for
-// other buffers of the host.
-func BenchmarkConnection(b *testing.B) {
+// other buffers of the host. The scheduler places client and server; the next benchmark has
+// the two cases between which that varies.
+func BenchmarkConnection(b *testing.B) { benchmarkConnection(b, nil, nil) }
+
+// BenchmarkConnectionPlaced is the same with a processor each for client and server, or one
+// for both, where what the hooks keep of a connection never moves between caches.
+func BenchmarkConnectionPlaced(b *testing.B) {
+	for name, server := range map[string]int{"two": 1, "one": 0} {
+		b.Run(name, func(b *testing.B) {
+			benchmarkConnection(b, func() error { return stayOn(0) }, func() error { return stayOn(server) })
+		})
+	}
+}
+
+// stayOn keeps the calling goroutine on a processor until its end.
+func stayOn(processor int) error {
+	runtime.LockOSThread()
+	var only unix.CPUSet
+	only.Set(processor)
+	if err := unix.SchedSetaffinity(0, &only); err != nil {
+		return fmt.Errorf("stay on processor %d: %w", processor, err)
+	}
+	return nil
+}
+
+// benchmarkConnection calls placeClient and placeServer, if there are such, where each runs.
+func benchmarkConnection(b *testing.B, placeClient, placeServer func() error) {
+	if placeClient != nil {
+		require.NoError(b, placeClient())
+	}
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	require.NoError(b, err)
 	defer stats.Close()
@@ -73,7 +103,15 @@ func BenchmarkConnection(b *testing.B) {
 	l, err := config.Listen(context.Background(), "tcp4", "127.0.0.1:0")
 	require.NoError(b, err)
 	defer l.Close()
-	go serve(l)
+	placed := make(chan error, 1)
+	go func() {
+		if placeServer != nil {
+			placed <- placeServer()
+		}
+		close(placed)
+		serve(l)
+	}()
+	require.NoError(b, <-placed)
 	empty := emptyRun(b)
 	before := p.Hooks()
 	for b.Loop() {

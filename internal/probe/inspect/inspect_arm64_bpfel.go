@@ -28,6 +28,7 @@ const (
 	inspectMapInspectCounts            = "inspect_counts"
 	inspectMapJoinWindows              = "join_windows"
 	inspectMapLastHalfOpenMark         = "last_half_open_mark"
+	inspectMapLastOwners               = "last_owners"
 	inspectMapLedger                   = "ledger"
 	inspectMapListeners                = "listeners"
 	inspectMapListeningPorts           = "listening_ports"
@@ -41,6 +42,7 @@ const (
 	inspectMapRecords                  = "records"
 	inspectMapRepeatedHandshakes       = "repeated_handshakes"
 	inspectMapReportedRefusals         = "reported_refusals"
+	inspectMapRoomsPending             = "rooms_pending"
 	inspectMapRoomsTaken               = "rooms_taken"
 	inspectMapSegments                 = "segments"
 	inspectMapSourceEntries            = "source_entries"
@@ -66,6 +68,7 @@ const (
 	inspectVarOwnNetns                 = "own_netns"
 	inspectVarPorts                    = "ports"
 	inspectVarRingWakeupBytes          = "ring_wakeup_bytes"
+	inspectVarRoomBatch                = "room_batch"
 	inspectVarRoomCapacity             = "room_capacity"
 	inspectVarSelectedPorts            = "selected_ports"
 	inspectVarTrackHalfOpen            = "track_half_open"
@@ -137,6 +140,7 @@ type inspectMapSpecs struct {
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	JoinWindows          *ebpf.MapSpec `ebpf:"join_windows"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.MapSpec `ebpf:"last_owners"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -150,6 +154,7 @@ type inspectMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.MapSpec `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
@@ -177,6 +182,7 @@ type inspectVariableSpecs struct {
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	Ports                    *ebpf.VariableSpec `ebpf:"ports"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.VariableSpec `ebpf:"track_half_open"`
@@ -216,6 +222,7 @@ type inspectMaps struct {
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	JoinWindows          *ebpf.Map `ebpf:"join_windows"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.Map `ebpf:"last_owners"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -229,6 +236,7 @@ type inspectMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.Map `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
@@ -253,6 +261,7 @@ func (m *inspectMaps) Close() error {
 		m.InspectCounts,
 		m.JoinWindows,
 		m.LastHalfOpenMark,
+		m.LastOwners,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -266,6 +275,7 @@ func (m *inspectMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
+		m.RoomsPending,
 		m.RoomsTaken,
 		m.Segments,
 		m.SourceEntries,
@@ -294,6 +304,7 @@ type inspectVariables struct {
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	Ports                    *ebpf.Variable `ebpf:"ports"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
 	TrackHalfOpen            *ebpf.Variable `ebpf:"track_half_open"`

@@ -27,6 +27,7 @@ const (
 	lookMapHalfOpenMarks        = "half_open_marks"
 	lookMapInspectCounts        = "inspect_counts"
 	lookMapLastHalfOpenMark     = "last_half_open_mark"
+	lookMapLastOwners           = "last_owners"
 	lookMapLedger               = "ledger"
 	lookMapListenerBatch        = "listener_batch"
 	lookMapListeners            = "listeners"
@@ -40,6 +41,7 @@ const (
 	lookMapRecords              = "records"
 	lookMapRepeatedHandshakes   = "repeated_handshakes"
 	lookMapReportedRefusals     = "reported_refusals"
+	lookMapRoomsPending         = "rooms_pending"
 	lookMapRoomsTaken           = "rooms_taken"
 	lookMapSegments             = "segments"
 	lookMapSourceEntries        = "source_entries"
@@ -54,6 +56,7 @@ const (
 	lookProgVisitListeners      = "visit_listeners"
 	lookVarOwnNetns             = "own_netns"
 	lookVarRingWakeupBytes      = "ring_wakeup_bytes"
+	lookVarRoomBatch            = "room_batch"
 	lookVarRoomCapacity         = "room_capacity"
 )
 
@@ -120,6 +123,7 @@ type lookMapSpecs struct {
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.MapSpec `ebpf:"last_owners"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	ListenerBatch        *ebpf.MapSpec `ebpf:"listener_batch"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
@@ -133,6 +137,7 @@ type lookMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.MapSpec `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
@@ -149,6 +154,7 @@ type lookMapSpecs struct {
 type lookVariableSpecs struct {
 	OwnNetns        *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomBatch       *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity    *ebpf.VariableSpec `ebpf:"room_capacity"`
 }
 
@@ -183,6 +189,7 @@ type lookMaps struct {
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.Map `ebpf:"last_owners"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	ListenerBatch        *ebpf.Map `ebpf:"listener_batch"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
@@ -196,6 +203,7 @@ type lookMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.Map `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
@@ -219,6 +227,7 @@ func (m *lookMaps) Close() error {
 		m.HalfOpenMarks,
 		m.InspectCounts,
 		m.LastHalfOpenMark,
+		m.LastOwners,
 		m.Ledger,
 		m.ListenerBatch,
 		m.Listeners,
@@ -232,6 +241,7 @@ func (m *lookMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
+		m.RoomsPending,
 		m.RoomsTaken,
 		m.Segments,
 		m.SourceEntries,
@@ -249,6 +259,7 @@ func (m *lookMaps) Close() error {
 type lookVariables struct {
 	OwnNetns        *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomBatch       *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity    *ebpf.Variable `ebpf:"room_capacity"`
 }
 

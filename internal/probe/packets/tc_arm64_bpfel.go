@@ -26,6 +26,7 @@ const (
 	tcMapHalfOpenMarks            = "half_open_marks"
 	tcMapInspectCounts            = "inspect_counts"
 	tcMapLastHalfOpenMark         = "last_half_open_mark"
+	tcMapLastOwners               = "last_owners"
 	tcMapLedger                   = "ledger"
 	tcMapListeners                = "listeners"
 	tcMapListeningPorts           = "listening_ports"
@@ -40,6 +41,7 @@ const (
 	tcMapRecords                  = "records"
 	tcMapRepeatedHandshakes       = "repeated_handshakes"
 	tcMapReportedRefusals         = "reported_refusals"
+	tcMapRoomsPending             = "rooms_pending"
 	tcMapRoomsTaken               = "rooms_taken"
 	tcMapSegments                 = "segments"
 	tcMapSourceEntries            = "source_entries"
@@ -72,6 +74,7 @@ const (
 	tcVarPorts                    = "ports"
 	tcVarRefusedAtEgress          = "refused_at_egress"
 	tcVarRingWakeupBytes          = "ring_wakeup_bytes"
+	tcVarRoomBatch                = "room_batch"
 	tcVarRoomCapacity             = "room_capacity"
 	tcVarSampleRate               = "sample_rate"
 	tcVarSelectedPorts            = "selected_ports"
@@ -143,6 +146,7 @@ type tcMapSpecs struct {
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.MapSpec `ebpf:"last_owners"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -157,6 +161,7 @@ type tcMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.MapSpec `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
@@ -191,6 +196,7 @@ type tcVariableSpecs struct {
 	Ports                    *ebpf.VariableSpec `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.VariableSpec `ebpf:"refused_at_egress"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	SampleRate               *ebpf.VariableSpec `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
@@ -230,6 +236,7 @@ type tcMaps struct {
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.Map `ebpf:"last_owners"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -244,6 +251,7 @@ type tcMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.Map `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
@@ -266,6 +274,7 @@ func (m *tcMaps) Close() error {
 		m.HalfOpenMarks,
 		m.InspectCounts,
 		m.LastHalfOpenMark,
+		m.LastOwners,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -280,6 +289,7 @@ func (m *tcMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
+		m.RoomsPending,
 		m.RoomsTaken,
 		m.Segments,
 		m.SourceEntries,
@@ -315,6 +325,7 @@ type tcVariables struct {
 	Ports                    *ebpf.Variable `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.Variable `ebpf:"refused_at_egress"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	SampleRate               *ebpf.Variable `ebpf:"sample_rate"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`

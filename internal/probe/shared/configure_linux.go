@@ -146,7 +146,13 @@ func MapsOf(spec *ebpf.CollectionSpec, all map[string]*ebpf.Map) map[string]*ebp
 // SetConstants sets the constants that all vantage points have, and those given.
 func SetConstants(spec *ebpf.CollectionSpec, cfg *settings.Config, ownNetNS uint32, constants map[string]any) error {
 	constants["own_netns"] = ownNetNS
-	constants["room_capacity"] = CapacitiesOf(cfg)
+	processors, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count the processors: %w", err)
+	}
+	capacities := CapacitiesOf(cfg)
+	constants["room_capacity"] = capacities
+	constants["room_batch"] = batchOf(capacities[RoomConnections], processors)
 	constants["filter_ports"] = cfg.ByPort()
 	constants["filter_clients"] = cfg.ByClient()
 	constants["clients_included_by_default"] = len(cfg.IncludeClients) == 0

@@ -26,6 +26,7 @@ const (
 	mapsMapHalfOpenMarks        = "half_open_marks"
 	mapsMapInspectCounts        = "inspect_counts"
 	mapsMapLastHalfOpenMark     = "last_half_open_mark"
+	mapsMapLastOwners           = "last_owners"
 	mapsMapLedger               = "ledger"
 	mapsMapListeners            = "listeners"
 	mapsMapListeningPorts       = "listening_ports"
@@ -38,6 +39,7 @@ const (
 	mapsMapRecords              = "records"
 	mapsMapRepeatedHandshakes   = "repeated_handshakes"
 	mapsMapReportedRefusals     = "reported_refusals"
+	mapsMapRoomsPending         = "rooms_pending"
 	mapsMapRoomsTaken           = "rooms_taken"
 	mapsMapSegments             = "segments"
 	mapsMapSourceEntries        = "source_entries"
@@ -106,6 +108,7 @@ type mapsMapSpecs struct {
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.MapSpec `ebpf:"last_owners"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -118,6 +121,7 @@ type mapsMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.MapSpec `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
@@ -164,6 +168,7 @@ type mapsMaps struct {
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.Map `ebpf:"last_owners"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -176,6 +181,7 @@ type mapsMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.Map `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
@@ -198,6 +204,7 @@ func (m *mapsMaps) Close() error {
 		m.HalfOpenMarks,
 		m.InspectCounts,
 		m.LastHalfOpenMark,
+		m.LastOwners,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -210,6 +217,7 @@ func (m *mapsMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
+		m.RoomsPending,
 		m.RoomsTaken,
 		m.Segments,
 		m.SourceEntries,

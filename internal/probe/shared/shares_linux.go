@@ -19,9 +19,9 @@ type Capacities [Rooms]uint32
 // Shares is user space's side of bpf/lib/shares.h. It reports the entries that user space
 // deletes, and forgets namespaces that have no entry any more.
 type Shares struct {
-	totals, namespaces, returns *ebpf.Map
-	capacity                    Capacities
-	ownNetNS                    uint32
+	totals, pending, namespaces, returns *ebpf.Map
+	capacity                             Capacities
+	ownNetNS                             uint32
 
 	// mu guards the rest: sweeps of half-open handshakes run in goroutines of their own.
 	mu       sync.Mutex
@@ -37,6 +37,7 @@ type Shares struct {
 func NewShares(maps map[string]*ebpf.Map, capacities Capacities, ownNetNS uint32) *Shares {
 	return &Shares{
 		totals:     maps["rooms_taken"],
+		pending:    maps["rooms_pending"],
 		namespaces: maps["namespace_rooms"],
 		returns:    maps["namespace_returns"],
 		capacity:   capacities,
@@ -166,8 +167,23 @@ func remove(m *ebpf.Map, netns uint32) error {
 // Taken is how many entries of a map all namespaces have.
 func (s *Shares) Taken(room Room) int32 {
 	var totals RoomTotals
-	if s.totals.Lookup(uint32(0), &totals) != nil {
+	var pending []RoomCounts
+	if s.totals.Lookup(uint32(0), &totals) != nil || s.pending.Lookup(uint32(0), &pending) != nil {
 		return 0
 	}
+	for _, cpu := range pending {
+		totals.Taken.Entries[room] += cpu.Entries[room]
+	}
 	return held(totals.Taken, totals.Returned, room)
+}
+
+// pendingShare is the part of the connections that all processors together may keep from the
+// total at most: 1/pendingShare.
+const pendingShare = 64
+
+// batchOf is the constant room_batch: how many entries each of so many processors may keep
+// from the total of a map of this capacity.
+func batchOf(capacity uint32, processors int) uint32 {
+	const most = 32
+	return min(capacity/pendingShare/uint32(max(processors, 1)), most)
 }

@@ -32,6 +32,9 @@ func TestSharesOfMoreNamespacesThanFit(t *testing.T) {
 			Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(RoomTotals{})),
 			MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
 		}),
+		"rooms_pending": create(ebpf.MapSpec{
+			Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(RoomCounts{})), MaxEntries: 1,
+		}),
 		"namespace_rooms":   byNetNS(unsafe.Sizeof(NamespaceShare{})),
 		"namespace_returns": byNetNS(unsafe.Sizeof(RoomCounts{})),
 	}, Capacities{}, own)
@@ -49,5 +52,22 @@ func TestSharesOfMoreNamespacesThanFit(t *testing.T) {
 	var netns uint32
 	for _, m := range []*ebpf.Map{s.namespaces, s.returns} {
 		assert.ErrorIs(t, m.NextKey(nil, &netns), ebpf.ErrKeyNotExist)
+	}
+}
+
+// Fuller than it says by what the processors keep: never by more than a small part.
+func TestBatchOf(t *testing.T) {
+	for name, of := range map[string]struct {
+		capacity   uint32
+		processors int
+		want       uint32
+	}{
+		"default, two processors":     {131_072, 2, 32},
+		"default, 1,024 processors":   {131_072, 1024, 2},
+		"small: each counts at once":  {64, 2, 0},
+		"no shares":                   {0, 2, 0},
+		"no answer of the processors": {131_072, 0, 32},
+	} {
+		assert.Equal(t, of.want, batchOf(of.capacity, of.processors), name)
 	}
 }

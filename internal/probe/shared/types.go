@@ -228,6 +228,13 @@ type InterfaceSlot struct {
 	Counters uint32
 }
 
+type LastOwner struct {
+	_         structs.HostLayout
+	Process   ProcessKey
+	Forgotten uint32
+	Uses      uint32
+}
+
 type Ledger struct {
 	_          structs.HostLayout
 	Opened     uint64

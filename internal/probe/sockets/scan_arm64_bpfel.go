@@ -26,6 +26,7 @@ const (
 	scanMapHalfOpenMarks            = "half_open_marks"
 	scanMapInspectCounts            = "inspect_counts"
 	scanMapLastHalfOpenMark         = "last_half_open_mark"
+	scanMapLastOwners               = "last_owners"
 	scanMapLedger                   = "ledger"
 	scanMapListeners                = "listeners"
 	scanMapListeningPorts           = "listening_ports"
@@ -38,6 +39,7 @@ const (
 	scanMapRecords                  = "records"
 	scanMapRepeatedHandshakes       = "repeated_handshakes"
 	scanMapReportedRefusals         = "reported_refusals"
+	scanMapRoomsPending             = "rooms_pending"
 	scanMapRoomsTaken               = "rooms_taken"
 	scanMapSegments                 = "segments"
 	scanMapSourceEntries            = "source_entries"
@@ -57,6 +59,7 @@ const (
 	scanVarFilterPorts              = "filter_ports"
 	scanVarOwnNetns                 = "own_netns"
 	scanVarRingWakeupBytes          = "ring_wakeup_bytes"
+	scanVarRoomBatch                = "room_batch"
 	scanVarRoomCapacity             = "room_capacity"
 	scanVarScope                    = "scope"
 	scanVarSelectedPorts            = "selected_ports"
@@ -125,6 +128,7 @@ type scanMapSpecs struct {
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.MapSpec `ebpf:"last_owners"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -137,6 +141,7 @@ type scanMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.MapSpec `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
@@ -157,6 +162,7 @@ type scanVariableSpecs struct {
 	FilterPorts              *ebpf.VariableSpec `ebpf:"filter_ports"`
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
@@ -192,6 +198,7 @@ type scanMaps struct {
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.Map `ebpf:"last_owners"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -204,6 +211,7 @@ type scanMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.Map `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
@@ -226,6 +234,7 @@ func (m *scanMaps) Close() error {
 		m.HalfOpenMarks,
 		m.InspectCounts,
 		m.LastHalfOpenMark,
+		m.LastOwners,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -238,6 +247,7 @@ func (m *scanMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
+		m.RoomsPending,
 		m.RoomsTaken,
 		m.Segments,
 		m.SourceEntries,
@@ -259,6 +269,7 @@ type scanVariables struct {
 	FilterPorts              *ebpf.Variable `ebpf:"filter_ports"`
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`

@@ -26,6 +26,7 @@ const (
 	sockMapHalfOpenMarks            = "half_open_marks"
 	sockMapInspectCounts            = "inspect_counts"
 	sockMapLastHalfOpenMark         = "last_half_open_mark"
+	sockMapLastOwners               = "last_owners"
 	sockMapLedger                   = "ledger"
 	sockMapListeners                = "listeners"
 	sockMapListeningPorts           = "listening_ports"
@@ -38,6 +39,7 @@ const (
 	sockMapRecords                  = "records"
 	sockMapRepeatedHandshakes       = "repeated_handshakes"
 	sockMapReportedRefusals         = "reported_refusals"
+	sockMapRoomsPending             = "rooms_pending"
 	sockMapRoomsTaken               = "rooms_taken"
 	sockMapSegments                 = "segments"
 	sockMapSourceEntries            = "source_entries"
@@ -81,6 +83,7 @@ const (
 	sockVarOthersFree               = "others_free"
 	sockVarOwnNetns                 = "own_netns"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
+	sockVarRoomBatch                = "room_batch"
 	sockVarRoomCapacity             = "room_capacity"
 	sockVarScope                    = "scope"
 	sockVarSelectedPorts            = "selected_ports"
@@ -168,6 +171,7 @@ type sockMapSpecs struct {
 	HalfOpenMarks        *ebpf.MapSpec `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.MapSpec `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.MapSpec `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.MapSpec `ebpf:"last_owners"`
 	Ledger               *ebpf.MapSpec `ebpf:"ledger"`
 	Listeners            *ebpf.MapSpec `ebpf:"listeners"`
 	ListeningPorts       *ebpf.MapSpec `ebpf:"listening_ports"`
@@ -180,6 +184,7 @@ type sockMapSpecs struct {
 	Records              *ebpf.MapSpec `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.MapSpec `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.MapSpec `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.MapSpec `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.MapSpec `ebpf:"rooms_taken"`
 	Segments             *ebpf.MapSpec `ebpf:"segments"`
 	SourceEntries        *ebpf.MapSpec `ebpf:"source_entries"`
@@ -210,6 +215,7 @@ type sockVariableSpecs struct {
 	OthersFree               *ebpf.VariableSpec `ebpf:"others_free"`
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
 	Scope                    *ebpf.VariableSpec `ebpf:"scope"`
 	SelectedPorts            *ebpf.VariableSpec `ebpf:"selected_ports"`
@@ -250,6 +256,7 @@ type sockMaps struct {
 	HalfOpenMarks        *ebpf.Map `ebpf:"half_open_marks"`
 	InspectCounts        *ebpf.Map `ebpf:"inspect_counts"`
 	LastHalfOpenMark     *ebpf.Map `ebpf:"last_half_open_mark"`
+	LastOwners           *ebpf.Map `ebpf:"last_owners"`
 	Ledger               *ebpf.Map `ebpf:"ledger"`
 	Listeners            *ebpf.Map `ebpf:"listeners"`
 	ListeningPorts       *ebpf.Map `ebpf:"listening_ports"`
@@ -262,6 +269,7 @@ type sockMaps struct {
 	Records              *ebpf.Map `ebpf:"records"`
 	RepeatedHandshakes   *ebpf.Map `ebpf:"repeated_handshakes"`
 	ReportedRefusals     *ebpf.Map `ebpf:"reported_refusals"`
+	RoomsPending         *ebpf.Map `ebpf:"rooms_pending"`
 	RoomsTaken           *ebpf.Map `ebpf:"rooms_taken"`
 	Segments             *ebpf.Map `ebpf:"segments"`
 	SourceEntries        *ebpf.Map `ebpf:"source_entries"`
@@ -284,6 +292,7 @@ func (m *sockMaps) Close() error {
 		m.HalfOpenMarks,
 		m.InspectCounts,
 		m.LastHalfOpenMark,
+		m.LastOwners,
 		m.Ledger,
 		m.Listeners,
 		m.ListeningPorts,
@@ -296,6 +305,7 @@ func (m *sockMaps) Close() error {
 		m.Records,
 		m.RepeatedHandshakes,
 		m.ReportedRefusals,
+		m.RoomsPending,
 		m.RoomsTaken,
 		m.Segments,
 		m.SourceEntries,
@@ -327,6 +337,7 @@ type sockVariables struct {
 	OthersFree               *ebpf.Variable `ebpf:"others_free"`
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
+	RoomBatch                *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`
 	Scope                    *ebpf.Variable `ebpf:"scope"`
 	SelectedPorts            *ebpf.Variable `ebpf:"selected_ports"`
