@@ -32,6 +32,7 @@ for task in "${@:-test}"; do
 		command_from nft nftables
 		command_from nmap nmap
 		command_from hydra hydra
+		command_from slowhttptest slowhttptest
 		command_from hping3 hping3
 		command_from sshd openssh-server
 		command_from tshark tshark

@@ -19,6 +19,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/live"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
@@ -43,6 +44,8 @@ type Probe struct {
 	inspect *inspection
 	// sources is nil unless sources are counted.
 	sources *sources.Vantage
+	// looks adds up what open connections say, for sources and services; nil when nobody asks.
+	looks *live.Looks
 	// servicesFail is set while reports of listeners are incomplete.
 	servicesFail bool
 	// detached is set once the programs are gone: what they counted is final.
@@ -78,7 +81,7 @@ func newOn(host *hook.Host, cfg Config, logger *zap.Logger) (*Probe, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	p.sockets, err = sockets.New(sockets.Options{
-		Config: &p.cfg, Host: host, Context: &p.context, Maps: p.maps.Maps, Shares: p.shares, Logger: logger,
+		Config: &p.cfg, Host: host, Context: &p.context, Maps: p.maps.Maps, Shares: p.shares, Looks: p.looks, Logger: logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.Close())

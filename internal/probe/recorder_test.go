@@ -86,7 +86,9 @@ func (r *recorder) PacketSelected(p *packet.Packet) {
 
 func (r *recorder) SourceSeen(s *source.Source) {
 	if s.NetNS == r.netns {
-		r.sources = append(r.sources, *s)
+		kept := *s
+		kept.Ports, kept.Live = clone(s.Ports), clone(s.Live)
+		r.sources = append(r.sources, kept)
 	}
 }
 
@@ -94,6 +96,8 @@ func (r *recorder) ServiceSeen(s *source.Service) {
 	if s.NetNS == r.netns {
 		kept := *s
 		kept.AcceptQueue, kept.AcceptQueueLimit = clone(s.AcceptQueue), clone(s.AcceptQueueLimit)
+		kept.SYNs, kept.Completed, kept.Overflows = clone(s.SYNs), clone(s.Completed), clone(s.Overflows)
+		kept.Open, kept.OpenAnswered, kept.Closed, kept.ClosedAnswered = clone(s.Open), clone(s.OpenAnswered), clone(s.Closed), clone(s.ClosedAnswered)
 		r.services = append(r.services, kept)
 	}
 }

@@ -5,11 +5,13 @@
 package probe
 
 import (
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/live"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sources"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 )
@@ -19,9 +21,12 @@ func (p *Probe) newSources() error {
 	if !p.cfg.Sources.Enabled {
 		return nil
 	}
+	if c := &p.cfg.Sources; c.Records || c.Services {
+		p.looks = live.New(live.Options{Mask: c.Mask(), Clients: c.Records, Services: c.Services, SilentAge: c.SilentAge})
+	}
 	var err error
 	p.sources, err = sources.New(&sources.Options{
-		Config: &p.cfg, Maps: p.maps.Maps, Shares: p.shares, Context: &p.context, Logger: p.logger,
+		Config: &p.cfg, Maps: p.maps.Maps, Shares: p.shares, Looks: p.looks, Context: &p.context, Logger: p.logger,
 	})
 	return err
 }
@@ -59,10 +64,12 @@ func (p *Probe) drainBetweenPasses(until time.Time) error {
 
 // passSources reports sources, and the listeners that they may have troubled.
 func (p *Probe) passSources(now time.Time) {
+	lookErr := p.sockets.Look(now)
 	p.sources.Pass(now)
-	err := p.sockets.Listeners.ReportServices(now)
+	err := errors.Join(lookErr, p.sockets.Listeners.ReportServices(now))
+	p.looks.Spend()
 	if err != nil && !p.servicesFail {
-		p.logger.Warn("how listeners and network namespaces fare is reported in part", zap.Error(err))
+		p.logger.Warn("what open connections say, or how listeners and network namespaces fare, is reported in part", zap.Error(err))
 	}
 	p.servicesFail = err != nil
 }

@@ -72,9 +72,10 @@ type Source struct {
 	// Prefix is what the counts belong to.
 	Prefix netip.Prefix
 	// Age is how long the source has been followed.
-	Age   time.Duration
-	Ports Ports
-	// Live is nil if open connections were not read.
+	Age time.Duration
+	// Ports is nil if the source is not followed. Only its open connections are known then.
+	Ports *Ports
+	// Live is nil if nobody has looked at open connections in this interval.
 	Live *Live
 
 	Counts [Counts]uint64
@@ -90,12 +91,15 @@ type Ports struct {
 // Live is about the open connections of a source.
 type Live struct {
 	Open int64
-	// Silent are older than SilentAge, and the server has sent nothing.
+	// Unread is set if sockets could not be asked. Then only Open is known.
+	Unread bool
+	// Silent are older than SilentAge, and the client has acknowledged no byte of the server.
 	Silent int64
-	// Port is the local port with most silent connections, if there is any: PortSilent.
+	// Port is the local port with most silent connections that have received bytes, if there is
+	// any: PortSilent.
 	Port       uint16
 	PortSilent int64
-	// ReceiveRate is in bytes per second.
+	// ReceiveRate is in bytes per second since the look before; negative if there was none.
 	ReceiveRate float64
 }
 

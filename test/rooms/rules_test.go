@@ -90,10 +90,10 @@ var rules = []rule{
 	{rooms: list("internal/probe/local"), imports: list("internal/probe/shared", "internal/probe/tc", kernel, system)},
 	{rooms: list("internal/probe/record"), imports: join(domains, facts, ground, settings)},
 	{rooms: list("internal/probe/look"), imports: join(ground, settings, list("internal/probe/hook", kernel, system))},
-	{rooms: list("internal/probe/listening"), imports: join(domains, facts, vantage, list("internal/probe/look", kernel, system))},
+	{rooms: list("internal/probe/listening"), imports: join(domains, facts, vantage, list("internal/probe/live", "internal/probe/look", kernel, system))},
 	{
 		rooms:   list("internal/probe/sockets"),
-		imports: join(domains, facts, vantage, list("internal/probe/look", "internal/probe/listening", kernel, system)),
+		imports: join(domains, facts, vantage, list("internal/probe/live", "internal/probe/look", "internal/probe/listening", kernel, system)),
 	},
 	{
 		rooms:   list("internal/probe/packets/..."),
@@ -105,8 +105,9 @@ var rules = []rule{
 	},
 	{
 		rooms:   list("internal/probe/sources/..."),
-		imports: join(domains, facts, vantage, list(kernel, system)),
+		imports: join(domains, facts, vantage, list("internal/probe/live", kernel, system)),
 	},
+	{rooms: list("internal/probe/live"), imports: join(domains, list("internal/probe/shared"))},
 	{rooms: list("internal/probe"), imports: join(domains, facts, list("internal/capability", "internal/probe/...", kernel, system))},
 	{rooms: list("internal/probe/internal/reference"), imports: list(kernel)},
 	{rooms: list("internal/guard/..."), imports: join(domains, ground, list("internal/probe/local", "internal/probe/tc", kernel, system))},

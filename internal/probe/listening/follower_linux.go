@@ -17,6 +17,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/live"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/look"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
@@ -34,6 +35,8 @@ type Options struct {
 	Max int
 	// Services is set if somebody wants to know how listeners fare.
 	Services bool
+	// Looks has what connections say of them; it may be nil.
+	Looks *live.Looks
 }
 
 // Follower keeps what user space knows of listeners.

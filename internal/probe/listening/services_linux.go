@@ -124,15 +124,17 @@ func (f *Follower) ReportServices(now time.Time) error {
 	if f.services == nil {
 		return nil
 	}
+	told := make(map[shared.PortKey]bool)
 	err := f.Queues.Each(func(r *shared.ListenerLook) {
 		if r.Listens() && r.Listener.Ended == 0 && f.selects(f.portOf(r)) {
-			f.reportService(now, r)
+			f.reportService(now, r, told)
 		}
 	})
+	f.Looks.SpendServices()
 	return errors.Join(err, f.services.reportNamespaces(now, f.Context.Sink))
 }
 
-func (f *Follower) reportService(now time.Time, r *shared.ListenerLook) {
+func (f *Follower) reportService(now time.Time, r *shared.ListenerLook, told map[shared.PortKey]bool) {
 	l, ok := f.services.listeners[r.Sk]
 	if !ok { // it has no port yet, or was lost
 		return
@@ -150,7 +152,29 @@ func (f *Follower) reportService(now time.Time, r *shared.ListenerLook) {
 		l.overflows = count
 		fared.Overflows = &added
 	}
+	// Of several listeners of a port, one has what is known of the port.
+	key := shared.PortKey{Netns: l.netns, Port: uint32(l.address.Port())}
+	if !told[key] {
+		told[key] = true
+		f.addConnections(&fared, key)
+	}
 	f.Context.Sink.ServiceSeen(&fared)
+}
+
+// addConnections adds what connections say of a port.
+func (f *Follower) addConnections(to *source.Service, key shared.PortKey) {
+	if f.Looks == nil {
+		return
+	}
+	port, looked := f.Looks.Service(key)
+	to.Accept = port.Accept()
+	to.Closed, to.ClosedAnswered = &port.Closed, &port.ClosedAnswered
+	if looked {
+		to.Open = &port.Open
+	}
+	if looked && !port.Unread {
+		to.OpenAnswered = &port.Answered
+	}
 }
 
 func (s *services) reportNamespaces(now time.Time, to fact.Sink) error {

@@ -25,6 +25,9 @@ type Sources struct {
 	MaxSources uint32
 	// Seed begins the hashes of the sketch. The kernel side draws it.
 	Seed uint64
+	// SilentAge is from which age on a connection without an answer is silent; 0 means
+	// source.SilentAge.
+	SilentAge time.Duration
 	// Records reports what was counted. Without, it is only counted.
 	Records bool
 	// Services reports how listeners and their network namespaces fare, as often.

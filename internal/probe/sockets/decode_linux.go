@@ -8,6 +8,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/live"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/look"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
@@ -20,6 +21,7 @@ type Decoder struct {
 	// absent are the counters that this kernel lacks.
 	absent    connection.Absent
 	listeners listeners
+	looks     *live.Looks
 
 	opened   connection.Opened
 	closed   connection.Closed
@@ -72,6 +74,7 @@ func (d *Decoder) close(r *shared.CloseRecord) {
 	d.closed.Time = d.Clock.Unix(r.Head.Time)
 	d.closed.Reason = connection.CloseReason(r.Reason)
 	d.Sink.ConnectionClosed(&d.closed)
+	d.looks.Closed(r)
 }
 
 // fail is for attempts that failed on sockets and, refused or half-open, on packets.

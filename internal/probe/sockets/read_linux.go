@@ -7,6 +7,7 @@ package sockets
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -30,7 +31,9 @@ func (v *Vantage) Live(visit func(*connection.Live)) (int, error) {
 	}
 	active := 0
 	gone := make(goneConnections)
+	v.Looks.Begin(time.Now(), v.Context.Clock.Boot())
 	err := v.live.Each(func(r *shared.LiveRecord) {
+		v.Looks.Take(r)
 		switch shared.LookOutcome(r.Look.Outcome) {
 		case shared.LookOutcomeEnded:
 			return
@@ -43,8 +46,20 @@ func (v *Vantage) Live(visit func(*connection.Live)) (int, error) {
 		active++
 		visit(v.Decoder.look(r))
 	})
+	v.Looks.End(time.Now(), err)
 	v.gone = gone
 	return active, err
+}
+
+// Look looks at all open connections for Options.Looks alone, if it is time.
+func (v *Vantage) Look(now time.Time) error {
+	if !v.live.Works() || !v.Looks.Due(now) {
+		return nil
+	}
+	v.Looks.Begin(now, v.Context.Clock.Boot())
+	err := v.live.Each(v.Looks.Take)
+	v.Looks.End(time.Now(), err)
+	return err
 }
 
 // forget deletes an entry whose end was missed, unless another connection has it by now.

@@ -18,6 +18,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/capability"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/hook"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/listening"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/live"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/look"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
@@ -32,6 +33,8 @@ type Options struct {
 	// Maps are the shared maps.
 	Maps   map[string]*ebpf.Map
 	Shares *shared.Shares
+	// Looks takes each look at an open connection; nil when nobody asks.
+	Looks  *live.Looks
 	Logger *zap.Logger
 }
 
@@ -75,13 +78,14 @@ func New(o Options) (*Vantage, error) {
 	}
 	maps.Copy(v.hooks.Maps, v.sections.Maps)
 
-	listeners := listening.Options{Context: o.Context, Maps: o.Maps, Shares: o.Shares, Services: o.Config.Sources.Services}
+	listeners := listening.Options{Context: o.Context, Maps: o.Maps, Shares: o.Shares, Services: o.Config.Sources.Services, Looks: o.Looks}
 	listeners.Max = listenersPerEntry * int(shared.CapacitiesOf(o.Config)[shared.RoomListeners])
 	if o.Config.ByPort() {
 		listeners.Selected = o.Config.SelectedPorts()
 	}
 	v.Listeners = listening.New(listeners)
 	v.Decoder = NewDecoder(o.Context, o.Host.Absent(), v.Listeners)
+	v.Decoder.looks = o.Looks
 	v.prepareScans()
 	return v, nil
 }

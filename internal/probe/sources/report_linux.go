@@ -24,7 +24,10 @@ type over struct {
 	key   shared.SourceKey
 	last  netip.Addr
 	since time.Time
-	ports source.Ports
+	// ports is nil for a source that is not followed.
+	ports *source.Ports
+	// live is nil if nobody has looked.
+	live  *source.Live
 	delta [source.Counts]uint32
 	// unusual and ordinary are what it did, by kind.
 	unusual, ordinary uint64
@@ -33,8 +36,11 @@ type over struct {
 // usual is what clients without ill intent do. One of the other kinds suffices for a record.
 var usual = source.Kinds(0).With(source.SYNListening, source.Completed, source.Closed)
 
+// allKinds are the counts of a source that is not followed: they belong to the rest.
+const allKinds = source.Kinds(1)<<source.Counts - 1
+
 // sort decides whether a source gets a record of its own.
-func (v *Vantage) sort(key *shared.SourceKey, value *shared.Source, s *state, delta *[source.Counts]uint32) {
+func (v *Vantage) sort(key *shared.SourceKey, value *shared.Source, s *state, delta *[source.Counts]uint32, live *source.Live) {
 	var unusual, ordinary uint64
 	for c, n := range delta {
 		if usual.Has(source.Count(c)) {
@@ -43,13 +49,16 @@ func (v *Vantage) sort(key *shared.SourceKey, value *shared.Source, s *state, de
 			unusual += uint64(n)
 		}
 	}
+	if v.holdsMany(live) {
+		ordinary = max(ordinary, uint64(live.Open))
+	}
 	if unusual == 0 && ordinary < uint64(v.cfg.MinAttempts) {
 		v.rest.add(key, delta)
 		return
 	}
 	v.over = append(v.over, over{
-		key: *key, last: address(&value.Last), since: s.since, delta: *delta,
-		ports:   source.Ports{All: distinct(value.Ports[shared.SourcePortsAll][:]), Failed: distinct(value.Ports[shared.SourcePortsFailed][:]), Stray: distinct(value.Ports[shared.SourcePortsStray][:])},
+		key: *key, last: address(&value.Last), since: s.since, delta: *delta, live: live,
+		ports:   &source.Ports{All: distinct(value.Ports[shared.SourcePortsAll][:]), Failed: distinct(value.Ports[shared.SourcePortsFailed][:]), Stray: distinct(value.Ports[shared.SourcePortsStray][:])},
 		unusual: unusual, ordinary: ordinary,
 	})
 }
@@ -57,6 +66,14 @@ func (v *Vantage) sort(key *shared.SourceKey, value *shared.Source, s *state, de
 // address is how the kernel side has addresses: IPv4 mapped.
 func address(a *shared.Address) netip.Addr {
 	return netip.AddrFrom16(*(*[16]byte)(unsafe.Pointer(&a.Halves))).Unmap()
+}
+
+// only is the address of an IPv4 source; an IPv6 prefix has many.
+func only(key *shared.SourceKey) netip.Addr {
+	if a := address(&key.Address); a.Is4() {
+		return a
+	}
+	return netip.Addr{}
 }
 
 // distinct estimates how many ports set these bits.
@@ -115,8 +132,12 @@ func (v *Vantage) begin(now time.Time, netns, family uint32) *source.Source {
 
 func (v *Vantage) reportSource(now time.Time, o *over) {
 	s := v.begin(now, o.key.Netns, o.key.Family)
-	s.Client, s.Prefix, s.Ports = o.last, v.prefix(&o.key), o.ports
-	s.Age = now.Sub(o.since)
+	s.Client, s.Prefix, s.Ports, s.Live = o.last, v.prefix(&o.key), o.ports, o.live
+	if s.Ports == nil {
+		s.Absent = allKinds
+	} else {
+		s.Age = now.Sub(o.since)
+	}
 	for c, n := range o.delta {
 		s.Counts[c] = uint64(n)
 	}

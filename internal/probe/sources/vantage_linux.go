@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 	"go.uber.org/zap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/live"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
@@ -24,8 +25,10 @@ import (
 type Options struct {
 	Config *settings.Config
 	// Maps are shared with the other vantage points, by name.
-	Maps    map[string]*ebpf.Map
-	Shares  *shared.Shares
+	Maps   map[string]*ebpf.Map
+	Shares *shared.Shares
+	// Looks has what open connections say; it may be nil.
+	Looks   *live.Looks
 	Context *record.Context
 	Logger  *zap.Logger
 }
@@ -103,17 +106,36 @@ func (v *Vantage) pass(now time.Time) error {
 	err = errors.Join(err, v.reader.each(func(key *shared.SourceKey, value *shared.Source) {
 		s := v.slot(key)
 		delta, done := s.advance(value)
+		live := v.options.Looks.Client(key)
 		switch {
-		case done:
+		case done || v.holdsMany(live):
 			s.active = now
-			v.sort(key, value, s, &delta)
+			v.sort(key, value, s, &delta, live)
+		case v.options.Looks.Holds(key):
+			s.active = now
 		case now.Sub(s.active) > patience:
 			idle = append(idle, *key)
 		}
 	}))
 	err = errors.Join(err, v.expire(idle))
+	v.addUnfollowed()
 	v.report(now)
 	return errors.Join(err, v.gate.turn(len(v.known), entries))
+}
+
+// holdsMany reports whether open connections alone put a source over the low-water mark.
+func (v *Vantage) holdsMany(live *source.Live) bool {
+	return live != nil && live.Open >= int64(v.cfg.MinAttempts)
+}
+
+// addUnfollowed adds sources without an entry that hold many connections: they were open before
+// the programs, or the source found no room.
+func (v *Vantage) addUnfollowed() {
+	v.options.Looks.Clients(int64(v.cfg.MinAttempts), func(key *shared.SourceKey, live *source.Live) {
+		if _, followed := v.known[*key]; !followed {
+			v.over = append(v.over, over{key: *key, last: only(key), live: live, ordinary: uint64(live.Open)})
+		}
+	})
 }
 
 // slot returns the state of a source, which may be new.

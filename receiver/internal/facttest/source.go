@@ -14,7 +14,7 @@ func Source() *source.Source {
 	s := &source.Source{
 		Time: Epoch + 9e9, Interval: time.Second, NetNS: OwnNetNS,
 		Client: netip.MustParseAddr("2001:db8:1:2::7"), Prefix: netip.MustParsePrefix("2001:db8:1:2::/64"),
-		Age: 90 * time.Second, Ports: source.Ports{All: 500, Failed: 498, Stray: 3},
+		Age: 90 * time.Second, Ports: &source.Ports{All: 500, Failed: 498, Stray: 3},
 		Live: &source.Live{Open: 40, Silent: 30, Port: 443, PortSilent: 29, ReceiveRate: 12.5},
 	}
 	for c := range source.Counts {
@@ -27,7 +27,7 @@ func Source() *source.Source {
 func Rest() *source.Source {
 	s := Source()
 	s.Rest, s.IPv4, s.Live = 12, true, nil
-	s.Client, s.Prefix, s.Age, s.Ports = netip.Addr{}, netip.Prefix{}, 0, source.Ports{}
+	s.Client, s.Prefix, s.Age, s.Ports = netip.Addr{}, netip.Prefix{}, 0, nil
 	return s
 }
 

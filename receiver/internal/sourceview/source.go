@@ -73,10 +73,12 @@ func (v *View) one(s *source.Source) {
 		v.Line = s.Client.AppendTo(v.Line)
 		v.text(declared.AttrClientAddress, begin, len(v.Line))
 	}
-	v.double(declared.AttrSourceAge, s.Age.Seconds())
-	v.int(declared.AttrSourcePortCount, int64(s.Ports.All))
-	v.int(declared.AttrSourcePortFailedCount, int64(s.Ports.Failed))
-	v.int(declared.AttrSourcePortStrayCount, int64(s.Ports.Stray))
+	if s.Ports != nil {
+		v.double(declared.AttrSourceAge, s.Age.Seconds())
+		v.int(declared.AttrSourcePortCount, int64(s.Ports.All))
+		v.int(declared.AttrSourcePortFailedCount, int64(s.Ports.Failed))
+		v.int(declared.AttrSourcePortStrayCount, int64(s.Ports.Stray))
+	}
 	v.live(s.Live)
 }
 
@@ -85,8 +87,17 @@ func (v *View) live(live *source.Live) {
 		return
 	}
 	v.int(declared.AttrSourceOpenCount, live.Open)
+	v.number("open", uint64(live.Open))
+	if live.Unread {
+		return
+	}
 	v.int(declared.AttrSourceOpenSilentCount, live.Silent)
-	v.double(declared.AttrSourceReceiveRate, live.ReceiveRate)
+	if live.Silent > 0 {
+		v.number("silent", uint64(live.Silent))
+	}
+	if live.ReceiveRate >= 0 {
+		v.double(declared.AttrSourceReceiveRate, live.ReceiveRate)
+	}
 	if live.PortSilent > 0 {
 		v.int(declared.AttrSourceSilentPortNumber, int64(live.Port))
 		v.int(declared.AttrSourceSilentPortOpenCount, live.PortSilent)

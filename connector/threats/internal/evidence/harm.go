@@ -80,7 +80,9 @@ func (s *Service) Answers(c *reading.ServiceCounts) {
 	fade := math.Exp(-c.Interval / day)
 	s.Closed = s.Closed*fade + float64(c.Closed)
 	s.ClosedAnswered = s.ClosedAnswered*fade + float64(c.ClosedAnswered)
-	s.Open, s.OpenAnswered = float64(c.Open), float64(c.OpenAnswered)
+	if c.Open >= 0 && c.OpenAnswered >= 0 {
+		s.Open, s.OpenAnswered = float64(c.Open), float64(c.OpenAnswered)
+	}
 }
 
 // Answered is the share of connections that were answered, without so many open ones of a source

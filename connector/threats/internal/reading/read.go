@@ -85,7 +85,7 @@ func (r *Reader) Read(from plog.LogRecord, to *Record) Outcome {
 		return Ignored
 	}
 	*to = Record{Event: event, Host: r.host, HostHash: r.hostHash, Received: -1, Sent: -1, Duration: -1, RTT: -1}
-	to.Service.Accept = -1
+	to.Service.Accept, to.Service.Open, to.Service.OpenAnswered = -1, -1, -1
 	when := from.Timestamp()
 	if when == 0 {
 		when = from.ObservedTimestamp()

@@ -77,8 +77,8 @@ type SourceCounts struct {
 	Ports, PortsFailed, PortStray int64
 	// ReceiveRate is in bytes per second.
 	ReceiveRate float64
-	// SilentOpen are connections to SilentPort, open for more than 10 s, to which the server has
-	// sent nothing.
+	// SilentOpen are connections to SilentPort, open for more than 10 s, that have received bytes,
+	// and to which the server has sent nothing.
 	SilentPort, SilentOpen int64
 	// Rest is the number of sources of the record of the rest.
 	Rest int64
@@ -97,9 +97,10 @@ type ServiceCounts struct {
 	// Interval is in seconds.
 	Interval float64
 	// HasSyn tells whether the record has Syn.
-	HasSyn                              bool
-	Syn, Completed, Overflow            int64
-	QueueLength, QueueLimit             int64
+	HasSyn                   bool
+	Syn, Completed, Overflow int64
+	QueueLength, QueueLimit  int64
+	// Open is negative if unknown, and OpenAnswered too.
 	Open, OpenAnswered                  int64
 	Closed, ClosedAnswered              int64
 	Cookies                             int64

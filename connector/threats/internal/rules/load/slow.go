@@ -28,7 +28,7 @@ func (d *slowHold) Judge(m *engine.Moment) {
 		}
 		return
 	}
-	if int(c.SilentOpen) < d.MinConnections || c.ReceiveRate <= 0 || c.SilentPort == 0 || c.SilentPort > math.MaxUint16 {
+	if int(c.SilentOpen) < d.MinConnections || c.SilentPort == 0 || c.SilentPort > math.MaxUint16 {
 		return
 	}
 	port := uint16(c.SilentPort)
@@ -44,8 +44,9 @@ func (d *slowHold) Judge(m *engine.Moment) {
 	f := m.Finding(catalogue.SlowHold, uint64(c.SilentOpen), m.Now)
 	f.Server, f.Port, f.Process = service.Address, port, service.Process
 	f.Confidence = catalogue.All[catalogue.SlowHold].Confidence
-	f.Facts = []finding.Fact{
-		{Key: catalogue.FactSilent, Value: float64(c.SilentOpen)}, {Key: catalogue.FactReceiveRate, Value: c.ReceiveRate},
+	f.Facts = []finding.Fact{{Key: catalogue.FactSilent, Value: float64(c.SilentOpen)}}
+	if c.ReceiveRate > 0 {
+		f.Facts = append(f.Facts, finding.Fact{Key: catalogue.FactReceiveRate, Value: c.ReceiveRate})
 	}
 	m.Report(about, f)
 }
