@@ -35,6 +35,7 @@ for task in "${@:-test}"; do
 		command_from slowhttptest slowhttptest
 		command_from hping3 hping3
 		command_from sshd openssh-server
+		command_from cscli crowdsec
 		command_from tshark tshark
 		command_from xmllint libxml2-utils
 		command_from wrk wrk
@@ -102,13 +103,23 @@ if [ ! -e $policy ]; then
 	"${elevate[@]}" chmod 755 $policy
 	trap '"${elevate[@]}" rm -f $policy' EXIT
 fi
+# A file with credentials, even without any, keeps the package from registering at a central API.
+central=/etc/crowdsec/online_api_credentials.yaml
+case " ${missing[*]} " in
+*" crowdsec "*)
+	"${elevate[@]}" mkdir -p ${central%/*}
+	[ -s $central ] || echo '# not registered' | "${elevate[@]}" tee $central >/dev/null
+	;;
+esac
 "${elevate[@]}" apt-get update -qq
 "${elevate[@]}" env DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends "${missing[@]}"
 
 # Nor at the next boot: only the program is needed.
-case " ${missing[*]} " in
-*" nginx-light "*)
-	! command -v systemctl >/dev/null || "${elevate[@]}" systemctl --quiet disable nginx.service
-	;;
-esac
+for service in nginx-light:nginx crowdsec:crowdsec; do
+	case " ${missing[*]} " in
+	*" ${service%:*} "*)
+		! command -v systemctl >/dev/null || "${elevate[@]}" systemctl --quiet disable "${service#*:}.service"
+		;;
+	esac
+done
