@@ -153,6 +153,7 @@ var rules = []rule{
 	{rooms: list("connector/guard/internal/allow/host"), imports: list("connector/guard/internal/address", "connector/guard/internal/allow", kernel, system)},
 	{rooms: list("connector/guard/internal/lists"), imports: list("connector/guard/internal/address", "internal/clean")},
 	{rooms: list("connector/guard/internal/crowdsec"), imports: list("connector/guard/internal/address", "internal/clean")},
+	{rooms: list("connector/guard/internal/shares"), imports: list(pdata)},
 	{rooms: list("connector/guard/..."), imports: join(domains, components, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector)), planned: true},
 	{rooms: list("internal/view/..."), imports: join(domains, list("internal/view/...", pdata)), planned: true},
 	{rooms: list("exporter/view/..."), imports: list("exporter/view/...", "internal/clean", "internal/view/...", pdata, collector), planned: true},
