@@ -5,6 +5,7 @@ package http2
 import (
 	"unsafe"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/fields"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -173,7 +174,7 @@ func (t *Engine) emptyMessage(m *message) {
 
 // add keeps a field, as far as the bound on heads permits.
 func (m *message) add(t *Engine, name, value string) {
-	m.kept += len(name) + len(value) + entryOverhead
+	m.kept += len(name) + len(value) + fields.EntryOverhead
 	if m.kept > t.options.HeadBytes || !t.pool.Reserve(spanSize) {
 		m.cut = true
 		return

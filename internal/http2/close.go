@@ -46,7 +46,7 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	t.lostBlock(c, d)
 	h.state, h.inFrame, h.have = stateLost, false, 0
-	t.forget(h)
+	h.table.Forget(t.pool)
 	if d == stream.ToServer {
 		if c.unseen.problem == request.ProblemNone {
 			c.unseen = unseen{from: c.highest, problem: request.ProblemMissed}

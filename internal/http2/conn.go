@@ -5,8 +5,7 @@ package http2
 import (
 	"unsafe"
 
-	"golang.org/x/net/http2/hpack"
-
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/fields"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -43,12 +42,7 @@ type half struct {
 	paddingLengthComes bool
 
 	block
-	// table is the size of the table of fields in bytes. forgotten counts how often its entries
-	// became unknown. broken is set once blocks can't be decoded.
-	table     int
-	forgotten int
-	broken    bool
-	decoder   *hpack.Decoder
+	table fields.Table
 	// followed is set while the kernel side follows the frames: DATA that is not wanted does
 	// not cross, and nothing else is missing.
 	followed bool
@@ -84,7 +78,7 @@ type Conn struct {
 }
 
 // connectionSize is what the two tables of a connection take, with the connection itself.
-const connectionSize = 2*2*defaultTable + int(unsafe.Sizeof(Conn{}))
+const connectionSize = 2*2*fields.DefaultTable + int(unsafe.Sizeof(Conn{}))
 
 // Segment takes a segment of a connection. It reports whether the connection is over.
 func (c *Conn) Segment(on *request.Connection, s *stream.Segment) bool {
@@ -134,8 +128,8 @@ func (c *Conn) End() {
 		h := &c.halves[d]
 		h.CountOverlaps(t.figures)
 		t.pool.Put(h.bytes)
-		t.pool.Release(h.table - defaultTable)
-		h.bytes, h.decoder, h.table = nil, nil, defaultTable
+		h.table.Drop(t.pool)
+		h.bytes = nil
 		h.Drop(t.pool)
 	}
 	t.pool.Release(connectionSize)

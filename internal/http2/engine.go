@@ -18,6 +18,7 @@
 package http2
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/fields"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -42,9 +43,10 @@ type Engine struct {
 	ports     map[uint16]*port
 	freeConns *Conn
 	freeCalls *call
-	// out is reused. into takes the fields of the block that is decoded.
+	// out is reused. into takes the fields of the block that is decoded, by take.
 	out  request.Exchange
 	into *message
+	take fields.Take
 	now  int64
 }
 
@@ -56,7 +58,9 @@ type port struct {
 
 // New makes an engine. It counts in figures, and report takes its exchanges.
 func New(options stream.Options, pool *stream.Pool, figures *stream.Figures, report func(*request.Exchange)) *Engine {
-	return &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
+	t := &Engine{options: options, pool: pool, figures: figures, report: report, ports: map[uint16]*port{}}
+	t.take = t.field
+	return t
 }
 
 func (t *Engine) port(number uint16) *port {
@@ -78,8 +82,8 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 		t.fresh(c, s)
 	} else {
 		c.unseen.problem, c.doubt = request.ProblemNoRequest, true
-		t.forget(&c.halves[stream.ToServer])
-		t.forget(&c.halves[stream.ToClient])
+		c.halves[stream.ToServer].table.Forget(t.pool)
+		c.halves[stream.ToClient].table.Forget(t.pool)
 	}
 	return c
 }
@@ -102,7 +106,7 @@ func (t *Engine) make(on *request.Connection) *Conn {
 	}
 	c.port = t.port(on.Server.Port())
 	for d := range c.halves {
-		c.halves[d] = half{state: stateLost, table: defaultTable}
+		c.halves[d] = half{state: stateLost}
 	}
 	return c
 }

@@ -98,7 +98,7 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 		return t.readPreface(c, chunk)
 	case h.state == stateLost && d == stream.ToServer && chunk.Skipped == 0 && bytes.HasPrefix(chunk.Data, []byte(frame.Preface)):
 		// HTTP/2 begins behind an upgrade that was missed: the client's table is empty.
-		t.renew(h)
+		h.table.Renew()
 		h.state, c.stray = statePreface, false
 		return 0
 	case h.state == stateLost:

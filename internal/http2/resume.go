@@ -84,7 +84,7 @@ func (t *Engine) prove(c *Conn, p *call) {
 	}
 	c.doubt = false
 	if !clean {
-		t.forget(&c.halves[stream.ToServer])
+		c.halves[stream.ToServer].table.Forget(t.pool)
 	}
 }
 

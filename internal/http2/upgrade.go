@@ -3,8 +3,6 @@
 package http2
 
 import (
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -53,11 +51,5 @@ func (t *Engine) known(c *Conn, d stream.Direction, first uint32) {
 	h := &c.halves[d]
 	h.StartAt(first)
 	h.state = stateFrames
-	t.renew(h)
-}
-
-// renew empties the table of fields.
-func (t *Engine) renew(h *half) {
-	h.decoder = hpack.NewDecoder(uint32(h.table), t.field)
-	h.decoder.SetAllowedMaxDynamicTableSize(maxTable)
+	h.table.Renew()
 }
