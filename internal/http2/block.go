@@ -82,6 +82,9 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	if h.ends {
 		t.ended(c, p, d, now)
 	}
+	if d == stream.ToServer && c.leaving.Refuses(p.id) {
+		t.finish(c, p, request.ClosedBy(false), now) // it was on its way
+	}
 }
 
 // abandonFrames stops following a connection: blocks of one direction can't be decoded, and

@@ -110,6 +110,19 @@ func (t *Engine) end(c *Conn, now int64) {
 	}
 }
 
+// leave reports the requests that the server refuses as it goes away.
+func (t *Engine) leave(c *Conn, now int64) {
+	c.leaving.End()
+	for p := c.first; p != nil; {
+		next := p.next
+		// Answers that have begun go on, whatever the server says.
+		if c.leaving.Refuses(p.id) && !p.message[stream.ToClient].headDone {
+			t.finish(c, p, request.ClosedBy(false), now)
+		}
+		p = next
+	}
+}
+
 // abandon reports what is under way on a connection that is not followed any more.
 func (t *Engine) abandon(c *Conn) {
 	t.lostBlock(c, stream.ToServer)

@@ -67,7 +67,9 @@ type Conn struct {
 	doubt    bool
 	stray    bool
 	unseen   unseen
-	origin   uint32
+	// leaving is what the server says before it goes away.
+	leaving frame.Leaving
+	origin  uint32
 	// ender is why requests are not answered, by who acted first.
 	ender request.Problem
 	// retransmits is the last known count, -1 if unknown.

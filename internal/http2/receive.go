@@ -156,6 +156,9 @@ func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	case f.Kind == frame.Headers, f.Kind == frame.PushPromise:
 		h.begin(f, chunk.Time)
 	}
+	if f.Kind == frame.GoAway && d == stream.ToClient {
+		c.leaving.Begin()
+	}
 	if f.Kind == frame.Data && f.Length > 0 {
 		t.bodyBegins(c, d, f, chunk.Time)
 	}
@@ -199,6 +202,8 @@ func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 		}
 	case h.frame.IsBlock():
 		h.add(t.pool, data)
+	case h.frame.Kind == frame.GoAway && d == stream.ToClient:
+		c.leaving.Read(data)
 	}
 }
 
@@ -218,6 +223,8 @@ func (t *Engine) endFrame(c *Conn, d stream.Direction, now int64) {
 		if p := c.calls[f.Stream]; p != nil {
 			t.resetCall(c, p, d, now)
 		}
+	case f.Kind == frame.GoAway && d == stream.ToClient:
+		t.leave(c, now)
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	Headers      = 0x1
 	RSTStream    = 0x3
 	PushPromise  = 0x5
+	GoAway       = 0x7
 	Continuation = 0x9
 )
 
@@ -95,7 +96,7 @@ func (f *Head) Plausible() bool {
 		return !connection && f.Length > 4 && f.Length <= defaultSize && f.Flags&^(EndHeaders|Padded) == 0
 	case 0x6: // PING
 		return connection && f.Length == 8 && f.Flags&^1 == 0
-	case 0x7: // GOAWAY
+	case GoAway:
 		return connection && f.Length >= 8 && f.Length <= defaultSize && f.Flags == 0
 	case 0x8: // WINDOW_UPDATE
 		return f.Length == 4 && f.Flags == 0
