@@ -6,11 +6,15 @@
  * where it ends.
  *
  *   DATA that does not end its stream    is passed over
+ *   the first DATA of an answer          its head crosses, for its time
  *   any other frame                      crosses whole, with the segment in which it begins
  *
+ * Which DATA belongs to which answer is not known here. Each head of an answer lets the head of
+ * one frame of DATA cross, and user space knows whose it is.
+ *
  * What makes the next frame's place unknown ends this: a segment out of order, a head of which
- * less than a segment of 4 bytes comes, more frames in a segment than the loop takes, a record
- * without room. Then user space finds frames again, as on any connection (wanted.h).
+ * less than a segment of 4 bytes comes, a record without room. Then all crosses that a window
+ * holds (wanted.h), until user space has read all and says where a frame begins.
  */
 #ifndef EBPF_TCP_INSPECT_FRAMES_H
 #define EBPF_TCP_INSPECT_FRAMES_H
@@ -29,7 +33,9 @@
 #define PREFACE_BEGIN 0x505249202a204854ULL /* "PRI * HT" */
 
 #define FRAME_HEAD 9
-#define FRAMES_AT_ONCE 16
+/* Together as many frames without payload as a packet of 64 KiB can have. */
+#define FRAMES_AT_ONCE 32
+#define ROUNDS 256
 
 /* The part of a head that matters here: length, type, flags. NO_HEAD is no such part. */
 #define HEAD_PART 5
@@ -37,14 +43,12 @@
 #define FRAME_LENGTH(head) ((__u32)((head) >> 16))
 #define FRAME_TYPE(head) ((head) >> 8 & 0xff)
 #define FRAME_DATA 0
+#define FRAME_HEADERS 1
+#define FRAME_SETTINGS 4
 #define END_STREAM 1
 
 /* DATA that ends its stream crosses up to this size, a few times what programs send. */
 #define MOST_WHOLE 65536
-
-/* What walk_frames finds, above the number where the next frame begins. */
-#define WALK_COPY (1ULL << 32) /* a frame that is wanted begins in the segment */
-#define WALK_WHOLE (1ULL << 33) /* the last frame is wanted and reaches beyond the segment */
 
 static __always_inline bool is_preface(struct __sk_buff *skb, const struct segment *segment)
 {
@@ -64,54 +68,133 @@ static __always_inline __u64 load_head(struct __sk_buff *skb, __u32 offset)
 	return (__u64)head[0] << 32 | (__u64)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
 }
 
-static __always_inline __u64 walk_frames(struct __sk_buff *skb, const struct segment *segment,
-					 __u32 at, __u64 head)
+/* Whether a server that speaks first begins like one of HTTP/2: with SETTINGS, and no flags. */
+static __always_inline bool is_settings(struct __sk_buff *skb, const struct segment *segment)
 {
-	__u32 end = segment->sequence + segment->payload;
-	__u64 found = 0;
+	__u64 head;
+	__be32 stream;
 
-	for (int i = 0; i < FRAMES_AT_ONCE; i++) {
-		__u32 next;
-
-		if (head == NO_HEAD) {
-			if ((__s32)(end - at) < HEAD_PART)
-				break;
-			head = load_head(skb, segment->offset + at - segment->sequence);
-			if (head == NO_HEAD)
-				break;
-		}
-		next = at + FRAME_HEAD + FRAME_LENGTH(head);
-		if (FRAME_TYPE(head) != FRAME_DATA || head & END_STREAM) {
-			found |= WALK_COPY;
-			if (is_before(end, next) && FRAME_LENGTH(head) <= MOST_WHOLE)
-				found |= WALK_WHOLE;
-		}
-		head = NO_HEAD;
-		at = next;
-	}
-	if (is_before(at, end)) /* the rest of a head, or further frames */
-		found |= WALK_COPY;
-	return found | at;
+	if (segment->payload < FRAME_HEAD)
+		return false;
+	head = load_head(skb, segment->offset);
+	return (head & 0xffff) == FRAME_SETTINGS << 8 && FRAME_LENGTH(head) < 1024 &&
+	       FRAME_LENGTH(head) % 6 == 0 &&
+	       !bpf_skb_load_bytes(skb, segment->offset + HEAD_PART, &stream, sizeof(stream)) &&
+	       !stream;
 }
 
 /*
- * Keeps the begin of a head, of which the rest comes with the next segment. Connections whose
- * frames are followed have no other use for their passed.
+ * What the heads of frames of a segment said. In a map, because the verifier knows nothing of what
+ * it reads there: with values that it can follow, it would read the loop once for each history.
  */
-static __always_inline void keep_head(struct __sk_buff *skb, const struct segment *segment,
-				      struct passed *passed, __u64 side, __u32 at)
+struct walk {
+	__u64 head; /* of the next frame, or NO_HEAD */
+	__u32 begin; /* where the first frame begins that was not read before */
+	__u32 at; /* where the next one does */
+	__u32 copy; /* a frame that is wanted begins in the segment */
+	__u32 whole; /* the last frame is wanted and reaches beyond the segment */
+	__u32 waiting; /* answers that wait for their DATA */
+	__u32 first; /* bytes up to the last head of DATA that one waited for */
+};
+
+#define MOST_WAITING 255
+
+/* For walk_frames; as copied_segment. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct walk);
+} walks SEC(".maps");
+
+static __always_inline void take_head(struct walk *walk, __u64 head, __u32 end, bool answers)
 {
-	__u32 end = segment->sequence + segment->payload, have = end - at;
+	__u32 next = walk->at + FRAME_HEAD + FRAME_LENGTH(head), type = FRAME_TYPE(head);
+	__u32 reached = walk->at + FRAME_HEAD - walk->begin;
+
+	if (type == FRAME_DATA && FRAME_LENGTH(head) && walk->waiting) {
+		walk->waiting--;
+		if (reached <= TINY_PIECE)
+			walk->first = reached;
+	}
+	if (type != FRAME_DATA || head & END_STREAM) {
+		walk->copy = true;
+		if (is_before(end, next) && FRAME_LENGTH(head) <= MOST_WHOLE)
+			walk->whole = true;
+	}
+	if (answers && type == FRAME_HEADERS && !(head & END_STREAM) &&
+	    walk->waiting < MOST_WAITING)
+		walk->waiting++;
+	walk->at = next;
+}
+
+/*
+ * Reads the heads of the next frames of copied_segment, and returns how many bytes follow the
+ * last of them. A global function, so that the verifier reads the loop once, and not in each
+ * round.
+ */
+__noinline int walk_round(struct __sk_buff *skb)
+{
+	__u32 first = 0, end;
+	const struct segment *segment = bpf_map_lookup_elem(&copied_segment, &first);
+	struct walk *walk = bpf_map_lookup_elem(&walks, &first);
+
+	if (!segment || !walk)
+		return 0;
+	end = segment->sequence + segment->payload;
+	for (int i = 0; i < FRAMES_AT_ONCE; i++) {
+		__u64 head = walk->head;
+
+		if (head == NO_HEAD) {
+			if ((__s32)(end - walk->at) < HEAD_PART)
+				break;
+			head = load_head(skb, segment->offset + walk->at - segment->sequence);
+			if (head == NO_HEAD)
+				break;
+		}
+		take_head(walk, head, end, segment->egress);
+		walk->head = NO_HEAD;
+	}
+	return end - walk->at;
+}
+
+/* Reads all heads of a segment, from what is set in walk on. */
+static __always_inline void walk_frames(struct __sk_buff *skb, struct walk *walk)
+{
+	int left = 0;
+
+	walk->copy = false;
+	walk->whole = false;
+	walk->first = 0;
+	for (int i = 0; i < ROUNDS; i++) {
+		left = walk_round(skb);
+		if (left < HEAD_PART)
+			break;
+	}
+	if (left > 0) /* the rest of a head, or further frames */
+		walk->copy = true;
+}
+
+/*
+ * Keeps the begin of a head, of which the rest comes with the next segment, in the lower bits of
+ * passed->time: the bytes, and above them their number, which is never 0. Above those is how many
+ * answers wait for their DATA. Connections whose frames are followed have no other use for their
+ * passed.
+ */
+#define WAITING_SHIFT 40
+#define KEPT_MASK ((1ULL << WAITING_SHIFT) - 1)
+
+static __always_inline __u64 keep_head(struct __sk_buff *skb, const struct segment *segment,
+				       __u32 at)
+{
+	__u32 have = segment->sequence + segment->payload - at;
 	__be32 last;
 
-	passed->time[side] = 0;
 	if (segment->payload < sizeof(last) ||
 	    bpf_skb_load_bytes(skb, segment->offset + segment->payload - sizeof(last), &last,
 			       sizeof(last)))
-		return;
-	/* Never 0: the length of the part is in it. */
-	passed->time[side] = (__u64)have << 32 | (bpf_ntohl(last) & ((1ULL << 8 * (have & 7)) - 1));
-	passed->end[side] = end;
+		return 0;
+	return (__u64)have << 32 | (bpf_ntohl(last) & ((1ULL << 8 * (have & 7)) - 1));
 }
 
 /* The head that began with the segment before; NO_HEAD if there is none. */
@@ -119,7 +202,7 @@ static __always_inline __u64 join_head(struct __sk_buff *skb, const struct segme
 				       const struct passed *passed, __u64 side, __u32 at)
 {
 	__u32 have = segment->sequence - at, rest = HEAD_PART - have;
-	__u64 kept = passed->time[side];
+	__u64 kept = passed->time[side] & KEPT_MASK;
 	__be32 begin;
 
 	if (have < 1 || have >= HEAD_PART || kept >> 32 != have ||
@@ -132,24 +215,41 @@ static __always_inline __u64 join_head(struct __sk_buff *skb, const struct segme
 /* The index of a direction, which the verifier can't follow. */
 #define BOUND_SIDE(side) asm volatile("%0 &= 1" : "+r"(side))
 
-/* What follow_frames says of a segment, above the number of the first byte that is wanted. */
+/*
+ * What follow_frames says of a segment, above the number of the first byte that is wanted; with
+ * FOLLOW_COPY, how many bytes of it are, or 0 for all.
+ */
 #define FOLLOW_NOTHING (1ULL << 32) /* no byte of it is */
 #define FOLLOW_COPY (1ULL << 33)
+#define FOLLOW_SHIFT 48
 #define FOLLOW_NOT 0 /* frames are not followed */
 
+/* What is wanted of a segment in which frames begin. */
+static __always_inline __u64 crossing(const struct segment *segment, const struct walk *walk,
+				      bool whole, bool ends)
+{
+	if (walk->copy || whole || ends)
+		return FOLLOW_COPY | (whole ? segment->sequence : walk->begin);
+	if (!walk->first)
+		return FOLLOW_NOTHING;
+	return FOLLOW_COPY | (__u64)walk->first << FOLLOW_SHIFT | walk->begin;
+}
+
 static __always_inline __u64 follow(struct __sk_buff *skb, const struct segment *segment,
-				    __u64 *words, struct passed *passed, __u64 side)
+				    __u64 *words, struct passed *passed, __u64 side,
+				    struct walk *walk)
 {
 	bool ends = segment->flags & (TCP_FIN | TCP_RST);
-	__u64 word = load_word(&words[side]), head = NO_HEAD, found;
+	__u64 word = load_word(&words[side]), kept = 0;
 	__u32 end = segment->sequence + segment->payload, at = word;
 	bool whole = word & WORD_WHOLE;
 
 	if (!segment->payload)
 		return ends ? FOLLOW_COPY | segment->sequence : FOLLOW_NOTHING;
+	walk->head = NO_HEAD;
 	if (is_before(at, segment->sequence)) {
-		head = join_head(skb, segment, passed, side, at);
-		if (head == NO_HEAD)
+		walk->head = join_head(skb, segment, passed, side, at);
+		if (walk->head == NO_HEAD)
 			return FOLLOW_NOT;
 		whole = true; /* the head's frame goes on with the segment */
 	} else if (!is_before(at, end)) {
@@ -159,14 +259,17 @@ static __always_inline __u64 follow(struct __sk_buff *skb, const struct segment 
 			return FOLLOW_COPY | segment->sequence;
 		return ends ? FOLLOW_COPY | end : FOLLOW_NOTHING;
 	}
-	found = walk_frames(skb, segment, at, head);
-	store_word(&words[side], (word & ~(WORD_WHOLE | 0xffffffffULL)) | (__u32)found |
-					 (found & WALK_WHOLE ? WORD_WHOLE : 0));
-	if (end - (__u32)found - 1 < HEAD_PART - 1)
-		keep_head(skb, segment, passed, side, found);
-	if (!(found & WALK_COPY) && !ends && !(word & WORD_WHOLE))
-		return FOLLOW_NOTHING;
-	return FOLLOW_COPY | (whole ? segment->sequence : at);
+	walk->begin = at;
+	walk->at = at;
+	walk->waiting = passed->time[side] >> WAITING_SHIFT;
+	walk_frames(skb, walk);
+	store_word(&words[side], (word & ~(WORD_WHOLE | 0xffffffffULL)) | walk->at |
+					 (walk->whole ? WORD_WHOLE : 0));
+	if (end - walk->at - 1 < HEAD_PART - 1)
+		kept = keep_head(skb, segment, walk->at);
+	passed->time[side] = kept | (__u64)walk->waiting << WAITING_SHIFT;
+	passed->end[side] = end;
+	return crossing(segment, walk, whole, ends);
 }
 
 /* Nobody knows any more where the next frame begins. */
@@ -178,39 +281,84 @@ static __always_inline void end_frames(__u64 *words, struct passed *passed, __u6
 }
 
 /*
- * The segment of copied_segment, whose connection has that way of a set. A direction is
- * followed from the preface on, or from the first answer to it. A global function, which the
- * verifier checks once and not on each path.
+ * What comes now is wanted all the same, also if it is further behind the number than a window.
+ * What was sent before it comes later than it, if at all.
+ */
+static __always_inline void lose_frames(const struct segment *segment, __u64 *words,
+					struct passed *passed, __u64 side)
+{
+	__u64 word;
+
+	end_frames(words, passed, side);
+	word = load_word(&words[side]);
+	if (exceeds_window(segment, segment->sequence - (__u32)word))
+		store_word(&words[side], (word & ~0xffffffffULL) | segment->sequence);
+}
+
+/*
+ * Whether the frames of a direction begin with a segment. Those of the server do with its first
+ * byte, which it may send before the client sends any. Each direction writes to its own word.
+ */
+static __always_inline bool begins_frames(struct __sk_buff *skb, const struct segment *segment,
+					  __u64 *words, __u64 side)
+{
+	__u64 word = load_word(&words[side]), begin = word & ~0xffffffffULL;
+
+	if (segment->sequence != (__u32)word || !segment->payload || are_bodies_wanted(segment))
+		return false;
+	if (side) {
+		if (!(load_word(&words[0]) & WORD_FRAMES) && !is_settings(skb, segment))
+			return false;
+		store_word(&words[1], word | WORD_FRAMES);
+		return true;
+	}
+	if (!is_preface(skb, segment))
+		return false;
+	begin |= (__u32)(segment->sequence + PREFACE_BYTES);
+	store_word(&words[0], begin | WORD_FRAMES | WORD_WHOLE);
+	return true;
+}
+
+/*
+ * Whether frames of a direction may begin with a segment: the first bytes of the client, or those
+ * of the server, if the client has sent nothing else than HTTP/2.
+ */
+static __always_inline bool may_begin_frames(const struct segment *segment, const __u64 *words)
+{
+	if (!segment->egress)
+		return load_word(&words[0]) & WORD_NEW;
+	return load_word(&words[0]) & (WORD_NEW | WORD_FRAMES) &&
+	       (__u32)load_word(&words[1]) == segment->sequence;
+}
+
+/*
+ * The segment of copied_segment, whose connection has that way of a set. A global function, which
+ * the verifier checks once and not on each path.
  */
 __noinline __u64 follow_frames(struct __sk_buff *skb, __u32 index, __u32 of)
 {
 	struct wanted_set *set = bpf_map_lookup_elem(&wanted, &index);
-	__u64 way = of, side, word, found;
+	__u64 way = of, side, found;
 	struct segment *segment;
 	struct passed *passed;
+	struct walk *walk;
 	__u32 first = 0;
 	__u64 *words;
 
 	segment = bpf_map_lookup_elem(&copied_segment, &first);
-	if (!set || !segment)
+	walk = bpf_map_lookup_elem(&walks, &first);
+	if (!set || !segment || !walk)
 		return FOLLOW_NOT;
 	side = segment->egress;
 	BOUND_WAY(way);
 	BOUND_SIDE(side);
 	words = set->ways[way].words;
 	passed = &set->passed[way];
-	word = load_word(&words[side]);
-	if (!(word & WORD_FRAMES)) {
-		if (side || segment->sequence != (__u32)word || are_bodies_wanted(segment) ||
-		    !is_preface(skb, segment))
-			return FOLLOW_NOT;
-		store_word(&words[0], (word & ~0xffffffffULL) | WORD_FRAMES | WORD_WHOLE |
-					      (segment->sequence + PREFACE_BYTES));
-		store_word(&words[1], load_word(&words[1]) | WORD_FRAMES);
-	}
-	found = follow(skb, segment, words, passed, side);
+	if (!(load_word(&words[side]) & WORD_FRAMES) && !begins_frames(skb, segment, words, side))
+		return FOLLOW_NOT;
+	found = follow(skb, segment, words, passed, side, walk);
 	if (found == FOLLOW_NOT)
-		end_frames(words, passed, side);
+		lose_frames(segment, words, passed, side);
 	return found;
 }
 

@@ -116,6 +116,8 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	if (segment->follow & FOLLOW_COPY) {
 		from = segment->follow;
 		segment->known |= SEGMENT_FRAMES;
+		if (segment->follow >> FOLLOW_SHIFT)
+			segment->limit = segment->follow >> FOLLOW_SHIFT;
 		goto copy;
 	}
 	from = is_before(segment->sequence, word) ? (__u32)word : segment->sequence;
@@ -126,6 +128,11 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	if (is_before(end, from)) /* an end that was sent again */
 		from = end;
 copy:
+	if (egress && segment->known & SEGMENT_FRAMES && load_word(&words[0]) & WORD_NEW) {
+		/* The server speaks first. */
+		segment->known |= SEGMENT_BEGINS;
+		segment->first = load_word(&words[0]);
+	}
 	if (!egress && word & WORD_NEW) {
 		segment->known |= SEGMENT_BEGINS | SEGMENT_JOINED;
 		/* With the preface, the number has moved on already. */
@@ -237,8 +244,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	    is_before(segment->sequence + segment->payload, word))
 		return NEXT;
 	begin_segment(segment);
-	/* The first bytes to a server may be those of HTTP/2. */
-	if (word & WORD_FRAMES || (!egress && word & WORD_NEW)) {
+	if (word & WORD_FRAMES || may_begin_frames(segment, set->ways[way].words)) {
 		if (hand_over(segment))
 			segment->follow = follow_frames(skb, hash & wanted_mask, way);
 		if (segment->follow & FOLLOW_NOTHING)

@@ -299,7 +299,7 @@ struct segment_record {
 
 /* What the program knew about the connection of a segment; bits. */
 enum segment_known {
-	SEGMENT_BEGINS = 1 << 0, /* nothing was sent between the SYN and this segment */
+	SEGMENT_BEGINS = 1 << 0, /* the client sent nothing between the SYN and this segment */
 	SEGMENT_JOINED = 1 << 1, /* the connection is new, or had no entry in wanted */
 	SEGMENT_SOCKET = 1 << 2, /* retransmits was read */
 	/* HTTP/2: what is missing before the bytes is DATA, see bpf/inspect/frames.h */

@@ -98,7 +98,10 @@ func speaksHTTP2(s *stream.Segment) bool {
 	if s.Direction == stream.ToServer && bytes.HasPrefix(s.Data, []byte(frame.Preface)) {
 		return true
 	}
-	if s.Begins && s.Direction == stream.ToServer {
+	if s.Begins && s.Direction == stream.ToClient {
+		return s.Frames // a server that speaks first
+	}
+	if s.Begins {
 		return len(s.Data) >= enough && bytes.HasPrefix([]byte(frame.Preface), s.Data[:min(len(s.Data), len(frame.Preface))])
 	}
 	return frame.Whole(s.Data)

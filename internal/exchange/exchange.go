@@ -75,6 +75,9 @@ func (o *Options) defaults() {
 	if o.Follows == nil {
 		o.Follows = func(*Key, stream.Direction) bool { return true }
 	}
+	if o.Follow == nil {
+		o.Follow = func(*Key, stream.Direction, uint32) {}
+	}
 	if o.Forget == nil {
 		o.Forget = func(*Key) {}
 	}

@@ -58,6 +58,8 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	}
 	if d == stream.ToClient {
 		c.answered = max(c.answered, p.id)
+		// Whoever writes a body does not know which of these numbers wait.
+		h.guessed = h.guessed && (p.alone || p.message[d].headDone)
 	}
 	m := &p.message[d]
 	if m.headDone {

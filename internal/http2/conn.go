@@ -44,8 +44,9 @@ type half struct {
 	block
 	table fields.Table
 	// followed is set while the kernel side follows the frames: DATA that is not wanted does
-	// not cross, and nothing else is missing.
-	followed bool
+	// not cross, and nothing else is missing. guessed is set while nothing proves that frames of
+	// answers begin where they were found again.
+	followed, guessed bool
 }
 
 // Conn is one connection.

@@ -345,67 +345,6 @@ func TestNeverAnotherStreamsValues(t *testing.T) {
 	assert.Greater(t, pairs, 1000)
 }
 
-// TestFollowedFrames: with the frames followed, all that is not DATA crosses, and no answer
-// lacks its end. After a loss, no value is another stream's.
-func TestFollowedFrames(t *testing.T) {
-	for seed := range uint64(200) {
-		random := rand.New(rand.NewPCG(seed, 2))
-		s := newSession()
-		s.cut = []int{0, 7, 50, 500, 1448}[random.IntN(5)]
-		s.follows = [2]bool{true, true}
-		rate := []float64{0, 0, 0.01, 0.1}[random.IntN(4)]
-		crossed, all := 0, 0
-		s.lose = func(segment *stream.Segment) bool {
-			crossed += len(segment.Data)
-			return random.Float64() < rate
-		}
-		s.open()
-		play(s, random)
-		all = int(s.sent[0]-0xffffff00) + int(s.sent[1]-0x7fffff00)
-		s.end()
-		require.Zero(t, s.pool.Lent())
-		pairs := 0
-		for i := range s.full {
-			e := &s.full[i]
-			pairs += check(t, e, seed)
-			if rate == 0 && e.Status != 0 { // the last ones may have no answer
-				require.Equal(t, request.ProblemNone, e.Problem, seed)
-				require.NotZero(t, e.Answer.Ended)
-			}
-		}
-		if rate == 0 {
-			require.GreaterOrEqual(t, pairs, 57, seed)
-			require.Zero(t, s.fig.Gaps)
-			require.LessOrEqual(t, crossed, all)
-		}
-	}
-}
-
-// TestFollowedDownload: of a large answer its head crosses, and the frame that ends it.
-func TestFollowedDownload(t *testing.T) {
-	s := newSession()
-	s.cut, s.follows = 1448, [2]bool{true, true}
-	crossed := 0
-	s.lose = func(segment *stream.Segment) bool {
-		crossed += len(segment.Data)
-		return false
-	}
-	s.open()
-	s.request(1, true)
-	s.flush(toServer)
-	s.answer(1, false, "content-length", "1048576")
-	for range 127 {
-		_ = s.sides[1].WriteData(1, false, make([]byte, 8<<10))
-	}
-	_ = s.sides[1].WriteData(1, true, make([]byte, 8<<10))
-	s.flush(toClient)
-	assert.Equal(t, []string{"GET /1 200 0/1048576"}, s.got)
-	assert.Equal(t, s.now, s.full[0].Answer.Ended)
-	assert.Less(t, crossed, 16<<10)
-	s.end()
-	assert.Zero(t, s.pool.Lent())
-}
-
 // play has streams that overlap, with values that repeat and values that don't.
 func play(s *session, random *rand.Rand) {
 	open := []uint32{}
@@ -445,27 +384,4 @@ func check(t *testing.T, e *request.Exchange, seed uint64) int {
 	}
 	require.Equal(t, asked, answered, seed)
 	return 1
-}
-
-// TestFirstMessage: a streaming answer says when its content began, however little of it crosses.
-func TestFirstMessage(t *testing.T) {
-	s := newSession()
-	s.open()
-	s.request(1, true)
-	s.flush(toServer)
-	s.answer(1, false)
-	s.flush(toClient)
-	_ = s.sides[1].WriteData(1, false, nil) // no message
-	s.flush(toClient)
-	_ = s.sides[1].WriteData(1, false, []byte("first"))
-	s.flush(toClient)
-	first := s.now
-	_ = s.sides[1].WriteData(1, false, []byte("second"))
-	s.flush(toClient)
-	s.sides[1].headers(1, true, "grpc-status", "0")
-	s.flush(toClient)
-	require.Len(t, s.full, 1)
-	assert.Equal(t, first, s.full[0].Answer.BodyBegan)
-	assert.Greater(t, s.full[0].Answer.Ended, first)
-	s.end()
 }

@@ -78,7 +78,7 @@ func (t *Engine) Begin(on *request.Connection, s *stream.Segment) *Conn {
 	if c == nil {
 		return nil
 	}
-	if c.origin = s.Sequence; s.Begins && s.Direction == stream.ToServer {
+	if c.origin = s.Sequence; s.Begins {
 		t.fresh(c, s)
 	} else {
 		c.unseen.problem, c.doubt = request.ProblemNoRequest, true
@@ -111,13 +111,18 @@ func (t *Engine) make(on *request.Connection) *Conn {
 	return c
 }
 
-// fresh makes a connection ready whose first bytes are known: both tables are empty.
+// fresh makes a connection ready whose first bytes are known: both tables are empty. The server
+// may speak first.
 func (t *Engine) fresh(c *Conn, s *stream.Segment) {
+	answers := s.Acknowledgment
+	if s.Direction == stream.ToClient {
+		c.origin, answers = s.Acknowledgment, s.Sequence
+	}
 	if s.First != 0 {
 		c.origin = s.First
 	}
 	c.retransmits = 0
-	for d, first := range [...]uint32{stream.ToServer: c.origin, stream.ToClient: s.Acknowledgment} {
+	for d, first := range [...]uint32{stream.ToServer: c.origin, stream.ToClient: answers} {
 		t.known(c, stream.Direction(d), first)
 	}
 	c.halves[stream.ToServer].state = statePreface

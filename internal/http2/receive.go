@@ -32,6 +32,20 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	}
 	h.Take(t.pool, (*reader)(c), d, &chunk)
 	h.CountOverlaps(t.figures)
+	if !s.Frames {
+		t.follow(c, d, s)
+	}
+}
+
+// follow has the kernel side follow the frames of a direction, if all that it saw was read up to
+// where a frame begins. Bodies that are wanted need other bytes than it would copy.
+func (t *Engine) follow(c *Conn, d stream.Direction, s *stream.Segment) {
+	h := &c.halves[d]
+	atFrame := h.state == stateFrames && !h.inFrame && h.have == 0 && h.Next == s.Sequence+uint32(len(s.Data))+s.Left
+	if !atFrame || h.guessed || d == stream.ToServer && c.doubt || c.port.Port != (stream.Port{}) {
+		return
+	}
+	t.options.Follow(&c.key, d, h.Next)
 }
 
 // passedOver handles DATA that did not cross, because the kernel side follows the frames. Its
@@ -105,7 +119,7 @@ func (t *Engine) step(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
 		// Programs write whole frames, so a segment often begins with one.
 		if chunk.Skipped == 0 && c.resumes(d, chunk.Data) {
 			c.stray = c.stray && d != stream.ToServer
-			h.state = stateFrames
+			h.state, h.guessed = stateFrames, d == stream.ToClient
 			return 0
 		}
 		return len(chunk.Data)

@@ -68,28 +68,40 @@ type session struct {
 	now    int64
 	// late is set if the inspection begins with the next segment.
 	late bool
-	// follows: the kernel side follows frames, those that each direction has had.
+	// follows: the kernel side follows frames, those that each direction has had. begins is where it
+	// was told that they begin.
+	begins  [stream.Directions]uint32
 	follows [stream.Directions]bool
 	frames  [stream.Directions][]span32
+	// waiting are answers whose first DATA the kernel side lets cross.
+	waiting int
 }
 
-// span32 is a frame: its first byte, the one behind it, and whether it crosses.
+// span32 is a frame: its first byte, the one behind it, and whether it crosses. first: its head
+// does, because an answer waits for it.
 type span32 struct {
-	begin, end uint32
-	wanted     bool
+	begin, end    uint32
+	wanted, first bool
 }
 
 // note remembers the frames of what a side has written.
 func (s *session) note(d stream.Direction, data []byte) {
 	at := s.sent[d]
 	if d == stream.ToServer && bytes.HasPrefix(data, []byte(frame.Preface)) {
-		s.frames[d] = append(s.frames[d], span32{at, at + uint32(len(frame.Preface)), true})
+		s.frames[d] = append(s.frames[d], span32{begin: at, end: at + uint32(len(frame.Preface)), wanted: true})
 		at, data = at+uint32(len(frame.Preface)), data[len(frame.Preface):]
 	}
 	for len(data) > 0 {
 		f := frame.Parse((*[frame.HeadBytes]byte)(data))
 		size := frame.HeadBytes + f.Length
-		s.frames[d] = append(s.frames[d], span32{at, at + size, f.Kind != frame.Data || f.Has(frame.EndStream)})
+		first := d == stream.ToClient && f.Kind == frame.Data && f.Length > 0 && s.waiting > 0
+		if first {
+			s.waiting--
+		}
+		if f.Kind == frame.Headers && !f.Has(frame.EndStream) {
+			s.waiting += int(d)
+		}
+		s.frames[d] = append(s.frames[d], span32{at, at + size, f.Kind != frame.Data || f.Has(frame.EndStream), first})
 		at, data = at+size, data[size:]
 	}
 }
@@ -102,7 +114,7 @@ func (s *session) follow(segment *stream.Segment) bool {
 	if begin == end {
 		return segment.FIN || segment.RST
 	}
-	from, crosses := end, false
+	from, crosses, first := end, false, uint32(0)
 	for _, f := range s.frames[d] {
 		switch {
 		case stream.Before(f.begin, begin) && stream.Before(begin, f.end) && f.wanted:
@@ -112,7 +124,15 @@ func (s *session) follow(segment *stream.Segment) bool {
 				from = f.begin
 			}
 			crosses = crosses || f.wanted
+			if f.first {
+				first = min(f.begin+frame.HeadBytes-from, end-from, 256)
+			}
 		}
+	}
+	if !crosses && first > 0 {
+		segment.Left = end - from - first
+		segment.Data, segment.Sequence = segment.Data[from-begin:from-begin+first], from
+		return true
 	}
 	segment.Data, segment.Sequence = segment.Data[from-begin:], from
 	return crosses
@@ -133,6 +153,7 @@ func newSession() *session {
 		Want:      func(_ *stream.Key, d stream.Direction, seq uint32) { s.wanted[d] = seq },
 		Passed:    func(*stream.Key, stream.Direction) (uint32, int64) { return 0, 0 },
 		Follows:   func(_ *stream.Key, d stream.Direction) bool { return s.follows[d] },
+		Follow:    func(_ *stream.Key, d stream.Direction, seq uint32) { s.begins[d] = seq },
 		Lost:      func(reason stream.Loss, n int) { s.lost[reason] += n },
 	}, s.pool, &s.fig, func(e *request.Exchange) {
 		s.got = append(s.got, line(e))

@@ -71,6 +71,9 @@ func (i *inspection) tableOptions() exchange.Options {
 			Follows: func(key *exchange.Key, d stream.Direction) bool {
 				return i.Follows(key.NetNS, &key.Flow, d)
 			},
+			Follow: func(key *exchange.Key, d stream.Direction, sequence uint32) {
+				i.Follow(key.NetNS, &key.Flow, d, sequence)
+			},
 			Lost: i.lost,
 		},
 		MaxConnections: int(cfg.MaxConnections),

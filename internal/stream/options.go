@@ -52,6 +52,9 @@ type Options struct {
 	Passed func(key *Key, d Direction) (end uint32, when int64)
 	// Follows reports whether the kernel side follows the frames of a direction.
 	Follows func(key *Key, d Direction) bool
+	// Follow tells the kernel side where a frame begins. If it is there that the next segment
+	// goes on, the kernel side follows the frames from then on.
+	Follow func(key *Key, d Direction, seq uint32)
 	// Lost counts what was not followed.
 	Lost func(reason Loss, n int)
 }

@@ -37,7 +37,8 @@ type Segment struct {
 	// Time is when it passed, Unix nanoseconds.
 	Time int64
 	// Begins is set if the kernel side saw the SYN, so that the stream to the server begins
-	// with this segment or was reordered before it.
+	// with this segment or was reordered before it. To the client, it is set if the server speaks
+	// HTTP/2 first: its stream begins with the segment, and the client has sent nothing.
 	Begins bool
 	// First is the number of the first byte to the server if Begins is set; 0 if unknown.
 	First uint32

@@ -50,6 +50,7 @@ const (
 	inspectMapSourceRest               = "source_rest"
 	inspectMapSourceSketch             = "source_sketch"
 	inspectMapSources                  = "sources"
+	inspectMapWalks                    = "walks"
 	inspectMapWanted                   = "wanted"
 	inspectProgInspectEgressEth        = "inspect_egress_eth"
 	inspectProgInspectEgressL3         = "inspect_egress_l3"
@@ -162,6 +163,7 @@ type inspectMapSpecs struct {
 	SourceRest           *ebpf.MapSpec `ebpf:"source_rest"`
 	SourceSketch         *ebpf.MapSpec `ebpf:"source_sketch"`
 	Sources              *ebpf.MapSpec `ebpf:"sources"`
+	Walks                *ebpf.MapSpec `ebpf:"walks"`
 	Wanted               *ebpf.MapSpec `ebpf:"wanted"`
 }
 
@@ -244,6 +246,7 @@ type inspectMaps struct {
 	SourceRest           *ebpf.Map `ebpf:"source_rest"`
 	SourceSketch         *ebpf.Map `ebpf:"source_sketch"`
 	Sources              *ebpf.Map `ebpf:"sources"`
+	Walks                *ebpf.Map `ebpf:"walks"`
 	Wanted               *ebpf.Map `ebpf:"wanted"`
 }
 
@@ -283,6 +286,7 @@ func (m *inspectMaps) Close() error {
 		m.SourceRest,
 		m.SourceSketch,
 		m.Sources,
+		m.Walks,
 		m.Wanted,
 	)
 }

@@ -75,6 +75,12 @@ func (v *Vantage) Follows(netns uint32, f *flow.Flow, d stream.Direction) bool {
 	return v.words.follows(netns, f, d)
 }
 
+// Follow tells the programs that a frame of HTTP/2 begins at a number, behind which nothing was
+// seen. If the next segment of that direction goes on there, they follow its frames.
+func (v *Vantage) Follow(netns uint32, f *flow.Flow, d stream.Direction, sequence uint32) {
+	v.words.follow(netns, f, d, sequence)
+}
+
 // Forget frees the entry of a connection that is over.
 func (v *Vantage) Forget(netns uint32, f *flow.Flow) { v.words.forget(netns, f) }
 

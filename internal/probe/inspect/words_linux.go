@@ -114,6 +114,22 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 	}
 }
 
+// follow stores the number where a frame begins, for programs that don't know it. If more has
+// passed meanwhile, the next segment begins elsewhere, and they don't follow.
+func (w *words) follow(netns uint32, f *flow.Flow, d stream.Direction, sequence uint32) {
+	entry, passed, tag := w.entry(netns, f)
+	if entry == nil {
+		return
+	}
+	old := atomic.LoadUint64(&entry[d])
+	if old>>tagShift != tag || old&wordFrames != 0 || int32(sequence-uint32(old)) < 0 {
+		return
+	}
+	// The programs keep something else there where they follow frames.
+	atomic.StoreUint64(&passed.Time[d], 0)
+	atomic.CompareAndSwapUint64(&entry[d], old, old&^(wordJoined|numberMask)|wordFrames|uint64(sequence))
+}
+
 // passedBy returns the end and the boot time of the last segment that was beyond what was
 // wanted. The programs may be writing it: an end that changes meanwhile is unknown.
 func (w *words) passedBy(netns uint32, f *flow.Flow, d stream.Direction) (end uint32, when uint64) {
