@@ -41,6 +41,8 @@ func roles() map[string]lab.Role {
 		"drip":      func(args []string) error { return playDrip(args[0], args[1], args[2]) },
 		"tls12":     func(args []string) error { return playTLS(args[0], args[1], args[2], tls.VersionTLS12) },
 		"tls13":     func(args []string) error { return playTLS(args[0], args[1], args[2], tls.VersionTLS13) },
+		"rpcserver": func(args []string) error { return playRPCServer(args[0]) },
+		"rpcclient": func(args []string) error { return playRPCClient(args[0]) },
 		"socket":    func(args []string) error { return playSocket(args[0]) },
 	}
 }

@@ -18,7 +18,7 @@ type Take func(signal string, request []byte) error
 // ServeExports takes OTLP over gRPC until stop is called. Requests stay bytes: a sink that
 // decodes them on the host that is measured would be missing from it.
 func ServeExports(listener net.Listener, take Take) (stop func(), failed <-chan error) {
-	server := grpc.NewServer(grpc.ForceServerCodecV2(undecoded{}),
+	server := grpc.NewServer(grpc.ForceServerCodecV2(Undecoded{}),
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 			var request []byte
 			if err := stream.RecvMsg(&request); err != nil {
@@ -48,12 +48,14 @@ func signalOf(stream grpc.ServerStream) string {
 	return signal
 }
 
-// undecoded is a codec for messages that stay bytes.
-type undecoded struct{}
+// Undecoded is a codec of gRPC for messages that stay bytes: each is a *[]byte.
+type Undecoded struct{}
 
-func (undecoded) Name() string { return "proto" }
+// Name implements encoding.CodecV2. Without protobuf, it has its name, because that is the default.
+func (Undecoded) Name() string { return "proto" }
 
-func (undecoded) Marshal(message any) (mem.BufferSlice, error) {
+// Marshal implements encoding.CodecV2.
+func (Undecoded) Marshal(message any) (mem.BufferSlice, error) {
 	bytes, ok := message.(*[]byte)
 	if !ok {
 		return nil, fmt.Errorf("not bytes but %T", message)
@@ -61,7 +63,8 @@ func (undecoded) Marshal(message any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(*bytes)}, nil
 }
 
-func (undecoded) Unmarshal(data mem.BufferSlice, message any) error {
+// Unmarshal implements encoding.CodecV2.
+func (Undecoded) Unmarshal(data mem.BufferSlice, message any) error {
 	bytes, ok := message.(*[]byte)
 	if !ok {
 		return fmt.Errorf("not bytes but %T", message)
