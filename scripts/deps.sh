@@ -26,6 +26,7 @@ for task in "${@:-test}"; do
 		command_from ab apache2-utils
 		command_from h2load nghttp2-client
 		command_from nghttpd nghttp2-server
+		command_from apache2 apache2-bin
 		command_from curl curl
 		command_from ip iproute2
 		command_from ss iproute2
