@@ -15,15 +15,15 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// drop has a namespace lose packets of the web server's port, at random: those that it sends
+// drop has a namespace lose packets of a server's port, at random: those that it sends
 // before our programs see them, and those that it gets after they have.
-func (ns namespace) drop(t *testing.T, percent int) {
+func (ns namespace) drop(t *testing.T, port, percent int) {
 	t.Helper()
 	ns.nft(t, "add table inet loss")
 	for _, hook := range []string{"prerouting", "output"} {
 		ns.nft(t, fmt.Sprintf("add chain inet loss %[1]s { type filter hook %[1]s priority -300; }", hook))
 		for _, end := range []string{"dport", "sport"} {
-			ns.nft(t, fmt.Sprintf("add rule inet loss %s tcp %s %d numgen random mod 100 < %d drop", hook, end, webPort, percent))
+			ns.nft(t, fmt.Sprintf("add rule inet loss %s tcp %s %d numgen random mod 100 < %d drop", hook, end, port, percent))
 		}
 	}
 }
@@ -51,8 +51,8 @@ func TestRequestsNeverPairedWrongly(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := startPrograms(t, test.more)
 			if test.drop {
-				p.server.drop(t, 3)
-				p.client.drop(t, 3)
+				p.server.drop(t, webPort, 3)
+				p.client.drop(t, webPort, 3)
 			}
 			if test.refuse {
 				p.out.refuse(true)

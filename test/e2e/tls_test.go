@@ -41,6 +41,8 @@ const (
 	tlsRetry                 // a group for which OpenSSL's clients send no share at first
 	tlsMutual                // wants certificates of clients
 	tlsPlain                 // HTTP in clear, inspected for both
+	tlsMail                  // clear text first: this and the next two
+	tlsLast   = tlsMail + 2
 )
 
 const tlsServers = `
@@ -80,7 +82,8 @@ type tlsBench struct {
 	agent  *collector
 }
 
-func startTLS(t *testing.T) *tlsBench {
+// startTLS starts them with more lines of the receiver's configuration.
+func startTLS(t *testing.T, more string) *tlsBench {
 	t.Helper()
 	b := &tlsBench{network: newNetwork(t), folder: t.TempDir()}
 	issue(t, b.folder, "server", time.Now().Add(time.Hour), "*.shop.example")
@@ -96,7 +99,7 @@ func startTLS(t *testing.T) *tlsBench {
 	b.startMutual(t)
 	b.out = startSink(t, b.server)
 	b.agent = startAgent(t, b.out.endpoint, agentSettings{in: b.server, receiver: fmt.Sprintf(
-		"    inspect: {http: {ports: [%d, %d]}, tls: {ports: [%d-%d]}}", tlsPort, tlsPlain, tlsPort, tlsPlain)})
+		"    inspect: {http: {ports: [%d, %d]}, tls: {ports: [%d-%d]}}\n%s", tlsPort, tlsPlain, tlsPort, tlsLast, more)})
 	return b
 }
 
@@ -280,7 +283,7 @@ func (c *tlsCases) addFailed() {
 // TestTLSHandshakes: each handshake of openssl, curl and a client of Go is one record, which
 // says how it ended, over a veth pair, in whole packets and in segments, and over lo. On a port of both protocols, HTTP is seen.
 func TestTLSHandshakes(t *testing.T) {
-	b := startTLS(t)
+	b := startTLS(t, "")
 	handshakes, requests := 0, 0
 	for _, path := range b.paths() {
 		b.offloads(t, path.offloads)
@@ -333,7 +336,7 @@ func (b *tlsBench) check(t *testing.T, c *tlsCase) {
 // TestTLSContentDoesNotCross: after the handshake no more than a window is copied, whatever the
 // connection carries.
 func TestTLSContentDoesNotCross(t *testing.T) {
-	b := startTLS(t)
+	b := startTLS(t, "")
 	const name = "large.shop.example"
 	b.client.run(t, "curl", "-sS", "-o", "/dev/null", "--cacert", b.file("server.pem"), "--http1.1",
 		"--resolve", fmt.Sprintf("%s:%d:%s", name, tlsPort, b.At(tlsPort).Addr()), fmt.Sprintf("https://%s:%d/large", name, tlsPort))
