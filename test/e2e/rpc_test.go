@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,11 +21,12 @@ import (
 // rpcPort is where the server of calls listens, rpcProxyPort nginx before it.
 const rpcPort, rpcProxyPort = 28640, 28641
 
-// startRPC starts a server of calls in a network, without the receiver.
-func startRPC(t *testing.T) *programs {
+// startRPC starts a server of calls in a network, without the receiver. It leaves connections of
+// an age.
+func startRPC(t *testing.T, age time.Duration) *programs {
 	t.Helper()
 	p := &programs{network: newNetwork(t), out: startRequestSink(t)}
-	p.server.act(t, "rpcserver", fmt.Sprintf("[::]:%d", rpcPort)).ready(t)
+	p.server.act(t, "rpcserver", fmt.Sprintf("[::]:%d", rpcPort), age.String()).ready(t)
 	return p
 }
 
@@ -91,7 +93,7 @@ func each(n int) map[any]int {
 // record each with method, code and their own answer.
 func TestRPC(t *testing.T) {
 	const number = 200
-	p := startRPC(t)
+	p := startRPC(t, time.Hour)
 	p.observeCalls(t, fmt.Sprint(rpcPort), "")
 	total := 0
 	byDevice := map[string]int{}
@@ -118,7 +120,7 @@ func TestRPC(t *testing.T) {
 // TestRPCMessages: a streaming call lasts as long as its messages, and its first one has a time.
 func TestRPCMessages(t *testing.T) {
 	const number = 5
-	p := startRPC(t)
+	p := startRPC(t, time.Hour)
 	p.observeCalls(t, fmt.Sprint(rpcPort), "")
 	client := p.client.act(t, "rpcclient", netip.AddrPortFrom(p.Server4, rpcPort).String())
 	client.calls(t, rpcRun{Each: number, AtOnce: 1, Methods: []string{"Late"}})
@@ -138,7 +140,7 @@ func TestRPCMessages(t *testing.T) {
 // a record, none has another's values, and what was in the tables of fields before is absent.
 func TestRPCJoined(t *testing.T) {
 	const number = 50
-	p := startRPC(t)
+	p := startRPC(t, time.Hour)
 	client := p.client.act(t, "rpcclient", netip.AddrPortFrom(p.Server4, rpcPort).String())
 	before := client.calls(t, rpcRun{Each: number, AtOnce: 64})
 	p.observeCalls(t, fmt.Sprint(rpcPort), "")
@@ -172,7 +174,7 @@ func TestRPCJoined(t *testing.T) {
 // TestRPCThroughNginx: calls through a gateway have a record at each of the two servers.
 func TestRPCThroughNginx(t *testing.T) {
 	const number = 50
-	p := startRPC(t)
+	p := startRPC(t, time.Hour)
 	web, err := lab.StartWebServer(t.Context(), p.server.Namespace, lab.WebConfiguration{
 		Main: "user root; worker_processes 1;",
 		HTTP: fmt.Sprintf(`
@@ -196,4 +198,31 @@ func TestRPCThroughNginx(t *testing.T) {
 	p.agent.stop()
 	assert.Equal(t, each(2*number), p.checkCalls(t, rpcProxyPort, "eth0"))
 	assert.Equal(t, each(2*number), p.checkCalls(t, rpcPort, "lo"))
+}
+
+// TestRPCServerLeaves: a server that leaves each connection soon (GOAWAY) refuses calls that are on
+// their way, and the client makes them again. Each call has one record with its answer.
+func TestRPCServerLeaves(t *testing.T) {
+	const number = 300
+	p := startRPC(t, 50*time.Millisecond)
+	p.observeCalls(t, fmt.Sprint(rpcPort), "")
+	client := p.client.act(t, "rpcclient", netip.AddrPortFrom(p.Server4, rpcPort).String())
+	total := client.calls(t, rpcRun{Each: number, AtOnce: 16})
+	client.End()
+	p.agent.balance(func(b lab.Ledger) bool { return b["request"].Queued == 0 && b["request"].Produced >= float64(total) })
+	p.agent.stop()
+	answered, refused := map[any]int{}, 0
+	connections := map[any]bool{}
+	for _, r := range p.out.records(localPort(rpcPort)) {
+		connections[r.values["network.peer.port"]] = true
+		if kind := r.values["error.type"]; kind != nil {
+			assert.Equal(t, "server_closed", kind)
+			refused++
+			continue
+		}
+		answered[r.values["rpc.method"]]++
+	}
+	assert.Equal(t, each(number), answered)
+	assert.Greater(t, len(connections), 1)
+	t.Logf("%d connections, %d calls refused", len(connections), refused)
 }

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -37,13 +38,19 @@ const rpcMessages = 3
 // without an answer, so that head and trailers are one block.
 func rpcMethods() []string { return []string{"Unary", "Up", "Down", "Both", "Fail"} }
 
-// playRPCServer answers calls until its standard input ends.
-func playRPCServer(address string) error {
+// playRPCServer answers calls until its standard input ends. It leaves connections that are older
+// than a time.
+func playRPCServer(address, oldest string) error {
+	age, err := time.ParseDuration(oldest)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(lab.Undecoded{}), grpc.UnknownServiceHandler(answerRPC))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(lab.Undecoded{}), grpc.UnknownServiceHandler(answerRPC),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: age}))
 	go func() {
 		_ = server.Serve(listener)
 	}()
