@@ -31,14 +31,24 @@ arguments=(
 	-test.v
 	# They take about ten minutes where each guest has a processor.
 	-test.timeout=22m
-	${TESTS:+"-test.run=$TESTS"}
 )
 # These need tshark's captures, the documents or nmap, which the guests lack. The slowest of
 # them have little to do with the kernel.
 skipped='TestTCAgreesWithTshark|TestScans|TestSupportTable|TestText.*|TestExcludedHooksAreRefused'
 skipped+='|TestTCChurn.*|TestTCBurst.*|TestTCHalfOpenEnds'
-# These do the same on all architectures.
-skipped_arm64='TestDecorationsCostNoProgram|TestLookWaysOfManyConnections'
+# What an architecture can change: layouts and registers that the programs read, how they
+# load, how each kind of hook attaches. The rest does the same on all of them.
+of_architecture='TestKernel|TestKnownHooks|TestEveryMemberIsSorted|TestPrivilegeLeast|TestPrivilegeSyscallTracepoint'
+of_architecture+='|TestSockAcceptWays|TestSockAcceptQueueOverflowWays|TestSockAddressFamilies|TestSockCloseReasons'
+of_architecture+='|TestSockHandshakeDuration|TestSockCountsRetransmits|TestSockCountsResets|TestSockFastOpen.*'
+of_architecture+='|TestSockMultipathSubflow|TestOwnerThatChanges|TestLookWays|TestSourcesOfSegments|TestInspectRequest'
+of_architecture+='|TestInspectWant|TestDecides.*|TestTCParsesWellFormed|TestTCCountsMalformed|TestTCCountsRealTraffic'
+of_architecture+='|TestTCHalfOpen|TestOrderOn.*|TestNeighbour'
+# What user space does with interfaces, namespaces and limits. The oldest and the newest kernel
+# tell whether it may.
+not_between='TestTCSelects.*|TestTCFollows.*|TestTCLeavesOthersAlone|TestTCLocalRoute.*|TestTCInNamespaces'
+not_between+='|TestTCNamespaces.*|TestShares.*|TestScope.*|TestLookWaysFindPorts|TestLookWaysOfManyConnections'
+not_between+='|TestTogether.*|TestDecorationsCostNoProgram|TestReplayed.*'
 guest_limit=1500 # seconds
 
 say() { echo "kernels: $*" >&2; }
@@ -53,13 +63,24 @@ mkdir -p "$output" "$work/src"
 
 arch_of() { if [ "$1" = here ]; then go env GOARCH; else kernel_arch "$1"; fi; }
 
-# Tests that are named by TESTS run, however long they take.
-skip() {
-	if [ "$1" = arm64 ] && [ -z "${TESTS:-}" ]; then
-		echo "$skipped|$skipped_arm64"
+# wanted NAME: which tests run there, as in go test -run. Those that TESTS names run, however
+# long they take.
+wanted() {
+	if [ -n "${TESTS:-}" ]; then
+		echo "$TESTS"
+	elif [ "$(arch_of "$1")" = "$(go env GOARCH)" ]; then
+		echo .
 	else
-		echo "$skipped"
+		echo "^($of_architecture)\$"
 	fi
+}
+
+# unwanted NAME: which of these do not.
+unwanted() {
+	case ${TESTS:+named}$1 in
+	6.1 | 6.12) echo "^($skipped|$not_between)\$" ;;
+	*) echo "^($skipped)\$" ;;
+	esac
 }
 
 # binary_of PACKAGE: probe-tc for internal/probe/tc, which is also the name in expected.txt.
@@ -80,9 +101,19 @@ build() {
 	for package in "${packages[@]}"; do
 		test=$work/$arch/$(binary_of "$package")
 		CGO_ENABLED=0 GOOS=linux GOARCH=$arch go test -tags privileged -ldflags '-s -w' -c -o "$test" "./$package"
-		printf '%s\n' "${arguments[@]}" "-test.skip=^($(skip "$arch"))\$" >"$test.args"
 		echo "$package" >"$test.package"
 	done
+}
+
+# tests_of NAME: $work/NAME.tests, the folder of its architecture with its own arguments.
+tests_of() {
+	local folder=$work/$1.tests test
+	mkdir "$folder"
+	ln -s "$work/$(arch_of "$1")"/* "$folder/"
+	for test in "$folder"/*.package; do
+		printf '%s\n' "${arguments[@]}" "-test.run=$(wanted "$1")" "-test.skip=$(unwanted "$1")" >"${test%.package}.args"
+	done
+	echo "$folder"
 }
 
 # fetch_all: downloads ahead, one after the other. A failure is retried and reported later.
@@ -98,11 +129,11 @@ fetch_all() {
 # The same binaries without an emulator, with the same output. None is repeated: a real
 # processor does not stall, so a failure is a fault of the test or of the code.
 run_here() {
-	local root=() test arguments code arch
+	local root=() test tests arguments code
 	[ "$(id -u)" = 0 ] || root=(sudo --preserve-env=PATH)
-	arch=$(go env GOARCH)
+	tests=$(tests_of here)
 	echo "=== kernel $(uname -r) $(uname -m)"
-	for test in "$work/$arch"/*.args; do
+	for test in "$tests"/*.args; do
 		test=${test%.args}
 		echo "=== binary ${test##*/} $(cat "$test.package")"
 		mapfile -t arguments <"$test.args"
@@ -117,14 +148,15 @@ run_here() {
 fault() { echo "=== fault $2" >>"$output/$1"; }
 
 run_emulated() {
-	local name=$1 arch kernel tools code=0 said=$work/$name.fetch
+	local name=$1 arch kernel tools tests code=0 said=$work/$name.fetch
 	arch=$(kernel_arch "$name")
 	if ! { tools=$(scripts/kernels/tools.sh "$arch") && kernel=$(scripts/kernels/fetch.sh "$name"); } 2>"$said"; then
 		cat "$said" >&2
 		fault "$name" "$(tail -n 1 "$said" | sed 's/^kernels: //')"
 		return
 	fi
-	scripts/kernels/initramfs.sh "$name" "$kernel" "$tools" "$work/$arch" "$work/$name.cpio"
+	tests=$(tests_of "$name")
+	scripts/kernels/initramfs.sh "$name" "$kernel" "$tools" "$tests" "$work/$name.cpio"
 	scripts/kernels/boot.sh "$arch" "$kernel" "$work/$name.cpio" "$output/$name" "$guest_limit" || code=$?
 	case $code in
 	0) ;;
