@@ -22,6 +22,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/netns"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/packets"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/sources"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
 )
 
@@ -100,7 +101,9 @@ func (p *Probe) diagnosePackets(d *Diagnosis) error {
 			break
 		}
 	}
-	d.Features = append(d.Features, packet, inspection, p.diagnoseRefused(&packet))
+	// The programs that observe packets count per source, too.
+	source := FeatureDiagnosis{Name: hook.FeatureSource, Gives: sources.Gives, Wanted: on && p.cfg.Sources.Enabled, Ways: packet.Ways}
+	d.Features = append(d.Features, packet, source, inspection, p.diagnoseRefused(&packet))
 	return errors.Join(err, inspecting.Close())
 }
 

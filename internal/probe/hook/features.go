@@ -26,4 +26,5 @@ const (
 	FeaturePacket             = "packet"
 	FeatureNetworkNamespaces  = "network_namespaces"
 	FeatureInspect            = "inspect"
+	FeatureSource             = "source"
 )

@@ -5,6 +5,9 @@
 // are idle make room for others.
 package sources
 
+// Gives is what the vantage point reports.
+const Gives = "tcp.server.source, tcp.server.listener: what each source of segments does"
+
 // Figures are running totals since the start.
 type Figures struct {
 	// Entered are sources that got an entry at once, Promoted those that the sketch found.
