@@ -65,6 +65,7 @@ func TestMapsTakeWhatIsDocumented(t *testing.T) {
 		c.IncludePorts = []PortRange{{First: 80, Last: 80}}
 		c.Inspect.HTTP = []settings.InspectedPorts{{PortRange: PortRange{First: 80, Last: 80}}}
 		c.Inspect.MaxConnections, c.Inspect.RingBytes = 64<<10, 8<<20
+		c.Sources.Enabled, c.Sources.MaxSources, c.MaxNetworkNamespaces = true, 64<<10, 128
 	}))
 	require.NoError(t, err)
 	documented := documentedMaps(t)
