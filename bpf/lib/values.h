@@ -74,6 +74,7 @@ enum port_count {
 	PORT_DROP, /* kfree_skb, detail = the kernel's drop reason */
 	PORT_FAILED, /* detail = enum failure */
 	PORT_OPENED, /* passive opens, also if the connections map had no room */
+	PORT_SYN, /* SYNs to a port that listens, while sources are counted */
 };
 
 /* Key of the port_counters map. */

@@ -25,6 +25,7 @@ typedef __u64 packet_t;
 struct segment {
 	struct flow flow; /* local = destination: the segment is inbound */
 	__u32 answer; /* what a reset in answer to it acknowledges */
+	__u32 acknowledged; /* where a reset without ACK in answer to it is */
 	__u8 flags;
 };
 
@@ -74,6 +75,7 @@ static __always_inline bool read_segment(const struct sk_buff *skb, struct segme
 	segment->flow.local_port = bpf_ntohs(tcp.destination);
 	segment->flow.remote_port = bpf_ntohs(tcp.source);
 	segment->flags = tcp.flags;
+	segment->acknowledged = bpf_ntohl(tcp.acknowledgment);
 	segment->answer = bpf_ntohl(tcp.sequence) + !!(tcp.flags & TCP_SYN) +
 			  !!(tcp.flags & TCP_FIN) + parsed.end - parsed.transport -
 			  (tcp.offset >> 4) * 4;

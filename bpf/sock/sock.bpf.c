@@ -169,6 +169,9 @@ int send_reset(struct bpf_raw_tracepoint_args *ctx)
 			connection->flags |= CONNECTION_RESET_SENT;
 			count_connection(connection, PORT_RESET_SENT, 1);
 		}
+		/* Which socket sends a reset can't be seen at egress. */
+		if (count_sources && resets_at_egress && skb && read_segment(skb, &segment))
+			note_refusal(&segment.flow, segment.acknowledged);
 		/* A listener answers what does not begin a connection. */
 		if (!count_sources || connection ||
 		    BPF_CORE_READ((const struct sock *)key, __sk_common.skc_state) != TCP_LISTEN)

@@ -13,6 +13,9 @@
 #include "socket.h"
 #include "sources.h"
 
+/* Whether the packet side counts resets as they leave, see ../sources/segments.h. Set at load. */
+const volatile bool resets_at_egress;
+
 static __noinline void count_source_of_flow(const struct flow *flow, __u32 netns, __u32 kind)
 {
 	struct address remote;

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "packet.h"
 #include "ports.h"
+#include "refusals.h"
 #include "sources.h"
 
 #define TCP_PSH 0x08
@@ -63,6 +64,19 @@ static __always_inline bool has_tcp_header(const struct parsed *parsed)
 	return !parsed->malformed || parsed->malformed > MALFORMED_TCP_TRUNCATED;
 }
 
+static __noinline int count_syn(const struct address *remote, __u32 port)
+{
+	struct port_counter_key key = {
+		.netns = netns,
+		.port = port,
+		.family = is_mapped(remote) ? 4 : 6,
+		.count = PORT_SYN,
+	};
+
+	count_port(&key, 1);
+	return 0;
+}
+
 /* An inbound segment. Its addresses are readable whatever else is malformed. */
 static __noinline int count_segment_of_source(struct __sk_buff *skb, const struct parsed *parsed)
 {
@@ -91,9 +105,65 @@ static __noinline int count_segment_of_source(struct __sk_buff *skb, const struc
 	    parsed->source == parsed->destination && remote.halves[0] == local.halves[0] &&
 	    remote.halves[1] == local.halves[1])
 		kind = SOURCE_LAND;
-	else if (kind == SOURCE_SYN_CLOSED && has_listener(port))
+	else if (kind == SOURCE_SYN_CLOSED && has_listener(port)) {
 		kind = SOURCE_SYN_LISTENING;
+		count_syn(&remote, port);
+	}
 	count_source(&remote, netns, kind, port);
+	return 0;
+}
+
+/* An inbound reset that ended a half-open attempt. */
+static __noinline int count_half_open_reset(struct __sk_buff *skb, const struct parsed *parsed)
+{
+	struct address remote;
+
+	read_address(skb, parsed, true, &remote);
+	count_source(&remote, netns, SOURCE_HALF_OPEN_RESET, parsed->destination);
+	return 0;
+}
+
+/*
+ * Before 6.10 no tracepoint tells of a reset that no socket sends. At egress one without ACK
+ * answers a segment that carried ACK. Not counted are the answers of a socket, which the
+ * tracepoint notes, and those to a SYN-ACK, which ingress notes.
+ */
+const volatile bool resets_at_egress;
+
+/* An inbound SYN-ACK may be of no connection. */
+static __noinline int note_syn_ack(struct __sk_buff *skb, const struct parsed *parsed)
+{
+	struct tcp_start tcp;
+	struct flow flow __attribute__((aligned(8)));
+
+	if (!read_header(skb, parsed->transport, &tcp))
+		return 0;
+	read_packet_flow(skb, parsed, false, &flow);
+	note_refusal(&flow, bpf_ntohl(tcp.acknowledgment));
+	return 0;
+}
+
+/* An outbound reset. */
+static __noinline int count_reset_of_source(struct __sk_buff *skb, const struct parsed *parsed)
+{
+	struct address remote;
+	struct tcp_start tcp;
+	struct flow flow __attribute__((aligned(8)));
+	__u16 port;
+
+	if (parsed->flags & TCP_ACK || !read_header(skb, parsed->transport, &tcp))
+		return 0;
+	read_packet_flow(skb, parsed, true, &flow);
+	if (is_refusal_noted(&flow, bpf_ntohl(tcp.sequence)))
+		return 0;
+	__builtin_memcpy(&remote, flow.local, sizeof(remote));
+	if (addresses_known && !is_local(remote.halves[0], remote.halves[1]))
+		return 0;
+	if (filter_clients && !is_client_selected(flow.remote))
+		return 0;
+	__builtin_memcpy(&remote, flow.remote, sizeof(remote));
+	port = flow.local_port;
+	count_source(&remote, netns, SOURCE_RESET_OTHER, port);
 	return 0;
 }
 

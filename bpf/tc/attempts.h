@@ -49,7 +49,10 @@ static __always_inline bool is_half_open_end(const struct half_open_numbers *num
 	return bpf_ntohl(tcp->acknowledgment) == numbers->server_next && ahead <= window;
 }
 
-/* Called with the client's SYN and what may end the attempt, and the host's SYN-ACK. */
+/*
+ * Called with the client's SYN and what may end the attempt, and the host's SYN-ACK. Returns 1 if
+ * the client has reset the attempt.
+ */
 static __noinline int follow_half_open(struct __sk_buff *skb, const struct parsed *parsed,
 				       bool egress)
 {
@@ -95,10 +98,10 @@ static __noinline int follow_half_open(struct __sk_buff *skb, const struct parse
 		clear_mark(mark);
 	else if (!delete_half_open(&key))
 		return 0;
-	if (parsed->class == PACKET_RST)
-		report_failed_attempt(&key.flow, netns, key.flow.local_port, skb->ifindex,
-				      FAILURE_RESET);
-	return 0;
+	if (parsed->class != PACKET_RST)
+		return 0;
+	report_failed_attempt(&key.flow, netns, key.flow.local_port, skb->ifindex, FAILURE_RESET);
+	return 1;
 }
 
 /* Which packets an attempt depends on, by direction. */

@@ -73,6 +73,12 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 		return NEXT;
 	if (count_sources && !egress && result != PARSE_FRAGMENT)
 		count_segment_of_source(skb, &parsed);
+	if (count_sources && resets_at_egress && result == PARSE_SEGMENT) {
+		if (egress && parsed.class == PACKET_RST)
+			count_reset_of_source(skb, &parsed);
+		else if (!egress && parsed.class == PACKET_SYN_ACK)
+			note_syn_ack(skb, &parsed);
+	}
 	if (result == PARSE_FRAGMENT || parsed.malformed)
 		count_unusual(&parsed, skb->ifindex, result, egress);
 	if (result != PARSE_SEGMENT)
@@ -97,8 +103,9 @@ static __noinline int look_closely(struct __sk_buff *skb, bool ethernet, bool eg
 		}
 	}
 	count_segments_of(counters, parsed.class, parsed.segments, parsed.wire);
-	if (track_half_open && is_half_open_packet(parsed.class, egress))
-		follow_half_open(skb, &parsed, egress);
+	if (track_half_open && is_half_open_packet(parsed.class, egress) &&
+	    follow_half_open(skb, &parsed, egress) && count_sources)
+		count_half_open_reset(skb, &parsed);
 	if ((class_mask || sample_rate) && is_selected(&parsed))
 		emit_packet(skb, &parsed, egress);
 	return NEXT;

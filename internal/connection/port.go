@@ -28,4 +28,6 @@ const (
 	Drops
 	Failures
 	Opens
+	// SYNs are those to a port that listens, while sources are counted.
+	SYNs
 )

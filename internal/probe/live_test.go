@@ -99,7 +99,7 @@ func TestAnsweredConnectionsOfServices(t *testing.T) {
 		send(t, server, client, answer)
 		finish(t, client, server)
 	}
-	var closed, answered uint64
+	var closed, answered, completed uint64
 	var accept time.Duration
 	seen := 0
 	k.until("closes", func() bool {
@@ -108,10 +108,14 @@ func TestAnsweredConnectionsOfServices(t *testing.T) {
 			if s.Closed != nil {
 				closed, answered = closed+*s.Closed, answered+*s.ClosedAnswered
 			}
+			if s.Completed != nil {
+				completed += *s.Completed
+			}
 			accept = max(accept, s.Accept)
 		}
 		return closed == 3
 	})
 	assert.EqualValues(t, 2, answered)
+	assert.EqualValues(t, 3, completed)
 	assert.Positive(t, accept)
 }

@@ -32,11 +32,19 @@ func (p *Probe) startPackets() error {
 		Shares:                   p.shares,
 		RefusedAtEgress:          true,
 		TracepointReportsRefused: p.tracepointReportsRefused(),
+		ResetsAtEgress:           p.resetsAtEgress(),
+		HalfOpenTimeout:          p.sources.TimedOut,
 		Companions:               companions,
 		Logger:                   p.logger,
 	})
 	p.context.OtherNames = p.packets.InterfaceName
 	return p.packets.Start()
+}
+
+// resetsAtEgress: the packet side counts resets that no socket sends. It needs the tracepoint to
+// tell those that one sends.
+func (p *Probe) resetsAtEgress() bool {
+	return p.sources != nil && !p.host.ResetWithoutSocket && p.sockets.Attached(hook.FeatureResetSent)
 }
 
 // tracepointReportsRefused: tcp_send_reset fires without a socket, and is attached.

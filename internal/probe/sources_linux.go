@@ -36,14 +36,26 @@ func (p *Probe) tellAbsentCounts() {
 	if p.sources == nil {
 		return
 	}
-	absent := source.Kinds(0).With(source.HalfOpenReset, source.HalfOpenTimeout)
+	var absent source.Kinds
+	observed := p.packets != nil
+	if !observed {
+		absent = absent.With(source.SYNListening, source.SYNClosed, source.FlagsNull, source.FlagsFIN, source.FlagsXmas,
+			source.FlagsSYNFIN, source.FlagsSYNRST, source.Malformed, source.PortZero, source.Land)
+	}
+	if !observed || !p.cfg.HalfOpen {
+		absent = absent.With(source.HalfOpenReset, source.HalfOpenTimeout)
+	}
 	if !p.tracepointReportsRefused() {
-		absent = absent.With(source.ResetSYN, source.ResetSYNACK, source.ResetFlags, source.ResetOther)
+		absent = absent.With(source.ResetSYN, source.ResetSYNACK, source.ResetFlags)
+		if !observed || !p.resetsAtEgress() {
+			absent = absent.With(source.ResetOther)
+		}
 	}
 	if !p.sockets.Attached(hook.FeatureConnection) {
 		absent = absent.With(source.Completed, source.Closed, source.Unanswered)
 	}
 	p.sources.Absent = absent
+	p.sockets.Listeners.CountConnections(observed, p.sockets.Attached(hook.FeatureConnection))
 }
 
 // drainBetweenPasses drains, and reads the sources whenever their interval is over.

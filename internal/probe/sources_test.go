@@ -123,6 +123,8 @@ func TestSourcesOfSegments(t *testing.T) {
 	if !k.probe.sources.Absent.Has(source.ResetSYN) {
 		want[source.ResetSYN], want[source.ResetFlags] = 2, 5 // one to port 0
 		want[source.ResetOther], want[source.ResetSYNACK] = 1, 1
+	} else if !k.probe.sources.Absent.Has(source.ResetOther) {
+		want[source.ResetOther] = 1 // as it leaves; that of the SYN-ACK looks the same
 	}
 	k.untilCountedOf(netip.PrefixFrom(wire.Client4, 32).String(), want)
 }
@@ -207,4 +209,53 @@ func TestSourcesBeyondTheRoomForTheRest(t *testing.T) {
 		}
 		return lost > 0 && counted+uint64(lost) == forged+answers
 	})
+}
+
+// TestHalfOpenAttemptsOfSources: one handshake is reset by the client, and one times out.
+func TestHalfOpenAttemptsOfSources(t *testing.T) {
+	enterNetNS(t)
+	client := newRawClient(t)
+	listen(t, "tcp4", netip.AddrPortFrom(wire.Server4, wire.ServerPort).String())
+	k := startProbe(t, testConfig(mode(TCAuto), included("server"), countingSources(), func(c *Config) { c.HalfOpen = true }))
+	from := func(port layers.TCPPort) func(*layers.TCP) {
+		return func(tcp *layers.TCP) { tcp.SrcPort, tcp.Seq = port, 1000 }
+	}
+	client.send(wire.OnlySYN, from(2001))
+	client.send(wire.OnlySYN, from(2002))
+	client.answer(2002)
+	client.send(from(2002), func(tcp *layers.TCP) { tcp.RST, tcp.ACK, tcp.Seq = true, false, 1001 })
+	k.until("timeout", func() bool {
+		k.snapshot(0)
+		one, _ := k.did(netip.PrefixFrom(wire.Client4, 32).String())
+		return one[source.HalfOpenTimeout] > 0
+	})
+	want := [source.Counts]uint64{source.SYNListening: 2, source.HalfOpenReset: 1, source.HalfOpenTimeout: 1}
+	k.untilCountedOf(netip.PrefixFrom(wire.Client4, 32).String(), want)
+}
+
+// TestResetsOfConnectionsAreNotStray: a socket answers data that came after its close with a reset.
+// The client was not out of state.
+func TestResetsOfConnectionsAreNotStray(t *testing.T) {
+	enterNetNS(t)
+	peer := wire.NewPeer(t)
+	peer.Veth(t, "server")
+	l := listen(t, "tcp4", netip.AddrPortFrom(wire.Server4, 0).String())
+	k := startProbe(t, testConfig(mode(TCAuto), included("server"), countingSources()))
+	peer.In(func() {
+		client, server := connect(t, l, wire.Server4.String())
+		require.NoError(t, server.Close())
+		for range 100 { // the second write meets the reset
+			if _, err := client.Write([]byte("late")); err != nil {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	k.until("close", func() bool { return len(k.closed) == 1 })
+	k.until("source", func() bool {
+		one, _ := k.did("192.0.2.7/32")
+		return one[source.Closed] == 1
+	})
+	one, others := k.did("192.0.2.7/32")
+	assert.Zero(t, one[source.ResetOther]+others[source.ResetOther])
 }

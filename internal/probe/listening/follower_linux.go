@@ -84,6 +84,7 @@ func New(o Options) *Follower {
 	}
 	if o.Services {
 		f.services = newServices(o.Context.OwnNetNS, time.Now())
+		f.services.ports = newPortCounts(o.Maps["port_counters"])
 	}
 	return f
 }
@@ -94,6 +95,13 @@ func (f *Follower) CountOverflows(byHooks, asked bool) {
 	f.overflowsCounted = byHooks
 	if asked && !byHooks {
 		f.overflowing = newNamespaceOverflows(f.Context.OwnNetNS, f.Max, f.Selected != nil)
+	}
+}
+
+// CountConnections says whether hooks count the SYNs and the completed connections of ports.
+func (f *Follower) CountConnections(syns, completed bool) {
+	if f.services != nil {
+		f.services.ports.syns, f.services.ports.completed = syns, completed
 	}
 }
 

@@ -22,6 +22,8 @@ type services struct {
 	own        uint32
 	listeners  map[uint64]*service
 	namespaces map[uint32]*namespace
+	// ports follows nothing unless it is set.
+	ports portCounts
 }
 
 type service struct {
@@ -72,6 +74,7 @@ func (s *services) opened(l *connection.Listener, pid uint32, now time.Time) {
 		s.ended(l.Socket)
 	}
 	s.listeners[l.Socket] = &service{netns: l.NetNS, address: l.Address, since: now}
+	s.ports.begin(shared.PortKey{Netns: l.NetNS, Port: uint32(l.Address.Port())})
 	n := s.namespace(l.NetNS, now)
 	n.owners[l.Socket] = pid
 	s.begin(l.NetNS, n, now)
@@ -96,6 +99,7 @@ func (s *services) ended(socket uint64) {
 		return
 	}
 	delete(s.listeners, socket)
+	s.ports.end(shared.PortKey{Netns: l.netns, Port: uint32(l.address.Port())})
 	n := s.namespaces[l.netns]
 	delete(n.owners, socket)
 	if len(n.owners) == 0 && l.netns != s.own {
@@ -157,6 +161,7 @@ func (f *Follower) reportService(now time.Time, r *shared.ListenerLook, told map
 	if !told[key] {
 		told[key] = true
 		f.addConnections(&fared, key)
+		fared.SYNs, fared.Completed = f.services.ports.advance(key)
 	}
 	f.Context.Sink.ServiceSeen(&fared)
 }

@@ -5,7 +5,6 @@
 package live
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
@@ -115,7 +114,7 @@ func (l *Looks) Take(r *shared.LiveRecord) {
 }
 
 func (l *Looks) look(r *shared.ConnectionLook, connection *shared.Connection) {
-	key := l.keyOf(connection)
+	key := shared.SourceKeyOf(&connection.Flow.Remote, connection.Netns, &l.options.Mask)
 	c := l.clients[key]
 	if c == nil {
 		c = l.newClient()
@@ -224,17 +223,4 @@ func (l *Looks) Clients(open int64, visit func(*shared.SourceKey, *source.Live))
 			visit(&key, &c.Live)
 		}
 	}
-}
-
-// keyOf is the same as set_source_key() in bpf/sources.
-func (l *Looks) keyOf(connection *shared.Connection) shared.SourceKey {
-	remote := &connection.Flow.Remote
-	key := shared.SourceKey{Netns: connection.Netns, Family: 4}
-	key.Address.Halves = [2]uint64{binary.NativeEndian.Uint64(remote[:8]), binary.NativeEndian.Uint64(remote[8:])}
-	if key.Address.Halves[0] != 0 || [4]byte(remote[8:12]) != [4]byte{0, 0, 0xff, 0xff} {
-		key.Family = 6
-		key.Address.Halves[0] &= l.options.Mask[0]
-		key.Address.Halves[1] &= l.options.Mask[1]
-	}
-	return key
 }

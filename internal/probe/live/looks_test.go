@@ -29,7 +29,8 @@ func look(id, opened, received, sent uint64) *shared.LiveRecord {
 
 func looksFor(records ...*shared.LiveRecord) (*Looks, *shared.SourceKey) {
 	l := New(Options{Mask: [2]uint64{^uint64(0), 0}, Clients: true, Services: true})
-	key := l.keyOf(&look(1, 0, 0, 0).Connection)
+	c := &look(1, 0, 0, 0).Connection
+	key := shared.SourceKeyOf(&c.Flow.Remote, c.Netns, &l.options.Mask)
 	l.at(1, records...)
 	return l, &key
 }

@@ -32,6 +32,7 @@ func (n *namespace) load() error {
 	n.counts = newCounters(n.objects.Maps)
 	n.addresses = local.New(n.objects, n.logger)
 	n.sweeper = halfopen.New(n.cfg, n.options.OwnNetNS, n.options.Maps, n.options.Shares)
+	n.sweeper.TimedOut = n.options.HalfOpenTimeout
 	return n.setLookFurther(false)
 }
 
@@ -152,6 +153,7 @@ func (n *namespace) constants() map[string]any {
 		"source_prefix":      n.cfg.Sources.Mask(),
 
 		"tracepoint_reports_refused": n.options.TracepointReportsRefused,
+		"resets_at_egress":           n.options.ResetsAtEgress,
 		"handshake_timeout_ms":       uint32(n.cfg.HandshakeTimeout.Milliseconds()),
 		"half_open_marks_mask":       shared.HalfOpenSets(n.cfg) - 1,
 	}

@@ -73,6 +73,7 @@ const (
 	tcVarPacketsPerSecond         = "packets_per_second"
 	tcVarPorts                    = "ports"
 	tcVarRefusedAtEgress          = "refused_at_egress"
+	tcVarResetsAtEgress           = "resets_at_egress"
 	tcVarRingWakeupBytes          = "ring_wakeup_bytes"
 	tcVarRoomBatch                = "room_batch"
 	tcVarRoomCapacity             = "room_capacity"
@@ -195,6 +196,7 @@ type tcVariableSpecs struct {
 	PacketsPerSecond         *ebpf.VariableSpec `ebpf:"packets_per_second"`
 	Ports                    *ebpf.VariableSpec `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.VariableSpec `ebpf:"refused_at_egress"`
+	ResetsAtEgress           *ebpf.VariableSpec `ebpf:"resets_at_egress"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	RoomBatch                *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
@@ -324,6 +326,7 @@ type tcVariables struct {
 	PacketsPerSecond         *ebpf.Variable `ebpf:"packets_per_second"`
 	Ports                    *ebpf.Variable `ebpf:"ports"`
 	RefusedAtEgress          *ebpf.Variable `ebpf:"refused_at_egress"`
+	ResetsAtEgress           *ebpf.Variable `ebpf:"resets_at_egress"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	RoomBatch                *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`

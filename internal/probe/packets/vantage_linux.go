@@ -62,6 +62,10 @@ type Options struct {
 	// RefusedAtEgress reports refused attempts by the resets that leave, except those of
 	// the kernel itself where a tracepoint reports them.
 	RefusedAtEgress, TracepointReportsRefused bool
+	// ResetsAtEgress counts per source the resets that leave and that no socket sends.
+	ResetsAtEgress bool
+	// HalfOpenTimeout is told of each attempt that timed out; it may be nil.
+	HalfOpenTimeout func(*shared.HalfOpenKey)
 	// Companions attach further programs beside ours.
 	Companions []Companion
 	Logger     *zap.Logger

@@ -414,6 +414,7 @@ const (
 	PortCountDrop             PortCount = 4
 	PortCountFailed           PortCount = 5
 	PortCountOpened           PortCount = 6
+	PortCountSyn              PortCount = 7
 )
 
 type PortCounterKey struct {

@@ -57,6 +57,7 @@ func (v *Vantage) hookConstants() (map[string]any, error) {
 		"failed_per_second":          cfg.FailedPerSecond,
 		"ordinary_reasons":           ordinaryReasons(v.Host.DropReasons),
 		"tracepoint_reports_refused": v.Host.ResetWithoutSocket && cfg.TCMode != settings.TCOff,
+		"resets_at_egress":           cfg.Sources.Enabled && !v.Host.ResetWithoutSocket && cfg.TCMode != settings.TCOff,
 		"handshake_timeout_ms":       uint32(cfg.HandshakeTimeout.Milliseconds()),
 		"half_open_marks_mask":       shared.HalfOpenSets(cfg) - 1,
 	}, nil

@@ -82,6 +82,7 @@ const (
 	sockVarOrdinaryReasons          = "ordinary_reasons"
 	sockVarOthersFree               = "others_free"
 	sockVarOwnNetns                 = "own_netns"
+	sockVarResetsAtEgress           = "resets_at_egress"
 	sockVarRingWakeupBytes          = "ring_wakeup_bytes"
 	sockVarRoomBatch                = "room_batch"
 	sockVarRoomCapacity             = "room_capacity"
@@ -214,6 +215,7 @@ type sockVariableSpecs struct {
 	OrdinaryReasons          *ebpf.VariableSpec `ebpf:"ordinary_reasons"`
 	OthersFree               *ebpf.VariableSpec `ebpf:"others_free"`
 	OwnNetns                 *ebpf.VariableSpec `ebpf:"own_netns"`
+	ResetsAtEgress           *ebpf.VariableSpec `ebpf:"resets_at_egress"`
 	RingWakeupBytes          *ebpf.VariableSpec `ebpf:"ring_wakeup_bytes"`
 	RoomBatch                *ebpf.VariableSpec `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.VariableSpec `ebpf:"room_capacity"`
@@ -336,6 +338,7 @@ type sockVariables struct {
 	OrdinaryReasons          *ebpf.Variable `ebpf:"ordinary_reasons"`
 	OthersFree               *ebpf.Variable `ebpf:"others_free"`
 	OwnNetns                 *ebpf.Variable `ebpf:"own_netns"`
+	ResetsAtEgress           *ebpf.Variable `ebpf:"resets_at_egress"`
 	RingWakeupBytes          *ebpf.Variable `ebpf:"ring_wakeup_bytes"`
 	RoomBatch                *ebpf.Variable `ebpf:"room_batch"`
 	RoomCapacity             *ebpf.Variable `ebpf:"room_capacity"`

@@ -46,15 +46,16 @@ func (r *reader) each(visit func(*shared.SourceKey, *shared.Source)) error {
 	}
 }
 
-// take deletes an entry and returns its last value.
-func (r *reader) take(key *shared.SourceKey) (value shared.Source, err error) {
-	err = r.m.LookupAndDelete(key, &value)
+// take deletes an entry and reads its last value. A program that runs in this very moment may still
+// add to the entry, which nobody reads then.
+func take[V any, K any](m *ebpf.Map, key *K, value *V) error {
+	err := m.LookupAndDelete(key, value)
 	if err == nil || errors.Is(err, ebpf.ErrKeyNotExist) {
-		return value, err
+		return err
 	}
 	// Before 5.14 (commit 3e87f192b405) hash maps lack it.
-	if err = r.m.Lookup(key, &value); err == nil {
-		err = r.m.Delete(key)
+	if err = m.Lookup(key, value); err == nil {
+		err = m.Delete(key)
 	}
-	return value, err
+	return err
 }

@@ -59,25 +59,7 @@ func (r *rest) read(now time.Time, patience time.Duration) error {
 	perCPU := make([]shared.SourceRest, ebpf.MustPossibleCPU())
 	entries := r.m.Iterate()
 	for entries.Next(&key, &perCPU) {
-		last := r.last[key]
-		if last == nil {
-			last = &total{active: now}
-			r.last[key] = last
-		}
-		t := r.of(key)
-		for c := range source.Counts {
-			var sum uint64
-			for cpu := range perCPU {
-				sum += perCPU[cpu].Counts[c]
-			}
-			// A source that got its entry takes back more than it added since the last pass, if it
-			// sent another kind before. Then the next pass has less.
-			if added := int64(sum - last.counts[c]); added > 0 {
-				t.counts[c] = uint64(added)
-				t.gated += uint64(added)
-				last.counts[c], last.active = sum, now
-			}
-		}
+		r.advance(&key, perCPU, now)
 	}
 	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return fmt.Errorf("read what the other sources did: %w", err)
@@ -86,12 +68,37 @@ func (r *rest) read(now time.Time, patience time.Duration) error {
 		if now.Sub(last.active) <= patience {
 			continue
 		}
-		if err := r.m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := take(r.m, &key, &perCPU); err == nil {
+			r.advance(&key, perCPU, now)
+		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("delete what the other sources did: %w", err)
 		}
 		delete(r.last, key)
 	}
 	return nil
+}
+
+// advance takes an entry's counts.
+func (r *rest) advance(key *shared.SourceRestKey, perCPU []shared.SourceRest, now time.Time) {
+	last := r.last[*key]
+	if last == nil {
+		last = &total{active: now}
+		r.last[*key] = last
+	}
+	t := r.of(*key)
+	for c := range source.Counts {
+		var sum uint64
+		for cpu := range perCPU {
+			sum += perCPU[cpu].Counts[c]
+		}
+		// A source that got its entry takes back more than it added since the last pass, if it
+		// sent another kind before. Then the next pass has less.
+		if added := int64(sum - last.counts[c]); added > 0 {
+			t.counts[c] += uint64(added)
+			t.gated += uint64(added)
+			last.counts[c], last.active = sum, now
+		}
+	}
 }
 
 // add counts a source without a record of its own.

@@ -37,6 +37,7 @@ type Options struct {
 type Vantage struct {
 	options *Options
 	cfg     *settings.Sources
+	mask    [2]uint64
 	gate    gate
 	reader  *reader
 	// Absent are counts that no hook tells.
@@ -51,6 +52,8 @@ type Vantage struct {
 	rest  rest
 	// over are the sources of this pass that get a record of their own, unless there are too many.
 	over []over
+	// timedOut are handshakes that timed out since the last pass.
+	timedOut map[shared.SourceKey]uint32
 	// fact is what is reported, and reused.
 	fact source.Source
 	// failing is set while passes fail.
@@ -67,8 +70,8 @@ type state struct {
 // New makes a vantage point that has read nothing, and draws Config.Sources.Seed.
 func New(options *Options) (*Vantage, error) {
 	v := &Vantage{
-		options: options, cfg: &options.Config.Sources,
-		known: make(map[shared.SourceKey]int32), last: time.Now(),
+		options: options, cfg: &options.Config.Sources, mask: options.Config.Sources.Mask(),
+		known: make(map[shared.SourceKey]int32), timedOut: make(map[shared.SourceKey]uint32), last: time.Now(),
 	}
 	var seed [8]byte
 	if _, err := rand.Read(seed[:]); err != nil {
@@ -106,6 +109,9 @@ func (v *Vantage) pass(now time.Time) error {
 	err = errors.Join(err, v.reader.each(func(key *shared.SourceKey, value *shared.Source) {
 		s := v.slot(key)
 		delta, done := s.advance(value)
+		if n := v.timeouts(key); n > 0 {
+			delta[source.HalfOpenTimeout], done = n, true
+		}
 		live := v.options.Looks.Client(key)
 		switch {
 		case done || v.holdsMany(live):
@@ -118,6 +124,7 @@ func (v *Vantage) pass(now time.Time) error {
 		}
 	}))
 	err = errors.Join(err, v.expire(idle))
+	v.addTimeoutsToRest()
 	v.addUnfollowed()
 	v.report(now)
 	return errors.Join(err, v.gate.turn(len(v.known), entries))
@@ -183,7 +190,8 @@ func (v *Vantage) patience() time.Duration {
 func (v *Vantage) expire(idle []shared.SourceKey) error {
 	for i := range idle {
 		key := &idle[i]
-		value, err := v.reader.take(key)
+		var value shared.Source
+		err := take(v.reader.m, key, &value)
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			err = nil
 		} else if err == nil {

@@ -32,6 +32,8 @@ type Sweeper struct {
 	perSecond            uint32
 	shares               *shared.Shares
 	ownNetNS             uint32
+	// TimedOut is told of each attempt; it may be nil.
+	TimedOut func(*shared.HalfOpenKey)
 
 	clock clock.Clock
 	last  time.Time
@@ -78,6 +80,9 @@ func (s *Sweeper) Sweep(h fact.Sink, name func(netns, index uint32) string) erro
 		}
 		s.shares.ReportDeleted(e.key.Netns, shared.RoomHalfOpen)
 		s.count(h, &e.key)
+		if s.TimedOut != nil {
+			s.TimedOut(&e.key)
+		}
 		if !s.records {
 			continue
 		}
