@@ -37,6 +37,7 @@ for task in "${@:-test}"; do
 		command_from hping3 hping3
 		command_from sshd openssh-server
 		command_from cscli crowdsec
+		command_from fail2ban-server fail2ban
 		command_from tshark tshark
 		command_from xmllint libxml2-utils
 		command_from wrk wrk
@@ -117,7 +118,7 @@ esac
 	apt-get install -y -qq --no-install-recommends "${missing[@]}"
 
 # Nor at the next boot: only the program is needed.
-for service in nginx-light:nginx crowdsec:crowdsec; do
+for service in nginx-light:nginx crowdsec:crowdsec fail2ban:fail2ban; do
 	case " ${missing[*]} " in
 	*" ${service%:*} "*)
 		! command -v systemctl >/dev/null || "${elevate[@]}" systemctl --quiet disable "${service#*:}.service"
