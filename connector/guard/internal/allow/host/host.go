@@ -28,6 +28,9 @@ type Addresses struct {
 	Networks []netip.Prefix
 }
 
+// maxSessions is how many ssh sessions are allowed.
+const maxSessions = 4096
+
 // resolverFiles: behind a stub resolver on loopback, the second one has the real servers.
 var resolverFiles = []string{"etc/resolv.conf", "run/systemd/resolve/resolv.conf"}
 

@@ -108,6 +108,16 @@ func TestWhoIsLoggedIn(t *testing.T) {
 			assert.Equal(t, allow.Entry{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Why: allow.SSHSession, Detail: "sshd 20"}, found[0], name)
 		}
 	}
+	accepting := sshd(1000)
+	accepting.sockets = append(accepting.sockets, connection)
+	assert.Empty(t, clients(servers(accepting)), "sshd itself serves nobody")
+	found := clients(servers(accepting, session(1000, 1000, connection)))
+	assert.Len(t, found, 1, "who knocks at the same time takes nobody off the list")
+	// A session that has outlived its sshd, and forwards a port, makes no port one of sshd.
+	orphan := session(0, 0, connection, socket{local: netip.MustParseAddrPort("0.0.0.0:8080"), state: listen}, forwarded)
+	orphan.parent = 1
+	assert.Len(t, clients(servers(sshd(unset), orphan)), 1)
+	assert.Empty(t, clients(servers(orphan)))
 	unknown := session(102, unset, connection)
 	unknown.privsepKnown = false
 	assert.Empty(t, clients(servers(sshd(unset), unknown)), "without sshd's user, any user may be that one")
@@ -161,4 +171,15 @@ func TestResolversOfBothFiles(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("127.0.0.53/32"), Why: allow.Resolver, Detail: "/etc/resolv.conf"},
 		{Prefix: netip.MustParsePrefix("192.0.2.53/32"), Why: allow.Resolver, Detail: "/run/systemd/resolve/resolv.conf"},
 	}, found)
+}
+
+// TestASessionThatOneLookMissed stays: the kernel's table of sockets changes while it is read.
+func TestASessionThatOneLookMissed(t *testing.T) {
+	var recent Recent
+	session := allow.Entry{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Why: allow.SSHSession, Detail: "sshd 20"}
+	other := allow.Entry{Prefix: netip.MustParsePrefix("198.51.100.8/32"), Why: allow.SSHSession, Detail: "sshd 30"}
+	assert.Equal(t, []allow.Entry{session}, recent.Keep([]allow.Entry{session}, 0))
+	assert.Equal(t, []allow.Entry{session, other}, recent.Keep([]allow.Entry{other}, grace-1))
+	assert.Equal(t, []allow.Entry{other}, recent.Keep([]allow.Entry{other}, grace))
+	assert.Empty(t, recent.Keep(nil, 2*grace))
 }

@@ -15,11 +15,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 )
 
-// Bounds of one look.
-const (
-	maxServers  = 8192
-	maxSessions = 4096
-)
+// maxServers is how many processes of sshd are looked at.
+const maxServers = 8192
 
 // Sessions finds the clients of ssh sessions past authentication.
 //
@@ -94,12 +91,11 @@ type portOf struct {
 	port  uint16
 }
 
-// listeners returns the ports that sshd listens on. A session that listens for port forwarding is
-// no listener: it has a client.
+// listeners returns the ports that sshd listens on.
 func listeners(servers map[int]*server) map[portOf]bool {
 	ports := map[portOf]bool{}
 	for _, p := range servers {
-		if servers[p.parent] != nil || p.uid != 0 || p.connections() > 0 {
+		if !p.listens(servers) {
 			continue
 		}
 		for _, s := range p.sockets {
@@ -111,9 +107,30 @@ func listeners(servers map[int]*server) map[portOf]bool {
 	return ports
 }
 
+// listens tells whether a process is the sshd that accepts connections. For a moment it also holds
+// the connection that it has just accepted. A session that listens for port forwarding, and has
+// outlived its sshd, holds a connection of a port that it does not listen on.
+func (p *server) listens(servers map[int]*server) bool {
+	if servers[p.parent] != nil || p.uid != 0 {
+		return false
+	}
+	ports := map[uint16]bool{}
+	for _, s := range p.sockets {
+		if s.state == listen {
+			ports[s.local.Port()] = true
+		}
+	}
+	for _, s := range p.sockets {
+		if s.state == established && !ports[s.local.Port()] {
+			return false
+		}
+	}
+	return len(ports) > 0
+}
+
 // authenticated tells whether a process of sshd serves somebody who is logged in.
 func (p *server) authenticated(servers map[int]*server) bool {
-	if p.connections() == 0 {
+	if p.listens(servers) {
 		return false
 	}
 	if p.login != unset && !p.inherited(servers) {
@@ -123,7 +140,9 @@ func (p *server) authenticated(servers map[int]*server) bool {
 	return p.uid != 0 && p.privsepKnown && p.uid != p.privsep
 }
 
-// inherited tells whether the login uid is that of the sshd that accepted the connection.
+// inherited tells whether the login uid is that of the sshd that accepted the connection. A session
+// that has outlived its sshd can't tell. It is one that is logged in, or ends within the two
+// minutes that sshd gives to log in.
 func (p *server) inherited(servers map[int]*server) bool {
 	above := p
 	for range maxServers {
@@ -133,18 +152,7 @@ func (p *server) inherited(servers map[int]*server) bool {
 		}
 		above = next
 	}
-	// A session that outlived its sshd is topmost itself. Its login uid can't be compared any more,
-	// and after two minutes at most (LoginGraceTime) it has been logged in.
-	return above != p && above.connections() == 0 && above.login == p.login
-}
-
-func (p *server) connections() (n int) {
-	for _, s := range p.sockets {
-		if s.state == established {
-			n++
-		}
-	}
-	return n
+	return above != p && above.login == p.login && above.listens(servers)
 }
 
 // isServer tells whether a name is that of an executable of sshd.
