@@ -138,13 +138,17 @@ func (t *Table) again(key netip.Prefix, i int, r *Request, now time.Duration) De
 	return t.move(key, b, until)
 }
 
+// slack is a difference that is none. Who asks again for the time that is left gets another answer
+// each time.
+const slack = 5 * time.Second
+
 // move changes when a block ends.
 func (t *Table) move(key netip.Prefix, b *Block, until time.Duration) Decision {
 	outcome := Unchanged
 	switch {
-	case until > b.Until:
+	case until-b.Until >= slack:
 		outcome = Prolonged
-	case until < b.Until:
+	case b.Until-until >= slack:
 		outcome = Shortened
 	default:
 		return t.decide(outcome, key, b)

@@ -184,6 +184,21 @@ func TestReplaceFollowsAList(t *testing.T) {
 	assert.Equal(t, Change{}, replace(start+2*time.Minute))
 }
 
+// TestAListAfterARestart: it is read again, or asked for again, and there is no second event.
+func TestAListAfterARestart(t *testing.T) {
+	wanted := func(after time.Duration) []Listed {
+		return []Listed{{Prefix: key("198.51.100.7/32"), Until: start + time.Hour + after}, {Prefix: key("203.0.113.0/24"), Until: Forever}}
+	}
+	before := New(exact())
+	before.Replace(crowdsec, wanted(0), start, func(*Decision) {})
+	after := New(exact())
+	_, err := after.Restore(before.Snapshot(Moment{"boot", start, wall}, nil), Moment{"boot", start + time.Minute, wall}, nil)
+	require.NoError(t, err)
+	for _, late := range []time.Duration{-3 * time.Second, 0, 3 * time.Second} {
+		assert.Equal(t, Change{Kept: 2}, after.Replace(crowdsec, wanted(late), start+time.Minute, func(d *Decision) { t.Error(d) }))
+	}
+}
+
 func TestReplaceAtACap(t *testing.T) {
 	set := exact()
 	set.Limits[File] = 10

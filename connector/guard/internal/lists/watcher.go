@@ -48,6 +48,9 @@ type Settings struct {
 	Limits   Limits
 	// Refuse may be nil.
 	Refuse Refuse
+	// Known says when an entry of a file ends that was blocked before a restart. Poll calls it when it
+	// reads a file for the first time. It may be nil.
+	Known func(file string, prefix netip.Prefix) (until time.Duration, known bool)
 }
 
 // Watcher follows the files that match patterns. It belongs to one goroutine, which calls Poll every
@@ -266,6 +269,9 @@ func (w *Watcher) read(name string, f *file, now time.Duration, wall time.Time) 
 	first := f.info == nil
 	f.info, f.settled, f.fault = info, settled, ""
 	changed := f.merge(content.entries, first, whole, age, now)
+	if first && w.set.Known != nil {
+		f.resume(func(prefix netip.Prefix) (time.Duration, bool) { return w.set.Known(name, prefix) })
+	}
 	if !changed && slices.Equal(f.told, content.faults) {
 		return nil
 	}
