@@ -17,8 +17,9 @@ type Carrier struct {
 
 // Crowd says through whom the host's connections come.
 type Crowd struct {
-	// Concentrated: Most of the connections come through Few addresses. No block of one of those can
-	// be right, however much evidence there is.
+	// Concentrated: Most of the connections come through Few addresses, and there is evidence against
+	// one of those. So an attacker hides among many, and no block of them can be right. Without
+	// evidence they may as well be the only clients that the host has.
 	Concentrated bool
 	// Carriers are those few, the greatest first. Share is what they carry together.
 	Carriers []Carrier
@@ -51,14 +52,27 @@ func (j *Judge) Concentrated(now time.Duration) Crowd {
 		j.crowd.Carriers = append(j.crowd.Carriers, c)
 		j.crowd.Share += c.Share
 	}
-	j.crowd.Concentrated = j.crowd.Share >= j.set.Most
+	for _, c := range j.crowd.Carriers {
+		j.accuse(c.Source, j.sources[c.Source].evidence.total(slot))
+	}
 	return j.crowd
+}
+
+// accuse notes that there is evidence against a source.
+func (j *Judge) accuse(key netip.Prefix, evidence int64) {
+	if evidence > 0 && j.crowd.Share >= j.set.Most && j.crowd.has(key) {
+		j.crowd.Concentrated = true
+	}
+}
+
+func (c *Crowd) has(key netip.Prefix) bool {
+	return slices.ContainsFunc(c.Carriers, func(c Carrier) bool { return c.Source == key })
 }
 
 // carries tells whether a source is one of the few through whom most connections come.
 func (j *Judge) carries(key netip.Prefix, now time.Duration) bool {
 	crowd := j.Concentrated(now)
-	return crowd.Concentrated && slices.ContainsFunc(crowd.Carriers, func(c Carrier) bool { return c.Source == key })
+	return crowd.Concentrated && crowd.has(key)
 }
 
 // benign: what is known of how its connections were served outweighs the evidence.

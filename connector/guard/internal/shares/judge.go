@@ -124,8 +124,9 @@ func (j *Judge) Add(r *Record, now time.Duration) {
 
 // Evidence notes how much more there is against a source.
 func (j *Judge) Evidence(about netip.Prefix, n int64, now time.Duration) {
-	slot := j.slot(now)
-	j.of(j.key(about), slot).evidence.add(max(n, 1), slot)
+	key, slot := j.key(about), j.slot(now)
+	j.of(key, slot).evidence.add(max(n, 1), slot)
+	j.accuse(key, max(n, 1))
 }
 
 // Opened notes since when a source has a finding.

@@ -124,6 +124,9 @@ func TestAProxyInFrontOfEverything(t *testing.T) {
 	h.serve("192.0.2.1", 5000)
 	h.serve("192.0.2.2", 4000)
 	h.crowd(1000)
+	assert.False(t, h.j.Concentrated(h.now).Concentrated, "they may be all the clients that the host has")
+	h.j.Evidence(source7("10.0.0.1"), 300, h.now)
+	assert.False(t, h.j.Concentrated(h.now).Concentrated, "who attacks is not behind them")
 	h.j.Evidence(source7("192.0.2.1"), 300, h.now)
 	crowd := h.j.Concentrated(h.now)
 	assert.True(t, crowd.Concentrated)
@@ -141,8 +144,9 @@ func TestAProxyOfWhichOnlyCountsAreKnown(t *testing.T) {
 	h := newHost(t)
 	h.j.Add(&Record{Event: Counted, Source: netip.MustParsePrefix("192.0.2.1/32"), Completed: 950}, h.now)
 	h.j.Add(&Record{Event: Counted, Completed: 50}, h.now)
-	v := h.judge("192.0.2.1")
-	assert.Equal(t, Verdict{Why: Carries, Share: 0.95}, v)
+	assert.Equal(t, LargeShare, h.judge("192.0.2.1").Why)
+	h.j.Evidence(source7("192.0.2.1"), 7, h.now)
+	assert.Equal(t, Verdict{Why: Carries, Share: 0.95, Evidence: 7}, h.judge("192.0.2.1"))
 	// The same connections in both kinds of records don't count twice.
 	h.now += time.Minute
 	h.close("192.0.2.1", 100)
