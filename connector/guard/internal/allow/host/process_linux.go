@@ -21,9 +21,10 @@ const unset = 1<<32 - 1
 
 // server is a process of sshd.
 type server struct {
-	pid, parent  int
-	uid, login   uint32
-	netns        string
+	pid, parent int
+	uid, login  uint32
+	netns       string
+	// privsep is sshd's user, as far as it matters: to processes that are not root's.
 	privsep      uint32
 	privsepKnown bool
 	sockets      []socket
@@ -81,6 +82,9 @@ func readServer(proc string, pid int) (*server, error) {
 		}
 	}
 	p.netns, _ = os.Readlink(filepath.Join(dir, "ns/net"))
+	if p.uid == 0 {
+		return p, nil
+	}
 	p.privsep, p.privsepKnown = privsepUser(filepath.Join(dir, "root/etc/passwd"))
 	if !p.privsepKnown {
 		// Before authentication the process is in an empty directory.
