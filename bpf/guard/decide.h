@@ -58,7 +58,9 @@ static __always_inline bool is_within_limit(struct block *block, __u64 now)
 		block->window = now;
 		block->taken = 0;
 	}
-	return __sync_fetch_and_add(&block->taken, 1) < block->limit;
+	/* Before 5.12 an atomic addition has no result. */
+	__sync_fetch_and_add(&block->taken, 1);
+	return *(volatile __u64 *)&block->taken <= block->limit;
 }
 
 /*
