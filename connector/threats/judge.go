@@ -19,7 +19,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/checkpoint"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/delivery"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
@@ -28,6 +27,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/scoring"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/threatlog"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 )
 
 // tickEvery is how often time passes for the rules when no records come.
@@ -44,7 +44,7 @@ type judge struct {
 	logs    consumer.Logs
 	metrics consumer.Metrics
 
-	queue     *delivery.Queue
+	queue     *delivery.Queue[*finding.Finding]
 	telemetry *metadata.TelemetryBuilder
 	client    storage.Client
 	cancel    context.CancelFunc

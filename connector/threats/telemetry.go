@@ -14,10 +14,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/delivery"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 )
 
 // measure sends the metric of findings. A point that is refused is superseded by the next.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package delivery hands findings to a consumer. It never holds up who found them: what does not
+// Package delivery hands records to a consumer. It never holds up who made them: what does not
 // fit in the queue is counted.
 package delivery
 
@@ -14,11 +14,9 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.uber.org/zap"
-
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 )
 
-// capacity is how many findings wait, together how many are sent.
+// capacity is how many items wait, together how many are sent.
 const (
 	capacity = 1024
 	together = 100
@@ -46,13 +44,13 @@ const (
 // String is the value of the attribute reason.
 func (r Reason) String() string { return [Reasons]string{"queue_full", "refused", "shutdown"}[r] }
 
-// Queue is a queue with a sender.
-type Queue struct {
+// Queue is a queue with a sender. Each item becomes a record.
+type Queue[T any] struct {
 	next   consumer.Logs
-	write  func([]*finding.Finding) plog.Logs
+	write  func([]T) plog.Logs
 	logger *zap.Logger
 
-	waiting chan *finding.Finding
+	waiting chan T
 	// cancel ends the sender, abort what it sends.
 	cancel, abort context.CancelFunc
 	sending       context.Context
@@ -64,12 +62,12 @@ type Queue struct {
 }
 
 // NewQueue makes a queue that is not started.
-func NewQueue(next consumer.Logs, write func([]*finding.Finding) plog.Logs, logger *zap.Logger) *Queue {
-	return &Queue{next: next, write: write, logger: logger, waiting: make(chan *finding.Finding, capacity)}
+func NewQueue[T any](next consumer.Logs, write func([]T) plog.Logs, logger *zap.Logger) *Queue[T] {
+	return &Queue[T]{next: next, write: write, logger: logger, waiting: make(chan T, capacity)}
 }
 
-// Add adds a finding if there is room. It does not wait.
-func (q *Queue) Add(f *finding.Finding) {
+// Add adds an item if there is room. It does not wait.
+func (q *Queue[T]) Add(f T) {
 	select {
 	case q.waiting <- f:
 	default:
@@ -78,7 +76,7 @@ func (q *Queue) Add(f *finding.Finding) {
 }
 
 // Start starts the sender.
-func (q *Queue) Start() {
+func (q *Queue[T]) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	q.cancel = cancel
 	q.sending, q.abort = context.WithCancel(context.Background())
@@ -87,17 +85,17 @@ func (q *Queue) Start() {
 
 // Stop sends what waits, until the context ends, and counts what is left. What is being sent
 // goes on until then.
-func (q *Queue) Stop(ctx context.Context) {
+func (q *Queue[T]) Stop(ctx context.Context) {
 	defer context.AfterFunc(ctx, q.abort)()
 	defer q.abort()
 	q.cancel()
 	q.done.Wait()
-	for batch := q.take(nil); len(batch) > 0; batch = q.take(nil) {
+	for batch := q.take(); len(batch) > 0; batch = q.take() {
 		q.send(ctx, batch)
 	}
 }
 
-func (q *Queue) run(ctx context.Context) {
+func (q *Queue[T]) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -109,11 +107,7 @@ func (q *Queue) run(ctx context.Context) {
 }
 
 // take returns what waits, as far as it is sent together.
-func (q *Queue) take(first *finding.Finding) []*finding.Finding {
-	var batch []*finding.Finding
-	if first != nil {
-		batch = append(batch, first)
-	}
+func (q *Queue[T]) take(batch ...T) []T {
 	for len(batch) < together {
 		select {
 		case f := <-q.waiting:
@@ -126,7 +120,7 @@ func (q *Queue) take(first *finding.Finding) []*finding.Finding {
 }
 
 // send tries until the consumer accepts, refuses for good, or time is over.
-func (q *Queue) send(ctx context.Context, batch []*finding.Finding) {
+func (q *Queue[T]) send(ctx context.Context, batch []T) {
 	wait := firstRetry
 	for begin := time.Now(); ; wait = min(2*wait, lastRetry) {
 		// The consumer may keep or change what it gets, so each attempt has its own.
@@ -137,13 +131,13 @@ func (q *Queue) send(ctx context.Context, batch []*finding.Finding) {
 		}
 		if consumererror.IsPermanent(err) || time.Since(begin) > retryFor {
 			q.Lost[Refused].Add(uint64(len(batch)))
-			q.logger.Warn("records of findings were refused", zap.Int("records", len(batch)), zap.Error(err))
+			q.logger.Warn("records were refused", zap.Int("records", len(batch)), zap.Error(err))
 			return
 		}
 		select {
 		case <-ctx.Done():
 			q.Lost[Shutdown].Add(uint64(len(batch)))
-			q.logger.Warn("records of findings were not delivered before the end", zap.Int("records", len(batch)), zap.Error(err))
+			q.logger.Warn("records were not delivered before the end", zap.Int("records", len(batch)), zap.Error(err))
 			return
 		case <-time.After(wait):
 		}

@@ -11,8 +11,6 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.uber.org/zap/zaptest"
-
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 )
 
 // TestStopIsBounded: a consumer that only gives up when its context ends does not hold up a
@@ -25,11 +23,11 @@ func TestStopIsBounded(t *testing.T) {
 		return ctx.Err()
 	})
 	require.NoError(t, err)
-	q := NewQueue(next, func([]*finding.Finding) plog.Logs { return plog.NewLogs() }, zaptest.NewLogger(t))
+	q := NewQueue(next, func([]int) plog.Logs { return plog.NewLogs() }, zaptest.NewLogger(t))
 	q.Start()
-	q.Add(&finding.Finding{})
+	q.Add(1)
 	<-entered
-	q.Add(&finding.Finding{})
+	q.Add(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	q.Stop(ctx)
