@@ -52,7 +52,7 @@ var (
 	domains = join(transport, content)
 	facts   = []string{"internal/ledger", "internal/fact"}
 	// components is what the components of this module share.
-	components = []string{"internal/fault", "internal/strict", "internal/sharedcomponent"}
+	components = []string{"internal/fault", "internal/strict", "internal/sharedcomponent", "internal/delivery"}
 	// ground is what hooks and tc stand on.
 	ground = []string{"internal/capability", "internal/probe/netns", "internal/probe/shared/..."}
 	// settings and clock are values and a clock for the rooms of the kernel side.
@@ -78,6 +78,7 @@ var rules = []rule{
 	// What the components of this module share.
 	{rooms: list("internal/fault")},
 	{rooms: list("internal/strict", "internal/sharedcomponent"), imports: list(collector)},
+	{rooms: list("internal/delivery"), imports: list(pdata, collector)},
 
 	// The kernel side. Only these reach the kernel.
 	{rooms: list("internal/capability"), imports: list(kernel, system)},
@@ -154,7 +155,10 @@ var rules = []rule{
 	{rooms: list("connector/guard/internal/lists"), imports: list("connector/guard/internal/address", "internal/clean")},
 	{rooms: list("connector/guard/internal/crowdsec"), imports: list("connector/guard/internal/address", "internal/clean")},
 	{rooms: list("connector/guard/internal/shares"), imports: list(pdata)},
-	{rooms: list("connector/guard/..."), imports: join(domains, components, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector)), planned: true},
+	{rooms: list("connector/guard/internal/record"), imports: list("internal/clean", pdata)},
+	{rooms: list("connector/guard/internal/blocklog"), imports: list("internal/clean", "connector/guard/internal/blocks", pdata)},
+	{rooms: list("connector/guard/internal/tally")},
+	{rooms: list("connector/guard/..."), imports: join(domains, components, list("connector/guard/...", "internal/guard/...", "internal/probe/tc", pdata, collector))},
 	{rooms: list("internal/view/..."), imports: join(domains, list("internal/view/...", pdata)), planned: true},
 	{rooms: list("exporter/view/..."), imports: list("exporter/view/...", "internal/clean", "internal/view/...", pdata, collector), planned: true},
 

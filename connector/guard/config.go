@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"errors"
+	"net/netip"
+	"path"
+	"path/filepath"
+	"time"
+
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fault"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/strict"
+)
+
+// Modes.
+const (
+	modeOff     = "off"
+	modeDryRun  = "dry_run"
+	modeLimit   = "limit"
+	modeEnforce = "enforce"
+)
+
+// Config is the connector's configuration. A test compares its defaults with config.schema.yaml
+// and docs/guard.md.
+type Config struct {
+	// Mode says what happens to packets of blocked sources.
+	Mode string `mapstructure:"mode"`
+	// Interfaces are names and globs of those to guard; ExcludeInterfaces are left out.
+	Interfaces        []string `mapstructure:"interfaces"`
+	ExcludeInterfaces []string `mapstructure:"exclude_interfaces"`
+	// TCMode says where on an interface the program attaches.
+	TCMode string `mapstructure:"tc_mode"`
+	// Scope is local or all: whether forwarded packets are dropped, too.
+	Scope string `mapstructure:"scope"`
+	// AllProtocols drops packets that aren't TCP, too.
+	AllProtocols bool `mapstructure:"all_protocols"`
+	// PacketsPerSecond of a source pass in mode limit.
+	PacketsPerSecond int `mapstructure:"packets_per_second"`
+
+	// Rules are those that may block. TrustUnmarked are those whose records need not say that
+	// the sender can't have been forged.
+	Rules         []string `mapstructure:"rules"`
+	TrustUnmarked []string `mapstructure:"trust_unmarked"`
+	// Allow are addresses and CIDRs that are never blocked.
+	Allow []string `mapstructure:"allow"`
+
+	// TTL is how long the first block of a source lasts. It doubles for repeaters, up to MaxTTL.
+	TTL    time.Duration `mapstructure:"ttl"`
+	MaxTTL time.Duration `mapstructure:"max_ttl"`
+	// IPv6Prefix is how many bits of an IPv6 address tell sources apart.
+	IPv6Prefix int `mapstructure:"ipv6_prefix"`
+	// WhileActive prolongs a block while packets of its source still come.
+	WhileActive bool `mapstructure:"while_active"`
+	// Cut ends the open connections of a source that is blocked.
+	Cut bool `mapstructure:"cut"`
+	// FailOpenAfter is how long blocks hold without the collector.
+	FailOpenAfter time.Duration `mapstructure:"fail_open_after"`
+	// KillFile is one that lets everything pass while it exists.
+	KillFile string `mapstructure:"kill_file"`
+
+	// MaxBlocks is how many new blocks rules may make in a minute, MaxRefusals how many
+	// refusals are told.
+	MaxBlocks   int          `mapstructure:"max_blocks"`
+	MaxRefusals int          `mapstructure:"max_refusals"`
+	Limits      LimitsConfig `mapstructure:"limits"`
+	// MetricsInterval is the time between two points of the metrics.
+	MetricsInterval time.Duration `mapstructure:"metrics_interval"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// LimitsConfig bounds the memory.
+type LimitsConfig struct {
+	Sources  int `mapstructure:"sources"`
+	Networks int `mapstructure:"networks"`
+
+	_ struct{}
+}
+
+func createDefaultConfig() *Config {
+	return &Config{
+		Mode:              modeDryRun,
+		Interfaces:        []string{},
+		ExcludeInterfaces: []string{},
+		TCMode:            "auto",
+		Scope:             "local",
+		PacketsPerSecond:  100,
+		Rules:             []string{},
+		TrustUnmarked:     []string{},
+		Allow:             []string{},
+		TTL:               10 * time.Minute,
+		MaxTTL:            24 * time.Hour,
+		IPv6Prefix:        64,
+		WhileActive:       true,
+		Cut:               true,
+		FailOpenAfter:     30 * time.Second,
+		MaxBlocks:         1000,
+		MaxRefusals:       100,
+		Limits:            LimitsConfig{Sources: 100_000, Networks: 200_000},
+		MetricsInterval:   10 * time.Second,
+	}
+}
+
+// Unmarshal refuses values that the Collector's decoder would change.
+func (c *Config) Unmarshal(conf *confmap.Conf) error { return strict.Unmarshal(conf, c) }
+
+// Bounds of the configuration, both ends allowed.
+const (
+	minTTL, maxTTL             = time.Second, 365 * 24 * time.Hour
+	minOpen, maxOpen           = 3 * time.Second, time.Hour
+	minInterval, maxInterval   = 100 * time.Millisecond, 24 * time.Hour
+	minEntries, maxEntries     = 64, 1 << 20
+	minIPv6Prefix              = 32
+	maxPerSecond, maxPerMinute = 1_000_000, 1_000_000
+	maxAllow                   = 1024
+)
+
+// Validate reports every fault at once. Each begins with the path of its key.
+func (c *Config) Validate() error {
+	var f fault.Faults
+	fault.OneOf(&f, "mode", c.Mode, modeOff, modeDryRun, modeLimit, modeEnforce)
+	if c.Mode != modeOff && len(c.Interfaces) == 0 {
+		f.Add("interfaces", "names none; write for example [eth0]")
+	}
+	patterns(&f, "interfaces", c.Interfaces)
+	patterns(&f, "exclude_interfaces", c.ExcludeInterfaces)
+	fault.OneOf(&f, "tc_mode", c.TCMode, "auto", "tcx", "clsact")
+	fault.OneOf(&f, "scope", c.Scope, "local", "all")
+	fault.InRange(&f, "packets_per_second", c.PacketsPerSecond, 1, maxPerSecond)
+	names(&f, "rules", c.Rules)
+	names(&f, "trust_unmarked", c.TrustUnmarked)
+	fault.Prefixes(&f, "allow", c.Allow, maxAllow)
+	fault.InRange(&f, "ttl", c.TTL, minTTL, maxTTL)
+	fault.InRange(&f, "max_ttl", c.MaxTTL, minTTL, maxTTL)
+	if c.MaxTTL < c.TTL {
+		f.Add("max_ttl", "%v is shorter than ttl, %v", c.MaxTTL, c.TTL)
+	}
+	fault.InRange(&f, "ipv6_prefix", c.IPv6Prefix, minIPv6Prefix, 128)
+	fault.InRange(&f, "fail_open_after", c.FailOpenAfter, minOpen, maxOpen)
+	if c.KillFile != "" && !filepath.IsAbs(c.KillFile) {
+		f.Add("kill_file", "%q is not an absolute path", c.KillFile)
+	}
+	fault.InRange(&f, "max_blocks", c.MaxBlocks, 1, maxPerMinute)
+	fault.InRange(&f, "max_refusals", c.MaxRefusals, 0, maxPerMinute)
+	fault.InRange(&f, "limits::sources", c.Limits.Sources, minEntries, maxEntries)
+	fault.InRange(&f, "limits::networks", c.Limits.Networks, minEntries, maxEntries)
+	fault.InRange(&f, "metrics_interval", c.MetricsInterval, minInterval, maxInterval)
+	return errors.Join(f...)
+}
+
+func patterns(f *fault.Faults, key string, items []string) {
+	for i, item := range items {
+		if _, err := path.Match(item, ""); err != nil || item == "" {
+			f.Add(fault.At(key, i), "%q is neither a name nor a glob", item)
+		}
+	}
+}
+
+func names(f *fault.Faults, key string, items []string) {
+	for i, item := range items {
+		if item == "" {
+			f.Add(fault.At(key, i), "is empty")
+		}
+	}
+}
+
+// prefixes are those of a list that was validated.
+func prefixes(items []string) []netip.Prefix {
+	var none fault.Faults
+	return fault.Prefixes(&none, "", items, len(items))
+}

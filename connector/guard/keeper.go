@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/connector"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
+)
+
+// stopFor is how long a stop waits for the consumer.
+const stopFor = 5 * time.Second
+
+// keeper is what the two ends share: the table of blocks, the kernel's side of it, and where
+// decisions go.
+type keeper struct {
+	cfg     *Config
+	set     connector.Settings
+	host    machine
+	logs    consumer.Logs
+	metrics consumer.Metrics
+
+	// rules may block; trusted need no mark.
+	rules, trusted map[string]bool
+
+	queue     *delivery.Queue[*blocklog.Event]
+	telemetry *metadata.TelemetryBuilder
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+	// cut asks for the end of open connections.
+	cut chan struct{}
+	// ended counts connections, failed requests to the kernel.
+	ended, failed atomic.Uint64
+
+	// allowed may be changed at any time.
+	allowed *allow.Set
+	// doubtful guards doubts: what the host could not be asked.
+	doubtful sync.Mutex
+	doubts   map[string]bool
+
+	// mu guards the rest.
+	mu sync.Mutex
+	// kernel is nil if the kernel refuses the guard, and before Start. Then the table is kept,
+	// and nothing is dropped.
+	kernel kernel
+	// mode is that of the configuration, or dry_run if the kernel refuses more.
+	mode string
+	// applied is the part of allowed that the kernel has, and looked when the host was asked
+	// about sessions.
+	applied *allow.List
+	looked  time.Duration
+	// asking are the keys whose blocks contain an allowed address.
+	asking  map[netip.Prefix]bool
+	table   *blocks.Table
+	tally   *tally.Tally
+	figures figures
+	// holding tells whether the deadline is renewed.
+	holding bool
+	// refusals is when the minute began in which told refusals are counted.
+	refusals time.Duration
+	told     int
+	since    time.Time
+}
+
+func newKeeper(cfg *Config, set connector.Settings, host machine) *keeper {
+	return &keeper{
+		cfg: cfg, set: set, host: host, rules: asSet(cfg.Rules), trusted: asSet(cfg.TrustUnmarked),
+		cut: make(chan struct{}, 1), doubts: make(map[string]bool),
+	}
+}
+
+func asSet(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
+// Start attaches the guard and begins to decide. Mode off does nothing.
+func (k *keeper) Start(ctx context.Context, host component.Host) error {
+	if k.cfg.Mode == modeOff {
+		return nil
+	}
+	allowed, err := k.alwaysAllowed()
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.mode, k.allowed, k.applied, k.since = k.cfg.Mode, allowed, nil, k.host.wall()
+	k.asking = make(map[netip.Prefix]bool)
+	k.table, k.tally = blocks.New(k.tableSettings()), tally.New()
+	k.figures = newFigures()
+	for _, rule := range k.cfg.Rules {
+		k.tally.Touch(tally.By{Origin: blocks.Rule.String(), Rule: rule})
+	}
+	k.mu.Unlock()
+	if k.logs != nil {
+		name, _ := os.Hostname()
+		writer := blocklog.NewWriter(metadata.ScopeName, k.set.BuildInfo.Version, name)
+		k.queue = delivery.NewQueue(k.logs, writer.Logs, k.set.Logger)
+		k.queue.Start()
+	}
+	if err := k.attach(host); err != nil {
+		return errors.Join(err, k.Shutdown(ctx))
+	}
+	if k.telemetry, err = k.register(); err != nil {
+		return errors.Join(fmt.Errorf("register the internal metrics: %w", err), k.Shutdown(ctx))
+	}
+	k.refresh()
+	k.hold()
+	background, cancel := context.WithCancel(context.Background())
+	k.cancel = cancel
+	k.done.Go(func() { k.run(background) })
+	k.done.Go(func() { k.runCuts(background) })
+	return nil
+}
+
+func (k *keeper) tableSettings() blocks.Settings {
+	s := blocks.Defaults()
+	s.IPv6Prefix, s.Length, s.MaxTTL, s.PerMinute = k.cfg.IPv6Prefix, k.cfg.TTL, k.cfg.MaxTTL, k.cfg.MaxBlocks
+	s.Limits[blocks.Rule] = k.cfg.Limits.Sources
+	s.Random = rand.Float64
+	return s
+}
+
+// read decides on records. Before Start and after Shutdown there is nobody to decide.
+func (k *keeper) read(logs plog.Logs) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.table == nil {
+		return
+	}
+	for _, resource := range logs.ResourceLogs().All() {
+		for _, scope := range resource.ScopeLogs().All() {
+			for _, r := range scope.LogRecords().All() {
+				asked, ok := record.Read(r)
+				switch {
+				case !ok:
+					k.figures.records[nothingAsked]++
+				case !k.rules[asked.Rule]:
+					k.figures.records[otherRule]++
+				default:
+					k.figures.records[request]++
+					k.ask(&asked)
+				}
+			}
+		}
+	}
+}
+
+// run does what time brings until the context ends.
+func (k *keeper) run(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	measure := time.NewTicker(k.cfg.MetricsInterval)
+	defer measure.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			k.hold()
+			k.expire()
+		case <-look.C:
+			k.refresh()
+		case <-measure.C:
+			k.sweep()
+			k.measure(ctx)
+		}
+	}
+}
+
+// Shutdown lets everything pass, detaches the guard, and delivers what waits.
+func (k *keeper) Shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopFor)
+	defer cancel()
+	if k.cancel != nil {
+		k.cancel()
+		k.done.Wait()
+		k.sweep()
+		k.measure(ctx)
+		k.cancel = nil
+	}
+	err := k.detach()
+	if k.queue != nil {
+		k.queue.Stop(ctx)
+	}
+	if k.telemetry != nil {
+		k.telemetry.Shutdown()
+		k.telemetry = nil
+	}
+	return err
+}
+
+// report tells the operator what is missing.
+func (k *keeper) report(host component.Host, message string, err error) {
+	k.set.Logger.Error(message, zap.Error(err))
+	componentstatus.ReportStatus(host, componentstatus.NewPermanentErrorEvent(fmt.Errorf("%s: %w", message, err)))
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
+)
+
+// tickEvery is how often the deadline is renewed, and blocks end.
+const tickEvery = 500 * time.Millisecond
+
+// maxAllowed is how many allowed prefixes the programs can have.
+const maxAllowed = 200_000
+
+// attach loads and attaches the programs. A kernel that refuses them leaves a dry run without
+// counts; an interface that does not exist is a fault of the configuration.
+func (k *keeper) attach(host component.Host) error {
+	loaded, err := k.host.open(guard.Options{
+		IncludeInterfaces: k.cfg.Interfaces, ExcludeInterfaces: k.cfg.ExcludeInterfaces,
+		TCMode: tc.Mode(k.cfg.TCMode), Forwarded: k.cfg.Scope == "all", AllProtocols: k.cfg.AllProtocols,
+		IPv6Prefix: k.cfg.IPv6Prefix, Sources: k.cfg.Limits.Sources, Networks: k.cfg.Limits.Networks,
+		Allowed: maxAllowed, FailOpenAfter: k.cfg.FailOpenAfter, Managers: tc.ForProcess(), Logger: k.set.Logger,
+	})
+	if err != nil {
+		k.mu.Lock()
+		k.mode = modeDryRun
+		k.mu.Unlock()
+		k.report(host, "the kernel refuses the guard, which blocks nothing", err)
+		return nil
+	}
+	k.mu.Lock()
+	k.kernel = loaded
+	k.mu.Unlock()
+	if err := loaded.Start(); err != nil {
+		return err
+	}
+	var refused error
+	for _, state := range loaded.States() {
+		refused = errors.Join(refused, state.Err)
+	}
+	if refused != nil {
+		k.report(host, "the guard is not attached to all interfaces", refused)
+	}
+	k.warnOfCuts(loaded)
+	return nil
+}
+
+// warnOfCuts says what is lost where open connections can't be ended.
+func (k *keeper) warnOfCuts(loaded kernel) {
+	if !k.cfg.Cut || k.cfg.Mode != modeEnforce {
+		return
+	}
+	way, err := loaded.CutsBy()
+	if way == "" {
+		k.set.Logger.Warn("open connections of blocked sources can't be ended; they last until the server's own timeouts", zap.Error(err))
+		return
+	}
+	k.set.Logger.Info("open connections of blocked sources are ended", zap.String("by", way))
+}
+
+func (k *keeper) detach() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.table, k.holding = nil, false
+	if k.kernel == nil {
+		return nil
+	}
+	err := k.kernel.Close()
+	k.kernel = nil
+	return err
+}
+
+// hold renews the deadline, unless the kill file exists.
+func (k *keeper) hold() {
+	killed := false
+	if k.cfg.KillFile != "" {
+		_, err := os.Stat(k.cfg.KillFile)
+		killed = err == nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.kernel == nil {
+		return
+	}
+	var err error
+	if killed {
+		err = k.kernel.LetPass()
+	} else {
+		err = k.kernel.Renew()
+	}
+	k.note("renew the deadline", err)
+	holding := !killed && err == nil
+	if holding != k.holding && (killed || k.holding) {
+		k.set.Logger.Warn("everything passes", zap.Bool("kill_file", killed), zap.Error(err))
+	}
+	k.holding = holding
+}
+
+// note counts what the kernel refused, and logs it.
+func (k *keeper) note(what string, err error) {
+	if err != nil {
+		k.failed.Add(1)
+		k.set.Logger.Warn("the kernel refused something to the guard", zap.String("what", what), zap.Error(err))
+	}
+}
+
+// put blocks in the kernel what the table says.
+func (k *keeper) put(key netip.Prefix, until, now time.Duration) error {
+	if k.kernel == nil {
+		return nil
+	}
+	_, within := k.allowed.Current().Within(key)
+	if within {
+		k.asking[key] = true
+	} else {
+		delete(k.asking, key)
+	}
+	b := guard.Block{HasAllowed: within, DryRun: k.mode == modeDryRun}
+	if k.mode == modeLimit {
+		b.Limit = uint32(k.cfg.PacketsPerSecond)
+	}
+	if until != blocks.Forever {
+		b.Left = max(until-now, time.Millisecond)
+	}
+	if err := k.kernel.Put(key, b); err != nil {
+		return err
+	}
+	if k.mode == modeEnforce && k.cfg.Cut {
+		select {
+		case k.cut <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// remove ends a block in the kernel and adds up what it dropped; false if that is unknown.
+func (k *keeper) remove(key netip.Prefix, by *blocks.Block) (guard.Counts, bool) {
+	if k.kernel == nil {
+		return guard.Counts{}, false
+	}
+	delete(k.asking, key)
+	counts, err := k.kernel.Remove(key)
+	k.note("end a block", err)
+	if err != nil {
+		return counts, false
+	}
+	k.tally.Add(key, blockedBy(by), tally.Counts{Packets: counts.Packets, Bytes: counts.Bytes})
+	k.tally.Forget(key)
+	return counts, true
+}
+
+func blockedBy(b *blocks.Block) tally.By {
+	return tally.By{Origin: b.Origin.Kind.String(), Rule: b.Rule}
+}
+
+// found is what the kernel counted for a block.
+type found struct {
+	key    netip.Prefix
+	counts guard.Counts
+}
+
+// sweep adds up what blocks dropped, and prolongs those whose sources still send.
+func (k *keeper) sweep() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.kernel == nil || k.table == nil {
+		return
+	}
+	var all []found
+	err := k.kernel.Each(func(key netip.Prefix, counts guard.Counts) {
+		if counts.Idle >= 0 {
+			all = append(all, found{key, counts})
+		}
+	})
+	k.note("read what was dropped", err)
+	now := k.host.boot()
+	for _, f := range all {
+		held := k.table.Get(f.key)
+		if len(held) == 0 {
+			continue
+		}
+		grown := k.tally.Add(f.key, blockedBy(&held[0]), tally.Counts{Packets: f.counts.Packets, Bytes: f.counts.Bytes})
+		if grown && k.cfg.WhileActive {
+			for _, d := range k.table.Active(f.key, now) {
+				k.apply(&d, now)
+			}
+		}
+	}
+	if totals, err := k.kernel.Totals(); err == nil {
+		k.figures.passed = totals.Packets
+	}
+}
+
+// runCuts ends open connections when it is asked to, away from who decides.
+func (k *keeper) runCuts(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.cut:
+		}
+		k.mu.Lock()
+		cutting := k.kernel
+		k.mu.Unlock()
+		if cutting == nil {
+			continue
+		}
+		n, err := cutting.Cut()
+		k.ended.Add(uint64(n))
+		if err != nil {
+			k.failed.Add(1)
+			k.set.Logger.Warn("not all connections of blocked sources were ended", zap.Int("ended", n), zap.Error(err))
+		}
+	}
+}
