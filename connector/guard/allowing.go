@@ -13,6 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow/host"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/settings"
 )
 
 // lookEvery is how often the host is asked whom nobody may block. freshFor is how old the answer
@@ -26,7 +27,7 @@ const (
 func (k *keeper) alwaysAllowed() (*allow.Set, error) {
 	set := allow.NewSet()
 	var entries []allow.Entry
-	for _, prefix := range prefixes(k.cfg.Allow) {
+	for _, prefix := range settings.Prefixes(k.cfg.Allow) {
 		entries = append(entries, allow.Entry{Prefix: prefix, Why: allow.Configured, Detail: "allow"})
 	}
 	if _, err := set.Update("allow", entries); err != nil {
@@ -46,6 +47,7 @@ func (k *keeper) look() {
 	k.doubt("routes", err)
 	if err == nil {
 		k.allow("routes", append(routes.Own, routes.Gateways...))
+		k.networks.all.Store(&routes.Networks)
 	}
 	resolvers, err := host.Resolvers("/")
 	k.doubt("resolvers", err)

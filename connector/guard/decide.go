@@ -36,8 +36,12 @@ func (k *keeper) ask(a *record.Asked) {
 		k.refuse(spoofable, &r, "", now)
 		return
 	}
+	if v, is := k.isShared(a, r.Prefix, now); is {
+		k.refuse(shared, &r, string(v.Why), now)
+		return
+	}
 	if k.request(&r, now) && a.Seen > 0 {
-		k.figures.delay.add(k.host.wall().Sub(time.Unix(0, a.Seen)))
+		k.figures.delay.Add(k.host.wall().Sub(time.Unix(0, a.Seen)))
 	}
 }
 
@@ -76,6 +80,7 @@ func (k *keeper) refused(why blocks.Refusal, key netip.Prefix, b *blocks.Block, 
 
 // apply tells the kernel and the pipeline what the table decided; false if there is no block.
 func (k *keeper) apply(d *blocks.Decision, now time.Duration) bool {
+	k.changed = k.changed || d.Outcome != blocks.Refused && d.Outcome != blocks.Unchanged
 	switch d.Outcome {
 	case blocks.Refused:
 		k.refused(d.Refusal, d.Key, &d.Block, "", now)
@@ -87,7 +92,7 @@ func (k *keeper) apply(d *blocks.Decision, now time.Duration) bool {
 			k.refused(byKernel, d.Key, &d.Block, "", now)
 			return false
 		}
-		k.tell(&blocklog.Event{Name: blocklog.Blocked, Key: d.Key, Block: d.Block, Left: d.Block.Left(now)})
+		k.tell(&blocklog.Event{Name: blocklog.Blocked, Key: d.Key, Block: d.Block, Left: d.Block.Left(now), Mode: k.modeFor(d.Key)})
 	case blocks.Prolonged, blocks.Shortened:
 		k.note("change a block", k.put(d.Key, d.Until, now))
 	case blocks.Ended:
@@ -122,9 +127,12 @@ func (k *keeper) expire() {
 }
 
 func (k *keeper) tell(e *blocklog.Event) {
-	if k.queue == nil {
+	if k.queue == nil || k.quiet {
 		return
 	}
-	e.At, e.Mode = k.host.wall(), k.mode
+	e.At = k.host.wall()
+	if e.Mode == "" {
+		e.Mode = k.mode
+	}
 	k.queue.Add(e)
 }

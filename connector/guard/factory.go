@@ -11,7 +11,21 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/sharedcomponent"
+)
+
+// Config is the connector's configuration.
+type Config = settings.Config
+
+func createDefaultConfig() *Config { return settings.Default() }
+
+// Modes of the configuration.
+const (
+	modeOff     = settings.Off
+	modeDryRun  = settings.DryRun
+	modeLimit   = settings.Limit
+	modeEnforce = settings.Enforce
 )
 
 // NewFactory creates the factory of the ebpf_tcp_guard connector. The connectors of one

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/connector"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.uber.org/zap"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/shares"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 )
@@ -48,6 +50,9 @@ type keeper struct {
 	telemetry *metadata.TelemetryBuilder
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
+	client    storage.Client
+	// networks are the host's own.
+	networks networks
 	// cut asks for the end of open connections.
 	cut chan struct{}
 	// ended counts connections, failed requests to the kernel.
@@ -71,10 +76,22 @@ type keeper struct {
 	applied *allow.List
 	looked  time.Duration
 	// asking are the keys whose blocks contain an allowed address.
-	asking  map[netip.Prefix]bool
-	table   *blocks.Table
-	tally   *tally.Tally
-	figures figures
+	asking map[netip.Prefix]bool
+	table  *blocks.Table
+	tally  *tally.Tally
+	// changed tells that the table is not stored as it is, quiet that decisions become no records.
+	changed, quiet bool
+	// judge knows which sources stand for many; nil if that is off. Until it is ready, rules only
+	// count. evidence is what findings had when they were last told.
+	judge       *shares.Judge
+	reader      *shares.Reader
+	shareRecord shares.Record
+	evidence    map[netip.Prefix]uint64
+	ready       bool
+	warned      bool
+	began       time.Duration
+	connections time.Duration
+	figures     figures
 	// holding tells whether the deadline is renewed.
 	holding bool
 	// refusals is when the minute began in which told refusals are counted.
@@ -112,10 +129,19 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	k.asking = make(map[netip.Prefix]bool)
 	k.table, k.tally = blocks.New(k.tableSettings()), tally.New()
 	k.figures = newFigures()
+	if k.cfg.Shares.Enabled {
+		k.judge, k.reader = shares.New(k.shareSettings()), shares.NewReader()
+		k.evidence, k.ready, k.warned = make(map[netip.Prefix]uint64), false, false
+		k.began = k.host.boot()
+		k.connections = k.began
+	}
 	for _, rule := range k.cfg.Rules {
 		k.tally.Touch(tally.By{Origin: blocks.Rule.String(), Rule: rule})
 	}
 	k.mu.Unlock()
+	if err := k.load(ctx, host); err != nil {
+		return errors.Join(err, k.Shutdown(ctx))
+	}
 	if k.logs != nil {
 		name, _ := os.Hostname()
 		writer := blocklog.NewWriter(metadata.ScopeName, k.set.BuildInfo.Version, name)
@@ -129,11 +155,17 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 		return errors.Join(fmt.Errorf("register the internal metrics: %w", err), k.Shutdown(ctx))
 	}
 	k.refresh()
+	k.mu.Lock()
+	k.enter(func([]blocks.Block) bool { return true })
+	k.mu.Unlock()
 	k.hold()
 	background, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.done.Go(func() { k.run(background) })
 	k.done.Go(func() { k.runCuts(background) })
+	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) > 0 {
+		k.done.Go(func() { k.runLists(background) })
+	}
 	return nil
 }
 
@@ -152,15 +184,19 @@ func (k *keeper) read(logs plog.Logs) {
 	if k.table == nil {
 		return
 	}
+	now := k.host.boot()
 	for _, resource := range logs.ResourceLogs().All() {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, r := range scope.LogRecords().All() {
+				k.learn(r, now)
 				asked, ok := record.Read(r)
 				switch {
 				case !ok:
 					k.figures.records[nothingAsked]++
 				case !k.rules[asked.Rule]:
 					k.figures.records[otherRule]++
+				case asked.Over:
+					k.closed(&asked)
 				default:
 					k.figures.records[request]++
 					k.ask(&asked)
@@ -178,6 +214,8 @@ func (k *keeper) run(ctx context.Context) {
 	defer measure.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	store := time.NewTicker(saveEvery)
+	defer store.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -185,6 +223,9 @@ func (k *keeper) run(ctx context.Context) {
 		case <-tick.C:
 			k.hold()
 			k.expire()
+			k.weigh()
+		case <-store.C:
+			k.save(ctx)
 		case <-look.C:
 			k.refresh()
 		case <-measure.C:
@@ -205,7 +246,8 @@ func (k *keeper) Shutdown(ctx context.Context) error {
 		k.measure(ctx)
 		k.cancel = nil
 	}
-	err := k.detach()
+	k.save(ctx)
+	err := errors.Join(k.detach(), k.closeStorage(ctx))
 	if k.queue != nil {
 		k.queue.Stop(ctx)
 	}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,209 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/connector"
-	"go.opentelemetry.io/collector/connector/connectortest"
-	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
 
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
 )
-
-// fakeKernel is a kernel whose answers a test decides. Tests with real parts are in test/e2e and
-// internal/guard.
-type fakeKernel struct {
-	mu      sync.Mutex
-	blocks  map[netip.Prefix]guard.Block
-	counts  map[netip.Prefix]guard.Counts
-	allowed []netip.Prefix
-	full    bool
-	holds   bool
-	cuts    int
-	closed  bool
-}
-
-func (f *fakeKernel) Start() error          { return nil }
-func (f *fakeKernel) States() []guard.State { return nil }
-func (f *fakeKernel) Renew() error          { return f.set(func() { f.holds = true }) }
-func (f *fakeKernel) LetPass() error        { return f.set(func() { f.holds = false }) }
-func (f *fakeKernel) Close() error          { return f.set(func() { f.closed = true }) }
-func (f *fakeKernel) CutsBy() (string, error) {
-	return "iter/tcp", nil
-}
-func (f *fakeKernel) Totals() (guard.Totals, error) { return guard.Totals{}, nil }
-func (f *fakeKernel) Cut() (int, error)             { return 1, f.set(func() { f.cuts++ }) }
-func (f *fakeKernel) Allow(all []netip.Prefix) error {
-	return f.set(func() { f.allowed = all })
-}
-
-func (f *fakeKernel) set(change func()) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	change()
-	return nil
-}
-
-func (f *fakeKernel) Put(key netip.Prefix, b guard.Block) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.full {
-		return guard.ErrFull
-	}
-	f.blocks[key] = b
-	return nil
-}
-
-func (f *fakeKernel) Remove(key netip.Prefix) (guard.Counts, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, ok := f.blocks[key]; !ok {
-		return guard.Counts{}, errors.New("no such block")
-	}
-	delete(f.blocks, key)
-	return f.counts[key], nil
-}
-
-func (f *fakeKernel) Each(each func(netip.Prefix, guard.Counts)) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key, counts := range f.counts {
-		each(key, counts)
-	}
-	return nil
-}
-
-func (f *fakeKernel) block(key string) (b guard.Block, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	b, ok = f.blocks[netip.MustParsePrefix(key)]
-	return b, ok
-}
-
-// bench is a connector with both ends.
-type bench struct {
-	t       *testing.T
-	factory connector.Factory
-	cfg     *Config
-	kernel  *fakeKernel
-	refuses error
-	mu      sync.Mutex
-	boot    time.Duration
-	logs    consumertest.LogsSink
-	metrics consumertest.MetricsSink
-	ends    [2]connector.Logs
-}
-
-func newBench(t *testing.T, change ...func(*Config)) *bench {
-	t.Helper()
-	b := &bench{
-		t: t, cfg: createDefaultConfig(), boot: time.Hour,
-		kernel: &fakeKernel{blocks: map[netip.Prefix]guard.Block{}, counts: map[netip.Prefix]guard.Counts{}},
-	}
-	b.cfg.Mode, b.cfg.Interfaces, b.cfg.Rules = modeEnforce, []string{"eth0"}, []string{"login_guessing"}
-	b.cfg.MetricsInterval = minInterval
-	for _, f := range change {
-		f(b.cfg)
-	}
-	require.NoError(t, b.cfg.Validate())
-	b.factory = newFactory(machine{
-		open: func(guard.Options) (kernel, error) { return b.kernel, b.refuses },
-		boot: func() time.Duration { b.mu.Lock(); defer b.mu.Unlock(); return b.boot },
-		wall: time.Now,
-	})
-	return b
-}
-
-func (b *bench) pass(d time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.boot += d
-}
-
-func (b *bench) start() *bench {
-	b.t.Helper()
-	set := connectortest.NewNopSettings(metadata.Type)
-	set.ID = component.NewID(metadata.Type)
-	logs, err := b.factory.CreateLogsToLogs(b.t.Context(), set, b.cfg, &b.logs)
-	require.NoError(b.t, err)
-	metrics, err := b.factory.CreateLogsToMetrics(b.t.Context(), set, b.cfg, &b.metrics)
-	require.NoError(b.t, err)
-	b.ends = [2]connector.Logs{logs, metrics}
-	for _, end := range b.ends {
-		require.NoError(b.t, end.Start(b.t.Context(), componenttest.NewNopHost()))
-	}
-	b.t.Cleanup(b.stop)
-	return b
-}
-
-func (b *bench) stop() {
-	for _, end := range b.ends {
-		assert.NoError(b.t, end.Shutdown(context.Background()))
-	}
-}
-
-// finding is a record of a rule about a source.
-func (b *bench) finding(event string, attributes map[string]any) {
-	b.t.Helper()
-	logs := plog.NewLogs()
-	r := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	r.SetEventName(event)
-	require.NoError(b.t, r.Attributes().FromRaw(attributes))
-	for _, end := range b.ends {
-		assert.False(b.t, end.Capabilities().MutatesData)
-		require.NoError(b.t, end.ConsumeLogs(b.t.Context(), logs))
-	}
-}
-
-func guessing(address string) map[string]any {
-	return map[string]any{
-		"security_rule.name": "login_guessing", "client.address": address, "tcp.threat.spoofable": false,
-		"tcp.threat.evidence": 7, "tcp.block.reason": "seven wrong passwords",
-	}
-}
-
-// bodies are those of the records so far.
-func (b *bench) bodies() (all []string) {
-	for _, logs := range b.logs.AllLogs() {
-		for _, r := range logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
-			all = append(all, r.Body().Str())
-		}
-	}
-	return all
-}
-
-func (b *bench) eventually(holds func() bool, about ...any) {
-	b.t.Helper()
-	require.Eventually(b.t, holds, 10*time.Second, 10*time.Millisecond, about...)
-}
-
-func (b *bench) tells(bodies ...string) {
-	b.t.Helper()
-	b.eventually(func() bool { return slices.Equal(bodies, b.bodies()) }, "%v", bodies)
-}
-
-// value is the latest one of a metric, with this attribute if one is given.
-func (b *bench) value(metric string, attribute ...string) (value int64) {
-	all := b.metrics.AllMetrics()
-	if len(all) == 0 {
-		return -1
-	}
-	for _, m := range all[len(all)-1].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
-		if m.Name() != metric {
-			continue
-		}
-		if metric == "tcp.server.block.holding" {
-			return m.Gauge().DataPoints().At(0).IntValue()
-		}
-		for _, p := range m.Sum().DataPoints().All() {
-			got, _ := p.Attributes().Get(attribute[0])
-			if got.AsString() == attribute[1] {
-				value += p.IntValue()
-			}
-		}
-	}
-	return value
-}
 
 func TestBlocksAndEnds(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.WhileActive = false }).start()
@@ -373,6 +173,123 @@ func TestProlongsWhileActive(t *testing.T) {
 	assert.True(t, ok)
 	b.eventually(func() bool { _, ok := b.kernel.block("198.51.100.8/32"); return !ok })
 	b.eventually(func() bool { return len(b.bodies()) == 3 }, "no event for prolonging")
+}
+
+// Lists of files block and lift by themselves.
+func TestFollowsLists(t *testing.T) {
+	folder := t.TempDir()
+	b := newBench(t, func(c *Config) {
+		c.Rules, c.BlockFiles, c.AllowFiles = nil, []string{filepath.Join(folder, "block.*")}, []string{filepath.Join(folder, "allow")}
+	}).start()
+	list := filepath.Join(folder, "block.mine")
+	write := func(name, text string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(name+"~", []byte(text), 0o600))
+		require.NoError(t, os.Rename(name+"~", name))
+	}
+	blocked := func(key string) func() bool { return func() bool { _, ok := b.kernel.block(key); return ok } }
+	write(filepath.Join(folder, "allow"), "198.51.100.9\n")
+	write(list, "198.51.100.7\njunk\n203.0.113.0/24 # theirs\n2001:db8:0:7::1 1h\n")
+	for _, key := range []string{"198.51.100.7/32", "203.0.113.0/24", "2001:db8:0:7::/64"} {
+		b.eventually(blocked(key), key)
+	}
+	block, _ := b.kernel.block("198.51.100.7/32")
+	assert.Zero(t, block.Left)
+	// A part of a block that is allowed asks the list, and an allowed source is none.
+	write(filepath.Join(folder, "allow"), "198.51.100.7\n203.0.113.5\n")
+	b.eventually(func() bool { _, ok := b.kernel.block("198.51.100.7/32"); return !ok }, "allowed")
+	b.eventually(func() bool { block, _ := b.kernel.block("203.0.113.0/24"); return block.HasAllowed })
+	require.NoError(t, os.Remove(list))
+	b.eventually(func() bool { b.kernel.mu.Lock(); defer b.kernel.mu.Unlock(); return len(b.kernel.blocks) == 0 }, "gone")
+}
+
+// Until it is known who stands for many, rules only count; and those who do are not blocked.
+func TestSparesWhoStandsForMany(t *testing.T) {
+	b := newBench(t, func(c *Config) {
+		c.Shares.Enabled, c.Shares.Window, c.Rules = true, 10*time.Second, []string{"login_guessing"}
+	}).start()
+	b.finding("tcp.server.threat", guessing("198.51.100.7"))
+	dryRun := func() bool { block, _ := b.kernel.block("198.51.100.7/32"); return block.DryRun }
+	assert.True(t, dryRun())
+	close := func(address string, id int) {
+		b.finding("tcp.server.connection.close", map[string]any{
+			"client.address": address, "tcp.connection.id": fmt.Sprint(id), "tcp.close.reason": "client_fin",
+			"tcp.received.bytes": 100, "tcp.sent.bytes": 100,
+		})
+	}
+	for i := range 20 {
+		b.pass(time.Second)
+		for j := range 10 {
+			close(fmt.Sprintf("203.0.113.%d", (10*i+j)%40), 10*i+j)
+		}
+		for j := range 5 {
+			close("192.0.2.9", 1000+5*i+j)
+		}
+	}
+	b.eventually(func() bool { return !dryRun() }, "enforced")
+	b.finding("tcp.server.threat", guessing("192.0.2.9"))
+	_, ok := b.kernel.block("192.0.2.9/32")
+	assert.False(t, ok)
+	b.eventually(func() bool { return b.value("tcp.server.block.refusals", "tcp.block.refusal", "shared") == 1 })
+	// Records stop: rules only count again.
+	b.pass(time.Minute)
+	b.eventually(dryRun)
+}
+
+// memory is a storage extension and its client.
+type memory struct {
+	component.StartFunc
+	component.ShutdownFunc
+	mu    sync.Mutex
+	state map[string][]byte
+}
+
+func (m *memory) GetExtensions() map[component.ID]component.Component {
+	return map[component.ID]component.Component{component.MustNewID("memory"): m}
+}
+
+func (m *memory) GetClient(context.Context, component.Kind, component.ID, string) (storage.Client, error) {
+	return m, nil
+}
+
+func (m *memory) Get(_ context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state[key], nil
+}
+
+func (m *memory) Set(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state[key] = value
+	return nil
+}
+
+func (m *memory) Delete(context.Context, string) error               { return nil }
+func (m *memory) Batch(context.Context, ...*storage.Operation) error { return nil }
+func (m *memory) Close(context.Context) error                        { return nil }
+
+// After a restart blocks are there again, without a second event.
+func TestOutlivesARestart(t *testing.T) {
+	id := component.MustNewID("memory")
+	store := &memory{state: map[string][]byte{}}
+	b := newBench(t, func(c *Config) { c.Storage = &id })
+	b.host = store
+	b.start()
+	b.finding("tcp.server.threat", guessing("198.51.100.7"))
+	before, _ := b.kernel.block("198.51.100.7/32")
+	b.eventually(func() bool { store.mu.Lock(); defer store.mu.Unlock(); return len(store.state) == 1 }, "stored while it runs")
+	b.stop()
+	told := len(b.bodies())
+	b.kernel.blocks = map[netip.Prefix]guard.Block{}
+	b.pass(time.Minute)
+	for _, end := range b.ends {
+		require.NoError(t, end.Start(t.Context(), store))
+	}
+	after, ok := b.kernel.block("198.51.100.7/32")
+	require.True(t, ok)
+	assert.InDelta(t, before.Left-time.Minute, after.Left, float64(time.Second))
+	assert.Len(t, b.bodies(), told)
 }
 
 func TestStartsAgain(t *testing.T) {

@@ -127,8 +127,9 @@ func (k *keeper) put(key netip.Prefix, until, now time.Duration) error {
 	} else {
 		delete(k.asking, key)
 	}
-	b := guard.Block{HasAllowed: within, DryRun: k.mode == modeDryRun}
-	if k.mode == modeLimit {
+	mode := k.modeFor(key)
+	b := guard.Block{HasAllowed: within, DryRun: mode == modeDryRun}
+	if mode == modeLimit {
 		b.Limit = uint32(k.cfg.PacketsPerSecond)
 	}
 	if until != blocks.Forever {
@@ -137,7 +138,7 @@ func (k *keeper) put(key netip.Prefix, until, now time.Duration) error {
 	if err := k.kernel.Put(key, b); err != nil {
 		return err
 	}
-	if k.mode == modeEnforce && k.cfg.Cut {
+	if mode == modeEnforce && k.cfg.Cut {
 		select {
 		case k.cut <- struct{}{}:
 		default:

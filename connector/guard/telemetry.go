@@ -5,7 +5,6 @@ package guard
 import (
 	"context"
 	"errors"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/points"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
@@ -37,40 +37,18 @@ type figures struct {
 	// untold are refusals over max_refusals.
 	untold uint64
 	passed [guard.Outcomes]uint64
-	delay  histogram
+	delay  points.Histogram
 }
 
 func newFigures() figures {
 	refusals := make(map[blocks.Refusal]uint64)
 	for _, why := range []blocks.Refusal{
-		noSocketAddress, spoofable, allowed, byKernel,
+		noSocketAddress, spoofable, allowed, shared, byKernel,
 		blocks.NoAddress, blocks.TooWide, blocks.TooMany, blocks.TooFast, blocks.ManyOrigins,
 	} {
 		refusals[why] = 0
 	}
 	return figures{refusals: refusals}
-}
-
-// bounds of the histogram, in seconds.
-var bounds = []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60}
-
-// histogram counts durations. The last count is of those beyond the bounds.
-type histogram struct {
-	counts [11]uint64
-	count  uint64
-	sum    float64
-}
-
-// add counts a negative duration, which a step of the clock makes, as 0.
-func (h *histogram) add(d time.Duration) {
-	seconds := max(d.Seconds(), 0)
-	i := 0
-	for i < len(bounds) && seconds > bounds[i] {
-		i++
-	}
-	h.counts[i]++
-	h.count++
-	h.sum += seconds
 }
 
 // measure sends the metrics. Points that are refused are superseded by the next.
@@ -98,81 +76,34 @@ func (k *keeper) points() (pmetric.Metrics, bool) {
 	scope := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
 	scope.Scope().SetName(metadata.ScopeName)
 	scope.Scope().SetVersion(k.set.BuildInfo.Version)
-	w := writer{scope.Metrics(), pcommon.NewTimestampFromTime(k.since), pcommon.NewTimestampFromTime(k.host.wall())}
+	w := points.Writer{To: scope.Metrics(), Start: pcommon.NewTimestampFromTime(k.since), Now: pcommon.NewTimestampFromTime(k.host.wall())}
 
-	entries := w.sum("tcp.server.block.entries", "Blocks that there are, by who decided on them.", "{block}", false)
+	entries := w.Sum("tcp.server.block.entries", "Blocks that there are, by who decided on them.", "{block}", false)
 	for kind := range blocks.Kinds {
-		w.point(entries, uint64(k.table.Count(kind)), "tcp.block.origin", kind.String())
+		w.Point(entries, uint64(k.table.Count(kind)), "tcp.block.origin", kind.String())
 	}
-	packets := w.sum("tcp.server.block.dropped", "Packets that were dropped, or in a dry run would have been. A super-packet counts as one.", "{packet}", true)
-	bytes := w.sum("tcp.server.block.dropped.io", "Bytes of these packets, link headers included.", "By", true)
+	packets := w.Sum("tcp.server.block.dropped", "Packets that were dropped, or in a dry run would have been. A super-packet counts as one.", "{packet}", true)
+	bytes := w.Sum("tcp.server.block.dropped.io", "Bytes of these packets, link headers included.", "By", true)
 	for by, counts := range k.tally.All() {
 		labels := []string{"tcp.block.origin", by.Origin, "security_rule.name", clean.String(by.Rule), "tcp.block.mode", k.mode}
-		w.point(packets, counts.Packets, labels...)
-		w.point(bytes, counts.Bytes, labels...)
+		w.Point(packets, counts.Packets, labels...)
+		w.Point(bytes, counts.Bytes, labels...)
 	}
-	passed := w.sum("tcp.server.block.passed", "Packets of blocked sources that passed, without those of dry runs.", "{packet}", true)
+	passed := w.Sum("tcp.server.block.passed", "Packets of blocked sources that passed, without those of dry runs.", "{packet}", true)
 	for o := range guard.Outcomes {
-		w.point(passed, k.figures.passed[o], "reason", o.String())
+		w.Point(passed, k.figures.passed[o], "reason", o.String())
 	}
-	refusals := w.sum("tcp.server.block.refusals", "Blocks that were asked for and refused.", "{block}", true)
+	refusals := w.Sum("tcp.server.block.refusals", "Blocks that were asked for and refused.", "{block}", true)
 	for why, n := range k.figures.refusals {
-		w.point(refusals, n, "tcp.block.refusal", string(why))
+		w.Point(refusals, n, "tcp.block.refusal", string(why))
 	}
-	w.delay(&k.figures.delay)
-	holding := w.next("tcp.server.block.holding", "1 while blocks hold, 0 while everything passes because the deadline was not renewed or the kill file exists.", "1")
-	point := holding.SetEmptyGauge().DataPoints().AppendEmpty()
-	point.SetTimestamp(w.now)
+	w.Histogram("tcp.server.block.delay", "Time from the last evidence to the block.", "s", &k.figures.delay)
+	holding := int64(0)
 	if k.holding {
-		point.SetIntValue(1)
+		holding = 1
 	}
+	w.Gauge("tcp.server.block.holding", "1 while blocks hold, 0 while everything passes because the deadline was not renewed or the kill file exists.", "1", holding)
 	return metrics, true
-}
-
-// writer appends metrics.
-type writer struct {
-	to         pmetric.MetricSlice
-	start, now pcommon.Timestamp
-}
-
-func (w *writer) next(name, description, unit string) pmetric.Metric {
-	m := w.to.AppendEmpty()
-	m.SetName(name)
-	m.SetDescription(description)
-	m.SetUnit(unit)
-	return m
-}
-
-func (w *writer) sum(name, description, unit string, monotonic bool) pmetric.Sum {
-	s := w.next(name, description, unit).SetEmptySum()
-	s.SetIsMonotonic(monotonic)
-	s.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-	return s
-}
-
-// point has labels as keys and values in turn. One without value is left out.
-func (w *writer) point(to pmetric.Sum, value uint64, labels ...string) {
-	p := to.DataPoints().AppendEmpty()
-	p.SetStartTimestamp(w.start)
-	p.SetTimestamp(w.now)
-	p.SetIntValue(int64(value))
-	for i := 0; i < len(labels); i += 2 {
-		if labels[i+1] != "" {
-			p.Attributes().PutStr(labels[i], labels[i+1])
-		}
-	}
-}
-
-func (w *writer) delay(h *histogram) {
-	m := w.next("tcp.server.block.delay", "Time from the last evidence to the block.", "s").SetEmptyHistogram()
-	m.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-	p := m.DataPoints().AppendEmpty()
-	p.SetStartTimestamp(w.start)
-	p.SetTimestamp(w.now)
-	p.ExplicitBounds().FromRaw(bounds)
-	p.BucketCounts().FromRaw(h.counts[:])
-	p.SetCount(h.count)
-	p.SetSum(h.sum)
 }
 
 // register sets the callbacks of the internal metrics.

@@ -51,6 +51,8 @@ connectors:
   ebpf_tcp_guard:
     interfaces: [eth0]
     metrics_interval: 200ms
+    # Nobody waits ten minutes here.
+    shares: {enabled: false}
 %s
 exporters:
   otlp_grpc: {endpoint: %s, tls: {insecure: true}}

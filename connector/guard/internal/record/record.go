@@ -49,17 +49,23 @@ type Asked struct {
 	TTL time.Duration
 	// Seen is when the latest evidence was seen, in nanoseconds since 1970; 0 if unknown.
 	Seen int64
+	// Over tells that the finding has ended. Then nothing is asked for.
+	Over bool
 }
 
-// Read returns what a record asks for; false if it asks for nothing: it names no rule, it is
-// about the end of a finding, or it is a decision of a guard.
+// Read returns what a record asks for; false if it asks for nothing: it names no rule, it sums
+// up several findings, or it is a decision of a guard.
 func Read(r plog.LogRecord) (a Asked, ok bool) {
 	attributes := r.Attributes()
 	a.Rule = text(attributes, ruleName, maxRule)
 	if a.Rule == "" || decided(r.EventName()) {
 		return a, false
 	}
-	if s := text(attributes, state, maxRule); s != "" && s != "begin" && s != "growth" {
+	switch text(attributes, state, maxRule) {
+	case "", "begin", "growth":
+	case "end":
+		a.Over = true
+	default:
 		return a, false
 	}
 	a.Reason = text(attributes, reason, maxReason)

@@ -64,7 +64,6 @@ func TestIgnores(t *testing.T) {
 		made(t, "tcp.server.threat", nil),
 		made(t, "tcp.server.connection.close", map[string]any{"client.address": "198.51.100.7"}),
 		made(t, "tcp.server.threat", map[string]any{"security_rule.name": 7}),
-		made(t, "tcp.server.threat", map[string]any{"security_rule.name": "x", "tcp.threat.state": "end"}),
 		made(t, "tcp.server.threat", map[string]any{"security_rule.name": "x", "tcp.threat.state": "summary"}),
 		made(t, "tcp.server.source.blocked", map[string]any{"security_rule.name": "x", "client.address": "198.51.100.7"}),
 		made(t, "tcp.server.source.block_refused", map[string]any{"security_rule.name": "x", "client.address": "198.51.100.7"}),

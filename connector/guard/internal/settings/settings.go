@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package guard
+// Package settings is the configuration of the guard.
+package settings
 
 import (
 	"errors"
@@ -9,18 +10,20 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lists"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/fault"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/strict"
 )
 
 // Modes.
 const (
-	modeOff     = "off"
-	modeDryRun  = "dry_run"
-	modeLimit   = "limit"
-	modeEnforce = "enforce"
+	Off     = "off"
+	DryRun  = "dry_run"
+	Limit   = "limit"
+	Enforce = "enforce"
 )
 
 // Config is the connector's configuration. A test compares its defaults with config.schema.yaml
@@ -44,8 +47,15 @@ type Config struct {
 	// the sender can't have been forged.
 	Rules         []string `mapstructure:"rules"`
 	TrustUnmarked []string `mapstructure:"trust_unmarked"`
-	// Allow are addresses and CIDRs that are never blocked.
-	Allow []string `mapstructure:"allow"`
+	// Allow are addresses and CIDRs that are never blocked, AllowFiles files with such.
+	Allow      []string `mapstructure:"allow"`
+	AllowFiles []string `mapstructure:"allow_files"`
+	// BlockFiles are files of addresses and CIDRs to block.
+	BlockFiles []string `mapstructure:"block_files"`
+	// Shares tells sources that stand for many.
+	Shares SharesConfig `mapstructure:"shares"`
+	// Storage is the extension that keeps the blocks over a restart.
+	Storage *component.ID `mapstructure:"storage"`
 
 	// TTL is how long the first block of a source lasts. It doubles for repeaters, up to MaxTTL.
 	TTL    time.Duration `mapstructure:"ttl"`
@@ -73,6 +83,17 @@ type Config struct {
 	_ struct{}
 }
 
+// SharesConfig is about sources that stand for many, which no rule may block.
+type SharesConfig struct {
+	Enabled bool `mapstructure:"enabled"`
+	// MaxShare is the part of the host's connections from which on a source stands for many.
+	MaxShare float64 `mapstructure:"max_share"`
+	// Window is how far back shares look. Until records were seen for so long, rules only count.
+	Window time.Duration `mapstructure:"window"`
+
+	_ struct{}
+}
+
 // LimitsConfig bounds the memory.
 type LimitsConfig struct {
 	Sources  int `mapstructure:"sources"`
@@ -81,9 +102,10 @@ type LimitsConfig struct {
 	_ struct{}
 }
 
-func createDefaultConfig() *Config {
+// Default is the configuration without any key.
+func Default() *Config {
 	return &Config{
-		Mode:              modeDryRun,
+		Mode:              DryRun,
 		Interfaces:        []string{},
 		ExcludeInterfaces: []string{},
 		TCMode:            "auto",
@@ -92,6 +114,9 @@ func createDefaultConfig() *Config {
 		Rules:             []string{},
 		TrustUnmarked:     []string{},
 		Allow:             []string{},
+		AllowFiles:        []string{},
+		BlockFiles:        []string{},
+		Shares:            SharesConfig{Enabled: true, MaxShare: 0.2, Window: 10 * time.Minute},
 		TTL:               10 * time.Minute,
 		MaxTTL:            24 * time.Hour,
 		IPv6Prefix:        64,
@@ -122,8 +147,8 @@ const (
 // Validate reports every fault at once. Each begins with the path of its key.
 func (c *Config) Validate() error {
 	var f fault.Faults
-	fault.OneOf(&f, "mode", c.Mode, modeOff, modeDryRun, modeLimit, modeEnforce)
-	if c.Mode != modeOff && len(c.Interfaces) == 0 {
+	fault.OneOf(&f, "mode", c.Mode, Off, DryRun, Limit, Enforce)
+	if c.Mode != Off && len(c.Interfaces) == 0 {
 		f.Add("interfaces", "names none; write for example [eth0]")
 	}
 	patterns(&f, "interfaces", c.Interfaces)
@@ -134,6 +159,10 @@ func (c *Config) Validate() error {
 	names(&f, "rules", c.Rules)
 	names(&f, "trust_unmarked", c.TrustUnmarked)
 	fault.Prefixes(&f, "allow", c.Allow, maxAllow)
+	files(&f, "allow_files", c.AllowFiles)
+	files(&f, "block_files", c.BlockFiles)
+	fault.InRange(&f, "shares::max_share", c.Shares.MaxShare, 0.01, 1)
+	fault.InRange(&f, "shares::window", c.Shares.Window, time.Second, time.Hour)
 	fault.InRange(&f, "ttl", c.TTL, minTTL, maxTTL)
 	fault.InRange(&f, "max_ttl", c.MaxTTL, minTTL, maxTTL)
 	if c.MaxTTL < c.TTL {
@@ -160,6 +189,12 @@ func patterns(f *fault.Faults, key string, items []string) {
 	}
 }
 
+func files(f *fault.Faults, key string, items []string) {
+	if err := lists.Validate(items); err != nil {
+		f.Add(key, "%w", err)
+	}
+}
+
 func names(f *fault.Faults, key string, items []string) {
 	for i, item := range items {
 		if item == "" {
@@ -168,8 +203,8 @@ func names(f *fault.Faults, key string, items []string) {
 	}
 }
 
-// prefixes are those of a list that was validated.
-func prefixes(items []string) []netip.Prefix {
+// Prefixes are those of a list that was validated.
+func Prefixes(items []string) []netip.Prefix {
 	var none fault.Faults
 	return fault.Prefixes(&none, "", items, len(items))
 }
