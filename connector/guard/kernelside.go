@@ -27,10 +27,15 @@ const maxAllowed = 200_000
 // attach loads and attaches the programs. A kernel that refuses them leaves a dry run without
 // counts; an interface that does not exist is a fault of the configuration.
 func (k *keeper) attach(host component.Host) error {
+	sources := k.cfg.Limits.Sources
+	if len(k.cfg.BlockFiles) > 0 {
+		// So that lists don't take the room of rules.
+		sources += blocks.Defaults().Limits[blocks.File]
+	}
 	loaded, err := k.host.open(guard.Options{
 		IncludeInterfaces: k.cfg.Interfaces, ExcludeInterfaces: k.cfg.ExcludeInterfaces,
 		TCMode: tc.Mode(k.cfg.TCMode), Forwarded: k.cfg.Scope == "all", AllProtocols: k.cfg.AllProtocols,
-		IPv6Prefix: k.cfg.IPv6Prefix, Sources: k.cfg.Limits.Sources, Networks: k.cfg.Limits.Networks,
+		IPv6Prefix: k.cfg.IPv6Prefix, Sources: sources, Networks: k.cfg.Limits.Networks,
 		Allowed: maxAllowed, FailOpenAfter: k.cfg.FailOpenAfter, Managers: tc.ForProcess(), Logger: k.set.Logger,
 	})
 	if err != nil {

@@ -17,6 +17,9 @@ import (
 // shared is a refusal: the source stands for many.
 const shared blocks.Refusal = "shared"
 
+// listenerEvent comes each interval of sources, whatever clients do.
+const listenerEvent = "tcp.server.listener"
+
 // warnAfter is how long records about connections may be missing before the log says so.
 const warnAfter = 30 * time.Second
 
@@ -28,8 +31,15 @@ func (k *keeper) shareSettings() shares.Settings {
 
 // learn takes what a record says about shares. The caller holds mu.
 func (k *keeper) learn(r plog.LogRecord, now time.Duration) {
-	if k.judge != nil && k.reader.Read(r, &k.shareRecord) {
+	if k.judge == nil {
+		return
+	}
+	if k.reader.Read(r, &k.shareRecord) {
 		k.judge.Add(&k.shareRecord, now)
+		k.connections = now
+	} else if r.EventName() == listenerEvent {
+		// An idle host has no others.
+		k.judge.Seen(now)
 		k.connections = now
 	}
 }
