@@ -8,6 +8,7 @@ package main
 func measurements() []measurement {
 	return []measurement{
 		{"packets", true, measurePackets},
+		{"guard", true, measureGuard},
 		{"path", true, measurePath},
 		{"inspect-packets", true, measureInspectPackets},
 		{"inspect-live", true, measureInspectLive},
