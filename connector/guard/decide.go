@@ -9,16 +9,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/address"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
-)
-
-// Refusals of the keeper, beside those of the table.
-const (
-	noSocketAddress blocks.Refusal = "no_socket_address"
-	spoofable       blocks.Refusal = "spoofable"
-	allowed         blocks.Refusal = "allowed"
-	// byKernel: the kernel has no room, or refused.
-	byKernel blocks.Refusal = "kernel"
 )
 
 // ask decides on what a record asks for. The caller holds mu.
@@ -28,20 +20,20 @@ func (k *keeper) ask(a *record.Asked) {
 		Origin: blocks.Origin{Kind: blocks.Rule, Name: a.Rule}, Rule: a.Rule, Reason: a.Reason, Evidence: a.Evidence, TTL: a.TTL,
 	}
 	if !a.Address.IsValid() {
-		k.refuse(noSocketAddress, &r, "", now)
+		k.refuse(figures.NoSocketAddress, &r, "", now)
 		return
 	}
 	r.Prefix = address.Of(a.Address)
 	if a.Spoofable || !a.Marked && !k.trusted[a.Rule] {
-		k.refuse(spoofable, &r, "", now)
+		k.refuse(figures.Spoofable, &r, "", now)
 		return
 	}
 	if v, is := k.isShared(a, r.Prefix, now); is {
-		k.refuse(shared, &r, string(v.Why), now)
+		k.refuse(figures.Shared, &r, string(v.Why), now)
 		return
 	}
 	if k.request(&r, now) && a.Seen > 0 {
-		k.figures.delay.Add(k.host.wall().Sub(time.Unix(0, a.Seen)))
+		k.figures.Delay.Add(k.host.wall().Sub(time.Unix(0, a.Seen)))
 	}
 }
 
@@ -49,7 +41,7 @@ func (k *keeper) ask(a *record.Asked) {
 // blocked before.
 func (k *keeper) request(r *blocks.Request, now time.Duration) bool {
 	if entry, ok := k.isAllowed(r, now); ok {
-		k.refuse(allowed, r, string(entry.Why), now)
+		k.refuse(figures.Allowed, r, string(entry.Why), now)
 		return false
 	}
 	d := k.table.Block(r, now)
@@ -66,12 +58,12 @@ func (k *keeper) refuse(why blocks.Refusal, r *blocks.Request, allowedBy string,
 }
 
 func (k *keeper) refused(why blocks.Refusal, key netip.Prefix, b *blocks.Block, allowedBy string, now time.Duration) {
-	k.figures.refusals[why]++
+	k.figures.Refusals[why]++
 	if now-k.refusals >= time.Minute {
 		k.refusals, k.told = now, 0
 	}
 	if k.told >= k.cfg.MaxRefusals {
-		k.figures.untold++
+		k.figures.Untold++
 		return
 	}
 	k.told++
@@ -89,7 +81,7 @@ func (k *keeper) apply(d *blocks.Decision, now time.Duration) bool {
 		if err := k.put(d.Key, d.Until, now); err != nil {
 			k.note("block a source", err)
 			k.table.Lift(d.Key, d.Block.Origin, now)
-			k.refused(byKernel, d.Key, &d.Block, "", now)
+			k.refused(figures.Kernel, d.Key, &d.Block, "", now)
 			return false
 		}
 		k.tell(&blocklog.Event{Name: blocklog.Blocked, Key: d.Key, Block: d.Block, Left: d.Block.Left(now), Mode: k.modeFor(d.Key)})

@@ -24,10 +24,12 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/shares"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 )
 
@@ -91,7 +93,7 @@ type keeper struct {
 	warned      bool
 	began       time.Duration
 	connections time.Duration
-	figures     figures
+	figures     figures.Figures
 	// holding tells whether the deadline is renewed.
 	holding bool
 	// refusals is when the minute began in which told refusals are counted.
@@ -128,7 +130,7 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	k.mode, k.allowed, k.applied, k.since = k.cfg.Mode, allowed, nil, k.host.wall()
 	k.asking = make(map[netip.Prefix]bool)
 	k.table, k.tally = blocks.New(k.tableSettings()), tally.New()
-	k.figures = newFigures()
+	k.figures = figures.New()
 	if k.cfg.Shares.Enabled {
 		k.judge, k.reader = shares.New(k.shareSettings()), shares.NewReader()
 		k.evidence, k.ready, k.warned = make(map[netip.Prefix]uint64), false, false
@@ -154,6 +156,12 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	if k.telemetry, err = k.register(); err != nil {
 		return errors.Join(fmt.Errorf("register the internal metrics: %w", err), k.Shutdown(ctx))
 	}
+	var server *control.Server
+	if k.cfg.Socket != "" {
+		if server, err = control.Listen(k.cfg.Socket); err != nil {
+			return errors.Join(fmt.Errorf("socket: %w", err), k.Shutdown(ctx))
+		}
+	}
 	k.refresh()
 	k.mu.Lock()
 	k.enter(func([]blocks.Block) bool { return true })
@@ -163,6 +171,9 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	k.cancel = cancel
 	k.done.Go(func() { k.run(background) })
 	k.done.Go(func() { k.runCuts(background) })
+	if server != nil {
+		k.done.Go(func() { k.serve(background, server) })
+	}
 	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) > 0 {
 		k.done.Go(func() { k.runLists(background) })
 	}
@@ -192,13 +203,13 @@ func (k *keeper) read(logs plog.Logs) {
 				asked, ok := record.Read(r)
 				switch {
 				case !ok:
-					k.figures.records[nothingAsked]++
+					k.figures.Records[figures.NothingAsked]++
 				case !k.rules[asked.Rule]:
-					k.figures.records[otherRule]++
+					k.figures.Records[figures.OtherRule]++
 				case asked.Over:
 					k.closed(&asked)
 				default:
-					k.figures.records[request]++
+					k.figures.Records[figures.Request]++
 					k.ask(&asked)
 				}
 			}

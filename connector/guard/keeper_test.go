@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
+	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
 )
 
@@ -290,6 +291,36 @@ func TestOutlivesARestart(t *testing.T) {
 	require.True(t, ok)
 	assert.InDelta(t, before.Left-time.Minute, after.Left, float64(time.Second))
 	assert.Len(t, b.bodies(), told)
+}
+
+// A person lists, blocks and lifts, and nobody is told less than by a rule.
+func TestObeysAPerson(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	b := newBench(t, func(c *Config) { c.Socket = path }).start()
+	ask := func(words ...string) (a control.Answer) {
+		t.Helper()
+		a, err := control.Ask(path, control.Question{Command: words[0], Arguments: words[1:]})
+		require.NoError(t, err)
+		return a
+	}
+	assert.Equal(t, control.Answer{Lines: []string{"198.51.100.7/32 blocked for 1m0s by operator by hand"}}, ask("block", "198.51.100.7", "1m"))
+	_, ok := b.kernel.block("198.51.100.7/32")
+	assert.True(t, ok)
+	b.finding("tcp.server.threat", guessing("198.51.100.7"))
+	assert.Len(t, ask("list").Lines, 2)
+	assert.Len(t, ask("why", "198.51.100.7").Lines, 2)
+	assert.Equal(t, []string{"198.51.100.8 neither allowed nor blocked"}, ask("why", "198.51.100.8").Lines)
+	assert.Contains(t, ask("why", "127.0.0.1").Lines[0], " allowed: ")
+	assert.Contains(t, ask("block", "127.0.0.1").Error, "is allowed")
+	assert.Contains(t, ask("block", "127.0.0.x").Error, "127.0.0.x")
+	assert.Contains(t, ask("shoot", "198.51.100.7").Error, "use: list")
+	assert.Equal(t, []string{"lifted 2 blocks"}, ask("unblock", "198.51.100.7").Lines)
+	_, ok = b.kernel.block("198.51.100.7/32")
+	assert.False(t, ok)
+	ask("block", "203.0.113.0/24")
+	assert.Equal(t, []string{"lifted 1 blocks"}, ask("flush").Lines)
+	assert.Empty(t, ask("list").Lines)
+	b.eventually(func() bool { return len(b.bodies()) == 6 })
 }
 
 func TestStartsAgain(t *testing.T) {

@@ -206,7 +206,7 @@ func (k *keeper) sweep() {
 		}
 	}
 	if totals, err := k.kernel.Totals(); err == nil {
-		k.figures.passed = totals.Packets
+		k.figures.Passed = totals.Packets
 	}
 }
 

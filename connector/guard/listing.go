@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lists"
 )
 
@@ -92,7 +93,7 @@ func (k *keeper) blockList(u *lists.Update) {
 	list := k.allowed.Current()
 	for _, e := range u.Entries {
 		if entry, ok := list.Find(e.Prefix); ok {
-			k.refuse(allowed, &blocks.Request{Prefix: e.Prefix, Origin: origin, Reason: e.Reason}, string(entry.Why), now)
+			k.refuse(figures.Allowed, &blocks.Request{Prefix: e.Prefix, Origin: origin, Reason: e.Reason}, string(entry.Why), now)
 			continue
 		}
 		until := e.Until

@@ -14,9 +14,6 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/shares"
 )
 
-// shared is a refusal: the source stands for many.
-const shared blocks.Refusal = "shared"
-
 // listenerEvent comes each interval of sources, whatever clients do.
 const listenerEvent = "tcp.server.listener"
 

@@ -13,43 +13,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/points"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
 )
-
-// What came of a record.
-const (
-	request = iota
-	otherRule
-	nothingAsked
-	recordOutcomes
-)
-
-var recordNames = [recordOutcomes]string{"request", "other_rule", "nothing_asked"}
-
-// figures are counts since Start.
-type figures struct {
-	records  [recordOutcomes]uint64
-	refusals map[blocks.Refusal]uint64
-	// untold are refusals over max_refusals.
-	untold uint64
-	passed [guard.Outcomes]uint64
-	delay  points.Histogram
-}
-
-func newFigures() figures {
-	refusals := make(map[blocks.Refusal]uint64)
-	for _, why := range []blocks.Refusal{
-		noSocketAddress, spoofable, allowed, shared, byKernel,
-		blocks.NoAddress, blocks.TooWide, blocks.TooMany, blocks.TooFast, blocks.ManyOrigins,
-	} {
-		refusals[why] = 0
-	}
-	return figures{refusals: refusals}
-}
 
 // measure sends the metrics. Points that are refused are superseded by the next.
 func (k *keeper) measure(ctx context.Context) {
@@ -91,13 +61,13 @@ func (k *keeper) points() (pmetric.Metrics, bool) {
 	}
 	passed := w.Sum("tcp.server.block.passed", "Packets of blocked sources that passed, without those of dry runs.", "{packet}", true)
 	for o := range guard.Outcomes {
-		w.Point(passed, k.figures.passed[o], "reason", o.String())
+		w.Point(passed, k.figures.Passed[o], "reason", o.String())
 	}
 	refusals := w.Sum("tcp.server.block.refusals", "Blocks that were asked for and refused.", "{block}", true)
-	for why, n := range k.figures.refusals {
+	for why, n := range k.figures.Refusals {
 		w.Point(refusals, n, "tcp.block.refusal", string(why))
 	}
-	w.Histogram("tcp.server.block.delay", "Time from the last evidence to the block.", "s", &k.figures.delay)
+	w.Histogram("tcp.server.block.delay", "Time from the last evidence to the block.", "s", &k.figures.Delay)
 	holding := int64(0)
 	if k.holding {
 		holding = 1
@@ -139,10 +109,10 @@ func (k *keeper) with(more ...attribute.KeyValue) metric.MeasurementOption {
 
 func (k *keeper) observeRecords(_ context.Context, o metric.Int64Observer) error {
 	k.mu.Lock()
-	counts := k.figures.records
+	counts := k.figures.Records
 	k.mu.Unlock()
 	for outcome, n := range counts {
-		o.Observe(int64(n), k.with(attribute.String("outcome", recordNames[outcome])))
+		o.Observe(int64(n), k.with(attribute.String("outcome", figures.RecordNames[outcome])))
 	}
 	return nil
 }
@@ -162,7 +132,7 @@ func (k *keeper) observeUndelivered(_ context.Context, o metric.Int64Observer) e
 		o.Observe(int64(k.queue.Lost[reason].Load()), k.with(attribute.String("reason", reason.String())))
 	}
 	k.mu.Lock()
-	untold := k.figures.untold
+	untold := k.figures.Untold
 	k.mu.Unlock()
 	o.Observe(int64(untold), k.with(attribute.String("reason", "rate_limit")))
 	return nil

@@ -52,7 +52,7 @@ var (
 	domains = join(transport, content)
 	facts   = []string{"internal/ledger", "internal/fact"}
 	// components is what the components of this module share.
-	components = []string{"internal/fault", "internal/strict", "internal/sharedcomponent", "internal/delivery"}
+	components = []string{"internal/fault", "internal/strict", "internal/sharedcomponent", "internal/delivery", "internal/control"}
 	// ground is what hooks and tc stand on.
 	ground = []string{"internal/capability", "internal/probe/netns", "internal/probe/shared/..."}
 	// settings and clock are values and a clock for the rooms of the kernel side.
@@ -78,6 +78,7 @@ var rules = []rule{
 	// What the components of this module share.
 	{rooms: list("internal/fault")},
 	{rooms: list("internal/strict", "internal/sharedcomponent"), imports: list(collector)},
+	{rooms: list("internal/control")},
 	{rooms: list("internal/delivery"), imports: list(pdata, collector)},
 
 	// The kernel side. Only these reach the kernel.
@@ -167,7 +168,7 @@ var rules = []rule{
 
 	// Programs, and what tests.
 	{rooms: list("internal/diagnosis"), imports: list("internal/clean", "internal/probe")},
-	{rooms: list("cmd/..."), imports: list("internal/diagnosis", "receiver", collector)},
+	{rooms: list("cmd/..."), imports: list("internal/control", "internal/diagnosis", "receiver", collector)},
 	{rooms: list("internal/testbed"), imports: list(kernel, system)},
 	{rooms: list("internal/testbed/lab"), imports: list(system)},
 	{

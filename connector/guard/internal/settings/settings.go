@@ -70,6 +70,8 @@ type Config struct {
 	FailOpenAfter time.Duration `mapstructure:"fail_open_after"`
 	// KillFile is one that lets everything pass while it exists.
 	KillFile string `mapstructure:"kill_file"`
+	// Socket is where the tool ebpf-tcp asks; empty for none.
+	Socket string `mapstructure:"socket"`
 
 	// MaxBlocks is how many new blocks rules may make in a minute, MaxRefusals how many
 	// refusals are told.
@@ -172,6 +174,9 @@ func (c *Config) Validate() error {
 	fault.InRange(&f, "fail_open_after", c.FailOpenAfter, minOpen, maxOpen)
 	if c.KillFile != "" && !filepath.IsAbs(c.KillFile) {
 		f.Add("kill_file", "%q is not an absolute path", c.KillFile)
+	}
+	if c.Socket != "" && !filepath.IsAbs(c.Socket) {
+		f.Add("socket", "%q is not an absolute path", c.Socket)
 	}
 	fault.InRange(&f, "max_blocks", c.MaxBlocks, 1, maxPerMinute)
 	fault.InRange(&f, "max_refusals", c.MaxRefusals, 0, maxPerMinute)

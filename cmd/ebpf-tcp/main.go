@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command ebpf-tcp talks to a running collector.
+//
+//	ebpf-tcp guard list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
+)
+
+const usage = "usage: ebpf-tcp guard [-socket PATH] list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush"
+
+// socket is the path that docs/guard.md has.
+const socket = "/run/ebpf-tcp-guard.sock"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run returns the exit code: 2 for a wrong command line, 1 for a refusal.
+func run(args []string, out, errs io.Writer) int {
+	flags := flag.NewFlagSet("ebpf-tcp guard", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	path := flags.String("socket", socket, "the guard's `socket`")
+	if len(args) == 0 || args[0] != "guard" || flags.Parse(args[1:]) != nil || flags.NArg() == 0 {
+		fmt.Fprintln(errs, usage)
+		return 2
+	}
+	answer, err := control.Ask(*path, control.Question{Command: flags.Arg(0), Arguments: flags.Args()[1:]})
+	if err == nil && answer.Error != "" {
+		err = fmt.Errorf("guard: %s", answer.Error)
+	}
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return 1
+	}
+	for _, line := range answer.Lines {
+		fmt.Fprintln(out, line)
+	}
+	return 0
+}
