@@ -16,10 +16,13 @@ import (
 
 // NewFactory creates the factory of the ebpf_tcp_threats connector. The connectors of one
 // configuration, to logs and to metrics, share one state.
-func NewFactory() connector.Factory { return newFactory(hostClock()) }
+func NewFactory(options ...Option) connector.Factory { return newFactory(hostClock(), options...) }
 
-func newFactory(clock clock) connector.Factory {
+func newFactory(clock clock, options ...Option) connector.Factory {
 	f := &factory{clock: clock, shared: sharedcomponent.NewMap[*Config, *judge]()}
+	for _, option := range options {
+		option(f)
+	}
 	return connector.NewFactory(
 		metadata.Type,
 		func() component.Config { return createDefaultConfig() },
@@ -32,6 +35,8 @@ func newFactory(clock clock) connector.Factory {
 type factory struct {
 	clock  clock
 	shared *sharedcomponent.Map[*Config, *judge]
+	// payload is nil without an engine for payload_signature.
+	payload func(PayloadSettings) (PayloadEngine, error)
 }
 
 func (f *factory) createLogs(
@@ -61,5 +66,5 @@ func (f *factory) judge(set connector.Settings, cfg component.Config) (*sharedco
 	if !ok {
 		return nil, fmt.Errorf("configuration of type %T, not of the ebpf_tcp_threats connector", cfg)
 	}
-	return f.shared.LoadOrCreate(c, func() (*judge, error) { return newJudge(c, set, f.clock), nil })
+	return f.shared.LoadOrCreate(c, func() (*judge, error) { return newJudge(c, set, f.clock, f.payload), nil })
 }

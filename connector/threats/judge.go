@@ -21,7 +21,9 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/checkpoint"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/literal"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/payload"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/rules"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/scoring"
@@ -43,6 +45,7 @@ type judge struct {
 	wall    clock
 	logs    consumer.Logs
 	metrics consumer.Metrics
+	payload func(PayloadSettings) (PayloadEngine, error)
 
 	queue     *delivery.Queue[*finding.Finding]
 	telemetry *metadata.TelemetryBuilder
@@ -56,21 +59,29 @@ type judge struct {
 	engine *engine.Engine
 	// scorer is nil if nothing gives scores.
 	scorer *scoring.Scorer
-	reader *reading.Reader
-	record reading.Record
-	counts [reading.Events][reading.Outcomes]uint64
+	// payloads is nil unless payload_signature is on.
+	payloads *payload.Queue
+	// stopping: records are counted and no longer judged.
+	stopping bool
+	reader   *reading.Reader
+	record   reading.Record
+	counts   [reading.Events][reading.Outcomes]uint64
 	// moved is the wall clock when the rules' clock last moved.
 	moved int64
 	since int64
 }
 
-func newJudge(cfg *Config, set connector.Settings, wall clock) *judge {
-	return &judge{cfg: cfg, set: set, wall: wall}
+func newJudge(cfg *Config, set connector.Settings, wall clock, open func(PayloadSettings) (PayloadEngine, error)) *judge {
+	return &judge{cfg: cfg, set: set, wall: wall, payload: open}
 }
 
 // Start restores the state and begins to judge.
 func (j *judge) Start(ctx context.Context, host component.Host) error {
 	lists, err := readLists(j.cfg.Rules.TLSFingerprint.Files)
+	if err != nil {
+		return err
+	}
+	literals, err := readLiterals(j.cfg.Rules.LiteralSignature.Files)
 	if err != nil {
 		return err
 	}
@@ -82,8 +93,11 @@ func (j *judge) Start(ctx context.Context, host component.Host) error {
 		j.queue = delivery.NewQueue(j.logs, writer.Logs, j.set.Logger)
 		j.queue.Start()
 	}
-	j.begin(ctx, lists)
+	j.begin(ctx, lists, literals)
 	if err := j.beginScores(ctx, host); err != nil {
+		return errors.Join(err, j.Shutdown(ctx))
+	}
+	if err := j.beginPayloads(); err != nil {
 		return errors.Join(err, j.Shutdown(ctx))
 	}
 	if j.telemetry, err = j.register(); err != nil {
@@ -96,7 +110,7 @@ func (j *judge) Start(ctx context.Context, host component.Host) error {
 }
 
 // begin makes the rules, with the state of a former run.
-func (j *judge) begin(ctx context.Context, lists map[string]string) {
+func (j *judge) begin(ctx context.Context, lists map[string]string, literals *literal.Set) {
 	saved := j.load(ctx)
 	key := rand.Uint64() | 1
 	if saved != nil {
@@ -107,13 +121,14 @@ func (j *judge) begin(ctx context.Context, lists map[string]string) {
 	j.engine = rules.NewEngine(engine.Config{
 		Rules: j.cfg.Rules, IPv6Prefix: j.cfg.IPv6Prefix, Except: settings.Prefixes(j.cfg.Except),
 		Sources: j.cfg.Limits.Sources, Services: j.cfg.Limits.Services, Findings: j.cfg.Limits.Findings,
-		MaxFindings: j.cfg.MaxFindings, EndAfter: j.cfg.EndAfter, Lists: lists, Key: key, Tell: j.tell,
+		MaxFindings: j.cfg.MaxFindings, EndAfter: j.cfg.EndAfter, Lists: lists, Literals: literals, Key: key, Tell: j.tell,
 	})
 	if saved != nil {
 		j.engine.Restore(saved)
 	}
 	j.reader = reading.NewReader(key)
 	j.moved, j.since = j.wall(), j.wall()
+	j.payloads, j.stopping = nil, false
 }
 
 func (j *judge) tell(f *finding.Finding) {
@@ -127,7 +142,8 @@ func (j *judge) read(logs plog.Logs) {
 	wall := j.wall()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.engine == nil {
+	if j.engine == nil || j.stopping {
+		j.miss(logs)
 		return
 	}
 	before := j.engine.Clock()
@@ -149,6 +165,23 @@ func (j *judge) read(logs plog.Logs) {
 	}
 	if j.engine.Clock() != before {
 		j.moved = wall
+	}
+}
+
+// miss counts the records that came before the start or after the end. What they would have found,
+// no state and no consumer would have had.
+func (j *judge) miss(logs plog.Logs) {
+	for _, resource := range logs.ResourceLogs().All() {
+		for _, scope := range resource.ScopeLogs().All() {
+			for _, record := range scope.LogRecords().All() {
+				event := reading.EventOf(record.EventName())
+				if event == reading.Unknown {
+					j.counts[event][reading.Ignored]++
+				} else {
+					j.counts[event][reading.Stopping]++
+				}
+			}
+		}
 	}
 }
 
@@ -190,6 +223,9 @@ func (j *judge) tick() {
 func (j *judge) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopFor)
 	defer cancel()
+	j.mu.Lock()
+	j.stopping = true
+	j.mu.Unlock()
 	if j.cancel != nil {
 		j.cancel()
 		j.done.Wait()
@@ -197,13 +233,13 @@ func (j *judge) Shutdown(ctx context.Context) error {
 		j.cancel = nil
 	}
 	j.endScores()
+	err := j.endPayloads(ctx)
 	if j.queue != nil {
 		j.queue.Stop(ctx)
 	}
-	var err error
 	if j.client != nil {
 		j.save(ctx)
-		err = j.client.Close(ctx)
+		err = errors.Join(err, j.client.Close(ctx))
 		j.client = nil
 	}
 	if j.telemetry != nil {

@@ -150,7 +150,7 @@ func TestMetricsAlone(t *testing.T) {
 	assert.Equal(t, int64(2), findings(b.metrics.AllMetrics()))
 	first := b.metrics.AllMetrics()[0].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
 	assert.Equal(t, "tcp.server.threats", first.Name())
-	assert.Equal(t, 15, first.Sum().DataPoints().Len())
+	assert.Equal(t, 16, first.Sum().DataPoints().Len())
 }
 
 // findings is the latest value of the metric, over all rules.

@@ -82,6 +82,7 @@ func (j *judge) register() (*metadata.TelemetryBuilder, error) {
 		b.RegisterEbpfTCPThreatsWindowlessCallback(j.observeWindowless),
 		b.RegisterEbpfTCPThreatsModelVectorsCallback(j.observeModelVectors),
 		b.RegisterEbpfTCPThreatsModelQueuedCallback(j.observeModelQueued),
+		b.RegisterEbpfTCPThreatsPayloadsCallback(j.observePayloads),
 	)
 	if err != nil {
 		b.Shutdown()
@@ -127,7 +128,7 @@ func (j *judge) observeEntries(_ context.Context, o metric.Int64Observer) error 
 	for _, of := range []struct {
 		table string
 		n     int
-	}{{"sources", totals.Sources}, {"sightings", totals.Sightings}, {"services", totals.Services}, {"findings", totals.Open}} {
+	}{{"sources", totals.Sources}, {"sightings", totals.Sightings}, {"services", totals.Services}, {"identities", totals.Identities}, {"findings", totals.Open}} {
 		o.Observe(int64(of.n), j.with(attribute.String("table", of.table)))
 	}
 	return nil
@@ -137,6 +138,9 @@ func (j *judge) observeDisplaced(_ context.Context, o metric.Int64Observer) erro
 	totals := j.totals()
 	for kept, n := range totals.Displaced {
 		o.Observe(int64(n), j.with(attribute.String("table", "sources"), attribute.Bool("kept", kept == 1)))
+	}
+	for kept, n := range totals.DisplacedIdentities {
+		o.Observe(int64(n), j.with(attribute.String("table", "identities"), attribute.Bool("kept", kept == 1)))
 	}
 	o.Observe(int64(totals.DisplacedFindings), j.with(attribute.String("table", "findings"), attribute.Bool("kept", true)))
 	return nil

@@ -50,6 +50,9 @@ type Queue[T any] struct {
 	write  func([]T) plog.Logs
 	logger *zap.Logger
 
+	// mu guards stopped, after which nothing waits that nobody takes.
+	mu      sync.Mutex
+	stopped bool
 	waiting chan T
 	// cancel ends the sender, abort what it sends.
 	cancel, abort context.CancelFunc
@@ -66,8 +69,14 @@ func NewQueue[T any](next consumer.Logs, write func([]T) plog.Logs, logger *zap.
 	return &Queue[T]{next: next, write: write, logger: logger, waiting: make(chan T, capacity)}
 }
 
-// Add adds an item if there is room. It does not wait.
+// Add adds an item if there is room. It does not wait. What comes after the end is counted.
 func (q *Queue[T]) Add(f T) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped {
+		q.Lost[Shutdown].Add(1)
+		return
+	}
 	select {
 	case q.waiting <- f:
 	default:
@@ -90,6 +99,9 @@ func (q *Queue[T]) Stop(ctx context.Context) {
 	defer q.abort()
 	q.cancel()
 	q.done.Wait()
+	q.mu.Lock()
+	q.stopped = true
+	q.mu.Unlock()
 	for batch := q.take(); len(batch) > 0; batch = q.take() {
 		q.send(ctx, batch)
 	}

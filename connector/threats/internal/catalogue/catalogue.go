@@ -27,6 +27,8 @@ const (
 	HTTPAuth
 	HTTPProbing
 	TLSFingerprint
+	LiteralSignature
+	PayloadSignature
 	// Anomaly and Model are scores.
 	Anomaly
 	Model
@@ -68,10 +70,14 @@ const (
 	FactReceived       = "tcp.threat.receive.size"
 	FactRequests       = "tcp.threat.request.count"
 	FactPaths          = "tcp.threat.path.count"
+	FactUsers          = "tcp.threat.user.count"
+	FactShare          = "tcp.threat.handshake.share"
+	FactHandshakes     = "tcp.threat.handshake.count"
+	FactSignatureScore = "tcp.threat.signature.score"
 )
 
 // Doubles are the names of evidence that is no whole number.
-func Doubles() []string { return []string{FactAccept, FactReceiveRate} }
+func Doubles() []string { return []string{FactAccept, FactReceiveRate, FactShare} }
 
 // Entry is a rule with how sure its findings are, where that is the same for all of them.
 type Entry struct {
@@ -179,9 +185,10 @@ var All = [Rules]Entry{
 	}, 1},
 	HTTPAuth: {finding.Rule{
 		Name: "http_auth", Category: access, Severity: finding.Warn, Spoofable: false, Unit: "{request}",
-		Description: "A source makes many requests that are answered with 401 or 403.",
-		Algorithm:   "A bucket of 10 that leaks one every 10 s.", Default: "10, one leaks every 10 s", Evidence: "requests that were denied",
-		Mistakes: "A program with an expired token that tries again and again.",
+		Description: "Many requests of a source, or of one user or token, are answered with 401 or 403.",
+		Algorithm:   "A bucket of requests of a source that leaks; distinct users and tokens of one source that were denied; distinct sources of one user or token that were denied. Of the last two, at least as many must be denied as were accepted. A user or token is known from user.id or user.name, or from a header field that the receiver records and shows.",
+		Default:     "10 requests, one leaks every 10 s; 10 users or tokens, or 10 sources, in 1 h", Evidence: "requests, users or sources that were denied",
+		Mistakes: "A program with an expired token that tries again and again, on one host or on many; many people behind one address after a password change.",
 	}, 0.8},
 	HTTPProbing: {finding.Rule{
 		Name: "http_probing", Category: initial, Severity: finding.Warn, Spoofable: false, Unit: "{path}",
@@ -192,10 +199,25 @@ var All = [Rules]Entry{
 	}, 0.8},
 	TLSFingerprint: {finding.Rule{
 		Name: "tls_fingerprint", Category: blacklists, Severity: finding.Warn, Spoofable: false, Unit: "{handshake}",
-		Description: "A client has a TLS fingerprint that a list names.",
-		Algorithm:   "Looks JA4 and JA3 up in the lists.", Default: "no list", Evidence: "handshakes",
-		Mistakes: "Programs with one TLS library have one fingerprint.",
+		Description: "A client has a TLS fingerprint that a list names, or that few clients of the service have.",
+		Algorithm:   "Looks JA4 and JA3 up in the lists. With rare, counts the fingerprints of each service's handshakes (space-saving, 128 of a service).",
+		Default:     "no list; rare ones off: 0.1 % of the handshakes, from 1,000 handshakes of the service on", Evidence: "handshakes",
+		Mistakes: "Programs with one TLS library have one fingerprint. Rare: a browser's new version, a colleague's script, each client of a service that has few.",
 	}, 0.6},
+	LiteralSignature: {finding.Rule{
+		Name: "literal_signature", Category: initial, Severity: finding.Warn, Spoofable: false, Unit: "{request}",
+		Description: "Requests of a source have a string that a list names.",
+		Algorithm:   "Searches paths, queries, the chosen header fields and captured bodies for all strings at once (Aho-Corasick). ASCII letters match in either case. %XX is also decoded, once.",
+		Default:     "no list", Evidence: "requests",
+		Mistakes: "A string that ordinary requests have, too.",
+	}, 0.7},
+	PayloadSignature: {finding.Rule{
+		Name: "payload_signature", Category: initial, Severity: finding.Warn, Spoofable: false, Unit: "{request}",
+		Description: "Requests of a source match rules against attacks on applications.",
+		Algorithm:   "Has a sample of the requests judged by Coraza with the OWASP core rule set ([payloads.md](payloads.md)).",
+		Default:     "off; paranoia 1, score 5", Evidence: "requests",
+		Mistakes: "Those of the core rule set: text about SQL or shells, rich text, Base64.",
+	}, 0.7},
 	Anomaly: {finding.Rule{
 		Name: "anomaly", Category: anomaly, Severity: finding.Warn, Spoofable: true, Unit: "1",
 		Description: "A source does what few sources did before.",

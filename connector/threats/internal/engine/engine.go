@@ -13,6 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/evidence"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/literal"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/table"
@@ -31,6 +32,8 @@ type Config struct {
 	EndAfter                    time.Duration
 	// Lists of TLS fingerprints, with what each is a sign of.
 	Lists map[string]string
+	// Literals are signatures of the user's own; nil without.
+	Literals *literal.Set
 	// Key makes hashes unpredictable; it outlives a restart.
 	Key uint64
 	// Tell gets each finding.
@@ -78,6 +81,8 @@ type Engine struct {
 	Sources    *table.Table[evidence.Key, evidence.Source]
 	Namespaces *table.Table[uint64, evidence.Namespace]
 	Book       *finding.Book
+	// Identities are users and tokens that were denied.
+	Identities *table.Table[uint64, evidence.Identity]
 	sightings  *table.Table[place, evidence.Sighting]
 	services   *table.Table[serviceKey, evidence.Service]
 
@@ -99,6 +104,7 @@ func New(cfg Config) *Engine {
 		sightings:  table.New[place, evidence.Sighting](cfg.Sources),
 		services:   table.New[serviceKey, evidence.Service](cfg.Services),
 		Namespaces: table.New[uint64, evidence.Namespace](cfg.Services),
+		Identities: table.New[uint64, evidence.Identity](cfg.Services),
 	}
 	e.mask = [2]uint64{^uint64(0) << max(0, 64-cfg.IPv6Prefix), ^uint64(0) << min(64, 128-cfg.IPv6Prefix)}
 	e.Book = finding.NewBook(finding.Settings{
@@ -194,10 +200,15 @@ func (e *Engine) aboutService(m *Moment) {
 	if m.Port == 0 {
 		return
 	}
+	m.Serve()
+}
+
+// Serve adds the record's service to the moment.
+func (m *Moment) Serve() {
 	at := serviceKey{m.HostOf(), m.Port}
-	m.Service = e.services.Get(at)
+	m.Service = m.services.Get(at)
 	if m.Service == nil {
-		m.Service = e.services.Add(at)
+		m.Service = m.services.Add(at)
 	}
 	m.Service.Last = max(m.Service.Last, m.Now)
 }
@@ -245,6 +256,7 @@ func (e *Engine) sweep() {
 	sweep(e.Sources, old, func(s *evidence.Source) int64 { return s.Last })
 	sweep(e.sightings, old, func(s *evidence.Sighting) int64 { return s.Last })
 	sweep(e.services, old, func(s *evidence.Service) int64 { return s.Last })
+	sweep(e.Identities, old, func(i *evidence.Identity) int64 { return i.Last })
 	sweep(e.Namespaces, old, func(n *evidence.Namespace) int64 { return n.Last })
 }
 

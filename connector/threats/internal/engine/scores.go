@@ -39,3 +39,16 @@ func (e *Engine) Score(rule catalogue.ID, key evidence.Key, host uint64, f *find
 		e.Book.Report(about, f)
 	}
 }
+
+// Late notes evidence that was judged after its record, by a rule about payloads.
+func (e *Engine) Late(about finding.Subject, f *finding.Finding) {
+	f.Count = 1
+	if source := e.Sources.Get(evidence.Key{Hi: about.Hi, Lo: about.Lo, Scope: about.Scope}); source != nil {
+		source.Payloads++
+		f.Count = source.Payloads
+	}
+	f.Facts = append(f.Facts, finding.Fact{Key: catalogue.FactRequests, Value: float64(f.Count)})
+	if e.Book.Due(about, f.Count, f.Last) && !e.Excepts(catalogue.ID(about.Rule), f.Source) {
+		e.Book.Report(about, f)
+	}
+}

@@ -10,9 +10,11 @@ import (
 
 // Totals are counts for the internal metrics.
 type Totals struct {
-	Sources, Sightings, Services, Open int
+	Sources, Sightings, Services, Identities, Open int
 	// Displaced are entries of sources that had to make room, by whether they were worth keeping.
 	Displaced [2]uint64
+	// DisplacedIdentities are users and tokens that had to make room.
+	DisplacedIdentities [2]uint64
 	// DisplacedFindings were open.
 	DisplacedFindings uint64
 	// Begun, Suppressed and Excepted are findings of each rule.
@@ -22,8 +24,8 @@ type Totals struct {
 // Totals returns the counts.
 func (e *Engine) Totals() Totals {
 	t := Totals{
-		Sources: e.Sources.Len(), Sightings: e.sightings.Len(), Services: e.services.Len(), Open: e.Book.Len(),
-		DisplacedFindings: e.Book.Displaced(), Excepted: e.excepted,
+		Sources: e.Sources.Len(), Sightings: e.sightings.Len(), Services: e.services.Len(), Identities: e.Identities.Len(), Open: e.Book.Len(),
+		DisplacedIdentities: e.Identities.Evicted, DisplacedFindings: e.Book.Displaced(), Excepted: e.excepted,
 	}
 	for kept := range t.Displaced {
 		t.Displaced[kept] = e.Sources.Evicted[kept] + e.sightings.Evicted[kept]
@@ -75,7 +77,7 @@ func (e *Engine) Save() *State {
 		s.Sights = append(s.Sights, SavedSighting{at.key, at.host, *sighting})
 	}
 	for at, service := range e.services.All() {
-		s.Services = append(s.Services, SavedService{at.host, at.port, *service})
+		s.Services = append(s.Services, SavedService{at.host, at.port, service.Clone()})
 	}
 	return s
 }

@@ -18,6 +18,15 @@ type Service struct {
 	// Open and OpenAnswered are of the last interval, Closed and ClosedAnswered fade.
 	Open, OpenAnswered     float64
 	Closed, ClosedAnswered float64
+	// Prints is nil unless rare fingerprints are looked for.
+	Prints *Prints
+}
+
+// Clone returns a copy that shares nothing.
+func (s *Service) Clone() Service {
+	c := *s
+	c.Prints = s.Prints.clone()
+	return c
 }
 
 // Namespace is what the rules keep about a network namespace of a host.

@@ -29,8 +29,10 @@ type Source struct {
 	Logins  Recent
 	Denied  Bucket
 	Probing *Probing
-	// LoginCount and Listed count evidence over the threshold.
-	LoginCount, Listed uint64
+	// Identities is nil unless a request that named a user or token was denied.
+	Identities *Many
+	// LoginCount, Listed, Rare, Matches and Payloads count evidence over the threshold.
+	LoginCount, Listed, Rare, Matches, Payloads uint64
 }
 
 // maxHosts is how many names of hosts are kept of a source.
@@ -62,13 +64,15 @@ func (s *Source) WorthKeeping() bool { return s.Contacts.Failed > 1 || s.Kernel.
 
 // HasEvidence tells whether a restart must not forget it.
 func (s *Source) HasEvidence() bool {
-	return s.Contacts.Failed > 0 || s.Kernel.Failed > 0 || s.LoginCount > 0 || s.Listed > 0 || s.Denied.Total > 0 || s.Logins != (Recent{})
+	return s.Contacts.Failed > 0 || s.Kernel.Failed > 0 || s.LoginCount > 0 || s.Listed > 0 || s.Rare > 0 || s.Matches > 0 || s.Payloads > 0 || s.Identities != nil ||
+		s.Denied.Total > 0 || s.Logins != (Recent{})
 }
 
 // Clone returns a copy that shares nothing. It lacks what does not outlive a restart.
 func (s *Source) Clone() Source {
 	c := *s
 	c.Probing = nil
+	c.Identities = s.Identities.clone()
 	c.Hosts = slices.Clone(s.Hosts)
 	c.Contacts.Few, c.Contacts.Map = slices.Clone(s.Contacts.Few), slices.Clone(s.Contacts.Map)
 	return c

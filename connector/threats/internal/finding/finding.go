@@ -88,8 +88,19 @@ type Finding struct {
 	Score *Score
 	// Fingerprint and Label are those of a list.
 	Fingerprint, Label string
+	// User is whom requests were for. It is the client's word.
+	User string
+	// Signatures are those that matched, as far as they are named.
+	Signatures []string
 	// Suppressed is the number of findings that a summary stands for.
 	Suppressed uint64
+}
+
+// OfSet makes it a finding about a set of sources.
+func (f *Finding) OfSet(named []string, size int) *Finding {
+	f.Source, f.Peer, f.Prefix = netip.Addr{}, netip.Addr{}, netip.Prefix{}
+	f.Sources, f.SourceCount = named, size
+	return f
 }
 
 // Score is a score and what it was made of.

@@ -33,6 +33,7 @@ type TelemetryBuilder struct {
 	EbpfTCPThreatsFindings     metric.Int64ObservableCounter
 	EbpfTCPThreatsModelQueued  metric.Int64ObservableGauge
 	EbpfTCPThreatsModelVectors metric.Int64ObservableCounter
+	EbpfTCPThreatsPayloads     metric.Int64ObservableCounter
 	EbpfTCPThreatsRecords      metric.Int64ObservableCounter
 	EbpfTCPThreatsStateErrors  metric.Int64ObservableCounter
 	EbpfTCPThreatsTold         metric.Int64ObservableCounter
@@ -118,6 +119,21 @@ func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsModelVectorsCallback(cb m
 		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsModelVectors, obs: o})
 		return nil
 	}, builder.EbpfTCPThreatsModelVectors)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterEbpfTCPThreatsPayloadsCallback sets callback for observable EbpfTCPThreatsPayloads metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPThreatsPayloadsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPThreatsPayloads, obs: o})
+		return nil
+	}, builder.EbpfTCPThreatsPayloads)
 	if err != nil {
 		return err
 	}
@@ -273,6 +289,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_ebpf_tcp_threats_model_vectors",
 		metric.WithDescription("Vectors for a model, by outcome. [Alpha]"),
 		metric.WithUnit("{vector}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.EbpfTCPThreatsPayloads, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_threats_payloads",
+		metric.WithDescription("Requests for the rule payload_signature, by outcome. [Alpha]"),
+		metric.WithUnit("{request}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.EbpfTCPThreatsRecords, err = builder.meter.Int64ObservableCounter(

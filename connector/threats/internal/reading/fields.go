@@ -73,6 +73,8 @@ func requestFields() []field {
 		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
 		{statusCode, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Status, v) }},
 		{urlPath, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Path, v) }},
+		{userID, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.UserID, v) }},
+		{userName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.UserName, v) }},
 	}
 }
 

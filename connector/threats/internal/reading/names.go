@@ -33,8 +33,8 @@ var eventNames = [Events]string{
 // String is the value of LogRecord.EventName.
 func (e Event) String() string { return eventNames[e] }
 
-// eventOf returns Unknown for names of other events.
-func eventOf(name string) Event {
+// EventOf returns Unknown for names of other events.
+func EventOf(name string) Event {
 	switch name {
 	case "tcp.server.connection.open":
 		return ConnectionOpen
@@ -75,6 +75,8 @@ const (
 
 	statusCode = "http.response.status_code"
 	urlPath    = "url.path"
+	userID     = "user.id"
+	userName   = "user.name"
 
 	clientJA3 = "tls.client.ja3"
 	clientJA4 = "tcp.tls.client.ja4"

@@ -24,11 +24,13 @@ const (
 	Invalid
 	// Incomplete: an attribute without which there is nothing to judge is missing.
 	Incomplete
+	// Stopping: it came while the connector stopped.
+	Stopping
 	// Outcomes is their number.
 	Outcomes
 )
 
-var outcomeNames = [Outcomes]string{"read", "other_event", "wrong_type", "invalid", "incomplete"}
+var outcomeNames = [Outcomes]string{"read", "other_event", "wrong_type", "invalid", "incomplete", "stopping"}
 
 // String is the name in the internal metrics.
 func (o Outcome) String() string { return outcomeNames[o] }
@@ -80,12 +82,15 @@ func Mix(h uint64) uint64 {
 
 // Read fills a record.
 func (r *Reader) Read(from plog.LogRecord, to *Record) Outcome {
-	event := eventOf(from.EventName())
+	event := EventOf(from.EventName())
 	if event == Unknown {
 		return Ignored
 	}
 	*to = Record{Event: event, Host: r.host, HostHash: r.hostHash, Received: -1, Sent: -1, Duration: -1, RTT: -1}
 	to.Service.Accept, to.Service.Open, to.Service.OpenAnswered = -1, -1, -1
+	if event == HTTPRequest {
+		to.Attributes = from.Attributes()
+	}
 	when := from.Timestamp()
 	if when == 0 {
 		when = from.ObservedTimestamp()

@@ -6,6 +6,8 @@ package reading
 
 import (
 	"net/netip"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
 // Record is one log record. Its strings belong to the log record and must be cloned to be kept.
@@ -37,8 +39,11 @@ type Record struct {
 	ClientReset bool
 
 	// Status is 0 without an answer.
-	Status int64
-	Path   string
+	Status           int64
+	Path             string
+	UserID, UserName string
+	// Attributes are all of a request, for what only some rules ask for.
+	Attributes pcommon.Map
 
 	JA3, JA4 string
 

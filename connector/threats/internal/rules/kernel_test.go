@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/catalogue"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/engine"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/finding"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/reading"
 )
@@ -265,60 +263,4 @@ func TestGuessedLogins(t *testing.T) {
 		l.pass(90 * time.Second)
 	}
 	l.nothing()
-}
-
-// request is one request through a proxy or without.
-func (l *lab) request(from netip.Addr, path string, status int64) {
-	l.feed(reading.Record{Event: reading.HTTPRequest, Client: from, Peer: from, Server: server, Port: 80, Path: path, Status: status})
-	l.pass(100 * time.Millisecond)
-}
-
-func TestDeniedRequests(t *testing.T) {
-	l := newLab(t)
-	for range 12 {
-		l.request(attacker, "/login", 401)
-	}
-	f := l.only(catalogue.HTTPAuth, attacker)
-	assert.False(t, f.Spoofable)
-}
-
-func TestPathsThatDoNotExist(t *testing.T) {
-	l := newLab(t)
-	for _, path := range []string{"/.env", "/.git/config", "/wp-login.php", "/admin", "/a", "/b", "/c", "/d", "/e", "/f", "/g"} {
-		for range 3 {
-			l.request(attacker, path, 404)
-		}
-	}
-	l.only(catalogue.HTTPProbing, attacker)
-
-	// A crawler finds a dead link now and then.
-	l = newLab(t)
-	for i := range 2000 {
-		status := int64(200)
-		if i%10 == 0 {
-			status = 404
-		}
-		l.request(client, "/page/"+time.Duration(i).String(), status)
-	}
-	l.nothing()
-}
-
-func TestAProxysWordCanBeForged(t *testing.T) {
-	l := newLab(t)
-	for range 12 {
-		l.feed(reading.Record{Event: reading.HTTPRequest, Client: attacker, Peer: client, Server: server, Port: 80, Status: 401})
-	}
-	f := l.only(catalogue.HTTPAuth, attacker)
-	assert.True(t, f.Spoofable)
-	assert.Equal(t, client, f.Peer)
-}
-
-func TestListedFingerprints(t *testing.T) {
-	l := newLab(t, func(c *engine.Config) { c.Lists = map[string]string{"t13d1516h2_8daaf6152771_b186095e22b6": "a tool"} })
-	for _, ja4 := range []string{"t13d1516h2_8daaf6152771_b186095e22b7", "", "t13d1516h2_8daaf6152771_b186095e22b6"} {
-		l.feed(reading.Record{Event: reading.TLSHandshake, Client: attacker, Peer: attacker, Server: server, Port: 443, JA4: ja4})
-	}
-	f := l.only(catalogue.TLSFingerprint, attacker)
-	require.Equal(t, "a tool", f.Label)
-	assert.Equal(t, uint64(1), f.Count)
 }

@@ -7,21 +7,23 @@ import "time"
 
 // Rules has the settings of each rule, by its name.
 type Rules struct {
-	PortScan        PortScan        `mapstructure:"port_scan"`
-	StealthScan     StealthScan     `mapstructure:"stealth_scan"`
-	OutOfStateScan  OutOfStateScan  `mapstructure:"out_of_state_scan"`
-	DistributedScan DistributedScan `mapstructure:"distributed_scan"`
-	SYNFlood        SYNFlood        `mapstructure:"syn_flood"`
-	Overload        Overload        `mapstructure:"overload"`
-	SlowHold        SlowHold        `mapstructure:"slow_hold"`
-	LoginGuessing   LoginGuessing   `mapstructure:"login_guessing"`
-	Land            Count           `mapstructure:"land"`
-	PortZero        Count           `mapstructure:"port_zero"`
-	Bogon           Count           `mapstructure:"bogon"`
-	Malformed       Count           `mapstructure:"malformed"`
-	HTTPAuth        HTTPAuth        `mapstructure:"http_auth"`
-	HTTPProbing     HTTPProbing     `mapstructure:"http_probing"`
-	TLSFingerprint  TLSFingerprint  `mapstructure:"tls_fingerprint"`
+	PortScan         PortScan         `mapstructure:"port_scan"`
+	StealthScan      StealthScan      `mapstructure:"stealth_scan"`
+	OutOfStateScan   OutOfStateScan   `mapstructure:"out_of_state_scan"`
+	DistributedScan  DistributedScan  `mapstructure:"distributed_scan"`
+	SYNFlood         SYNFlood         `mapstructure:"syn_flood"`
+	Overload         Overload         `mapstructure:"overload"`
+	SlowHold         SlowHold         `mapstructure:"slow_hold"`
+	LoginGuessing    LoginGuessing    `mapstructure:"login_guessing"`
+	Land             Count            `mapstructure:"land"`
+	PortZero         Count            `mapstructure:"port_zero"`
+	Bogon            Count            `mapstructure:"bogon"`
+	Malformed        Count            `mapstructure:"malformed"`
+	HTTPAuth         HTTPAuth         `mapstructure:"http_auth"`
+	HTTPProbing      HTTPProbing      `mapstructure:"http_probing"`
+	TLSFingerprint   TLSFingerprint   `mapstructure:"tls_fingerprint"`
+	LiteralSignature LiteralSignature `mapstructure:"literal_signature"`
+	PayloadSignature PayloadSignature `mapstructure:"payload_signature"`
 
 	_ struct{}
 }
@@ -148,6 +150,10 @@ type HTTPAuth struct {
 	Except   []string      `mapstructure:"except"`
 	MinCount int           `mapstructure:"min_count"`
 	Leak     time.Duration `mapstructure:"leak"`
+	// MinUsers are users and tokens of one source, MinSources sources of one user or token.
+	MinUsers   int           `mapstructure:"min_users"`
+	MinSources int           `mapstructure:"min_sources"`
+	Window     time.Duration `mapstructure:"window"`
 
 	_ struct{}
 }
@@ -170,6 +176,45 @@ type TLSFingerprint struct {
 	Except  []string `mapstructure:"except"`
 	// Files are lists of JA3 and JA4 fingerprints.
 	Files []string `mapstructure:"files"`
+	// Rare tells whether fingerprints that few of a service's handshakes have are found.
+	Rare bool `mapstructure:"rare"`
+	// MinHandshakes is how many a service needs first, MaxShare the share that is rare.
+	MinHandshakes int     `mapstructure:"min_handshakes"`
+	MaxShare      float64 `mapstructure:"max_share"`
+
+	_ struct{}
+}
+
+// LiteralSignature searches requests for the user's own strings.
+type LiteralSignature struct {
+	Enabled bool     `mapstructure:"enabled"`
+	Except  []string `mapstructure:"except"`
+	// Files have a name and a string in each line.
+	Files []string `mapstructure:"files"`
+	// Headers are the names of header fields that are searched.
+	Headers []string `mapstructure:"headers"`
+	// MaxBytes of a value are searched.
+	MaxBytes int `mapstructure:"max_bytes"`
+
+	_ struct{}
+}
+
+// PayloadSignature has a sample of the requests searched by a rule set.
+type PayloadSignature struct {
+	Enabled bool     `mapstructure:"enabled"`
+	Except  []string `mapstructure:"except"`
+	// Folder has another rule set than the embedded one.
+	Folder string `mapstructure:"folder"`
+	// Paranoia is the level of the OWASP core rule set, 1 to 4.
+	Paranoia int `mapstructure:"paranoia"`
+	// MinScore is the sum of the scores of the rules that match.
+	MinScore int `mapstructure:"min_score"`
+	// Sample is the share of the requests, MaxRate how many of them in a second.
+	Sample  float64 `mapstructure:"sample"`
+	MaxRate int     `mapstructure:"max_rate"`
+	// MaxBytes of a body are searched. QueueSize is how many requests wait.
+	MaxBytes  int `mapstructure:"max_bytes"`
+	QueueSize int `mapstructure:"queue_size"`
 
 	_ struct{}
 }
@@ -193,8 +238,10 @@ func Default() Rules {
 			MinBytes: 600, MaxBytes: 2500, MaxDuration: 30 * time.Second,
 		},
 		Land: counting, PortZero: counting, Bogon: counting, Malformed: counting,
-		HTTPAuth:       HTTPAuth{Enabled: true, MinCount: 10, Leak: 10 * time.Second},
-		HTTPProbing:    HTTPProbing{Enabled: true, MinPaths: 10, Leak: 10 * time.Second, MinShare: 0.5},
-		TLSFingerprint: TLSFingerprint{Enabled: true},
+		HTTPAuth:         HTTPAuth{Enabled: true, MinCount: 10, Leak: 10 * time.Second, MinUsers: 10, MinSources: 10, Window: time.Hour},
+		HTTPProbing:      HTTPProbing{Enabled: true, MinPaths: 10, Leak: 10 * time.Second, MinShare: 0.5},
+		TLSFingerprint:   TLSFingerprint{Enabled: true, MinHandshakes: 1000, MaxShare: 0.001},
+		LiteralSignature: LiteralSignature{Enabled: true, MaxBytes: 8192},
+		PayloadSignature: PayloadSignature{Paranoia: 1, MinScore: 5, Sample: 1, MaxRate: 20, MaxBytes: 8192, QueueSize: 256},
 	}
 }

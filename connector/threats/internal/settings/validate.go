@@ -22,26 +22,51 @@ const (
 	least                = 1e-9
 )
 
+// rule is what all rules can be told.
+type rule struct {
+	enabled bool
+	except  []string
+}
+
+// named are the rules by their names, which are their keys, too.
+func (r *Rules) named() map[string]rule {
+	return map[string]rule{
+		"port_scan":         {r.PortScan.Enabled, r.PortScan.Except},
+		"stealth_scan":      {r.StealthScan.Enabled, r.StealthScan.Except},
+		"out_of_state_scan": {r.OutOfStateScan.Enabled, r.OutOfStateScan.Except},
+		"distributed_scan":  {r.DistributedScan.Enabled, r.DistributedScan.Except},
+		"syn_flood":         {r.SYNFlood.Enabled, r.SYNFlood.Except},
+		"overload":          {r.Overload.Enabled, r.Overload.Except},
+		"slow_hold":         {r.SlowHold.Enabled, r.SlowHold.Except},
+		"login_guessing":    {r.LoginGuessing.Enabled, r.LoginGuessing.Except},
+		"land":              {r.Land.Enabled, r.Land.Except},
+		"port_zero":         {r.PortZero.Enabled, r.PortZero.Except},
+		"bogon":             {r.Bogon.Enabled, r.Bogon.Except},
+		"malformed":         {r.Malformed.Enabled, r.Malformed.Except},
+		"http_auth":         {r.HTTPAuth.Enabled, r.HTTPAuth.Except},
+		"http_probing":      {r.HTTPProbing.Enabled, r.HTTPProbing.Except},
+		"tls_fingerprint":   {r.TLSFingerprint.Enabled, r.TLSFingerprint.Except},
+		"literal_signature": {r.LiteralSignature.Enabled, r.LiteralSignature.Except},
+		"payload_signature": {r.PayloadSignature.Enabled, r.PayloadSignature.Except},
+	}
+}
+
 // Except are the prefixes that each rule leaves out, by the rule's name.
 func (r *Rules) Except() map[string][]string {
-	return map[string][]string{
-		"port_scan": r.PortScan.Except, "stealth_scan": r.StealthScan.Except, "out_of_state_scan": r.OutOfStateScan.Except,
-		"distributed_scan": r.DistributedScan.Except, "syn_flood": r.SYNFlood.Except, "overload": r.Overload.Except,
-		"slow_hold": r.SlowHold.Except, "login_guessing": r.LoginGuessing.Except, "land": r.Land.Except,
-		"port_zero": r.PortZero.Except, "bogon": r.Bogon.Except, "malformed": r.Malformed.Except,
-		"http_auth": r.HTTPAuth.Except, "http_probing": r.HTTPProbing.Except, "tls_fingerprint": r.TLSFingerprint.Except,
+	except := map[string][]string{}
+	for name, of := range r.named() {
+		except[name] = of.except
 	}
+	return except
 }
 
 // Enabled tells which rules are on.
 func (r *Rules) Enabled() map[string]bool {
-	return map[string]bool{
-		"port_scan": r.PortScan.Enabled, "stealth_scan": r.StealthScan.Enabled, "out_of_state_scan": r.OutOfStateScan.Enabled,
-		"distributed_scan": r.DistributedScan.Enabled, "syn_flood": r.SYNFlood.Enabled, "overload": r.Overload.Enabled,
-		"slow_hold": r.SlowHold.Enabled, "login_guessing": r.LoginGuessing.Enabled, "land": r.Land.Enabled,
-		"port_zero": r.PortZero.Enabled, "bogon": r.Bogon.Enabled, "malformed": r.Malformed.Enabled,
-		"http_auth": r.HTTPAuth.Enabled, "http_probing": r.HTTPProbing.Enabled, "tls_fingerprint": r.TLSFingerprint.Enabled,
+	enabled := map[string]bool{}
+	for name, of := range r.named() {
+		enabled[name] = of.enabled
 	}
+	return enabled
 }
 
 // Prefixes parses the exceptions of a rule, which were checked before.
@@ -78,10 +103,23 @@ func (r *Rules) Validate(f *fault.Faults) {
 		fault.InRange(f, "rules::"+name+"::min_count", count, 1, maxCount)
 	}
 	fault.InRange(f, "rules::http_auth::leak", r.HTTPAuth.Leak, time.Millisecond, maxWindow)
+	fault.InRange(f, "rules::http_auth::min_users", r.HTTPAuth.MinUsers, 2, MaxMany)
+	fault.InRange(f, "rules::http_auth::min_sources", r.HTTPAuth.MinSources, 2, MaxMany)
+	fault.InRange(f, "rules::http_auth::window", r.HTTPAuth.Window, minWindow, maxWindow)
+	fault.InRange(f, "rules::tls_fingerprint::min_handshakes", r.TLSFingerprint.MinHandshakes, 100, maxCount)
+	fault.InRange(f, "rules::tls_fingerprint::max_share", r.TLSFingerprint.MaxShare, least, maxShare)
+	fault.InRange(f, "rules::literal_signature::max_bytes", r.LiteralSignature.MaxBytes, 64, maxSearched)
+	r.PayloadSignature.validate(f)
 	fault.InRange(f, "rules::http_probing::min_paths", r.HTTPProbing.MinPaths, 1, MaxPaths)
 	fault.InRange(f, "rules::http_probing::leak", r.HTTPProbing.Leak, time.Millisecond, maxWindow)
 	fault.InRange(f, "rules::http_probing::min_share", r.HTTPProbing.MinShare, minShare, maxShare)
 }
+
+// MaxMany is how many users of a source, and sources of a user, are told apart.
+const MaxMany = 64
+
+// maxSearched is how many bytes of a value can be searched.
+const maxSearched = 1 << 20
 
 // MaxPaths is how many paths of a source are told apart.
 const MaxPaths = 256
@@ -120,4 +158,14 @@ func (l *LoginGuessing) validate(f *fault.Faults) {
 		f.Add(key+"max_bytes", "%d is less than min_bytes (%d)", l.MaxBytes, l.MinBytes)
 	}
 	fault.InRange(f, key+"max_duration", l.MaxDuration, time.Millisecond, maxWindow)
+}
+
+func (p *PayloadSignature) validate(f *fault.Faults) {
+	const key = "rules::payload_signature::"
+	fault.InRange(f, key+"paranoia", p.Paranoia, 1, 4)
+	fault.InRange(f, key+"sample", p.Sample, minShare, maxShare)
+	fault.InRange(f, key+"max_rate", p.MaxRate, 1, maxCount)
+	fault.InRange(f, key+"max_bytes", p.MaxBytes, 64, maxSearched)
+	fault.InRange(f, key+"queue_size", p.QueueSize, 1, 1<<16)
+	fault.InRange(f, key+"min_score", p.MinScore, 1, 1000)
 }

@@ -94,6 +94,12 @@ func (w *Writer) write(record plog.LogRecord, f *finding.Finding) {
 		}
 	}
 	putFingerprint(a, f)
+	if f.User != "" {
+		a.PutStr("user.name", clean.String(f.User))
+	}
+	if len(f.Signatures) > 0 {
+		putStrings(a.PutEmptySlice("tcp.threat.signatures"), f.Signatures)
+	}
 	if f.Score != nil {
 		putScore(a, f.Score)
 	}

@@ -14,8 +14,11 @@ func Detectors(e *engine.Engine) []engine.Detector {
 	if r.HTTPProbing.Enabled {
 		all = append(all, newHTTPProbing(&r.HTTPProbing))
 	}
-	if r.TLSFingerprint.Enabled && len(e.Config.Lists) > 0 {
-		all = append(all, tlsFingerprint(e.Config.Lists))
+	if tls := &r.TLSFingerprint; tls.Enabled && (tls.Rare || len(e.Config.Lists) > 0) {
+		all = append(all, &tlsFingerprint{tls, e.Config.Lists})
+	}
+	if r.LiteralSignature.Enabled && e.Config.Literals != nil {
+		all = append(all, newLiteralSignature(&r.LiteralSignature, e.Config.Literals))
 	}
 	return all
 }
