@@ -25,7 +25,7 @@ unprivileged)
 	# The race detector needs a C compiler; nothing else here does.
 	{
 		status=0
-		for module in . internal/tools; do
+		for module in . internal/tools connector/threats/coraza; do
 			CGO_ENABLED=1 go test -C "$module" -race -count=1 -json ./... || status=1
 		done
 		exit $status
