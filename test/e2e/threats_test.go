@@ -31,7 +31,12 @@ func startJudge(t *testing.T, connector string) *judged {
 // startJudgeWith has lines of the receiver's configuration, too.
 func startJudgeWith(t *testing.T, receiver, connector string) *judged {
 	t.Helper()
-	n := newNetwork(t)
+	return startJudgeIn(t, newNetwork(t), receiver, connector)
+}
+
+// startJudgeIn has a network that was made before.
+func startJudgeIn(t *testing.T, n *network, receiver, connector string) *judged {
+	t.Helper()
 	out := startSink(t, n.server)
 	agent := startCollector(t, n.server, "judge", fmt.Sprintf(`
 receivers:
