@@ -186,11 +186,9 @@ func (e *Engine) aboutSource(m *Moment, addr netip.Addr) {
 
 func (e *Engine) aboutSighting(m *Moment) {
 	at := place{m.Key, m.HostOf()}
-	m.Sighting = e.sightings.Get(at)
+	m.Sighting = e.sightings.GetKept(at)
 	if m.Sighting == nil {
 		m.Sighting = e.sightings.Add(at)
-	} else {
-		e.sightings.Keep(at)
 	}
 	m.Sighting.Last = max(m.Sighting.Last, m.Now)
 }

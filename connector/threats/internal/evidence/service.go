@@ -3,6 +3,7 @@
 package evidence
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -55,37 +56,63 @@ type Contributor struct {
 // maxContributors is how many sources are compared.
 const maxContributors = 64
 
-// Top has the sources with the most connections in a stretch of time. Over its size, the least is
-// displaced and its count inherited (space-saving).
+// Share is what a source has completed in the stretch of time that began at Since.
+type Share struct {
+	Since int64
+	Count float64
+}
+
+// Top has the sources with the most connections in a stretch of time. Each source's own count is
+// exact, so that one that is not among the most costs no search.
 type Top struct {
 	Now, Before   []Contributor
 	Since         int64
 	Total, Former float64
+	// least is the smallest count of a full Now.
+	least float64
 }
 
-func (t *Top) Add(at int64, stretch int64, c Contributor) {
+// Add counts n connections of a source.
+func (t *Top) Add(at, stretch int64, key Key, address netip.Addr, n float64, share *Share) {
 	if at-t.Since >= stretch {
 		t.Now, t.Before = t.Before[:0], t.Now
 		t.Total, t.Former = 0, t.Total
-		t.Since = at
+		t.Since, t.least = at, 0
 	}
-	t.Total += c.Count
-	least := -1
+	if share.Since != t.Since {
+		*share = Share{Since: t.Since}
+	}
+	share.Count += n
+	t.Total += n
+	if share.Count > t.least || len(t.Now) < maxContributors {
+		t.put(Contributor{key, address, share.Count})
+	}
+}
+
+// put takes in a source that is among the most.
+func (t *Top) put(c Contributor) {
+	least := 0
+	at := -1
 	for i := range t.Now {
 		if t.Now[i].Key == c.Key {
-			t.Now[i].Count += c.Count
-			return
+			at = i
+			break
 		}
-		if least < 0 || t.Now[i].Count < t.Now[least].Count {
+		if t.Now[i].Count < t.Now[least].Count {
 			least = i
 		}
 	}
-	if len(t.Now) < maxContributors {
+	switch {
+	case at >= 0:
+		t.Now[at].Count = c.Count
+	case len(t.Now) < maxContributors:
 		t.Now = append(t.Now, c)
-		return
+	default:
+		t.Now[least] = c
 	}
-	c.Count += t.Now[least].Count
-	t.Now[least] = c
+	if len(t.Now) == maxContributors {
+		t.least = slices.MinFunc(t.Now, func(a, b Contributor) int { return cmp.Compare(a.Count, b.Count) }).Count
+	}
 }
 
 // Far returns the sources whose count is far over the median of the others, and at least a fifth

@@ -57,6 +57,8 @@ type Sighting struct {
 	// Segments are those of the rules that count segments.
 	Segments     [4]uint64
 	FirstSegment int64
+	// Share is of connections to the host, for overload.
+	Share Share
 }
 
 // WorthKeeping tells whether it has done more than one thing that not every client does.

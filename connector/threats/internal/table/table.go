@@ -71,12 +71,30 @@ func (t *Table[K, V]) Add(key K) *V {
 	return &e.value
 }
 
+// GetKept is Get and then Keep.
+func (t *Table[K, V]) GetKept(key K) *V {
+	i, ok := t.index[key]
+	if !ok {
+		return nil
+	}
+	e := t.at(i)
+	if !e.kept {
+		t.protect(i)
+	} else if t.keep != i {
+		t.unlink(i)
+		t.link(i)
+	}
+	return &e.value
+}
+
 // Keep protects an entry against new ones, unless there are too many to protect.
 func (t *Table[K, V]) Keep(key K) {
-	i, ok := t.index[key]
-	if !ok || t.at(i).kept {
-		return
+	if i, ok := t.index[key]; ok && !t.at(i).kept {
+		t.protect(i)
 	}
+}
+
+func (t *Table[K, V]) protect(i int32) {
 	if t.kept >= t.keptLimit {
 		// The one that was kept but not seen for longest has to prove itself again.
 		oldest := t.at(t.keep).prev

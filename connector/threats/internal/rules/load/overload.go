@@ -28,7 +28,7 @@ func (d *overload) Judge(m *engine.Moment) {
 	if m.Event == reading.Source {
 		if n := m.Record.Source.Completed; n > 0 {
 			const stretch = int64(10 * time.Second)
-			m.Namespace.Top.Add(m.Now, stretch, evidence.Contributor{Key: m.Key, Address: m.Client, Count: float64(n)})
+			m.Namespace.Top.Add(m.Now, stretch, m.Key, m.Client, float64(n), &m.Sighting.Share)
 		}
 		return
 	}
