@@ -19,8 +19,8 @@ import (
 // batch is how many records come together.
 const batch = 1000
 
-// builders make records as the receiver does: attributes in the order of the declaration, in a
-// map of the right size.
+// builders make records as the receiver does: attributes in the order of the declaration, with
+// names that all records share, in a map of the right size.
 var builders = map[string]func(plog.LogRecord, int){
 	"close":  buildClose,
 	"failed": buildFailed,
@@ -90,17 +90,20 @@ func buildSource(r plog.LogRecord, i int) {
 	a.PutDouble("tcp.source.interval", 1)
 	a.PutDouble("tcp.source.age", 60)
 	for _, name := range []string{
-		"syn.listening.count", "syn.closed.count", "flags.null.count", "flags.fin.count", "flags.xmas.count", "flags.syn_fin.count",
-		"flags.syn_rst.count", "malformed.count", "port_zero.count", "land.count", "reset.syn.count", "reset.syn_ack.count",
-		"reset.flags.count", "reset.other.count", "completed.count", "half_open.reset.count", "half_open.timeout.count",
-		"closed.count", "unanswered.count", "port.count", "port.failed.count", "port.stray.count", "open.count",
-		"open.silent.count", "silent.port.number", "silent.port.open.count",
+		"tcp.source.syn.listening.count", "tcp.source.syn.closed.count", "tcp.source.flags.null.count",
+		"tcp.source.flags.fin.count", "tcp.source.flags.xmas.count", "tcp.source.flags.syn_fin.count",
+		"tcp.source.flags.syn_rst.count", "tcp.source.malformed.count", "tcp.source.port_zero.count", "tcp.source.land.count",
+		"tcp.source.reset.syn.count", "tcp.source.reset.syn_ack.count", "tcp.source.reset.flags.count",
+		"tcp.source.reset.other.count", "tcp.source.completed.count", "tcp.source.half_open.reset.count",
+		"tcp.source.half_open.timeout.count", "tcp.source.closed.count", "tcp.source.unanswered.count", "tcp.source.port.count",
+		"tcp.source.port.failed.count", "tcp.source.port.stray.count", "tcp.source.open.count", "tcp.source.open.silent.count",
+		"tcp.source.silent.port.number", "tcp.source.silent.port.open.count",
 	} {
 		value := int64(0)
-		if name == "completed.count" || name == "port.count" {
+		if name == "tcp.source.completed.count" || name == "tcp.source.port.count" {
 			value = 1
 		}
-		a.PutInt("tcp.source."+name, value)
+		a.PutInt(name, value)
 	}
 	a.PutDouble("tcp.source.receive.rate", 100)
 }
