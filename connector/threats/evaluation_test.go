@@ -42,6 +42,8 @@ type evaluation struct {
 	scores  map[string][]*scoring.Score
 	// found are the rules that found sources of a class.
 	found map[string]map[string]bool
+	// unnamed are findings without a source.
+	unnamed []string
 }
 
 func newEvaluation(t *testing.T, folder string) *evaluation {
@@ -87,6 +89,9 @@ func (e *evaluation) note(s *scoring.Score) {
 }
 
 func (e *evaluation) tellFinding(f *finding.Finding) {
+	if !f.Source.IsValid() && len(f.Sources) == 0 && f.State == finding.Begin {
+		e.unnamed = append(e.unnamed, fmt.Sprintf("%s on port %d", catalogue.ID(f.Rule), f.Port))
+	}
 	for _, source := range append(slices.Clone(f.Sources), f.Source.String(), sourceOf(f.Prefix)) {
 		if class, labelled := e.labels[source]; labelled {
 			if e.found[class] == nil {
@@ -172,7 +177,7 @@ func TestEvaluateScores(t *testing.T) {
 	c := e.scorer.Counts()
 	fmt.Printf("learned %d vectors; tested %d ordinary ones, whose highest score is %.2f; rules that found ordinary clients: %v\n",
 		c.Made-c.Judged+c.Learned, len(ordinary), limit, slices.Sorted(maps.Keys(e.found[ordinaryClass])))
-	fmt.Printf("| Attack | Vectors | AUC | Above all ordinary ones | Above the default threshold | Best single feature | Its AUC | Rules |\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Printf("| Attack | Vectors | Scores | AUC | Above all ordinary ones | Above the default threshold | Best single feature | Its AUC | Rules |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, class := range slices.Sorted(maps.Keys(e.scores)) {
 		if class == ordinaryClass {
 			continue
@@ -188,10 +193,12 @@ func TestEvaluateScores(t *testing.T) {
 			return 100 * n / len(attack)
 		}
 		name, best := bestFeature(ordinary, attack)
-		fmt.Printf("| `%s` | %d | %.3f | %d %% | %d %% | `%s` | %.3f | %s |\n", class, len(attack),
+		fmt.Printf("| `%s` | %d | %.2f to %.2f | %.3f | %d %% | %d %% | `%s` | %.3f | %s |\n", class, len(attack),
+			slices.Min(valuesOf(attack, value)), slices.Max(valuesOf(attack, value)),
 			auc(valuesOf(ordinary, value), valuesOf(attack, value)), above(limit), above(scoring.DefaultAnomaly().Threshold), name, best,
 			strings.Join(slices.Sorted(maps.Keys(e.found[class])), ", "))
 	}
+	fmt.Printf("findings that name nobody: %v\n", e.unnamed)
 	for address, class := range e.labels {
 		if class != ordinaryClass && len(e.scores[class]) == 0 {
 			fmt.Printf("no vector of %s (%s)\n", class, address)

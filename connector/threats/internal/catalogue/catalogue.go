@@ -222,7 +222,7 @@ var All = [Rules]Entry{
 		Name: "anomaly", Category: anomaly, Severity: finding.Warn, Spoofable: true, Unit: "1",
 		Description: "A source does what few sources did before.",
 		Algorithm:   "ECOD (Li et al. 2022) and robust z-scores over a vector of each source and window ([anomaly.md](anomaly.md)).",
-		Default:     "off; score 3, windows of 10 s, warm-up 1 h", Evidence: "score",
+		Default:     "off; score 2, windows of 10 s, warm-up 1 h", Evidence: "score",
 		Mistakes: "Everything that is new and harmless, such as a backup that begins.",
 	}, 0},
 	Model: {finding.Rule{

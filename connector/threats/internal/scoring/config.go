@@ -10,7 +10,7 @@ import (
 
 // DefaultAnomaly is off.
 func DefaultAnomaly() AnomalyConfig {
-	return AnomalyConfig{WarmUp: time.Hour, Threshold: 3}
+	return AnomalyConfig{WarmUp: time.Hour, Threshold: 2}
 }
 
 // DefaultWindow is how long the records of a source are one vector.
