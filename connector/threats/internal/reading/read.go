@@ -106,23 +106,23 @@ func (r *Reader) Read(from plog.LogRecord, to *Record) Outcome {
 }
 
 // complete checks what every rule counts on.
-func (to *Record) complete() Outcome {
-	whole := to.Time > 0
-	switch to.Event {
+func (r *Record) complete() Outcome {
+	whole := r.Time > 0
+	switch r.Event {
 	case Source:
-		whole = whole && (to.Prefix.IsValid() || to.Source.Rest > 0)
-		if !to.Client.IsValid() && to.Prefix.IsValid() {
-			to.Client = to.Prefix.Addr()
+		whole = whole && (r.Prefix.IsValid() || r.Source.Rest > 0)
+		if !r.Client.IsValid() && r.Prefix.IsValid() {
+			r.Client = r.Prefix.Addr()
 		}
 	case Listener:
-		whole = whole && to.Service.Interval > 0
+		whole = whole && r.Service.Interval > 0
 	case HTTPRequest, TLSHandshake:
-		whole = whole && to.Peer.IsValid() && to.Port != 0
-		if !to.Client.IsValid() {
-			to.Client = to.Peer
+		whole = whole && r.Peer.IsValid() && r.Port != 0
+		if !r.Client.IsValid() {
+			r.Client = r.Peer
 		}
 	default:
-		whole = whole && to.Client.IsValid() && to.Server.IsValid()
+		whole = whole && r.Client.IsValid() && r.Server.IsValid()
 	}
 	if !whole {
 		return Incomplete
