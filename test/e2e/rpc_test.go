@@ -226,3 +226,51 @@ func TestRPCServerLeaves(t *testing.T) {
 	assert.Greater(t, len(connections), 1)
 	t.Logf("%d connections, %d calls refused", len(connections), refused)
 }
+
+// TestRPCNeverAnothersValues loses segments of calls, on the wire and before user space. A call has
+// its own answer and method, or none, and the books balance.
+func TestRPCNeverAnothersValues(t *testing.T) {
+	for _, test := range []struct {
+		name, more string
+		drop       int
+	}{{name: "ring", more: "    limits: {inspect_ring_bytes: 4096}\n"}, {name: "wire", drop: 2}} {
+		t.Run(test.name, func(t *testing.T) {
+			p := startRPC(t, time.Hour)
+			p.observeCalls(t, fmt.Sprint(rpcPort), test.more)
+			client := p.client.act(t, "rpcclient", netip.AddrPortFrom(p.Server4, rpcPort).String())
+			if test.drop > 0 {
+				p.server.drop(t, rpcPort, test.drop)
+				p.client.drop(t, rpcPort, test.drop)
+			}
+			total := client.calls(t, rpcRun{Each: 200, AtOnce: 16, Bytes: 100})
+			client.End()
+			b := p.agent.balance(func(b lab.Ledger) bool { return b["request"].Queued == 0 && b["request"].Produced > 0 })
+			p.arrive(t, b)
+			p.agent.stop()
+			records := p.out.records(localPort(rpcPort))
+			pairs := 0
+			seen := map[string]bool{}
+			for _, r := range records {
+				asked, answered := r.values["http.request.header.x-id"], r.values["http.response.header.x-id"]
+				if asked == nil {
+					continue
+				}
+				id := asked.([]any)[0].(string)
+				require.False(t, seen[id], "reported twice: %v", r.values)
+				seen[id] = true
+				n, err := strconv.Atoi(id)
+				require.NoError(t, err)
+				if path := r.values["url.path"]; path != nil {
+					require.Equal(t, rpcService+rpcMethods()[n%len(rpcMethods())], path, "of another call: %v", r.values)
+				}
+				if answered != nil {
+					require.Equal(t, asked, answered, "a wrong pair: %v", r.values)
+					pairs++
+				}
+			}
+			t.Logf("%d calls, %d records, %d pairs, segments %v of %v lost, requests %v", total, len(records), pairs,
+				b["segment"].Lost, b["segment"].Produced, b["request"].LostWhere())
+			assert.LessOrEqual(t, len(records), total)
+		})
+	}
+}
