@@ -309,7 +309,7 @@ static __always_inline bool begins_frames(struct __sk_buff *skb, const struct se
 	if (side) {
 		if (!(load_word(&words[0]) & WORD_FRAMES) && !is_settings(skb, segment))
 			return false;
-		store_word(&words[1], word | WORD_FRAMES);
+		store_word(&words[1], (word & ~WORD_FIRST) | WORD_FRAMES);
 		return true;
 	}
 	if (!is_preface(skb, segment))
@@ -327,8 +327,7 @@ static __always_inline bool may_begin_frames(const struct segment *segment, cons
 {
 	if (!segment->egress)
 		return load_word(&words[0]) & WORD_NEW;
-	return load_word(&words[0]) & (WORD_NEW | WORD_FRAMES) &&
-	       (__u32)load_word(&words[1]) == segment->sequence;
+	return load_word(&words[0]) & (WORD_NEW | WORD_FRAMES) && load_word(&words[1]) & WORD_FIRST;
 }
 
 /*

@@ -55,7 +55,7 @@ static __always_inline void begin_connection(struct wanted_set *set, __u64 tag,
 		way = claim(set, false);
 	if (way != NO_WAY)
 		enter(set, way, tag | WORD_NEW | segment->acknowledgment,
-		      tag | WORD_NEW | (segment->sequence + 1));
+		      tag | WORD_NEW | WORD_FIRST | (segment->sequence + 1));
 }
 
 /* -- a segment of an inspected port ---------------------------------------------- */
@@ -69,7 +69,8 @@ static __always_inline void want_next(__u64 *other, __u64 tag, __u32 acknowledgm
 	__u64 word = load_word(other);
 
 	if (has_tag(word, tag) && !(word & WORD_FRAMES) && is_before(word, acknowledgment))
-		store_word(other, (word & ~(WORD_JOINED | 0xffffffffULL)) | acknowledgment);
+		store_word(other,
+			   (word & ~(WORD_JOINED | WORD_FIRST | 0xffffffffULL)) | acknowledgment);
 }
 
 /*
@@ -146,6 +147,8 @@ copy:
 	if (segment->payload)
 		tell_passed(&set->passed[way], &words[!egress], segment);
 	segment->tell = egress && word & WORD_NEW;
+	if (egress && segment->payload)
+		store_word(&words[1], load_word(&words[1]) & ~WORD_FIRST);
 	copied = copy_segment(skb, segment);
 	if (copied == COPIED_TOLD)
 		store_word(&words[1], load_word(&words[1]) & ~WORD_NEW);

@@ -27,7 +27,7 @@
 #include "maps.h"
 
 /* Bits of a word: the tag of the connection, the flags, the sequence number. */
-#define TAG_SHIFT 36
+#define TAG_SHIFT 37
 /*
  * The number is that of a body which joined: what follows has its share of a second, until
  * user space or the other side says what is wanted.
@@ -38,6 +38,8 @@
  * which connection and process it is.
  */
 #define WORD_NEW (1ULL << 32)
+/* Towards the client: the number is that of the server's first byte, which was not seen yet. */
+#define WORD_FIRST (1ULL << 36)
 /* HTTP/2: a frame begins at the number, see frames.h. */
 #define WORD_FRAMES (1ULL << 33)
 /* The frame that ends at the number is wanted. */

@@ -17,6 +17,7 @@ import (
 	h2 "golang.org/x/net/http2"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/flow"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
@@ -26,6 +27,8 @@ type talk struct {
 	*rig
 	client layers.TCPPort
 	next   [stream.Directions]uint32
+	// silent leaves what crosses in the ring.
+	silent bool
 }
 
 // newTalk makes a connection, which begins with our SYN-ACK.
@@ -63,6 +66,9 @@ func (k *talk) run(d stream.Direction, payload []byte, change ...func(*layers.TC
 	frame := wire.Build(k.t, wire.Ethernet(layers.EthernetTypeIPv4), ip, tcp, gopacket.Payload(payload))
 	_, err := k.guest.objects.Programs[program].Run(&ebpf.RunOptions{Data: frame})
 	require.NoError(k.t, err)
+	if k.silent {
+		return nil
+	}
 	return k.drain()
 }
 
@@ -139,6 +145,33 @@ func TestInspectFollowsAgain(t *testing.T) {
 		assert.False(t, crossed.segments[0].Frames)
 		follow()
 		k.isFollowed(stream.ToServer)
+	}
+}
+
+// TestInspectLostRecords: where a record found no room, frames are not followed, also if the next
+// segment begins where one does. User space would take the hole for DATA.
+func TestInspectLostRecords(t *testing.T) {
+	inNetNS(t)
+	r := startRig(t, config(func(c *settings.Config) { c.Inspect.RingBytes = 4096 }))
+	k := r.beginTalk(30000)
+	k.isFollowed(stream.ToServer)
+	k.isFollowed(stream.ToClient)
+	for _, d := range []stream.Direction{stream.ToClient, stream.ToServer} {
+		figures, err := r.Figures()
+		require.NoError(t, err)
+		k.silent = true // so that the ring gets full
+		for lost := figures.Lost; figures.Lost == lost; {
+			k.send(d, pings(100))
+			figures, err = r.Figures()
+			require.NoError(t, err)
+		}
+		k.silent = false
+		r.drain()
+		for range 2 {
+			next := k.send(d, pings(1))
+			require.Len(t, next.segments, 1)
+			assert.False(t, next.segments[0].Frames, "%d", d)
+		}
 	}
 }
 

@@ -23,7 +23,8 @@ import (
 
 // Layout of a word of the map wanted: see bpf/inspect/wanted.h.
 const (
-	tagShift   = 36
+	tagShift   = 37
+	wordFirst  = 1 << 36
 	wordJoined = 1 << 35
 	wordFrames = 1 << 33
 	wordNew    = 1 << 32
@@ -108,6 +109,9 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 			number = sequence
 		}
 		answered := old&^(wordJoined|numberMask) | uint64(number)
+		if number != uint32(old) {
+			answered &^= wordFirst
+		}
 		if answered == old || atomic.CompareAndSwapUint64(word, old, answered) {
 			return
 		}
@@ -127,7 +131,7 @@ func (w *words) follow(netns uint32, f *flow.Flow, d stream.Direction, sequence 
 	}
 	// The programs keep something else there where they follow frames.
 	atomic.StoreUint64(&passed.Time[d], 0)
-	atomic.CompareAndSwapUint64(&entry[d], old, old&^(wordJoined|numberMask)|wordFrames|uint64(sequence))
+	atomic.CompareAndSwapUint64(&entry[d], old, old&^(wordJoined|wordFirst|numberMask)|wordFrames|uint64(sequence))
 }
 
 // passedBy returns the end and the boot time of the last segment that was beyond what was
