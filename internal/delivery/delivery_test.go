@@ -33,6 +33,6 @@ func TestStopIsBounded(t *testing.T) {
 	q.Stop(ctx)
 	assert.EqualValues(t, 2, q.Lost[Shutdown].Load())
 	assert.Zero(t, q.Told.Load())
-	q.Add(&finding.Finding{})
+	q.Add(1)
 	assert.EqualValues(t, 3, q.Lost[Shutdown].Load(), "after the end")
 }
