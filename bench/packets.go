@@ -16,5 +16,8 @@ func measurePackets(ctx context.Context, b *bench) error {
 		fromBenchmark{id: "tc-syn-hit", benchmark: "BenchmarkTC/SYN", metric: "x-reference", seen: seenSYN},
 		fromBenchmark{id: "tc-syn-miss", benchmark: "BenchmarkTC/SYN,_new_clients", metric: "x-reference", seen: seenSYN},
 		fromBenchmark{id: "tc-syn-half-open-hit", benchmark: "BenchmarkTC/SYN,_half-open_tracked", metric: "x-reference", seen: seenSYN},
-		fromBenchmark{id: "tc-syn-half-open-miss", benchmark: "BenchmarkTC/SYN,_half-open_tracked,_new_clients", metric: "x-reference", seen: seenSYN})
+		fromBenchmark{id: "tc-syn-half-open-miss", benchmark: "BenchmarkTC/SYN,_half-open_tracked,_new_clients", metric: "x-reference", seen: seenSYN},
+		fromBenchmark{id: "sources-data", benchmark: "BenchmarkTC/data,_sources_counted", metric: "x-empty", seen: seen},
+		fromBenchmark{id: "sources-syn-known", benchmark: "BenchmarkTC/SYN,_of_a_known_source", metric: "x-reference", seen: seenSYN},
+		fromBenchmark{id: "sources-syn-flood", benchmark: "BenchmarkTC/SYN,_of_a_flood", metric: "x-reference", seen: seenSYN})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/internal/reference"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
@@ -39,6 +40,13 @@ func BenchmarkTC(b *testing.B) {
 	syn := wire.Build(b, wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4(), wire.Segment(wire.OnlySYN))
 	quiet := func(c *settings.Config) { c.PacketSampleRate = 0 }
 	halfOpen := func(c *settings.Config) { c.HalfOpen = true }
+	sources := func(c *settings.Config) {
+		c.Sources = settings.Sources{Enabled: true, IPv6Prefix: 64, MaxSources: 65536}
+	}
+	// Of this host: a test run takes the frame as received by lo, whose address is 0.
+	here := wire.Ethernet(layers.EthernetTypeIPv4)
+	here.DstMAC = make([]byte, 6)
+	synHere := wire.Build(b, here, wire.IPv4(), wire.Segment(wire.OnlySYN))
 	local := []netip.Addr{wire.Server4, wire.Server6}
 	for _, bench := range []benchmark{
 		{name: "parse and count", frame: data, alone: "count_packet"},
@@ -53,6 +61,9 @@ func BenchmarkTC(b *testing.B) {
 		{name: "SYN, new clients", frame: syn, cfg: config(quiet), against: "count_syn", vary: true},
 		{name: "SYN, half-open tracked", frame: syn, cfg: config(quiet, halfOpen), against: "track_syn"},
 		{name: "SYN, half-open tracked, new clients", frame: syn, cfg: config(quiet, halfOpen), against: "track_syn", vary: true},
+		{name: "data, sources counted", frame: data, cfg: config(quiet, sources)},
+		{name: "SYN, of a known source", frame: synHere, cfg: config(quiet, sources), against: "count_syn"},
+		{name: "SYN, of a flood", frame: synHere, cfg: config(quiet, sources), against: "count_syn", vary: true, flood: true},
 		{name: "data, one in 1000 selected", frame: data, cfg: config(func(c *settings.Config) { c.PacketSampleRate = 1000 })},
 		{name: "data, clients filtered", frame: data, cfg: config(quiet, includeTestClients)},
 	} {
@@ -74,6 +85,8 @@ type benchmark struct {
 	// vary gives each packet another client: no map knows it yet. The program that does
 	// it is part of all figures, of the empty program's too.
 	vary bool
+	// flood fills the maps first, and keeps sources out that the sketch has not seen often.
+	flood bool
 }
 
 func (t benchmark) run(b *testing.B) {
@@ -100,6 +113,13 @@ func (t benchmark) run(b *testing.B) {
 	least := make([]float64, len(subjects))
 	for i := range least {
 		least[i] = math.Inf(1)
+	}
+	if t.flood {
+		for range references.Maps["sources"].MaxEntries() / floodRound {
+			for _, subject := range subjects[1:] {
+				t.nanoseconds(b, subject, references)
+			}
+		}
 	}
 	for b.Loop() {
 		for i, subject := range subjects {
@@ -131,8 +151,14 @@ func (t benchmark) ours(b *testing.B) subject {
 	left, err := tc.addresses.Set(local)
 	require.NoError(b, err)
 	require.Zero(b, left)
+	if t.flood {
+		require.NoError(b, tc.maps["source_gate"].Put(uint32(0), shared.SourceGate{Promote: 8, Crowded: 8}))
+	}
 	return subject{prog: tc.objects.Programs["tc_ingress_eth"], clear: tc.maps["half_open_handshakes"]}
 }
+
+// floodRound is how many new clients a round has.
+const floodRound = 16_000
 
 // nanoseconds is what one packet takes. The kernel's own figure has no fractions.
 func (t benchmark) nanoseconds(b *testing.B, subject subject, references *ebpf.Collection) float64 {
@@ -141,7 +167,7 @@ func (t benchmark) nanoseconds(b *testing.B, subject subject, references *ebpf.C
 	if t.vary {
 		require.NoError(b, references.Maps["measured"].Put(uint32(0), subject.prog))
 		// Fewer than the map has room for.
-		packets, prog = 16_000, references.Programs["vary"]
+		packets, prog = floodRound, references.Programs["vary"]
 		clearMap(b, subject.clear)
 	}
 	begin := time.Now()
