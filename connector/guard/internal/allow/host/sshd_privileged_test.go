@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
 )
 
 const sshdConfiguration = `
@@ -145,13 +146,17 @@ func TestRoutesOfANamespace(t *testing.T) {
 				return fmt.Errorf("ip %v: %w: %s", arguments, err, out)
 			}
 		}
-		a, err := Routes()
-		if err != nil {
-			return err
-		}
+		var a *Addresses
 		own, gateways := map[string]bool{}, map[string]bool{}
-		for _, e := range a.Own {
-			own[e.Prefix.String()] = true
+		// The kernel makes an IPv6 address local a moment after it was added.
+		for deadline := time.Now().Add(wire.Patience(10 * time.Second)); !own["2001:db8::1/128"] && time.Now().Before(deadline); {
+			var err error
+			if a, err = Routes(); err != nil {
+				return err
+			}
+			for _, e := range a.Own {
+				own[e.Prefix.String()] = true
+			}
 		}
 		for _, e := range a.Gateways {
 			gateways[e.Prefix.String()] = true
