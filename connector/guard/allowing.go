@@ -3,17 +3,11 @@
 package guard
 
 import (
-	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow/host"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/settings"
 )
 
 // lookEvery is how often the host is asked whom nobody may block. freshFor is how old the answer
@@ -23,70 +17,16 @@ const (
 	freshFor  = time.Second
 )
 
-// alwaysAllowed is the list of the configuration and what every host allows.
-func (k *keeper) alwaysAllowed() (*allow.Set, error) {
-	set := allow.NewSet()
-	var entries []allow.Entry
-	for _, prefix := range settings.Prefixes(k.cfg.Allow) {
-		entries = append(entries, allow.Entry{Prefix: prefix, Why: allow.Configured, Detail: "allow"})
-	}
-	if _, err := set.Update("allow", entries); err != nil {
-		return nil, fmt.Errorf("allow: %w", err)
-	}
-	if _, err := set.Update("kubernetes", allow.KubernetesAPI(os.Getenv)); err != nil {
-		return nil, fmt.Errorf("allow the API of Kubernetes: %w", err)
-	}
-	return set, nil
-}
-
-// look asks the host about its routes, resolvers and ssh sessions. What can't be read keeps what
-// it allowed last.
-func (k *keeper) look() {
-	k.lookAtSessions()
-	routes, err := host.Routes()
-	k.doubt("routes", err)
-	if err == nil {
-		k.allow("routes", append(routes.Own, routes.Gateways...))
-		k.networks.all.Store(&routes.Networks)
-	}
-	resolvers, err := host.Resolvers("/")
-	k.doubt("resolvers", err)
-	if err == nil {
-		k.allow("resolvers", resolvers)
-	}
-}
-
-func (k *keeper) lookAtSessions() {
-	sessions, err := host.Sessions{}.Find()
-	k.doubt("ssh sessions", err)
-	if err == nil || len(sessions) > 0 {
-		k.allow("sessions", sessions)
-	}
-}
-
-// doubt tells of each source once until it can be read again.
-func (k *keeper) doubt(source string, err error) {
-	k.doubtful.Lock()
-	defer k.doubtful.Unlock()
-	if err != nil && !k.doubts[source] {
-		k.set.Logger.Warn("the host doesn't tell all that is to be allowed", zap.String("source", source), zap.Error(err))
-	}
-	k.doubts[source] = err != nil
-}
-
-func (k *keeper) allow(source string, entries []allow.Entry) {
-	if _, err := k.allowed.Update(source, entries); err != nil {
-		k.set.Logger.Warn("a part of the allow-list was not changed", zap.String("source", source), zap.Error(err))
-	}
-}
-
 // refresh asks the host and applies what changed.
 func (k *keeper) refresh() {
-	k.look()
+	k.allowed.Look(k.host.boot())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.looked = k.host.boot()
 	k.applyAllowed()
+	if k.suspects != nil {
+		k.suspects.Tick(k.looked)
+	}
 }
 
 // applyAllowed tells the kernel of a changed list, and lifts the blocks that it forbids. The
@@ -141,7 +81,7 @@ func (k *keeper) mark() {
 func (k *keeper) isAllowed(r *blocks.Request, now time.Duration) (allow.Entry, bool) {
 	if now-k.looked > freshFor {
 		k.looked = now
-		k.lookAtSessions()
+		k.allowed.LookAtSessions(now)
 		k.applyAllowed()
 	}
 	return k.allowed.Current().Find(r.Prefix)

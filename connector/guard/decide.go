@@ -11,6 +11,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/suspects"
 )
 
 // ask decides on what a record asks for. The caller holds mu.
@@ -24,8 +25,12 @@ func (k *keeper) ask(a *record.Asked) {
 		return
 	}
 	r.Prefix = address.Of(a.Address)
-	if a.Spoofable || !a.Marked && !k.trusted[a.Rule] {
+	if k.forgeable(a) {
 		k.refuse(figures.Spoofable, &r, "", now)
+		return
+	}
+	if suspects.IsScore(a.Rule) && !k.suspects.Has(k.table.Key(r.Prefix)) {
+		k.refuse(figures.NoFinding, &r, "", now)
 		return
 	}
 	if v, is := k.isShared(a, r.Prefix, now); is {
@@ -34,6 +39,24 @@ func (k *keeper) ask(a *record.Asked) {
 	}
 	if k.request(&r, now) && a.Seen > 0 {
 		k.figures.Delay.Add(k.host.wall().Sub(time.Unix(0, a.Seen)))
+	}
+}
+
+// forgeable tells whether the sender of what a record reports may be another.
+func (k *keeper) forgeable(a *record.Asked) bool {
+	return a.Spoofable || !a.Marked && !k.trusted[a.Rule]
+}
+
+// suspect keeps which sources have an open finding, of whichever rule. The caller holds mu.
+func (k *keeper) suspect(a *record.Asked, now time.Duration) {
+	if !a.Address.IsValid() || k.forgeable(a) {
+		return
+	}
+	source := k.table.Key(address.Of(a.Address))
+	if a.Over {
+		k.suspects.Ended(source, a.Rule)
+	} else {
+		k.suspects.Open(source, a.Rule, now)
 	}
 }
 

@@ -22,12 +22,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow/keep"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/settings"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/shares"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/suspects"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
@@ -53,18 +56,13 @@ type keeper struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 	client    storage.Client
-	// networks are the host's own.
-	networks networks
 	// cut asks for the end of open connections.
 	cut chan struct{}
 	// ended counts connections, failed requests to the kernel.
 	ended, failed atomic.Uint64
 
 	// allowed may be changed at any time.
-	allowed *allow.Set
-	// doubtful guards doubts: what the host could not be asked.
-	doubtful sync.Mutex
-	doubts   map[string]bool
+	allowed *keep.List
 
 	// mu guards the rest.
 	mu sync.Mutex
@@ -81,6 +79,8 @@ type keeper struct {
 	asking map[netip.Prefix]bool
 	table  *blocks.Table
 	tally  *tally.Tally
+	// suspects are the sources among which a score decides.
+	suspects *suspects.Set
 	// changed tells that the table is not stored as it is, quiet that decisions become no records.
 	changed, quiet bool
 	// judge knows which sources stand for many; nil if that is off. Until it is ready, rules only
@@ -105,7 +105,7 @@ type keeper struct {
 func newKeeper(cfg *Config, set connector.Settings, host machine) *keeper {
 	return &keeper{
 		cfg: cfg, set: set, host: host, rules: asSet(cfg.Rules), trusted: asSet(cfg.TrustUnmarked),
-		cut: make(chan struct{}, 1), doubts: make(map[string]bool),
+		cut: make(chan struct{}, 1),
 	}
 }
 
@@ -122,7 +122,7 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	if k.cfg.Mode == modeOff {
 		return nil
 	}
-	allowed, err := k.alwaysAllowed()
+	allowed, err := keep.New(settings.Prefixes(k.cfg.Allow), k.set.Logger)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	k.mode, k.allowed, k.applied, k.since = k.cfg.Mode, allowed, nil, k.host.wall()
 	k.asking = make(map[netip.Prefix]bool)
 	k.table, k.tally = blocks.New(k.tableSettings()), tally.New()
-	k.figures = figures.New()
+	k.figures, k.suspects = figures.New(), suspects.New(k.cfg.Limits.Sources)
 	if k.cfg.Shares.Enabled {
 		k.judge, k.reader = shares.New(k.shareSettings()), shares.NewReader()
 		k.evidence, k.ready, k.warned = make(map[netip.Prefix]uint64), false, false
@@ -201,6 +201,9 @@ func (k *keeper) read(logs plog.Logs) {
 			for _, r := range scope.LogRecords().All() {
 				k.learn(r, now)
 				asked, ok := record.Read(r)
+				if ok {
+					k.suspect(&asked, now)
+				}
 				switch {
 				case !ok:
 					k.figures.Records[figures.NothingAsked]++

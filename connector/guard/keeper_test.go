@@ -100,6 +100,37 @@ func TestTrustsUnmarkedRules(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// A score decides among sources that a rule suspects, and makes none, whatever a model answers.
+func TestScoresNeedAFinding(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Rules = []string{"anomaly", "model/mine"} }).start()
+	score := func(rule, address string) map[string]any {
+		return map[string]any{"security_rule.name": rule, "client.address": address, "tcp.threat.spoofable": false}
+	}
+	forgeable := guessing("198.51.100.2")
+	forgeable["tcp.threat.spoofable"] = true
+	b.finding("tcp.server.threat", score("model/mine", "198.51.100.1"))
+	b.finding("tcp.server.threat", score("anomaly", "198.51.100.1"))
+	b.finding("tcp.server.threat", forgeable)
+	b.finding("tcp.server.threat", score("model/mine", "198.51.100.2"))
+	b.eventually(func() bool { return b.value("tcp.server.block.refusals", "tcp.block.refusal", "no_finding") == 3 })
+	assert.Empty(t, b.kernel.blocks)
+
+	// login_guessing itself may not block here.
+	b.finding("tcp.server.threat", guessing("198.51.100.1"))
+	assert.Empty(t, b.kernel.blocks)
+	b.finding("tcp.server.threat", score("model/mine", "198.51.100.1"))
+	_, ok := b.kernel.block("198.51.100.1/32")
+	assert.True(t, ok)
+
+	over := guessing("198.51.100.3")
+	b.finding("tcp.server.threat", over)
+	over["tcp.threat.state"] = "end"
+	b.finding("tcp.server.threat", over)
+	b.finding("tcp.server.threat", score("anomaly", "198.51.100.3"))
+	_, ok = b.kernel.block("198.51.100.3/32")
+	assert.False(t, ok, "the finding is over")
+}
+
 func TestTellsFewRefusals(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxRefusals = 3 }).start()
 	for i := range 20 {

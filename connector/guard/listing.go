@@ -5,7 +5,7 @@ package guard
 import (
 	"context"
 	"net/netip"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,27 +22,20 @@ const pollEvery = time.Second
 // toldOfAList is how many changes of one list become records. More are only logged and counted.
 const toldOfAList = 100
 
-// networks are the host's own, which no list may block.
-type networks struct {
-	all atomic.Pointer[[]netip.Prefix]
-}
-
-func (n *networks) get() []netip.Prefix {
-	if all := n.all.Load(); all != nil {
-		return *all
-	}
-	return nil
-}
-
 // runLists follows the files until the context ends.
 func (k *keeper) runLists(ctx context.Context) {
-	refuse := lists.DefaultPolicy(k.networks.get).Refuse
-	blocked := lists.New(lists.Settings{Patterns: k.cfg.BlockFiles, Limits: lists.DefaultLimits(), Refuse: refuse})
+	refuse := lists.DefaultPolicy(k.allowed.Networks).Refuse
+	blocked := lists.New(lists.Settings{Patterns: k.cfg.BlockFiles, Limits: lists.DefaultLimits(), Refuse: refuse, Known: k.blockedUntil})
 	allowed := lists.New(lists.Settings{Patterns: k.cfg.AllowFiles, Limits: lists.DefaultLimits()})
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var own []netip.Prefix
 	for {
 		now, wall := k.host.boot(), k.host.wall()
+		if networks := k.allowed.Networks(); !slices.Equal(own, networks) {
+			own = networks
+			blocked.Reload()
+		}
 		// Who is allowed counts first.
 		for _, u := range allowed.Poll(now, wall) {
 			k.logFaults(&u)
@@ -60,6 +53,21 @@ func (k *keeper) runLists(ctx context.Context) {
 	}
 }
 
+// blockedUntil tells until when a file's entry is blocked that was restored after a restart.
+func (k *keeper) blockedUntil(file string, prefix netip.Prefix) (time.Duration, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.table == nil {
+		return 0, false
+	}
+	for _, b := range k.table.Get(k.table.Key(prefix)) {
+		if b.Origin.Kind == blocks.File && b.Origin.Name == file {
+			return b.Until, true
+		}
+	}
+	return 0, false
+}
+
 func (k *keeper) logFaults(u *lists.Update) {
 	for _, fault := range u.Faults {
 		k.set.Logger.Warn("a line of a list has no effect", zap.Stringer("fault", fault))
@@ -74,7 +82,7 @@ func (k *keeper) allowList(u *lists.Update) {
 	for _, e := range u.Entries {
 		entries = append(entries, allow.Entry{Prefix: e.Prefix, Why: allow.File, Detail: u.File})
 	}
-	k.allow("file "+u.File, entries)
+	k.allowed.Replace("file "+u.File, entries)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.applyAllowed()

@@ -25,6 +25,8 @@ const (
 	NoSocketAddress blocks.Refusal = "no_socket_address"
 	Spoofable       blocks.Refusal = "spoofable"
 	Allowed         blocks.Refusal = "allowed"
+	// NoFinding: a score asks, and no rule suspects the source.
+	NoFinding blocks.Refusal = "no_finding"
 	// Shared: the source stands for many.
 	Shared blocks.Refusal = "shared"
 	// Kernel has no room, or refused.
@@ -45,7 +47,7 @@ type Figures struct {
 func New() Figures {
 	refusals := make(map[blocks.Refusal]uint64)
 	for _, why := range []blocks.Refusal{
-		NoSocketAddress, Spoofable, Allowed, Shared, Kernel,
+		NoSocketAddress, Spoofable, NoFinding, Allowed, Shared, Kernel,
 		blocks.NoAddress, blocks.TooWide, blocks.TooMany, blocks.TooFast, blocks.ManyOrigins,
 	} {
 		refusals[why] = 0
