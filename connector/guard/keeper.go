@@ -26,6 +26,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/follow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/settings"
@@ -156,11 +157,18 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	if k.telemetry, err = k.register(); err != nil {
 		return errors.Join(fmt.Errorf("register the internal metrics: %w", err), k.Shutdown(ctx))
 	}
+	api, err := follow.NewCrowdSec(ctx, &k.cfg.CrowdSec, k.cfg.Limits.Networks, k.allowed.Networks, k.host.boot, host, k.set.TelemetrySettings)
+	if err != nil {
+		return errors.Join(err, k.Shutdown(ctx))
+	}
 	var server *control.Server
 	if k.cfg.Socket != "" {
 		if server, err = control.Listen(k.cfg.Socket); err != nil {
 			return errors.Join(fmt.Errorf("socket: %w", err), k.Shutdown(ctx))
 		}
+	}
+	if endpoint := k.cfg.CrowdSec.Client.Endpoint; endpoint != "" {
+		k.allowed.Peers(ctx, "crowdsec", []string{endpoint})
 	}
 	k.refresh()
 	k.mu.Lock()
@@ -174,9 +182,7 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	if server != nil {
 		k.done.Go(func() { k.serve(background, server) })
 	}
-	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) > 0 {
-		k.done.Go(func() { k.runLists(background) })
-	}
+	k.follow(background, api)
 	return nil
 }
 

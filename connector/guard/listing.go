@@ -12,45 +12,31 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/crowdsec"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/follow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lists"
 )
-
-// pollEvery is how often files are looked for changes.
-const pollEvery = time.Second
 
 // toldOfAList is how many changes of one list become records. More are only logged and counted.
 const toldOfAList = 100
 
-// runLists follows the files until the context ends.
-func (k *keeper) runLists(ctx context.Context) {
-	refuse := lists.DefaultPolicy(k.allowed.Networks).Refuse
-	blocked := lists.New(lists.Settings{Patterns: k.cfg.BlockFiles, Limits: lists.DefaultLimits(), Refuse: refuse, Known: k.blockedUntil})
-	allowed := lists.New(lists.Settings{Patterns: k.cfg.AllowFiles, Limits: lists.DefaultLimits()})
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	var own []netip.Prefix
-	for {
-		now, wall := k.host.boot(), k.host.wall()
-		if networks := k.allowed.Networks(); !slices.Equal(own, networks) {
-			own = networks
-			blocked.Reload()
-		}
-		// Who is allowed counts first.
-		for _, u := range allowed.Poll(now, wall) {
-			k.logFaults(&u)
-			k.allowList(&u)
-		}
-		for _, u := range blocked.Poll(now, wall) {
-			k.logFaults(&u)
-			k.blockList(&u)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// fromCrowdSec is where its decisions come from.
+var fromCrowdSec = blocks.Origin{Kind: blocks.CrowdSec}
+
+// follow starts what follows the decisions of other programs.
+func (k *keeper) follow(ctx context.Context, api *follow.CrowdSec) {
+	if api != nil {
+		k.done.Go(func() { api.Run(ctx, k.decided) })
 	}
+	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) == 0 {
+		return
+	}
+	files := follow.Files{
+		Block: k.cfg.BlockFiles, Allow: k.cfg.AllowFiles, Blocked: k.blockList, Allowed: k.allowList,
+		BlockedUntil: k.blockedUntil, Networks: k.allowed.Networks, Now: k.host.boot, Wall: k.host.wall, Logger: k.set.Logger,
+	}
+	k.done.Go(func() { files.Run(ctx) })
 }
 
 // blockedUntil tells until when a file's entry is blocked that was restored after a restart.
@@ -66,15 +52,6 @@ func (k *keeper) blockedUntil(file string, prefix netip.Prefix) (time.Duration, 
 		}
 	}
 	return 0, false
-}
-
-func (k *keeper) logFaults(u *lists.Update) {
-	for _, fault := range u.Faults {
-		k.set.Logger.Warn("a line of a list has no effect", zap.Stringer("fault", fault))
-	}
-	if u.Untold > 0 {
-		k.set.Logger.Warn("more lines of a list have no effect", zap.String("file", u.File), zap.Int("lines", u.Untold))
-	}
 }
 
 func (k *keeper) allowList(u *lists.Update) {
@@ -97,20 +74,49 @@ func (k *keeper) blockList(u *lists.Update) {
 	}
 	now := k.host.boot()
 	origin := blocks.Origin{Kind: blocks.File, Name: u.File}
-	wanted := make([]blocks.Listed, 0, len(u.Entries))
-	list := k.allowed.Current()
+	listed := make([]blocks.Listed, 0, len(u.Entries))
 	for _, e := range u.Entries {
-		if entry, ok := list.Find(e.Prefix); ok {
-			k.refuse(figures.Allowed, &blocks.Request{Prefix: e.Prefix, Origin: origin, Reason: e.Reason}, string(entry.Why), now)
-			continue
-		}
-		until := e.Until
-		if until == lists.Forever {
-			until = blocks.Forever
-		}
-		wanted = append(wanted, blocks.Listed{Prefix: e.Prefix, Until: until, Reason: e.Reason})
+		listed = append(listed, blocks.Listed{Prefix: e.Prefix, Until: e.Until, Reason: e.Reason})
 	}
-	k.replace(origin, wanted, now)
+	k.replace(origin, k.wanted(origin, listed, now), now)
+}
+
+// wanted is what remains of a list without what is allowed. The caller holds mu.
+func (k *keeper) wanted(origin blocks.Origin, listed []blocks.Listed, now time.Duration) []blocks.Listed {
+	list := k.allowed.Current()
+	return slices.DeleteFunc(listed, func(l blocks.Listed) bool {
+		entry, is := list.Find(l.Prefix)
+		if is {
+			k.refuse(figures.Allowed, &blocks.Request{Prefix: l.Prefix, Origin: origin, Rule: l.Rule, Reason: l.Reason}, string(entry.Why), now)
+		}
+		return is
+	})
+}
+
+// decided makes the blocks of CrowdSec what it says.
+func (k *keeper) decided(u crowdsec.Update) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.table == nil {
+		return
+	}
+	now := k.host.boot()
+	if u.Full {
+		listed := make([]blocks.Listed, 0, len(u.Entries))
+		for _, e := range u.Entries {
+			listed = append(listed, blocks.Listed{Prefix: e.Prefix, Until: e.Until, Rule: e.Scenario})
+		}
+		k.replace(fromCrowdSec, k.wanted(fromCrowdSec, listed, now), now)
+		return
+	}
+	for _, prefix := range u.Lifted {
+		if d, ok := k.table.Lift(prefix, fromCrowdSec, now); ok {
+			k.apply(&d, now)
+		}
+	}
+	for _, e := range u.Entries {
+		k.request(&blocks.Request{Prefix: e.Prefix, Origin: fromCrowdSec, Rule: e.Scenario, TTL: e.Until - now}, now)
+	}
 }
 
 // replace applies the difference between a list and what was blocked for it. The caller holds mu.

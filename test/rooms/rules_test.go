@@ -156,6 +156,7 @@ var rules = []rule{
 	{rooms: list("connector/guard/internal/allow/keep"), imports: list("connector/guard/internal/allow", "connector/guard/internal/allow/host", system)},
 	{rooms: list("connector/guard/internal/lists"), imports: list("connector/guard/internal/address", "internal/clean")},
 	{rooms: list("connector/guard/internal/crowdsec"), imports: list("connector/guard/internal/address", "internal/clean")},
+	{rooms: list("connector/guard/internal/follow"), imports: list("connector/guard/internal/crowdsec", "connector/guard/internal/lists", "connector/guard/internal/settings", collector)},
 	{rooms: list("connector/guard/internal/shares"), imports: list(pdata)},
 	{rooms: list("connector/guard/internal/record"), imports: list("internal/clean", pdata)},
 	{rooms: list("connector/guard/internal/blocklog"), imports: list("internal/clean", "connector/guard/internal/blocks", pdata)},

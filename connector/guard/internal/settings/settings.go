@@ -6,11 +6,14 @@ package settings
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"path"
 	"path/filepath"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lists"
@@ -52,6 +55,8 @@ type Config struct {
 	AllowFiles []string `mapstructure:"allow_files"`
 	// BlockFiles are files of addresses and CIDRs to block.
 	BlockFiles []string `mapstructure:"block_files"`
+	// CrowdSec is a local API whose decisions block.
+	CrowdSec CrowdSecConfig `mapstructure:"crowdsec"`
 	// Shares tells sources that stand for many.
 	Shares SharesConfig `mapstructure:"shares"`
 	// Storage is the extension that keeps the blocks over a restart.
@@ -83,6 +88,38 @@ type Config struct {
 
 	// prevent unkeyed literal initialization
 	_ struct{}
+}
+
+// CrowdSecConfig says which local API of CrowdSec is followed. Without an endpoint, none is.
+type CrowdSecConfig struct {
+	// Client has the endpoint, timeout, TLS and proxy.
+	Client confighttp.ClientConfig `mapstructure:",squash"`
+	// Key is that of a bouncer: cscli bouncers add NAME.
+	Key configopaque.String `mapstructure:"api_key"`
+	// Interval is between two questions.
+	Interval time.Duration `mapstructure:"interval"`
+
+	_ struct{}
+}
+
+func defaultCrowdSec() CrowdSecConfig {
+	client := confighttp.NewDefaultClientConfig()
+	client.Timeout = time.Minute
+	return CrowdSecConfig{Client: client, Interval: 10 * time.Second}
+}
+
+func (c *CrowdSecConfig) validate(f *fault.Faults) {
+	fault.InRange(f, "crowdsec::interval", c.Interval, time.Second, time.Hour)
+	fault.InRange(f, "crowdsec::timeout", c.Client.Timeout, time.Second, time.Hour)
+	switch u, err := url.Parse(c.Client.Endpoint); {
+	case c.Client.Endpoint == "" && c.Key == "":
+	case c.Client.Endpoint == "":
+		f.Add("crowdsec::endpoint", "is missing; write for example http://127.0.0.1:8080")
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		f.Add("crowdsec::endpoint", "%q is not a URL with http or https", c.Client.Endpoint)
+	case c.Key == "":
+		f.Add("crowdsec::api_key", "is missing; cscli bouncers add NAME makes one")
+	}
 }
 
 // SharesConfig is about sources that stand for many, which no rule may block.
@@ -118,6 +155,7 @@ func Default() *Config {
 		Allow:             []string{},
 		AllowFiles:        []string{},
 		BlockFiles:        []string{},
+		CrowdSec:          defaultCrowdSec(),
 		Shares:            SharesConfig{Enabled: true, MaxShare: 0.2, Window: 10 * time.Minute},
 		TTL:               10 * time.Minute,
 		MaxTTL:            24 * time.Hour,
@@ -163,6 +201,7 @@ func (c *Config) Validate() error {
 	fault.Prefixes(&f, "allow", c.Allow, maxAllow)
 	files(&f, "allow_files", c.AllowFiles)
 	files(&f, "block_files", c.BlockFiles)
+	c.CrowdSec.validate(&f)
 	fault.InRange(&f, "shares::max_share", c.Shares.MaxShare, 0.01, 1)
 	fault.InRange(&f, "shares::window", c.Shares.Window, time.Second, time.Hour)
 	fault.InRange(&f, "ttl", c.TTL, minTTL, maxTTL)

@@ -4,7 +4,9 @@
 package keep
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -44,6 +46,16 @@ func New(configured []netip.Prefix, logger *zap.Logger) (*List, error) {
 		return nil, fmt.Errorf("allow the API of Kubernetes: %w", err)
 	}
 	return l, nil
+}
+
+// Peers allows hosts, host:port pairs or URLs that the collector itself talks to.
+func (l *List) Peers(ctx context.Context, source string, endpoints []string) {
+	if len(endpoints) == 0 {
+		return
+	}
+	entries, err := allow.Peers(ctx, net.DefaultResolver.LookupNetIP, endpoints, nil)
+	l.doubt(source, err)
+	l.Replace(source, entries)
 }
 
 // Current is the list as it is now.

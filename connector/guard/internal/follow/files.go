@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package follow follows what other programs decide: in files, and in CrowdSec.
+package follow
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lists"
+)
+
+// pollEvery is how often files are looked for changes.
+const pollEvery = time.Second
+
+// Files are those that say who is blocked, and who never is.
+type Files struct {
+	Block, Allow []string
+	// Blocked and Allowed get each change of a file.
+	Blocked, Allowed func(*lists.Update)
+	// BlockedUntil tells until when a file's entry is blocked already.
+	BlockedUntil func(file string, prefix netip.Prefix) (time.Duration, bool)
+	// Networks are the host's own, which no list may block.
+	Networks func() []netip.Prefix
+	// Now is since boot. Wall is only compared with times of files.
+	Now    func() time.Duration
+	Wall   func() time.Time
+	Logger *zap.Logger
+}
+
+// Run follows the files until the context ends.
+func (f *Files) Run(ctx context.Context) {
+	refuse := lists.DefaultPolicy(f.Networks).Refuse
+	blocked := lists.New(lists.Settings{Patterns: f.Block, Limits: lists.DefaultLimits(), Refuse: refuse, Known: f.BlockedUntil})
+	allowed := lists.New(lists.Settings{Patterns: f.Allow, Limits: lists.DefaultLimits()})
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var own []netip.Prefix
+	for {
+		now, wall := f.Now(), f.Wall()
+		if networks := f.Networks(); !slices.Equal(own, networks) {
+			own = networks
+			blocked.Reload()
+		}
+		// Who is allowed counts first.
+		f.tell(allowed.Poll(now, wall), f.Allowed)
+		f.tell(blocked.Poll(now, wall), f.Blocked)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *Files) tell(updates []lists.Update, apply func(*lists.Update)) {
+	for i := range updates {
+		u := &updates[i]
+		for _, fault := range u.Faults {
+			f.Logger.Warn("a line of a list has no effect", zap.Stringer("fault", fault))
+		}
+		if u.Untold > 0 {
+			f.Logger.Warn("more lines of a list have no effect", zap.String("file", u.File), zap.Int("lines", u.Untold))
+		}
+		apply(u)
+	}
+}
