@@ -65,8 +65,12 @@ func TestTLSNeverAnothersValues(t *testing.T) {
 			require.NoError(t, client.Result(&done))
 			require.Len(t, done, number)
 			full := [3]string{"segment", "ring", "full"}
+			// Of so small a ring often no hello is left.
 			books := b.agent.balance(func(l lab.Ledger) bool {
-				return l["handshake"].Queued == 0 && l["handshake"].Produced > 0 && (test.drop > 0 || losses(l)[full] > 0)
+				if test.drop > 0 {
+					return l["handshake"].Queued == 0 && l["handshake"].Produced > 0
+				}
+				return losses(l)[full] > 0
 			})
 			b.agent.stop()
 			b.out.stop()
