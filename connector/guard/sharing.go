@@ -95,7 +95,7 @@ func (k *keeper) weigh() {
 	if ready {
 		k.set.Logger.Info("rules block")
 	} else {
-		k.set.Logger.Warn("rules only count from now on", zap.String("why", why))
+		k.set.Logger.Warn("rules only count now", zap.String("why", why))
 	}
 	k.enter(onlyRules)
 }
