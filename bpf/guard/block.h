@@ -144,6 +144,10 @@ static __always_inline struct block *network_of(const struct address *source)
 	return bpf_map_lookup_elem(&networks, &key);
 }
 
+/* A dry run, or what is over, does not hide a network that drops. */
+#define IN_FORCE(block)                                                                            \
+	((block) && !((block)->flags & BLOCK_DRY_RUN) && bpf_jiffies64() < (block)->until)
+
 static __always_inline bool may_be_in_network(const struct address *source, bool ipv4)
 {
 	if (ipv4) {
@@ -152,6 +156,17 @@ static __always_inline bool may_be_in_network(const struct address *source, bool
 		return state.networks4[high / 64 & (NETWORK_WORDS - 1)] >> (high & 63) & 1;
 	}
 	return state.networks6;
+}
+
+static __always_inline struct block *block_of(const struct address *source, bool ipv4)
+{
+	struct address key = source_key(source);
+	struct block *block = bpf_map_lookup_elem(&blocked, &key), *network;
+
+	if (IN_FORCE(block) || !may_be_in_network(source, ipv4))
+		return block;
+	network = network_of(source);
+	return !block || IN_FORCE(network) ? network : block;
 }
 
 static __always_inline bool is_allowed(const struct address *source)

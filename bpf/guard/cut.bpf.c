@@ -21,11 +21,8 @@ __u64 destroyed;
 
 static __always_inline bool is_dropped(const struct address *source, bool ipv4)
 {
-	struct address key = source_key(source);
-	struct block *block = bpf_map_lookup_elem(&blocked, &key);
+	struct block *block = block_of(source, ipv4);
 
-	if (!block && may_be_in_network(source, ipv4))
-		block = network_of(source);
 	return block && bpf_jiffies64() < block->until &&
 	       !(block->flags & (BLOCK_DRY_RUN | BLOCK_LIMIT)) &&
 	       !(block->flags & BLOCK_HAS_ALLOWED && is_allowed(source));

@@ -57,15 +57,12 @@ static __always_inline bool read_source(struct __sk_buff *skb, bool ethernet, st
 static __noinline int guard(struct __sk_buff *skb, bool ethernet)
 {
 	struct parsed parsed = {};
-	struct address source, key;
+	struct address source;
 	struct block *block;
 
 	if (!read_source(skb, ethernet, &parsed, &source))
 		return NEXT;
-	key = source_key(&source);
-	block = bpf_map_lookup_elem(&blocked, &key);
-	if (!block && may_be_in_network(&source, parsed.family == 4))
-		block = network_of(&source);
+	block = block_of(&source, parsed.family == 4);
 	return block ? decide(skb, &parsed, &source, block) : NEXT;
 }
 

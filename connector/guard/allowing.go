@@ -25,7 +25,7 @@ func (k *keeper) refresh() {
 	k.looked = k.host.boot()
 	k.applyAllowed()
 	if k.suspects != nil {
-		k.suspects.Tick(k.looked)
+		k.suspects.Tick(k.looked, k.cleared)
 	}
 }
 
@@ -41,10 +41,8 @@ func (k *keeper) applyAllowed() {
 		for _, entry := range list.All() {
 			all = append(all, entry.Prefix)
 		}
-		if err := k.kernel.Allow(all); err != nil {
-			k.note("allow", err)
-			return
-		}
+		// Whole blocks are lifted all the same.
+		k.note("allow", k.kernel.Allow(all))
 	}
 	k.applied = list
 	k.mark()
@@ -77,12 +75,17 @@ func (k *keeper) mark() {
 	}
 }
 
-// isAllowed tells why a source is allowed, by a fresh answer of the host.
-func (k *keeper) isAllowed(r *blocks.Request, now time.Duration) (allow.Entry, bool) {
+// freshen asks the host about sessions, unless that was done a moment ago.
+func (k *keeper) freshen(now time.Duration) {
 	if now-k.looked > freshFor {
-		k.looked = now
 		k.allowed.LookAtSessions(now)
+		k.looked = k.host.boot()
 		k.applyAllowed()
 	}
+}
+
+// isAllowed tells why a source is allowed, by a fresh answer of the host.
+func (k *keeper) isAllowed(r *blocks.Request, now time.Duration) (allow.Entry, bool) {
+	k.freshen(now)
 	return k.allowed.Current().Find(r.Prefix)
 }

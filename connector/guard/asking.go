@@ -25,6 +25,7 @@ func (k *keeper) answer(q control.Question) control.Answer {
 		return control.Answer{Error: "the guard is stopping"}
 	}
 	now := k.host.boot()
+	k.freshen(now)
 	a, decisions := commands.Run(q, &commands.State{Table: k.table, Allowed: k.allowed.Current(), Now: now})
 	for i := range decisions {
 		k.apply(&decisions[i], now)

@@ -4,6 +4,7 @@ package guard
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/address"
@@ -14,8 +15,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/suspects"
 )
 
-// ask decides on what a record asks for. The caller holds mu.
-func (k *keeper) ask(a *record.Asked) {
+// ask decides on what a record asks for, with how much evidence is new. The caller holds mu.
+func (k *keeper) ask(a *record.Asked, more uint64) {
 	now := k.host.boot()
 	r := blocks.Request{
 		Origin: blocks.Origin{Kind: blocks.Rule, Name: a.Rule}, Rule: a.Rule, Reason: a.Reason, Evidence: a.Evidence, TTL: a.TTL,
@@ -33,8 +34,11 @@ func (k *keeper) ask(a *record.Asked) {
 		k.refuse(figures.NoFinding, &r, "", now)
 		return
 	}
-	if v, is := k.isShared(a, r.Prefix, now); is {
+	if v, is := k.isShared(r.Prefix, more, now); is {
 		k.refuse(figures.Shared, &r, string(v.Why), now)
+		if d, held := k.table.Lift(r.Prefix, r.Origin, now); held {
+			k.apply(&d, now)
+		}
 		return
 	}
 	if k.request(&r, now) && a.Seen > 0 {
@@ -44,20 +48,23 @@ func (k *keeper) ask(a *record.Asked) {
 
 // forgeable tells whether the sender of what a record reports may be another.
 func (k *keeper) forgeable(a *record.Asked) bool {
-	return a.Spoofable || !a.Marked && !k.trusted[a.Rule]
+	return a.Spoofable || !a.Marked && !slices.Contains(k.cfg.TrustUnmarked, a.Rule)
 }
 
-// suspect keeps which sources have an open finding, of whichever rule. The caller holds mu.
-func (k *keeper) suspect(a *record.Asked, now time.Duration) {
+// suspect keeps which sources have an open finding, of whichever rule, and returns how much of its
+// evidence is new. The caller holds mu.
+func (k *keeper) suspect(a *record.Asked, now time.Duration) (more uint64) {
 	if !a.Address.IsValid() || k.forgeable(a) {
-		return
+		return 0
 	}
 	source := k.table.Key(address.Of(a.Address))
-	if a.Over {
-		k.suspects.Ended(source, a.Rule)
-	} else {
-		k.suspects.Open(source, a.Rule, now)
+	if !a.Over {
+		return k.suspects.Open(source, a.Rule, a.Evidence, now)
 	}
+	if k.suspects.Ended(source, a.Rule) {
+		k.cleared(source)
+	}
+	return 0
 }
 
 // request blocks unless the allow-list or the table refuses; true if the source was not

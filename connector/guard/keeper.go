@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,9 +50,6 @@ type keeper struct {
 	logs    consumer.Logs
 	metrics consumer.Metrics
 
-	// rules may block; trusted need no mark.
-	rules, trusted map[string]bool
-
 	queue     *delivery.Queue[*blocklog.Event]
 	telemetry *metadata.TelemetryBuilder
 	cancel    context.CancelFunc
@@ -85,11 +83,10 @@ type keeper struct {
 	// changed tells that the table is not stored as it is, quiet that decisions become no records.
 	changed, quiet bool
 	// judge knows which sources stand for many; nil if that is off. Until it is ready, rules only
-	// count. evidence is what findings had when they were last told.
+	// count.
 	judge       *shares.Judge
 	reader      *shares.Reader
 	shareRecord shares.Record
-	evidence    map[netip.Prefix]uint64
 	ready       bool
 	warned      bool
 	began       time.Duration
@@ -105,17 +102,8 @@ type keeper struct {
 
 func newKeeper(cfg *Config, set connector.Settings, host machine) *keeper {
 	return &keeper{
-		cfg: cfg, set: set, host: host, rules: asSet(cfg.Rules), trusted: asSet(cfg.TrustUnmarked),
-		cut: make(chan struct{}, 1),
+		cfg: cfg, set: set, host: host, cut: make(chan struct{}, 1),
 	}
-}
-
-func asSet(names []string) map[string]bool {
-	set := make(map[string]bool, len(names))
-	for _, name := range names {
-		set[name] = true
-	}
-	return set
 }
 
 // Start attaches the guard and begins to decide. Mode off does nothing.
@@ -134,7 +122,7 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	k.figures, k.suspects = figures.New(), suspects.New(k.cfg.Limits.Sources)
 	if k.cfg.Shares.Enabled {
 		k.judge, k.reader = shares.New(k.shareSettings()), shares.NewReader()
-		k.evidence, k.ready, k.warned = make(map[netip.Prefix]uint64), false, false
+		k.ready, k.warned = false, false
 		k.began = k.host.boot()
 		k.connections = k.began
 	}
@@ -171,6 +159,7 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 		k.allowed.Peers(ctx, "crowdsec", []string{endpoint})
 	}
 	k.refresh()
+	files := k.files()
 	k.mu.Lock()
 	k.enter(func([]blocks.Block) bool { return true })
 	k.mu.Unlock()
@@ -178,11 +167,12 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	background, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.done.Go(func() { k.run(background) })
+	k.done.Go(func() { k.runHold(background) })
 	k.done.Go(func() { k.runCuts(background) })
 	if server != nil {
 		k.done.Go(func() { k.serve(background, server) })
 	}
-	k.follow(background, api)
+	k.follow(background, files, api)
 	return nil
 }
 
@@ -207,19 +197,17 @@ func (k *keeper) read(logs plog.Logs) {
 			for _, r := range scope.LogRecords().All() {
 				k.learn(r, now)
 				asked, ok := record.Read(r)
-				if ok {
-					k.suspect(&asked, now)
-				}
-				switch {
-				case !ok:
+				if !ok {
 					k.figures.Records[figures.NothingAsked]++
-				case !k.rules[asked.Rule]:
+					continue
+				}
+				more := k.suspect(&asked, now)
+				switch {
+				case !slices.Contains(k.cfg.Rules, asked.Rule):
 					k.figures.Records[figures.OtherRule]++
-				case asked.Over:
-					k.closed(&asked)
-				default:
+				case !asked.Over:
 					k.figures.Records[figures.Request]++
-					k.ask(&asked)
+					k.ask(&asked, more)
 				}
 			}
 		}
@@ -241,7 +229,6 @@ func (k *keeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			k.hold()
 			k.expire()
 			k.weigh()
 		case <-store.C:
@@ -251,6 +238,20 @@ func (k *keeper) run(ctx context.Context) {
 		case <-measure.C:
 			k.sweep()
 			k.measure(ctx)
+		}
+	}
+}
+
+// runHold renews the deadline, whatever a consumer or the storage waits for.
+func (k *keeper) runHold(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			k.hold()
 		}
 	}
 }

@@ -243,6 +243,10 @@ func TestSparesWhoStandsForMany(t *testing.T) {
 	b.finding("tcp.server.threat", guessing("198.51.100.7"))
 	dryRun := func() bool { block, _ := b.kernel.block("198.51.100.7/32"); return block.DryRun }
 	assert.True(t, dryRun())
+	// Nobody knows yet that it stands for many.
+	b.finding("tcp.server.threat", guessing("192.0.2.9"))
+	_, ok := b.kernel.block("192.0.2.9/32")
+	assert.True(t, ok)
 	close := func(address string, id int) {
 		b.finding("tcp.server.connection.close", map[string]any{
 			"client.address": address, "tcp.connection.id": fmt.Sprint(id), "tcp.close.reason": "client_fin",
@@ -259,8 +263,10 @@ func TestSparesWhoStandsForMany(t *testing.T) {
 		}
 	}
 	b.eventually(func() bool { return !dryRun() }, "enforced")
+	_, ok = b.kernel.block("192.0.2.9/32")
+	assert.False(t, ok, "a dry run becomes no block without another look")
 	b.finding("tcp.server.threat", guessing("192.0.2.9"))
-	_, ok := b.kernel.block("192.0.2.9/32")
+	_, ok = b.kernel.block("192.0.2.9/32")
 	assert.False(t, ok)
 	b.eventually(func() bool { return b.value("tcp.server.block.refusals", "tcp.block.refusal", "shared") == 1 })
 	// Records stop: rules only count again.

@@ -28,9 +28,13 @@ const maxAllowed = 200_000
 // counts; an interface that does not exist is a fault of the configuration.
 func (k *keeper) attach(host component.Host) error {
 	sources := k.cfg.Limits.Sources
+	// So that lists and people don't take the room of rules.
+	sources += blocks.Defaults().Limits[blocks.Operator]
 	if len(k.cfg.BlockFiles) > 0 {
-		// So that lists don't take the room of rules.
 		sources += blocks.Defaults().Limits[blocks.File]
+	}
+	if k.cfg.CrowdSec.Client.Endpoint != "" {
+		sources += k.cfg.Limits.Networks
 	}
 	loaded, err := k.host.open(guard.Options{
 		IncludeInterfaces: k.cfg.Interfaces, ExcludeInterfaces: k.cfg.ExcludeInterfaces,
@@ -107,6 +111,12 @@ func (k *keeper) hold() {
 	}
 	k.note("renew the deadline", err)
 	holding := !killed && err == nil
+	if holding && !k.holding {
+		for range k.table.All() {
+			k.askForCut()
+			break
+		}
+	}
 	if holding != k.holding && (killed || k.holding) {
 		k.set.Logger.Warn("everything passes", zap.Bool("kill_file", killed), zap.Error(err))
 	}
@@ -143,13 +153,20 @@ func (k *keeper) put(key netip.Prefix, until, now time.Duration) error {
 	if err := k.kernel.Put(key, b); err != nil {
 		return err
 	}
-	if mode == modeEnforce && k.cfg.Cut {
-		select {
-		case k.cut <- struct{}{}:
-		default:
-		}
+	if mode == modeEnforce {
+		k.askForCut()
 	}
 	return nil
+}
+
+func (k *keeper) askForCut() {
+	if !k.cfg.Cut {
+		return
+	}
+	select {
+	case k.cut <- struct{}{}:
+	default:
+	}
 }
 
 // remove ends a block in the kernel and adds up what it dropped; false if that is unknown.
@@ -219,9 +236,10 @@ func (k *keeper) runCuts(ctx context.Context) {
 		case <-k.cut:
 		}
 		k.mu.Lock()
-		cutting := k.kernel
+		cutting, holding := k.kernel, k.holding
 		k.mu.Unlock()
-		if cutting == nil {
+		// While everything passes, connections stay, too; hold asks again.
+		if cutting == nil || !holding {
 			continue
 		}
 		n, err := cutting.Cut()

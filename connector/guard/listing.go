@@ -4,7 +4,6 @@ package guard
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -24,34 +23,24 @@ const toldOfAList = 100
 // fromCrowdSec is where its decisions come from.
 var fromCrowdSec = blocks.Origin{Kind: blocks.CrowdSec}
 
+// files are those of the configuration; those that allow were read.
+func (k *keeper) files() *follow.Files {
+	files := &follow.Files{
+		Block: k.cfg.BlockFiles, Allow: k.cfg.AllowFiles, Blocked: k.blockList, Allowed: k.allowList,
+		Networks: k.allowed.Networks, Now: k.host.boot, Wall: k.host.wall, Logger: k.set.Logger,
+	}
+	files.Begin()
+	return files
+}
+
 // follow starts what follows the decisions of other programs.
-func (k *keeper) follow(ctx context.Context, api *follow.CrowdSec) {
+func (k *keeper) follow(ctx context.Context, files *follow.Files, api *follow.CrowdSec) {
 	if api != nil {
 		k.done.Go(func() { api.Run(ctx, k.decided) })
 	}
-	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) == 0 {
-		return
+	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) > 0 {
+		k.done.Go(func() { files.Run(ctx) })
 	}
-	files := follow.Files{
-		Block: k.cfg.BlockFiles, Allow: k.cfg.AllowFiles, Blocked: k.blockList, Allowed: k.allowList,
-		BlockedUntil: k.blockedUntil, Networks: k.allowed.Networks, Now: k.host.boot, Wall: k.host.wall, Logger: k.set.Logger,
-	}
-	k.done.Go(func() { files.Run(ctx) })
-}
-
-// blockedUntil tells until when a file's entry is blocked that was restored after a restart.
-func (k *keeper) blockedUntil(file string, prefix netip.Prefix) (time.Duration, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.table == nil {
-		return 0, false
-	}
-	for _, b := range k.table.Get(k.table.Key(prefix)) {
-		if b.Origin.Kind == blocks.File && b.Origin.Name == file {
-			return b.Until, true
-		}
-	}
-	return 0, false
 }
 
 func (k *keeper) allowList(u *lists.Update) {
@@ -83,6 +72,7 @@ func (k *keeper) blockList(u *lists.Update) {
 
 // wanted is what remains of a list without what is allowed. The caller holds mu.
 func (k *keeper) wanted(origin blocks.Origin, listed []blocks.Listed, now time.Duration) []blocks.Listed {
+	k.freshen(now)
 	list := k.allowed.Current()
 	return slices.DeleteFunc(listed, func(l blocks.Listed) bool {
 		entry, is := list.Find(l.Prefix)
@@ -115,6 +105,9 @@ func (k *keeper) decided(u crowdsec.Update) {
 		}
 	}
 	for _, e := range u.Entries {
+		if e.Until <= now {
+			continue // over while it waited
+		}
 		k.request(&blocks.Request{Prefix: e.Prefix, Origin: fromCrowdSec, Rule: e.Scenario, TTL: e.Until - now}, now)
 	}
 }

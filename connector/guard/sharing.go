@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/shares"
 )
 
@@ -41,30 +40,22 @@ func (k *keeper) learn(r plog.LogRecord, now time.Duration) {
 	}
 }
 
-// isShared tells whether a rule must not block a source, because it stands for many.
-func (k *keeper) isShared(a *record.Asked, prefix netip.Prefix, now time.Duration) (shares.Verdict, bool) {
+// isShared tells whether a rule must not block a source, because it stands for many. More is the
+// evidence that is new.
+func (k *keeper) isShared(prefix netip.Prefix, more uint64, now time.Duration) (shares.Verdict, bool) {
 	if k.judge == nil {
 		return shares.Verdict{}, false
 	}
-	before := k.evidence[prefix]
-	if len(k.evidence) < k.cfg.Limits.Sources {
-		k.evidence[prefix] = a.Evidence
-	}
-	k.judge.Evidence(prefix, int64(a.Evidence-min(before, a.Evidence)), now)
+	k.judge.Evidence(prefix, int64(more), now)
 	k.judge.Opened(prefix, now, now)
 	v := k.judge.Judge(prefix, now)
 	return v, v.Exempt()
 }
 
-// closed forgets a finding that is over.
-func (k *keeper) closed(a *record.Asked) {
-	if k.judge == nil || !a.Address.IsValid() {
-		return
-	}
-	prefix, err := a.Address.Prefix(a.Address.BitLen())
-	if err == nil {
-		k.judge.Ended(prefix)
-		delete(k.evidence, prefix)
+// cleared notes that a source has no finding any more.
+func (k *keeper) cleared(source netip.Prefix) {
+	if k.judge != nil {
+		k.judge.Ended(source)
 	}
 }
 
@@ -97,22 +88,32 @@ func (k *keeper) weigh() {
 	} else {
 		k.set.Logger.Warn("rules only count now", zap.String("why", why))
 	}
-	k.enter(onlyRules)
+	if ready {
+		k.lift(now)
+	}
+	k.enter(blocks.OnlyRules)
 }
 
-func onlyRules(held []blocks.Block) bool {
-	for i := range held {
-		if held[i].Origin.Kind != blocks.Rule {
-			return false
+// lift ends the blocks of rules that would not be made now: who stands for many was not known
+// while they were a dry run.
+func (k *keeper) lift(now time.Duration) {
+	var shared []netip.Prefix
+	for key, held := range k.table.All() {
+		if blocks.OnlyRules(held) && k.judge.Judge(key, now).Exempt() {
+			shared = append(shared, key)
 		}
 	}
-	return true
+	for _, key := range shared {
+		for _, d := range k.table.LiftAll(key, now) {
+			k.apply(&d, now)
+		}
+	}
 }
 
 // modeFor is what happens to packets of a source now. Blocks of rules alone are a dry run until
 // it is known who stands for many.
 func (k *keeper) modeFor(key netip.Prefix) string {
-	if k.judge != nil && !k.ready && onlyRules(k.table.Get(key)) {
+	if k.judge != nil && !k.ready && blocks.OnlyRules(k.table.Get(key)) {
 		return modeDryRun
 	}
 	return k.mode

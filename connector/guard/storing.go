@@ -5,6 +5,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -22,7 +23,7 @@ func outlives(o blocks.Origin) bool { return o.Kind == blocks.Rule || o.Kind == 
 
 // restored tells which of them are put back: not those of rules that may block no longer.
 func (k *keeper) restored(o blocks.Origin) bool {
-	return outlives(o) && (o.Kind != blocks.Rule || k.rules[o.Name])
+	return outlives(o) && (o.Kind != blocks.Rule || slices.Contains(k.cfg.Rules, o.Name))
 }
 
 func (k *keeper) moment() blocks.Moment {

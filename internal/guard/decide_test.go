@@ -165,6 +165,18 @@ func TestDecidesByNetwork(t *testing.T) {
 	assert.Equal(t, map[string]uint64{"10.1.0.0/16": 1, "10.1.2.0/24": 2, "203.0.113.0/25": 1}, seen)
 }
 
+// What a rule only tries hides no list that drops.
+func TestDecidesByDryRunInANetwork(t *testing.T) {
+	b := newBench(t)
+	b.put("198.51.100.0/24", Block{})
+	b.put("198.51.100.7/32", Block{DryRun: true})
+	b.put("203.0.113.7/32", Block{DryRun: true})
+	b.put("203.0.113.0/24", Block{DryRun: true})
+	b.each(map[string]uint32{"198.51.100.7": drop, "198.51.100.8": drop, "203.0.113.7": pass, "203.0.113.8": pass})
+	assert.Equal(t, uint64(2), b.counted("198.51.100.0/24").Packets)
+	assert.Equal(t, uint64(1), b.counted("203.0.113.7/32").Packets)
+}
+
 func TestDecidesByAllowed(t *testing.T) {
 	b := newBench(t)
 	b.put("198.51.100.0/24", Block{HasAllowed: true})

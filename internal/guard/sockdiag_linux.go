@@ -123,21 +123,27 @@ func (g *Guard) drops(source netip.Addr) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var value guardBlock
 	whole := local.PrefixKey(mapped(netip.PrefixFrom(source, source.BitLen())))
-	err = g.objects.Maps[guardMapBlocked].Lookup(sourceKey(key), &value)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		err = g.objects.Maps[guardMapNetworks].Lookup(whole, &value)
-	}
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look %s up: %w", source, err)
-	}
 	now, err := g.clock.now()
-	passes := guardBlockFlagBLOCK_DRY_RUN | guardBlockFlagBLOCK_LIMIT
-	if err != nil || now >= value.Until || value.Flags&uint32(passes) != 0 {
+	if err != nil {
+		return false, err
+	}
+	// As block_of: a dry run, or what is over, hides no network that drops.
+	dryRun, limit := uint32(guardBlockFlagBLOCK_DRY_RUN), uint32(guardBlockFlagBLOCK_LIMIT)
+	var value guardBlock
+	inForce := func(of *ebpf.Map, key any) (bool, error) {
+		if err := of.Lookup(key, &value); errors.Is(err, ebpf.ErrKeyNotExist) {
+			return false, nil
+		} else if err != nil {
+			return false, fmt.Errorf("look %s up: %w", source, err)
+		}
+		return now < value.Until && value.Flags&dryRun == 0, nil
+	}
+	held, err := inForce(g.objects.Maps[guardMapBlocked], sourceKey(key))
+	if err == nil && !held {
+		held, err = inForce(g.objects.Maps[guardMapNetworks], whole)
+	}
+	if err != nil || !held || value.Flags&limit != 0 {
 		return false, err
 	}
 	if value.Flags&uint32(guardBlockFlagBLOCK_HAS_ALLOWED) != 0 {

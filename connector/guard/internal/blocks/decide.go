@@ -15,7 +15,7 @@ func (t *Table) Block(r *Request, now time.Duration) Decision {
 	if !key.IsValid() || r.Origin.Kind >= Kinds {
 		return t.refuse(NoAddress, key, r)
 	}
-	if r.Origin.Kind == Rule && t.tooWide(key) {
+	if r.Origin.Kind == Rule && t.tooWide(key) || hasIPv4(key) {
 		return t.refuse(TooWide, key, r)
 	}
 	if i := find(t.keys[key], r.Origin); i >= 0 {
@@ -33,6 +33,14 @@ func (t *Table) Block(r *Request, now time.Duration) Decision {
 	b := t.begin(key, r, now)
 	t.insert(key, &b)
 	return t.decide(Blocked, key, &b)
+}
+
+// mapped4 is where IPv6 has IPv4, as sockets and the kernel side's keys do.
+var mapped4 = netip.MustParsePrefix("::ffff:0.0.0.0/96")
+
+// hasIPv4 tells whether an IPv6 network contains all of IPv4, which nobody means to block.
+func hasIPv4(key netip.Prefix) bool {
+	return key.Addr().Is6() && key.Bits() <= mapped4.Bits() && key.Contains(mapped4.Addr())
 }
 
 // tooWide tells whether a rule may not block a key.

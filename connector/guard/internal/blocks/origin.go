@@ -5,6 +5,7 @@ package blocks
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -146,3 +147,8 @@ func (d Decision) First() bool { return d.Outcome == Blocked && d.Others == 0 }
 
 // Last tells whether the key is not blocked any more.
 func (d Decision) Last() bool { return d.Outcome == Ended && d.Others == 0 }
+
+// OnlyRules tells whether nobody but rules blocks a key.
+func OnlyRules(held []Block) bool {
+	return !slices.ContainsFunc(held, func(b Block) bool { return b.Origin.Kind != Rule })
+}

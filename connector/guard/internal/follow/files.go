@@ -22,21 +22,26 @@ type Files struct {
 	Block, Allow []string
 	// Blocked and Allowed get each change of a file.
 	Blocked, Allowed func(*lists.Update)
-	// BlockedUntil tells until when a file's entry is blocked already.
-	BlockedUntil func(file string, prefix netip.Prefix) (time.Duration, bool)
 	// Networks are the host's own, which no list may block.
 	Networks func() []netip.Prefix
 	// Now is since boot. Wall is only compared with times of files.
 	Now    func() time.Duration
 	Wall   func() time.Time
 	Logger *zap.Logger
+
+	blocked, allowed *lists.Watcher
 }
 
-// Run follows the files until the context ends.
-func (f *Files) Run(ctx context.Context) {
+// Begin reads who is allowed, before anything is blocked.
+func (f *Files) Begin() {
 	refuse := lists.DefaultPolicy(f.Networks).Refuse
-	blocked := lists.New(lists.Settings{Patterns: f.Block, Limits: lists.DefaultLimits(), Refuse: refuse, Known: f.BlockedUntil})
-	allowed := lists.New(lists.Settings{Patterns: f.Allow, Limits: lists.DefaultLimits()})
+	f.blocked = lists.New(lists.Settings{Patterns: f.Block, Limits: lists.DefaultLimits(), Refuse: refuse})
+	f.allowed = lists.New(lists.Settings{Patterns: f.Allow, Limits: lists.DefaultLimits()})
+	f.tell(f.allowed.Poll(f.Now(), f.Wall()), f.Allowed)
+}
+
+// Run follows the files after Begin, until the context ends.
+func (f *Files) Run(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	var own []netip.Prefix
@@ -44,11 +49,11 @@ func (f *Files) Run(ctx context.Context) {
 		now, wall := f.Now(), f.Wall()
 		if networks := f.Networks(); !slices.Equal(own, networks) {
 			own = networks
-			blocked.Reload()
+			f.blocked.Reload()
 		}
 		// Who is allowed counts first.
-		f.tell(allowed.Poll(now, wall), f.Allowed)
-		f.tell(blocked.Poll(now, wall), f.Blocked)
+		f.tell(f.allowed.Poll(now, wall), f.Allowed)
+		f.tell(f.blocked.Poll(now, wall), f.Blocked)
 		select {
 		case <-ctx.Done():
 			return

@@ -108,6 +108,10 @@ func (w *Watcher) Poll(now time.Duration, wall time.Time) []Update {
 		if slices.Contains(names, name) {
 			continue
 		}
+		// A folder that can't be read is no reason to forget what its files said.
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		// A file that is replaced in two steps is absent for a moment.
 		if f.absent++; f.absent >= 2 {
 			delete(w.files, name)

@@ -28,55 +28,67 @@ type finding struct {
 	rule   string
 }
 
+// told is when a finding was told last, since boot, and with how much evidence.
+type told struct {
+	at       time.Duration
+	evidence uint64
+}
+
 // Set is bounded: what is over the limit is no suspect, so that a score blocks less and never
 // more. It is not safe for concurrent use.
 type Set struct {
 	limit int
-	// open has when each finding was told last, since boot. sources counts those of a source.
-	open    map[finding]time.Duration
+	// open has what was told of each finding. sources counts those of a source.
+	open    map[finding]told
 	sources map[netip.Prefix]int
 }
 
 // New makes a set of at most limit findings.
 func New(limit int) *Set {
-	return &Set{limit: limit, open: make(map[finding]time.Duration), sources: make(map[netip.Prefix]int)}
+	return &Set{limit: limit, open: make(map[finding]told), sources: make(map[netip.Prefix]int)}
 }
 
-// Open notes that a finding of a source began or grew. Scores are no findings.
-func (s *Set) Open(source netip.Prefix, rule string, now time.Duration) {
+// Open notes that a finding of a source began or grew, and returns how much evidence is new. Scores
+// are no findings. Of what it has no room for, nothing is new.
+func (s *Set) Open(source netip.Prefix, rule string, evidence uint64, now time.Duration) (more uint64) {
 	f := finding{source, rule}
 	if IsScore(rule) {
-		return
+		return 0
 	}
-	if _, known := s.open[f]; !known {
+	before, known := s.open[f]
+	if !known {
 		if len(s.open) >= s.limit {
-			return
+			return 0
 		}
 		s.sources[source]++
 	}
-	s.open[f] = now
+	all := max(before.evidence, evidence)
+	s.open[f] = told{now, all}
+	return all - before.evidence
 }
 
-// Ended notes that a finding is over.
-func (s *Set) Ended(source netip.Prefix, rule string) {
+// Ended notes that a finding is over; true if it was the last of its source.
+func (s *Set) Ended(source netip.Prefix, rule string) (last bool) {
 	f := finding{source, rule}
 	if _, known := s.open[f]; !known {
-		return
+		return false
 	}
 	delete(s.open, f)
-	if s.sources[source]--; s.sources[source] == 0 {
-		delete(s.sources, source)
+	if s.sources[source]--; s.sources[source] > 0 {
+		return false
 	}
+	delete(s.sources, source)
+	return true
 }
 
 // Has tells whether a source has an open finding.
 func (s *Set) Has(source netip.Prefix) bool { return s.sources[source] > 0 }
 
-// Tick forgets findings that were told too long ago.
-func (s *Set) Tick(now time.Duration) {
+// Tick forgets findings that were told too long ago. Cleared gets the sources that have no other.
+func (s *Set) Tick(now time.Duration, cleared func(netip.Prefix)) {
 	for f, told := range s.open {
-		if now-told > keepFor {
-			s.Ended(f.source, f.rule)
+		if now-told.at > keepFor && s.Ended(f.source, f.rule) {
+			cleared(f.source)
 		}
 	}
 }
