@@ -69,10 +69,11 @@ func (e *engine) Close() error {
 }
 
 // Judge runs the rules of the first two phases, which are those of a request.
-func (e *engine) Judge(r *threats.PayloadRequest) (threats.PayloadVerdict, error) {
+func (e *engine) Judge(r *threats.PayloadRequest) (verdict threats.PayloadVerdict, err error) {
 	tx := e.waf.NewTransaction()
-	verdict, err := judge(tx, r)
-	return verdict, errors.Join(err, tx.Close())
+	// After a panic, too: a transaction may have files.
+	defer func() { err = errors.Join(err, tx.Close()) }()
+	return judge(tx, r)
 }
 
 func judge(tx types.Transaction, r *threats.PayloadRequest) (threats.PayloadVerdict, error) {
@@ -102,20 +103,20 @@ var scores = map[types.RuleSeverity]int{
 	types.RuleSeverityCritical: 5, types.RuleSeverityError: 4, types.RuleSeverityWarning: 3, types.RuleSeverityNotice: 2,
 }
 
-// unrecorded are rules about what a record need not have: a Host, an Accept, a User-Agent and a
-// length are there only if the receiver records those header fields.
-var unrecorded = []int{920170, 920171, 920180, 920181, 920280, 920290, 920300, 920310, 920311, 920320, 920330, 920340, 920600}
-
-// attacks are the first and the last number of the rules that count: those about protocols and
-// attacks, and not those that add up scores (949, 959, 980) or judge answers (950 to 956).
-const firstAttack, lastAttack = 910000, 948999
+// counts tells whether a rule counts: those about scanners and about attacks, and a site's own below
+// 100,000. Rules about methods and
+// protocols (911, 920) look at what a record need not have, such as Host and Content-Type, and take PUT
+// and gRPC for faults unless a site allows them. 949, 959 and 980 add up scores, 950 to 956 judge answers.
+func counts(id int) bool {
+	return id < 100_000 || id >= 913000 && id < 914000 || id >= 921000 && id < 949000
+}
 
 func verdictOf(tx types.Transaction) threats.PayloadVerdict {
 	var v threats.PayloadVerdict
 	for _, match := range tx.MatchedRules() {
 		rule := match.Rule()
 		id := rule.ID()
-		if id < firstAttack || id > lastAttack || slices.Contains(unrecorded, id) || match.Message() == "" {
+		if !counts(id) || match.Message() == "" {
 			continue
 		}
 		v.Score += scores[rule.Severity()]

@@ -57,7 +57,12 @@ func TestAttacksAndOrdinaryRequests(t *testing.T) {
 			assert.GreaterOrEqual(t, v.Score, 5)
 		})
 	}
+	put, call, unnamed := request("/users/42", "", `{"name":"alice"}`), request("/shop.Orders/Place", "", "\x00\x00\x00\x00\x02\x08\x01"), request("/upload", "", "some text")
+	put.Method, put.Headers = "PUT", []threats.PayloadHeader{{Name: "Content-Type", Value: "application/json"}}
+	call.Headers = []threats.PayloadHeader{{Name: "Content-Type", Value: "application/grpc"}}
+	unnamed.Headers = nil
 	for _, r := range []*threats.PayloadRequest{
+		put, call, unnamed,
 		request("/", "", ""), request("/users/42", "page=2&sort=name", ""), request("/search", "q=union+of+states", ""),
 		request("/login", "", "user=alice&password=correct+horse"),
 	} {
@@ -74,10 +79,10 @@ func TestAFolderOfRules(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(folder, "rules"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "crs-setup.conf"), nil, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "rules", "own.conf"),
-		[]byte(`SecRule ARGS "@contains evil" "id:911999,phase:2,pass,msg:'own',severity:'CRITICAL'"`), 0o600))
+		[]byte(`SecRule ARGS "@contains evil" "id:1999,phase:2,pass,msg:'own',severity:'CRITICAL'"`), 0o600))
 	v, err := open(t, threats.PayloadSettings{Folder: folder}).Judge(request("/", "a=evil", ""))
 	require.NoError(t, err)
-	assert.Equal(t, threats.PayloadVerdict{Rules: []string{"911999"}, Score: 5}, v)
+	assert.Equal(t, threats.PayloadVerdict{Rules: []string{"1999"}, Score: 5}, v)
 	_, err = Open(threats.PayloadSettings{Folder: filepath.Join(folder, "nowhere"), MaxBytes: 1024, Paranoia: 1})
 	require.Error(t, err)
 }

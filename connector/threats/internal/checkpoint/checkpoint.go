@@ -19,7 +19,7 @@ import (
 )
 
 // version of the format. What has another is not read.
-const version = 1
+const version = 2
 
 // ErrVersion is why a state is not read.
 var ErrVersion = errors.New("the saved state has another version")
