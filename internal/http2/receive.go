@@ -46,6 +46,8 @@ func (t *Engine) follow(c *Conn, d stream.Direction, s *stream.Segment) {
 		return
 	}
 	t.options.Follow(&c.key, d, h.Next)
+	// From then on what does not cross is DATA, and an acknowledgment of it proves no loss.
+	h.followed = t.options.Follows(&c.key, d)
 }
 
 // passedOver handles DATA that did not cross, because the kernel side follows the frames. Its
@@ -170,7 +172,7 @@ func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	case f.Kind == frame.Headers, f.Kind == frame.PushPromise:
 		h.begin(f, chunk.Time)
 	}
-	if f.Kind == frame.GoAway && d == stream.ToClient {
+	if t.isLeaving(c, d) {
 		c.leaving.Begin()
 	}
 	if f.Kind == frame.Data && f.Length > 0 {
@@ -179,6 +181,13 @@ func (t *Engine) beginFrame(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	if h.remaining == 0 {
 		t.endFrame(c, d, chunk.Time)
 	}
+}
+
+// isLeaving tells whether the frame is a GOAWAY of the server. Where frames begin at a guess, it may be
+// a part of somebody's body, and would end the requests of others.
+func (t *Engine) isLeaving(c *Conn, d stream.Direction) bool {
+	h := &c.halves[d]
+	return d == stream.ToClient && h.frame.Kind == frame.GoAway && !h.guessed
 }
 
 // readPayload takes bytes of a frame's payload.
@@ -216,7 +225,7 @@ func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 		}
 	case h.frame.IsBlock():
 		h.add(t.pool, data)
-	case h.frame.Kind == frame.GoAway && d == stream.ToClient:
+	case t.isLeaving(c, d):
 		c.leaving.Read(data)
 	}
 }
@@ -237,7 +246,7 @@ func (t *Engine) endFrame(c *Conn, d stream.Direction, now int64) {
 		if p := c.calls[f.Stream]; p != nil {
 			t.resetCall(c, p, d, now)
 		}
-	case f.Kind == frame.GoAway && d == stream.ToClient:
+	case t.isLeaving(c, d):
 		t.leave(c, now)
 	}
 }
