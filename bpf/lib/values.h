@@ -167,8 +167,9 @@ struct room_totals {
 /* The last owner that a CPU named. */
 struct last_owner {
 	struct process_key process;
+	__u64 until; /* of bpf_jiffies64; another look at the map from then on */
 	__u32 forgotten; /* processes_forgotten when it was looked up */
-	__u32 uses; /* that may still go without a look at the map */
+	__u32 pad;
 };
 
 /* One-second window of a rate-limited record. */

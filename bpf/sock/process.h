@@ -161,28 +161,30 @@ static __always_inline bool read_current_key(struct process_key *key)
 	return true;
 }
 
-/* A look at the map at least this often keeps its LRU from forgetting a busy process. */
-#define OWNER_USES 64
+/*
+ * Jiffies, 0.1 to 1 s. A look at the map that often keeps its LRU from forgetting a busy process,
+ * and finds out soon if it has.
+ */
+#define OWNER_KNOWN 100
 
 /* Whether user space knows a process, as far as this CPU knows. */
 static __always_inline bool is_announced(const struct process_key *key)
 {
 	__u32 first = 0, forgotten = processes_forgotten;
 	struct last_owner *last = bpf_map_lookup_elem(&last_owners, &first);
+	__u64 now = bpf_jiffies64();
 
 	if (!last)
 		return bpf_map_lookup_elem(&processes, key) != NULL;
 	if (last->process.start == key->start && last->process.pid == key->pid &&
-	    last->forgotten == forgotten && last->uses) {
-		last->uses--;
+	    last->forgotten == forgotten && now < last->until)
 		return true;
-	}
 	if (!bpf_map_lookup_elem(&processes, key))
 		return false;
 	/* An interrupt that writes in between leaves a pair that no process has. */
 	last->process = *key;
 	last->forgotten = forgotten;
-	last->uses = OWNER_USES;
+	last->until = now + OWNER_KNOWN;
 	return true;
 }
 

@@ -231,8 +231,9 @@ type InterfaceSlot struct {
 type LastOwner struct {
 	_         structs.HostLayout
 	Process   ProcessKey
+	Until     uint64
 	Forgotten uint32
-	Uses      uint32
+	Pad       uint32
 }
 
 type Ledger struct {
