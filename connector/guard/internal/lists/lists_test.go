@@ -254,24 +254,6 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestTimesAfterARestart: an entry that is known gets no more time, however young the file is.
-func TestTimesAfterARestart(t *testing.T) {
-	s := newShelf(t, "list")
-	s.w.set.Known = func(file string, prefix netip.Prefix) (time.Duration, bool) {
-		assert.Equal(t, s.path("list"), file)
-		return start + 7*time.Minute, prefix.Addr() == netip.MustParseAddr("198.51.100.7")
-	}
-	s.write("list", "198.51.100.7 600\n198.51.100.8 600\n198.51.100.9\n")
-	u := s.after(0)
-	require.Len(t, u, 1)
-	var until []time.Duration
-	for _, e := range u[0].Entries {
-		until = append(until, e.Until)
-	}
-	assert.Equal(t, []time.Duration{start + 7*time.Minute, start + 10*time.Minute, Forever}, until)
-	assert.Empty(t, s.after(5*time.Second))
-}
-
 func TestFilesThatAreNotRead(t *testing.T) {
 	s := newShelf(t, "block.d/*", "block.d/l*")
 	require.NoError(t, os.MkdirAll(s.path("block.d/folder"), 0o700))

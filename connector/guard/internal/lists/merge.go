@@ -69,16 +69,6 @@ func (e *Entry) end(first bool, age, now time.Duration) time.Duration {
 	return now + e.ttl
 }
 
-// resume gives entries the end that they had before a restart.
-func (f *file) resume(known func(netip.Prefix) (time.Duration, bool)) {
-	for prefix, e := range f.entries {
-		if until, ok := known(prefix); ok && e.ttl != 0 {
-			e.Until = until
-			f.entries[prefix] = e
-		}
-	}
-}
-
 // update describes the file. Entries whose time is over are left out.
 func (f *file) update(name string, now time.Duration, faults []Fault, untold int) *Update {
 	u := &Update{File: name, Entries: make([]Entry, 0, len(f.entries)), Faults: faults, Untold: untold}

@@ -48,9 +48,6 @@ type Settings struct {
 	Limits   Limits
 	// Refuse may be nil.
 	Refuse Refuse
-	// Known says when an entry of a file ends that was blocked before a restart. Poll calls it when it
-	// reads a file for the first time. It may be nil.
-	Known func(file string, prefix netip.Prefix) (until time.Duration, known bool)
 }
 
 // Watcher follows the files that match patterns. It belongs to one goroutine, which calls Poll every
@@ -59,7 +56,7 @@ type Settings struct {
 type Watcher struct {
 	set   Settings
 	files map[string]*file
-	// tooMany was told.
+	// tooMany tells that there were too many files, which is reported once.
 	tooMany bool
 	again   bool
 }
@@ -72,7 +69,7 @@ type file struct {
 	settled bool
 	// absent counts the polls in a row that did not find it.
 	absent int
-	// fault that was told of the file itself.
+	// fault is the last one of the file itself that was reported, told those of its lines.
 	fault string
 	told  []Fault
 }
@@ -273,9 +270,6 @@ func (w *Watcher) read(name string, f *file, now time.Duration, wall time.Time) 
 	first := f.info == nil
 	f.info, f.settled, f.fault = info, settled, ""
 	changed := f.merge(content.entries, first, whole, age, now)
-	if first && w.set.Known != nil {
-		f.resume(func(prefix netip.Prefix) (time.Duration, bool) { return w.set.Known(name, prefix) })
-	}
 	if !changed && slices.Equal(f.told, content.faults) {
 		return nil
 	}
