@@ -50,6 +50,7 @@ func NewCrowdSec(ctx context.Context, cfg *settings.CrowdSecConfig, limit int, n
 // Run hands over what the API decides until the context ends.
 func (c *CrowdSec) Run(ctx context.Context, apply func(crowdsec.Update)) {
 	answers := true
+	var ignored [crowdsec.Reasons]uint64
 	c.client.Run(ctx, apply, func(err error) {
 		if err != nil && answers && ctx.Err() == nil {
 			c.logger.Warn("CrowdSec doesn't answer; its blocks last until their end", zap.Error(err))
@@ -57,5 +58,20 @@ func (c *CrowdSec) Run(ctx context.Context, apply func(crowdsec.Update)) {
 			c.logger.Info("CrowdSec answers again")
 		}
 		answers = err == nil
+		if now := c.client.Ignored(); now != ignored {
+			c.logIgnored(now, ignored)
+			ignored = now
+		}
 	})
+}
+
+// logIgnored tells how many decisions had no effect since the last answer, by reason.
+func (c *CrowdSec) logIgnored(now, before [crowdsec.Reasons]uint64) {
+	var fields []zap.Field
+	for reason := range crowdsec.Reasons {
+		if n := now[reason] - before[reason]; n > 0 {
+			fields = append(fields, zap.Uint64(reason.String(), n))
+		}
+	}
+	c.logger.Warn("decisions of CrowdSec have no effect", fields...)
 }
