@@ -75,7 +75,7 @@ type Source struct {
 	Age time.Duration
 	// Ports is nil if the source is not followed. Only its open connections are known then.
 	Ports *Ports
-	// Live is nil if nobody has looked at open connections in this interval.
+	// Live is nil if open connections were not read in this interval.
 	Live *Live
 
 	Counts [Counts]uint64

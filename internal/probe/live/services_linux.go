@@ -97,8 +97,8 @@ func (l *Looks) Closed(r *shared.CloseRecord) {
 	s.accept(&r.Connection, l.boot)
 }
 
-// Service returns what is known of a local port; open is false if nobody has looked at open
-// connections since the figures were used.
+// Service returns what is known of a local port; open is false if open connections
+// were not read since the figures were used.
 func (l *Looks) Service(key shared.PortKey) (s Service, open bool) {
 	if l == nil {
 		return s, false

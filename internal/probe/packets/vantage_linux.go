@@ -64,7 +64,7 @@ type Options struct {
 	RefusedAtEgress, TracepointReportsRefused bool
 	// ResetsAtEgress counts per source the resets that leave and that no socket sends.
 	ResetsAtEgress bool
-	// HalfOpenTimeout is told of each attempt that timed out; it may be nil.
+	// HalfOpenTimeout gets each attempt that timed out; it may be nil.
 	HalfOpenTimeout func(*shared.HalfOpenKey)
 	// Companions attach further programs beside ours.
 	Companions []Companion

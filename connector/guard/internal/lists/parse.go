@@ -26,7 +26,7 @@ type Limits struct {
 	Files   int
 	Bytes   int64
 	Entries int
-	// Faults are told of one file, others only counted.
+	// Faults is how many of one file are reported; others are only counted.
 	Faults int
 }
 

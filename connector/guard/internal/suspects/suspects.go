@@ -28,8 +28,8 @@ type finding struct {
 	rule   string
 }
 
-// told is when a finding was told last, since boot, and with how much evidence.
-type told struct {
+// seen is when the last record of a finding came, since boot, and with how much evidence.
+type seen struct {
 	at       time.Duration
 	evidence uint64
 }
@@ -38,14 +38,14 @@ type told struct {
 // more. It is not safe for concurrent use.
 type Set struct {
 	limit int
-	// open has what was told of each finding. sources counts those of a source.
-	open    map[finding]told
+	// open has the last record of each finding. sources counts the findings of a source.
+	open    map[finding]seen
 	sources map[netip.Prefix]int
 }
 
 // New makes a set of at most limit findings.
 func New(limit int) *Set {
-	return &Set{limit: limit, open: make(map[finding]told), sources: make(map[netip.Prefix]int)}
+	return &Set{limit: limit, open: make(map[finding]seen), sources: make(map[netip.Prefix]int)}
 }
 
 // Open notes that a finding of a source began or grew, and returns how much evidence is new. Scores
@@ -63,7 +63,7 @@ func (s *Set) Open(source netip.Prefix, rule string, evidence uint64, now time.D
 		s.sources[source]++
 	}
 	all := max(before.evidence, evidence)
-	s.open[f] = told{now, all}
+	s.open[f] = seen{now, all}
 	return all - before.evidence
 }
 
@@ -84,10 +84,10 @@ func (s *Set) Ended(source netip.Prefix, rule string) (last bool) {
 // Has tells whether a source has an open finding.
 func (s *Set) Has(source netip.Prefix) bool { return s.sources[source] > 0 }
 
-// Tick forgets findings that were told too long ago. Cleared gets the sources that have no other.
+// Tick forgets findings without a record for too long. Cleared gets the sources that have no other.
 func (s *Set) Tick(now time.Duration, cleared func(netip.Prefix)) {
-	for f, told := range s.open {
-		if now-told.at > keepFor && s.Ended(f.source, f.rule) {
+	for f, last := range s.open {
+		if now-last.at > keepFor && s.Ended(f.source, f.rule) {
 			cleared(f.source)
 		}
 	}

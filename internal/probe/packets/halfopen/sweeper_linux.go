@@ -32,7 +32,7 @@ type Sweeper struct {
 	perSecond            uint32
 	shares               *shared.Shares
 	ownNetNS             uint32
-	// TimedOut is told of each attempt; it may be nil.
+	// TimedOut gets each attempt that timed out; it may be nil.
 	TimedOut func(*shared.HalfOpenKey)
 
 	clock clock.Clock

@@ -15,7 +15,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 )
 
-// maxServers is how many processes of sshd are looked at.
+// maxServers is how many processes of sshd are examined.
 const maxServers = 8192
 
 // Sessions finds the clients of ssh sessions past authentication.
