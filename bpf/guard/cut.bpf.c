@@ -22,8 +22,9 @@ __u64 destroyed;
 static __always_inline bool is_dropped(const struct address *source, bool ipv4)
 {
 	struct block *block = block_of(source, ipv4);
+	__u64 now = bpf_jiffies64();
 
-	return block && bpf_jiffies64() < block->until &&
+	return block && now < block->until && now < state.deadline &&
 	       !(block->flags & (BLOCK_DRY_RUN | BLOCK_LIMIT)) &&
 	       !(block->flags & BLOCK_HAS_ALLOWED && is_allowed(source));
 }

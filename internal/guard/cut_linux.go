@@ -74,10 +74,12 @@ func (c *cutter) destroyed() (n uint64, err error) {
 // CutsBy returns the way in which Cut ends connections. The error says what stands in the way
 // of the program, or why nothing can be ended, if the way is empty.
 func (g *Guard) CutsBy() (way string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.cutting.Lock()
+	defer g.cutting.Unlock()
 	return g.chooseCut()
 }
+
+// chooseCut needs the lock of cutting, as all below.
 
 func (g *Guard) chooseCut() (string, error) {
 	if g.cutter != nil {
@@ -95,10 +97,16 @@ func (g *Guard) chooseCut() (string, error) {
 
 // Cut ends the open connections of all sources whose packets are dropped, in the network
 // namespaces of all processes that may be entered. It returns how many it ended. An error
-// may concern some namespaces only.
+// may concern some namespaces only. Blocks may change meanwhile.
 func (g *Guard) Cut() (ended int, err error) {
+	g.cutting.Lock()
+	defer g.cutting.Unlock()
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	none := g.count == 0
+	g.mu.Unlock()
+	if none {
+		return 0, nil
+	}
 	way, err := g.chooseCut()
 	if way == "" {
 		return 0, err

@@ -82,6 +82,9 @@ func TestCutsConnections(t *testing.T) {
 	b.put(peerAddress, Block{DryRun: true})
 	assert.True(t, open(held[0]))
 	b.put(peerAddress, Block{})
+	require.NoError(t, b.LetPass())
+	cut(0)
+	require.NoError(t, b.Renew())
 	cut(5)
 	for _, conn := range held {
 		assert.True(t, ended(conn))

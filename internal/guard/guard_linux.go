@@ -38,8 +38,10 @@ type Guard struct {
 
 	manager  *tc.Manager
 	attached *tc.Attached
-	// cutter is nil if nothing was cut yet.
-	cutter *cutter
+	// cutting is held while connections are ended, which takes a while with many namespaces. It
+	// guards cutter, which is nil if nothing was cut yet.
+	cutting sync.Mutex
+	cutter  *cutter
 
 	// mu guards the rest.
 	mu sync.Mutex
@@ -237,6 +239,8 @@ func (g *Guard) Close() error {
 	if g.manager != nil {
 		err = errors.Join(err, g.manager.Close())
 	}
+	g.cutting.Lock()
+	defer g.cutting.Unlock()
 	if g.cutter != nil {
 		g.cutter.objects.Close()
 	}

@@ -113,7 +113,7 @@ func destroyIf(dropped func(netip.Addr) (bool, error)) (ended int, err error) {
 }
 
 // drops tells whether packets of an address are dropped, as the program that ends connections
-// does. The caller holds mu.
+// does.
 func (g *Guard) drops(source netip.Addr) (bool, error) {
 	bits := source.BitLen()
 	if source.Is6() {
@@ -121,6 +121,9 @@ func (g *Guard) drops(source netip.Addr) (bool, error) {
 	}
 	key, err := source.Prefix(bits)
 	if err != nil {
+		return false, err
+	}
+	if holds, err := g.Holds(); err != nil || !holds {
 		return false, err
 	}
 	whole := local.PrefixKey(mapped(netip.PrefixFrom(source, source.BitLen())))
