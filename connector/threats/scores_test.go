@@ -4,11 +4,13 @@ package threats
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -243,8 +245,14 @@ func TestModelRecord(t *testing.T) {
 	mux.HandleFunc("GET /v2/models/halves", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"name":"halves","inputs":[{"name":"x","datatype":"FP32","shape":[1]}],"outputs":[{"name":"y","datatype":"FP32","shape":[1]}]}`))
 	})
-	mux.HandleFunc("POST /v2/models/halves/infer", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[0.75]}]}`))
+	mux.HandleFunc("POST /v2/models/halves/infer", func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Inputs []struct{ Data []float64 } }
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&asked))
+		score := 0.75
+		if asked.Inputs[0].Data[0] < 1 {
+			score = 0
+		}
+		_, _ = fmt.Fprintf(w, `{"outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[%v]}]}`, score)
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -258,6 +266,23 @@ func TestModelRecord(t *testing.T) {
 	assert.Equal(t, 0.75, a["tcp.threat.score"])
 	assert.Equal(t, 3999., a["tcp.threat.feature.half_open"])
 	assert.NotContains(t, a, "tcp.threat.causes")
+
+	// Windows in a row are counted, and each is told.
+	for range 3 {
+		s.source("198.51.100.7", odd)
+		s.ordinary(1)
+	}
+	s.ordinary(1)
+	require.Eventually(t, func() bool {
+		var windows []int64
+		for _, r := range s.threats("model/halves") {
+			if client, _ := r.Attributes().Get("client.address"); client.Str() == "198.51.100.7" {
+				n, _ := r.Attributes().Get("tcp.threat.windows")
+				windows = append(windows, n.Int())
+			}
+		}
+		return slices.Equal(windows, []int64{1, 2, 3})
+	}, 20*time.Second, time.Millisecond)
 }
 
 func TestModelThatDoesNotFit(t *testing.T) {

@@ -66,6 +66,23 @@ func (b *Book) Displaced() uint64 { return b.open.Evicted[0] + b.open.Evicted[1]
 // IsOpen tells whether there is a finding about the subject.
 func (b *Book) IsOpen(about Subject) bool { return b.open.Get(about) != nil }
 
+// InARow counts the windows in a row in which a subject has had a score, that of f included.
+func (b *Book) InARow(about Subject, f *Finding) int {
+	open := b.open.Get(about)
+	if open == nil || open.Finding.Score == nil || f.First-open.Last >= f.Last-f.First {
+		return 1
+	}
+	return min(open.Finding.Score.Windows+1, MaxWindows)
+}
+
+// Windows are those in a row of the last score that was told of a subject; 0 if none was.
+func (b *Book) Windows(about Subject) int {
+	if open := b.open.Get(about); open != nil && open.Finding.Score != nil {
+		return open.Finding.Score.Windows
+	}
+	return 0
+}
+
 // Due notes evidence. It reports whether the finding must be told, by Report.
 func (b *Book) Due(about Subject, count uint64, at int64) bool {
 	open := b.open.Get(about)

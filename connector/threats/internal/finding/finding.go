@@ -103,6 +103,9 @@ func (f *Finding) OfSet(named []string, size int) *Finding {
 	return f
 }
 
+// MaxWindows is how many windows in a row are counted, and told each.
+const MaxWindows = 10
+
 // Score is a score and what it was made of.
 type Score struct {
 	Value float64
@@ -112,6 +115,8 @@ type Score struct {
 	Causes []string
 	// Proven: the source completed a handshake in the window, so its address is not forged.
 	Proven bool
+	// Windows in a row had such a score of a model, this one included. It counts to MaxWindows.
+	Windows int
 	// Vector are the features that were read.
 	Vector []Fact
 }

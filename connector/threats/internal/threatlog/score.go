@@ -23,9 +23,12 @@ func nameOf(f *finding.Finding) string {
 }
 
 func putScore(a pcommon.Map, s *finding.Score) {
-	a.EnsureCapacity(a.Len() + 3 + len(s.Vector))
+	a.EnsureCapacity(a.Len() + 4 + len(s.Vector))
 	a.PutDouble("tcp.threat.score", s.Value)
 	a.PutBool("tcp.threat.proven", s.Proven)
+	if s.Windows > 0 {
+		a.PutInt("tcp.threat.windows", int64(s.Windows))
+	}
 	if len(s.Causes) > 0 {
 		putStrings(a.PutEmptySlice("tcp.threat.causes"), s.Causes)
 	}
