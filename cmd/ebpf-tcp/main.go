@@ -2,7 +2,7 @@
 
 // Command ebpf-tcp talks to a running collector.
 //
-//	ebpf-tcp guard list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush
+//	ebpf-tcp guard [-force] list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush
 package main
 
 import (
@@ -10,11 +10,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
 )
 
-const usage = "usage: ebpf-tcp guard [-socket PATH] list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush"
+const usage = "usage: ebpf-tcp guard [-socket PATH] [-force] list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush"
 
 // socket is the path that docs/guard.md has.
 const socket = "/run/ebpf-tcp-guard.sock"
@@ -26,11 +27,14 @@ func run(args []string, out, errs io.Writer) int {
 	flags := flag.NewFlagSet("ebpf-tcp guard", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	path := flags.String("socket", socket, "the guard's `socket`")
+	force := flags.Bool("force", false, "block also a network of this host, or the address that you are logged in from")
 	if len(args) == 0 || args[0] != "guard" || flags.Parse(args[1:]) != nil || flags.NArg() == 0 {
 		fmt.Fprintln(errs, usage)
 		return 2
 	}
-	answer, err := control.Ask(*path, control.Question{Command: flags.Arg(0), Arguments: flags.Args()[1:]})
+	answer, err := control.Ask(*path, control.Question{
+		Command: flags.Arg(0), Arguments: flags.Args()[1:], Force: *force, From: loggedInFrom(),
+	})
 	if err == nil && answer.Error != "" {
 		err = fmt.Errorf("guard: %s", answer.Error)
 	}
@@ -42,4 +46,10 @@ func run(args []string, out, errs io.Writer) int {
 		fmt.Fprintln(out, line)
 	}
 	return 0
+}
+
+// loggedInFrom is the client of the ssh session that this process belongs to; empty without one.
+func loggedInFrom() string {
+	from, _, _ := strings.Cut(os.Getenv("SSH_CONNECTION"), " ")
+	return from
 }

@@ -6,27 +6,19 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 )
 
-// lookEvery is how often the host is asked whom nobody may block. freshFor is how old the answer
-// about ssh sessions may be when a block is made.
-const (
-	lookEvery = 5 * time.Second
-	freshFor  = time.Second
-)
+// lookEvery is how often the host is asked whom nobody may block.
+const lookEvery = 5 * time.Second
 
 // refresh asks the host and applies what changed.
 func (k *keeper) refresh() {
 	k.allowed.Look(k.host.boot())
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.looked = k.host.boot()
 	k.applyAllowed()
-	if k.suspects != nil {
-		k.suspects.Tick(k.looked, k.cleared)
-	}
+	k.intake.Tick(k.host.boot())
 }
 
 // applyAllowed tells the kernel of a changed list, and lifts the blocks that it forbids. The
@@ -44,8 +36,28 @@ func (k *keeper) applyAllowed() {
 		// Whole blocks are lifted all the same.
 		k.note("allow", k.kernel.Allow(all))
 	}
+	first := k.applied == nil
 	k.applied = list
 	k.mark()
+	if k.withheld && !first {
+		k.withheld = false
+		k.replay()
+	}
+}
+
+// withhold notes that an entry of a list is allowed, so that it is to come back afterwards.
+func (k *keeper) withhold(o blocks.Origin) {
+	k.withheld = k.withheld || o.IsList()
+}
+
+// replay has the lists decided again: who was allowed may no longer be.
+func (k *keeper) replay() {
+	if k.files != nil {
+		k.files.Again()
+	}
+	if k.api != nil {
+		k.api.Again()
+	}
 }
 
 // mark lifts blocks of allowed sources, and has the programs ask for the list where a block
@@ -63,6 +75,7 @@ func (k *keeper) mark() {
 	for _, key := range keys {
 		if _, whole := k.applied.Find(key); whole {
 			for _, d := range k.table.LiftAll(key, now) {
+				k.withhold(d.Block.Origin)
 				k.apply(&d, now)
 			}
 			continue
@@ -73,19 +86,4 @@ func (k *keeper) mark() {
 		}
 		k.note("change a block", k.put(key, until, now))
 	}
-}
-
-// freshen asks the host about sessions, unless that was done a moment ago.
-func (k *keeper) freshen(now time.Duration) {
-	if now-k.looked > freshFor {
-		k.allowed.LookAtSessions(now)
-		k.looked = k.host.boot()
-		k.applyAllowed()
-	}
-}
-
-// isAllowed tells why a source is allowed, by a fresh answer of the host.
-func (k *keeper) isAllowed(r *blocks.Request, now time.Duration) (allow.Entry, bool) {
-	k.freshen(now)
-	return k.allowed.Current().Find(r.Prefix)
 }

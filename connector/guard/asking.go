@@ -19,15 +19,17 @@ func (k *keeper) serve(ctx context.Context, server *control.Server) {
 }
 
 func (k *keeper) answer(q control.Question) control.Answer {
+	k.allowed.Freshen(k.host.boot())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.table == nil {
 		return control.Answer{Error: "the guard is stopping"}
 	}
+	k.applyAllowed()
 	now := k.host.boot()
-	k.freshen(now)
-	a, decisions := commands.Run(q, &commands.State{Table: k.table, Allowed: k.allowed.Current(), Now: now})
+	a, decisions := commands.Run(q, &commands.State{Table: k.table, Allowed: k.applied, Networks: k.allowed.Networks, Now: now})
 	for i := range decisions {
+		k.byHand.Add(&decisions[i])
 		k.apply(&decisions[i], now)
 	}
 	return a

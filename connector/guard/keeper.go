@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,23 +18,22 @@ import (
 	"go.opentelemetry.io/collector/connector"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
-	"go.opentelemetry.io/collector/pdata/plog"
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow/keep"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/deadline"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/follow"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/intake"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lifted"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/outlet"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/settings"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/shares"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/suspects"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
 )
 
 // stopFor is how long a stop waits for the consumer.
@@ -50,11 +48,12 @@ type keeper struct {
 	logs    consumer.Logs
 	metrics consumer.Metrics
 
-	queue     *delivery.Queue[*blocklog.Event]
 	telemetry *metadata.TelemetryBuilder
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 	client    storage.Client
+	// deadline is nil if the kernel refuses the guard. It needs no lock.
+	deadline *deadline.Deadline
 	// cut asks for the end of open connections.
 	cut chan struct{}
 	// ended counts connections, failed requests to the kernel.
@@ -63,47 +62,38 @@ type keeper struct {
 	// allowed may be changed at any time.
 	allowed *keep.List
 
-	// mu guards the rest.
+	// mu guards the rest. Nobody reads /proc or ends connections while holding it.
 	mu sync.Mutex
 	// kernel is nil if the kernel refuses the guard, and before Start. Then the table is kept,
 	// and nothing is dropped.
 	kernel kernel
 	// mode is that of the configuration, or dry_run if the kernel refuses more.
 	mode string
-	// applied is the part of allowed that the kernel has, and looked when the host was asked
-	// about sessions.
+	// applied is the part of allowed that the kernel has.
 	applied *allow.List
-	looked  time.Duration
+	// files and api follow the decisions of other programs; api is nil without one.
+	files *follow.Files
+	api   *follow.CrowdSec
+	// withheld tells that a list has entries that are allowed: they may come back.
+	withheld bool
 	// asking are the keys whose blocks contain an allowed address.
 	asking map[netip.Prefix]bool
 	table  *blocks.Table
 	tally  *tally.Tally
-	// suspects are the sources among which a score decides.
-	suspects *suspects.Set
+	intake *intake.Intake
+	outlet *outlet.Outlet
+	// byHand are entries of lists that a person has lifted.
+	byHand lifted.Set
 	// changed tells that the table is not stored as it is, quiet that decisions become no records.
 	changed, quiet bool
-	// judge knows which sources stand for many; nil if that is off. Until it is ready, rules only
-	// count.
-	judge       *shares.Judge
-	reader      *shares.Reader
-	shareRecord shares.Record
-	ready       bool
-	warned      bool
-	began       time.Duration
-	connections time.Duration
-	figures     figures.Figures
-	// holding tells whether the deadline is renewed.
-	holding bool
-	// refusals is when the minute began in which told refusals are counted.
-	refusals time.Duration
-	told     int
-	since    time.Time
+	// stored is when what is known of sources and models was stored.
+	stored  time.Duration
+	figures figures.Figures
+	since   time.Time
 }
 
 func newKeeper(cfg *Config, set connector.Settings, host machine) *keeper {
-	return &keeper{
-		cfg: cfg, set: set, host: host, cut: make(chan struct{}, 1),
-	}
+	return &keeper{cfg: cfg, set: set, host: host, cut: make(chan struct{}, 1)}
 }
 
 // Start attaches the guard and begins to decide. Mode off does nothing.
@@ -111,38 +101,17 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 	if k.cfg.Mode == modeOff {
 		return nil
 	}
-	allowed, err := keep.New(settings.Prefixes(k.cfg.Allow), k.set.Logger)
-	if err != nil {
+	if err := k.begin(); err != nil {
 		return err
-	}
-	k.mu.Lock()
-	k.mode, k.allowed, k.applied, k.since = k.cfg.Mode, allowed, nil, k.host.wall()
-	k.asking = make(map[netip.Prefix]bool)
-	k.table, k.tally = blocks.New(k.tableSettings()), tally.New()
-	k.figures, k.suspects = figures.New(), suspects.New(k.cfg.Limits.Sources)
-	if k.cfg.Shares.Enabled {
-		k.judge, k.reader = shares.New(k.shareSettings()), shares.NewReader()
-		k.ready, k.warned = false, false
-		k.began = k.host.boot()
-		k.connections = k.began
-	}
-	for _, rule := range k.cfg.Rules {
-		k.tally.Touch(tally.By{Origin: blocks.Rule.String(), Rule: rule})
-	}
-	k.mu.Unlock()
-	if err := k.load(ctx, host); err != nil {
-		return errors.Join(err, k.Shutdown(ctx))
-	}
-	if k.logs != nil {
-		name, _ := os.Hostname()
-		writer := blocklog.NewWriter(metadata.ScopeName, k.set.BuildInfo.Version, name)
-		k.queue = delivery.NewQueue(k.logs, writer.Logs, k.set.Logger)
-		k.queue.Start()
 	}
 	if err := k.attach(host); err != nil {
 		return errors.Join(err, k.Shutdown(ctx))
 	}
-	if k.telemetry, err = k.register(); err != nil {
+	if err := k.load(ctx, host); err != nil {
+		return errors.Join(err, k.Shutdown(ctx))
+	}
+	telemetry, err := k.register()
+	if k.telemetry = telemetry; err != nil {
 		return errors.Join(fmt.Errorf("register the internal metrics: %w", err), k.Shutdown(ctx))
 	}
 	api, err := follow.NewCrowdSec(ctx, &k.cfg.CrowdSec, k.cfg.Limits.Networks, k.allowed.Networks, k.host.boot, host, k.set.TelemetrySettings)
@@ -159,20 +128,32 @@ func (k *keeper) Start(ctx context.Context, host component.Host) error {
 		k.allowed.Peers(ctx, "crowdsec", []string{endpoint})
 	}
 	k.refresh()
-	files := k.files()
+	files := k.newFiles()
 	k.mu.Lock()
+	k.files, k.api = files, api
 	k.enter(func([]blocks.Block) bool { return true })
 	k.mu.Unlock()
-	k.hold()
-	background, cancel := context.WithCancel(context.Background())
-	k.cancel = cancel
-	k.done.Go(func() { k.run(background) })
-	k.done.Go(func() { k.runHold(background) })
-	k.done.Go(func() { k.runCuts(background) })
-	if server != nil {
-		k.done.Go(func() { k.serve(background, server) })
+	k.work(server)
+	return nil
+}
+
+// begin makes what decides.
+func (k *keeper) begin() error {
+	allowed, err := keep.New(settings.Prefixes(k.cfg.Allow), k.set.Logger)
+	if err != nil {
+		return err
 	}
-	k.follow(background, files, api)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mode, k.allowed, k.applied, k.since = k.cfg.Mode, allowed, nil, k.host.wall()
+	k.asking, k.withheld, k.byHand = make(map[netip.Prefix]bool), false, lifted.Set{}
+	k.table, k.tally, k.figures = blocks.New(k.tableSettings()), tally.New(), figures.New()
+	k.intake = intake.New(k.intakeSettings(), k.host.boot())
+	name, _ := os.Hostname()
+	k.outlet = outlet.New(k.logs, blocklog.NewWriter(metadata.ScopeName, k.set.BuildInfo.Version, name), k.cfg.MaxRefusals, k.set.Logger)
+	for _, rule := range k.cfg.Rules {
+		k.tally.Touch(tally.By{Origin: blocks.Rule.String(), Rule: rule})
+	}
 	return nil
 }
 
@@ -184,33 +165,24 @@ func (k *keeper) tableSettings() blocks.Settings {
 	return s
 }
 
-// read decides on records. Before Start and after Shutdown there is nobody to decide.
-func (k *keeper) read(logs plog.Logs) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.table == nil {
-		return
+// work starts what goes on until Shutdown.
+func (k *keeper) work(server *control.Server) {
+	background, cancel := context.WithCancel(context.Background())
+	k.cancel = cancel
+	k.done.Go(func() { k.run(background) })
+	if holds, cutting := k.deadline, k.kernel; holds != nil {
+		holds.Hold()
+		k.done.Go(func() { holds.Run(background, tickEvery) })
+		k.done.Go(func() { k.runCuts(background, cutting, holds) })
 	}
-	now := k.host.boot()
-	for _, resource := range logs.ResourceLogs().All() {
-		for _, scope := range resource.ScopeLogs().All() {
-			for _, r := range scope.LogRecords().All() {
-				k.learn(r, now)
-				asked, ok := record.Read(r)
-				if !ok {
-					k.figures.Records[figures.NothingAsked]++
-					continue
-				}
-				more := k.suspect(&asked, now)
-				switch {
-				case !slices.Contains(k.cfg.Rules, asked.Rule):
-					k.figures.Records[figures.OtherRule]++
-				case !asked.Over:
-					k.figures.Records[figures.Request]++
-					k.ask(&asked, more)
-				}
-			}
-		}
+	if server != nil {
+		k.done.Go(func() { k.serve(background, server) })
+	}
+	if k.api != nil {
+		k.done.Go(func() { k.api.Run(background, k.decided) })
+	}
+	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) > 0 {
+		k.done.Go(func() { k.files.Run(background) })
 	}
 }
 
@@ -232,26 +204,13 @@ func (k *keeper) run(ctx context.Context) {
 			k.expire()
 			k.weigh()
 		case <-store.C:
+			k.saveKnown(ctx, knownEvery)
 			k.save(ctx)
 		case <-look.C:
 			k.refresh()
 		case <-measure.C:
 			k.sweep()
 			k.measure(ctx)
-		}
-	}
-}
-
-// runHold renews the deadline, whatever a consumer or the storage waits for.
-func (k *keeper) runHold(ctx context.Context) {
-	tick := time.NewTicker(tickEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			k.hold()
 		}
 	}
 }
@@ -267,11 +226,10 @@ func (k *keeper) Shutdown(ctx context.Context) error {
 		k.measure(ctx)
 		k.cancel = nil
 	}
+	k.saveKnown(ctx, 0)
 	k.save(ctx)
 	err := errors.Join(k.detach(), k.closeStorage(ctx))
-	if k.queue != nil {
-		k.queue.Stop(ctx)
-	}
+	k.outlet.Stop(ctx)
 	if k.telemetry != nil {
 		k.telemetry.Shutdown()
 		k.telemetry = nil

@@ -41,7 +41,7 @@ func TestBlocksAndEnds(t *testing.T) {
 		"tcp.block.evidence": int64(7), "tcp.block.reason": "seven wrong passwords", "client.address": "198.51.100.7",
 		"tcp.source.prefix": "198.51.100.7/32", "network.type": "ipv4",
 	}, attributes)
-	b.eventually(func() bool { b.kernel.mu.Lock(); defer b.kernel.mu.Unlock(); return b.kernel.cuts == 1 }, "cut")
+	b.eventually(func() bool { b.kernel.mu.Lock(); defer b.kernel.mu.Unlock(); return b.kernel.cuts > 0 }, "cut")
 
 	// The same again is no other block.
 	b.finding("tcp.server.threat", guessing("::ffff:198.51.100.7"))
@@ -103,8 +103,9 @@ func TestTrustsUnmarkedRules(t *testing.T) {
 // A score decides among sources that a rule suspects, and makes none, whatever a model answers.
 func TestScoresNeedAFinding(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Rules = []string{"anomaly", "model/mine"} }).start()
+	// A score always says that it can be forged.
 	score := func(rule, address string) map[string]any {
-		return map[string]any{"security_rule.name": rule, "client.address": address, "tcp.threat.spoofable": false}
+		return map[string]any{"security_rule.name": rule, "client.address": address, "tcp.threat.spoofable": true}
 	}
 	forgeable := guessing("198.51.100.2")
 	forgeable["tcp.threat.spoofable"] = true

@@ -6,13 +6,13 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"os"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/deadline"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/tally"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/tc"
@@ -52,6 +52,7 @@ func (k *keeper) attach(host component.Host) error {
 	k.mu.Lock()
 	k.kernel = loaded
 	k.mu.Unlock()
+	k.deadline = &deadline.Deadline{Kernel: loaded, KillFile: k.cfg.KillFile, Logger: k.set.Logger, Failed: k.note, Begun: k.askForCut}
 	if err := loaded.Start(); err != nil {
 		return err
 	}
@@ -82,45 +83,15 @@ func (k *keeper) warnOfCuts(loaded kernel) {
 func (k *keeper) detach() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.table, k.holding = nil, false
+	k.table = nil
+	k.deadline.End()
+	k.deadline = nil
 	if k.kernel == nil {
 		return nil
 	}
 	err := k.kernel.Close()
 	k.kernel = nil
 	return err
-}
-
-// hold renews the deadline, unless the kill file exists.
-func (k *keeper) hold() {
-	killed := false
-	if k.cfg.KillFile != "" {
-		_, err := os.Stat(k.cfg.KillFile)
-		killed = err == nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.kernel == nil {
-		return
-	}
-	var err error
-	if killed {
-		err = k.kernel.LetPass()
-	} else {
-		err = k.kernel.Renew()
-	}
-	k.note("renew the deadline", err)
-	holding := !killed && err == nil
-	if holding && !k.holding {
-		for range k.table.All() {
-			k.askForCut()
-			break
-		}
-	}
-	if holding != k.holding && (killed || k.holding) {
-		k.set.Logger.Warn("everything passes", zap.Bool("kill_file", killed), zap.Error(err))
-	}
-	k.holding = holding
 }
 
 // note counts what the kernel refused, and logs it.
@@ -136,7 +107,7 @@ func (k *keeper) put(key netip.Prefix, until, now time.Duration) error {
 	if k.kernel == nil {
 		return nil
 	}
-	_, within := k.allowed.Current().Within(key)
+	_, within := k.applied.Within(key)
 	if within {
 		k.asking[key] = true
 	} else {
@@ -228,18 +199,15 @@ func (k *keeper) sweep() {
 }
 
 // runCuts ends open connections when it is asked to, away from who decides.
-func (k *keeper) runCuts(ctx context.Context) {
+func (k *keeper) runCuts(ctx context.Context, cutting kernel, holds *deadline.Deadline) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.cut:
 		}
-		k.mu.Lock()
-		cutting, holding := k.kernel, k.holding
-		k.mu.Unlock()
-		// While everything passes, connections stay, too; hold asks again.
-		if cutting == nil || !holding {
+		// While everything passes, connections stay, too. Cuts are asked for again when that ends.
+		if !holds.Holding() || !k.drops() {
 			continue
 		}
 		n, err := cutting.Cut()
@@ -249,4 +217,11 @@ func (k *keeper) runCuts(ctx context.Context) {
 			k.set.Logger.Warn("not all connections of blocked sources were ended", zap.Int("ended", n), zap.Error(err))
 		}
 	}
+}
+
+// drops tells whether packets of any source are dropped.
+func (k *keeper) drops() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.mode == modeEnforce && k.table != nil && k.table.Len() > 0
 }

@@ -3,7 +3,7 @@
 package guard
 
 import (
-	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -23,24 +23,14 @@ const toldOfAList = 100
 // fromCrowdSec is where its decisions come from.
 var fromCrowdSec = blocks.Origin{Kind: blocks.CrowdSec}
 
-// files are those of the configuration; those that allow were read.
-func (k *keeper) files() *follow.Files {
+// newFiles are those of the configuration; those that allow were read.
+func (k *keeper) newFiles() *follow.Files {
 	files := &follow.Files{
 		Block: k.cfg.BlockFiles, Allow: k.cfg.AllowFiles, Blocked: k.blockList, Allowed: k.allowList,
 		Networks: k.allowed.Networks, Now: k.host.boot, Wall: k.host.wall, Logger: k.set.Logger,
 	}
 	files.Begin()
 	return files
-}
-
-// follow starts what follows the decisions of other programs.
-func (k *keeper) follow(ctx context.Context, files *follow.Files, api *follow.CrowdSec) {
-	if api != nil {
-		k.done.Go(func() { api.Run(ctx, k.decided) })
-	}
-	if len(k.cfg.BlockFiles)+len(k.cfg.AllowFiles) > 0 {
-		k.done.Go(func() { files.Run(ctx) })
-	}
 }
 
 func (k *keeper) allowList(u *lists.Update) {
@@ -56,11 +46,13 @@ func (k *keeper) allowList(u *lists.Update) {
 
 // blockList makes the blocks of a file those that it contains now.
 func (k *keeper) blockList(u *lists.Update) {
+	k.allowed.Freshen(k.host.boot())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.table == nil {
 		return
 	}
+	k.applyAllowed()
 	now := k.host.boot()
 	origin := blocks.Origin{Kind: blocks.File, Name: u.File}
 	listed := make([]blocks.Listed, 0, len(u.Entries))
@@ -70,26 +62,38 @@ func (k *keeper) blockList(u *lists.Update) {
 	k.replace(origin, k.wanted(origin, listed, now), now)
 }
 
-// wanted is what remains of a list without what is allowed. The caller holds mu.
+// wanted is what remains of a list without what is allowed, or was lifted by hand. The caller holds
+// mu.
 func (k *keeper) wanted(origin blocks.Origin, listed []blocks.Listed, now time.Duration) []blocks.Listed {
-	k.freshen(now)
-	list := k.allowed.Current()
-	return slices.DeleteFunc(listed, func(l blocks.Listed) bool {
-		entry, is := list.Find(l.Prefix)
+	keys := make(map[netip.Prefix]bool)
+	all := slices.DeleteFunc(listed, func(l blocks.Listed) bool {
+		if k.byHand.Len() > 0 {
+			key := k.table.Key(l.Prefix)
+			keys[key] = true
+			if k.byHand.Has(origin, key) {
+				return true
+			}
+		}
+		entry, is := k.applied.Find(l.Prefix)
 		if is {
+			k.withhold(origin)
 			k.refuse(figures.Allowed, &blocks.Request{Prefix: l.Prefix, Origin: origin, Rule: l.Rule, Reason: l.Reason}, string(entry.Why), now)
 		}
 		return is
 	})
+	k.byHand.Keep(origin, keys)
+	return all
 }
 
 // decided makes the blocks of CrowdSec what it says.
 func (k *keeper) decided(u crowdsec.Update) {
+	k.allowed.Freshen(k.host.boot())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.table == nil {
 		return
 	}
+	k.applyAllowed()
 	now := k.host.boot()
 	if u.Full {
 		listed := make([]blocks.Listed, 0, len(u.Entries))
@@ -100,11 +104,14 @@ func (k *keeper) decided(u crowdsec.Update) {
 		return
 	}
 	for _, prefix := range u.Lifted {
+		k.byHand.Forget(fromCrowdSec, k.table.Key(prefix))
 		if d, ok := k.table.Lift(prefix, fromCrowdSec, now); ok {
 			k.apply(&d, now)
 		}
 	}
 	for _, e := range u.Entries {
+		// A new ban counts, also of whom a person had freed before.
+		k.byHand.Forget(fromCrowdSec, k.table.Key(e.Prefix))
 		if e.Until <= now {
 			continue // over while it waited
 		}

@@ -4,8 +4,8 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -21,17 +21,12 @@ const saveEvery = 2 * time.Second
 // outlives tells which blocks are stored. Those of files come back with the files.
 func outlives(o blocks.Origin) bool { return o.Kind == blocks.Rule || o.Kind == blocks.Operator }
 
-// restored tells which of them are put back: not those of rules that may block no longer.
-func (k *keeper) restored(o blocks.Origin) bool {
-	return outlives(o) && (o.Kind != blocks.Rule || slices.Contains(k.cfg.Rules, o.Name))
-}
-
 func (k *keeper) moment() blocks.Moment {
 	return blocks.Moment{Boot: saved.BootID(), Now: k.host.boot(), Wall: k.host.wall()}
 }
 
-// load puts back the blocks of a former run, each with the time that is left. A state that can't
-// be read is none.
+// load puts back the blocks of a former run, each with the time that is left, and who was served
+// well. A state that can't be read is none.
 func (k *keeper) load(ctx context.Context, host component.Host) (err error) {
 	if k.cfg.Storage == nil {
 		return nil
@@ -39,18 +34,41 @@ func (k *keeper) load(ctx context.Context, host component.Host) (err error) {
 	if k.client, err = saved.Open(ctx, host, *k.cfg.Storage, k.set.ID); err != nil {
 		return err
 	}
-	state, err := k.client.Get(ctx, saved.Key)
+	now := k.moment()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err == nil && state != nil {
-		var back blocks.Restored
-		if back, err = k.table.Restore(state, k.moment(), k.restored); err == nil {
-			k.set.Logger.Info("blocks of a former run hold on", zap.Int("blocks", back.Blocks), zap.Int("expired", back.Expired), zap.Int("refused", back.Refused))
+	for _, part := range []struct {
+		key, lost string
+		restore   func([]byte) error
+	}{
+		// The trials come first: blocks made in them don't hold.
+		{saved.Watched, "models begin their trial again", k.intake.RestoreWatched},
+		{saved.Served, "who was served well before is not known", func(state []byte) error { return saved.Restore(state, now, k.intake.Restore) }},
+		{saved.Key, "begin without the former blocks", func(state []byte) error { return k.restore(state, now) }},
+	} {
+		state, err := k.client.Get(ctx, part.key)
+		if err == nil && state != nil {
+			err = part.restore(state)
+		}
+		if err != nil {
+			k.set.Logger.Warn(part.lost, zap.Error(err))
 		}
 	}
+	return nil
+}
+
+// restore puts the blocks back. The caller holds mu.
+func (k *keeper) restore(state []byte, now blocks.Moment) error {
+	k.intake.Trials(now.Now)
+	mode, state := saved.Split(state)
+	back, err := k.table.Restore(state, now, k.restored(mode))
 	if err != nil {
-		k.set.Logger.Warn("begin without the former blocks", zap.Error(err))
+		return err
 	}
+	k.set.Logger.Info("blocks of a former run hold on", zap.String("mode", mode),
+		zap.Int("blocks", back.Blocks), zap.Int("expired", back.Expired), zap.Int("refused", back.Refused))
+	// So that the mode of now is stored with them.
+	k.changed = true
 	return nil
 }
 
@@ -70,6 +88,32 @@ func (k *keeper) enter(which func(key []blocks.Block) bool) {
 	}
 }
 
+// knownEvery is how often it is stored who was served well, and for how long models were watched.
+const knownEvery = time.Minute
+
+// saveKnown stores that, unless it was done a moment ago.
+func (k *keeper) saveKnown(ctx context.Context, every time.Duration) {
+	now := k.moment()
+	k.mu.Lock()
+	if k.client == nil || k.table == nil || now.Now-k.stored < every {
+		k.mu.Unlock()
+		return
+	}
+	k.stored = now.Now
+	served, watched := k.intake.Served(now.Now), k.intake.Watched()
+	k.mu.Unlock()
+	var err, other error
+	if served != nil {
+		err = k.client.Set(ctx, saved.Served, saved.At(now, served))
+	}
+	if watched != nil {
+		other = k.client.Set(ctx, saved.Watched, watched)
+	}
+	if err = errors.Join(err, other); err != nil {
+		k.set.Logger.Warn("what is known of sources and models was not stored", zap.Error(err))
+	}
+}
+
 // save stores the blocks if they changed.
 func (k *keeper) save(ctx context.Context) {
 	if k.client == nil {
@@ -81,7 +125,7 @@ func (k *keeper) save(ctx context.Context) {
 		return
 	}
 	k.changed = false
-	state := k.table.Snapshot(k.moment(), outlives)
+	state := saved.Join(k.mode, k.table.Snapshot(k.moment(), outlives))
 	k.mu.Unlock()
 	if err := k.client.Set(ctx, saved.Key, state); err != nil {
 		k.mu.Lock()

@@ -13,12 +13,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/crowdsec"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/points"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/delivery"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
 )
 
 // measure sends the metrics. Points that are refused are superseded by the next.
@@ -59,17 +58,9 @@ func (k *keeper) points() (pmetric.Metrics, bool) {
 		w.Point(packets, counts.Packets, labels...)
 		w.Point(bytes, counts.Bytes, labels...)
 	}
-	passed := w.Sum("tcp.server.block.passed", "Packets of blocked sources that passed, without those of dry runs.", "{packet}", true)
-	for o := range guard.Outcomes {
-		w.Point(passed, k.figures.Passed[o], "reason", o.String())
-	}
-	refusals := w.Sum("tcp.server.block.refusals", "Blocks that were asked for and refused.", "{block}", true)
-	for why, n := range k.figures.Refusals {
-		w.Point(refusals, n, "tcp.block.refusal", string(why))
-	}
-	w.Histogram("tcp.server.block.delay", "Time from the last evidence to the block.", "s", &k.figures.Delay)
+	k.figures.Write(&w)
 	holding := int64(0)
-	if k.holding {
+	if k.deadline.Holding() {
 		holding = 1
 	}
 	w.Gauge("tcp.server.block.holding", "1 while blocks hold, 0 while everything passes because the deadline was not renewed or the kill file exists.", "1", holding)
@@ -94,6 +85,7 @@ func (k *keeper) register() (*metadata.TelemetryBuilder, error) {
 		}),
 		b.RegisterEbpfTCPGuardToldCallback(k.observeTold),
 		b.RegisterEbpfTCPGuardUndeliveredCallback(k.observeUndelivered),
+		b.RegisterEbpfTCPGuardCrowdsecIgnoredCallback(k.observeIgnored),
 	)
 	if err != nil {
 		b.Shutdown()
@@ -118,22 +110,29 @@ func (k *keeper) observeRecords(_ context.Context, o metric.Int64Observer) error
 }
 
 func (k *keeper) observeTold(_ context.Context, o metric.Int64Observer) error {
-	if k.queue != nil {
-		o.Observe(int64(k.queue.Told.Load()), k.with())
-	}
+	o.Observe(int64(k.outlet.Told()), k.with())
 	return nil
 }
 
 func (k *keeper) observeUndelivered(_ context.Context, o metric.Int64Observer) error {
-	if k.queue == nil {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.outlet.Undelivered(func(reason string, n uint64) {
+		o.Observe(int64(n), k.with(attribute.String("reason", reason)))
+	})
+	return nil
+}
+
+// observeIgnored counts the decisions of CrowdSec that have no effect.
+func (k *keeper) observeIgnored(_ context.Context, o metric.Int64Observer) error {
+	k.mu.Lock()
+	api := k.api
+	k.mu.Unlock()
+	if api == nil {
 		return nil
 	}
-	for reason := range delivery.Reasons {
-		o.Observe(int64(k.queue.Lost[reason].Load()), k.with(attribute.String("reason", reason.String())))
+	for reason, n := range api.Ignored() {
+		o.Observe(int64(n), k.with(attribute.String("reason", crowdsec.Ignored(reason).String())))
 	}
-	k.mu.Lock()
-	untold := k.figures.Untold
-	k.mu.Unlock()
-	o.Observe(int64(untold), k.with(attribute.String("reason", "rate_limit")))
 	return nil
 }

@@ -62,7 +62,8 @@ func Uses() []Use {
 		{Perfmon, true, "everything: programs that read the kernel's memory"},
 		{NetAdmin, true, "packets: programs on interfaces"},
 		{SysPtrace, false, "with CAP_SYS_ADMIN: connections of other network namespaces that were open before and that no process holds; " +
-			"the executable's path, not only its name, of a process that was seen by its pid alone"},
+			"the executable's path, not only its name, of a process that was seen by its pid alone; " +
+			"clients of ssh sessions, which the guard never blocks"},
 		{SysAdmin, false, "interfaces.network_namespaces; with CAP_SYS_PTRACE: the same connections; kprobes and syscall " +
 			"tracepoints where kernel.perf_event_paranoid is 3 or more and the kernel is Debian's"},
 		{DACReadSearch, false, "syscall tracepoints as another user than root: their numbers are in tracefs, which is root's"},

@@ -19,6 +19,10 @@ import (
 type Question struct {
 	Command   string   `json:"command"`
 	Arguments []string `json:"arguments,omitempty"`
+	// Force asks to do what may cut off the person who asks.
+	Force bool `json:"force,omitempty"`
+	// From is the address from which that person is logged in; empty if that is not known.
+	From string `json:"from,omitempty"`
 }
 
 // Answer has lines for a person, or says what is wrong with the question.

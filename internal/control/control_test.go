@@ -32,7 +32,7 @@ func TestAsksAndAnswers(t *testing.T) {
 		done <- server.Serve(ctx, func(q Question) Answer { return Answer{Lines: append(q.Arguments, q.Command)} })
 	}()
 	for range 2 {
-		a, err := Ask(path, Question{"list", []string{"a"}})
+		a, err := Ask(path, Question{Command: "list", Arguments: []string{"a"}})
 		require.NoError(t, err)
 		assert.Equal(t, Answer{Lines: []string{"a", "list"}}, a)
 	}

@@ -45,6 +45,9 @@ type Origin struct {
 	Name string
 }
 
+// IsList tells whether an origin says at any time all that it blocks.
+func (o Origin) IsList() bool { return o.Kind == File || o.Kind == CrowdSec }
+
 // Block is what one origin has decided about a key.
 type Block struct {
 	Origin Origin

@@ -59,7 +59,7 @@ func (t *Table) restore(data []byte, at Moment, keep func(Origin) bool) (Restore
 	if r.failed {
 		return done, ErrDamaged
 	}
-	base := at.Now - gap(&saved, &at)
+	base := at.Now - at.Since(saved)
 	for n := r.count(minBlock); n > 0 && !r.failed; n-- {
 		key, b := r.block(table, base)
 		if r.failed {
@@ -77,14 +77,6 @@ func (t *Table) restore(data []byte, at Moment, keep func(Origin) bool) (Restore
 		return done, ErrDamaged
 	}
 	return done, nil
-}
-
-// gap is how much time passed between two moments.
-func gap(saved, at *Moment) time.Duration {
-	if saved.Boot != "" && saved.Boot == at.Boot && at.Now >= saved.Now {
-		return at.Now - saved.Now
-	}
-	return min(max(at.Wall.Sub(saved.Wall), 0), longest)
 }
 
 // check returns what is between the version and the checksum.

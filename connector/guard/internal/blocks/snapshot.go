@@ -18,6 +18,15 @@ type Moment struct {
 	Wall time.Time
 }
 
+// Since is how much time passed from an earlier moment. Within one boot the boot clock measures it;
+// after a reboot the wall clock does, and one that went back counts as no time.
+func (m Moment) Since(earlier Moment) time.Duration {
+	if earlier.Boot != "" && earlier.Boot == m.Boot && m.Now >= earlier.Now {
+		return m.Now - earlier.Now
+	}
+	return min(max(m.Wall.Sub(earlier.Wall), 0), longest)
+}
+
 // A snapshot is: magic, version, the moment, the length of an IPv6 key, a table of strings, the
 // blocks, the remembered keys, and a checksum. Numbers are variable-length integers, and times
 // are relative to the moment.

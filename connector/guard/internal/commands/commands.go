@@ -13,6 +13,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/address"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/lists"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
 )
 
@@ -20,7 +21,9 @@ import (
 type State struct {
 	Table   *blocks.Table
 	Allowed *allow.List
-	Now     time.Duration
+	// Networks are the host's own.
+	Networks func() []netip.Prefix
+	Now      time.Duration
 }
 
 // Run answers a question, and returns what it decided.
@@ -31,12 +34,12 @@ func Run(q control.Question, s *State) (control.Answer, []blocks.Decision) {
 	case q.Command == "flush" && len(q.Arguments) == 0:
 		return s.flush()
 	case q.Command == "block" && len(q.Arguments) == 2:
-		return s.block(q.Arguments[0], q.Arguments[1])
+		return s.block(&q, q.Arguments[1])
 	case len(q.Arguments) != 1:
 	case q.Command == "why":
 		return s.why(q.Arguments[0]), nil
 	case q.Command == "block":
-		return s.block(q.Arguments[0], "")
+		return s.block(&q, "")
 	case q.Command == "unblock":
 		return s.unblock(q.Arguments[0])
 	}
@@ -101,7 +104,8 @@ func (s *State) why(text string) control.Answer {
 	return a
 }
 
-func (s *State) block(text, duration string) (control.Answer, []blocks.Decision) {
+func (s *State) block(q *control.Question, duration string) (control.Answer, []blocks.Decision) {
+	text := q.Arguments[0]
 	prefix, err := address.Parse(text)
 	if err != nil {
 		return wrong("%q: %v", text, err), nil
@@ -115,11 +119,27 @@ func (s *State) block(text, duration string) (control.Answer, []blocks.Decision)
 	if entry, ok := s.Allowed.Find(prefix); ok {
 		return wrong("%s is allowed: %s %s", prefix, entry.Why, entry.Detail), nil
 	}
+	if why := s.risk(prefix, q.From); why != "" && !q.Force {
+		return wrong("%s: %s. With -force it is blocked all the same", prefix, why), nil
+	}
 	d := s.Table.Block(&r, s.Now)
 	if d.Outcome == blocks.Refused {
 		return wrong("%s: %s", prefix, d.Refusal), []blocks.Decision{d}
 	}
 	return control.Answer{Lines: s.lines(d.Key)}, []blocks.Decision{d}
+}
+
+// risk says how a block may cut off the person who asks for it, who has come from an address; empty
+// if it can't.
+func (s *State) risk(prefix netip.Prefix, from string) string {
+	if why := lists.DefaultPolicy(s.Networks).Refuse(prefix); why != "" {
+		return why
+	}
+	addr, err := netip.ParseAddr(from)
+	if err == nil && s.Table.Key(prefix).Contains(addr.Unmap().WithZone("")) {
+		return "you are logged in from " + addr.String()
+	}
+	return ""
 }
 
 func (s *State) unblock(text string) (control.Answer, []blocks.Decision) {

@@ -45,9 +45,12 @@ type Client struct {
 	stream string
 	state  *state
 	// known: state is what the API has. pulled and full are when it was asked last, and for everything.
-	known        bool
+	known bool
+	// answered: there was an answer since the start.
+	answered     bool
 	pulled, full time.Duration
 	asked        atomic.Bool
+	again        chan struct{}
 	mu           sync.Mutex
 	ignored      [Reasons]uint64
 }
@@ -58,13 +61,20 @@ func New(set Settings) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("%q is no URL of a local API", set.URL)
 	}
-	c := &Client{set: set, http: *set.HTTP, stream: base.JoinPath("v1", "decisions", "stream").String(), state: newState(set.Limit, set.Refuse)}
+	c := &Client{set: set, http: *set.HTTP, stream: base.JoinPath("v1", "decisions", "stream").String(), state: newState(set.Limit, set.Refuse), again: make(chan struct{}, 1)}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
 }
 
-// Resync makes the next question ask for everything. Any goroutine may call it.
-func (c *Client) Resync() { c.asked.Store(true) }
+// Resync makes Run apply everything that is known at once, and the next question ask for everything.
+// Any goroutine may call it.
+func (c *Client) Resync() {
+	c.asked.Store(true)
+	select {
+	case c.again <- struct{}{}:
+	default:
+	}
+}
 
 // Ignored counts the decisions that were not used.
 func (c *Client) Ignored() [Reasons]uint64 {
@@ -91,12 +101,27 @@ func (c *Client) Run(ctx context.Context, apply func(Update), report func(error)
 				apply(u)
 			}
 		}
-		timer := time.NewTimer(c.wait(failures))
+		if !c.pause(ctx, c.wait(failures), apply) {
+			return
+		}
+	}
+}
+
+// pause applies what is known when it is asked to; false if the context has ended.
+func (c *Client) pause(ctx context.Context, wait time.Duration, apply func(Update)) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return
+			return false
 		case <-timer.C:
+			return true
+		case <-c.again:
+			// Before the first answer, nothing is known.
+			if c.answered {
+				apply(c.state.all())
+			}
 		}
 	}
 }
@@ -129,7 +154,7 @@ func (c *Client) Pull(ctx context.Context) (Update, error) {
 		c.known = false
 		return Update{}, fmt.Errorf("ask CrowdSec for decisions: %w", err)
 	}
-	c.state, c.known, c.pulled = next, true, now
+	c.state, c.known, c.answered, c.pulled = next, true, true, now
 	if full {
 		c.full = now
 		return next.all(), nil

@@ -47,6 +47,12 @@ func NewCrowdSec(ctx context.Context, cfg *settings.CrowdSecConfig, limit int, n
 	return &CrowdSec{client: followed, logger: telemetry.Logger}, nil
 }
 
+// Again hands everything over once more, at once as it is known, and then as the API has it.
+func (c *CrowdSec) Again() { c.client.Resync() }
+
+// Ignored counts the decisions that have no effect, by reason.
+func (c *CrowdSec) Ignored() [crowdsec.Reasons]uint64 { return c.client.Ignored() }
+
 // Run hands over what the API decides until the context ends.
 func (c *CrowdSec) Run(ctx context.Context, apply func(crowdsec.Update)) {
 	answers := true

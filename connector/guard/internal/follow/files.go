@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,7 +31,11 @@ type Files struct {
 	Logger *zap.Logger
 
 	blocked, allowed *lists.Watcher
+	again            atomic.Bool
 }
+
+// Again hands over once more what the files block, within a second. Any goroutine may call it.
+func (f *Files) Again() { f.again.Store(true) }
 
 // Begin reads who is allowed, before anything is blocked.
 func (f *Files) Begin() {
@@ -54,6 +59,9 @@ func (f *Files) Run(ctx context.Context) {
 		// Who is allowed counts first.
 		f.tell(f.allowed.Poll(now, wall), f.Allowed)
 		f.tell(f.blocked.Poll(now, wall), f.Blocked)
+		if f.again.Swap(false) {
+			f.tell(f.blocked.All(now), f.Blocked)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -119,6 +119,15 @@ func (w *Watcher) Poll(now time.Duration, wall time.Time) []Update {
 	return updates
 }
 
+// All is what the files contain, as the last Poll found them.
+func (w *Watcher) All(now time.Duration) []Update {
+	updates := make([]Update, 0, len(w.files))
+	for name, f := range w.files {
+		updates = append(updates, *f.update(name, now, nil, 0))
+	}
+	return updates
+}
+
 // match finds the files. The fault is told once.
 func (w *Watcher) match() ([]string, *Fault) {
 	var names []string

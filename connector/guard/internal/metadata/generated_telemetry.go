@@ -25,14 +25,15 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                    metric.Meter
-	mu                       sync.Mutex
-	registrations            []metric.Registration
-	EbpfTCPGuardCut          metric.Int64ObservableCounter
-	EbpfTCPGuardKernelErrors metric.Int64ObservableCounter
-	EbpfTCPGuardRecords      metric.Int64ObservableCounter
-	EbpfTCPGuardTold         metric.Int64ObservableCounter
-	EbpfTCPGuardUndelivered  metric.Int64ObservableCounter
+	meter                       metric.Meter
+	mu                          sync.Mutex
+	registrations               []metric.Registration
+	EbpfTCPGuardCrowdsecIgnored metric.Int64ObservableCounter
+	EbpfTCPGuardCut             metric.Int64ObservableCounter
+	EbpfTCPGuardKernelErrors    metric.Int64ObservableCounter
+	EbpfTCPGuardRecords         metric.Int64ObservableCounter
+	EbpfTCPGuardTold            metric.Int64ObservableCounter
+	EbpfTCPGuardUndelivered     metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -44,6 +45,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterEbpfTCPGuardCrowdsecIgnoredCallback sets callback for observable EbpfTCPGuardCrowdsecIgnored metric.
+func (builder *TelemetryBuilder) RegisterEbpfTCPGuardCrowdsecIgnoredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.EbpfTCPGuardCrowdsecIgnored, obs: o})
+		return nil
+	}, builder.EbpfTCPGuardCrowdsecIgnored)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterEbpfTCPGuardCutCallback sets callback for observable EbpfTCPGuardCut metric.
@@ -149,6 +165,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.EbpfTCPGuardCrowdsecIgnored, err = builder.meter.Int64ObservableCounter(
+		"otelcol_ebpf_tcp_guard_crowdsec_ignored",
+		metric.WithDescription("Decisions of CrowdSec that have no effect. [Alpha]"),
+		metric.WithUnit("{decision}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.EbpfTCPGuardCut, err = builder.meter.Int64ObservableCounter(
 		"otelcol_ebpf_tcp_guard_cut",
 		metric.WithDescription("Open connections of blocked sources that were ended. [Alpha]"),

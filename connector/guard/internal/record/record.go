@@ -20,6 +20,8 @@ const (
 	peer        = "network.peer.address"
 	client      = "client.address"
 	spoofable   = "tcp.threat.spoofable"
+	proven      = "tcp.threat.proven"
+	windows     = "tcp.threat.windows"
 	state       = "tcp.threat.state"
 	evidence    = "tcp.threat.evidence"
 	lastSeen    = "tcp.threat.last.time_unix_nano"
@@ -45,6 +47,10 @@ type Asked struct {
 	// what it says.
 	Marked, Spoofable bool
 	Evidence          uint64
+	// Proven tells of a score that its source completed a handshake in the window, and Windows in
+	// how many windows in a row it was high.
+	Proven  bool
+	Windows int64
 	// TTL is how long the block is to last; 0 if the record doesn't say.
 	TTL time.Duration
 	// Seen is when the latest evidence was seen, in nanoseconds since 1970; 0 if unknown.
@@ -53,12 +59,17 @@ type Asked struct {
 	Over bool
 }
 
+// Rule is the rule that a record names; false if it names none, or is a decision of a guard.
+func Rule(r plog.LogRecord) (string, bool) {
+	rule := text(r.Attributes(), ruleName, maxRule)
+	return rule, rule != "" && !decided(r.EventName())
+}
+
 // Read returns what a record asks for; false if it asks for nothing: it names no rule, it sums
 // up several findings, or it is a decision of a guard.
 func Read(r plog.LogRecord) (a Asked, ok bool) {
 	attributes := r.Attributes()
-	a.Rule = text(attributes, ruleName, maxRule)
-	if a.Rule == "" || decided(r.EventName()) {
+	if a.Rule, ok = Rule(r); !ok {
 		return a, false
 	}
 	switch text(attributes, state, maxRule) {
@@ -74,6 +85,10 @@ func Read(r plog.LogRecord) (a Asked, ok bool) {
 		a.Marked, a.Spoofable = true, v.Bool()
 	}
 	a.Evidence = uint64(max(number(attributes, evidence), 0))
+	if v, found := attributes.Get(proven); found && v.Type() == pcommon.ValueTypeBool {
+		a.Proven = v.Bool()
+	}
+	a.Windows = number(attributes, windows)
 	a.TTL = seconds(attributes)
 	if a.Seen = number(attributes, lastSeen); a.Seen <= 0 {
 		a.Seen = int64(r.Timestamp())

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -50,6 +51,10 @@ type Config struct {
 	// the sender can't have been forged.
 	Rules         []string `mapstructure:"rules"`
 	TrustUnmarked []string `mapstructure:"trust_unmarked"`
+	// BlockSpoofable are rules that may block by what can be forged.
+	BlockSpoofable SpoofableConfig `mapstructure:"block_spoofable"`
+	// Models may block alone.
+	Models ModelsConfig `mapstructure:"models"`
 	// Allow are addresses and CIDRs that are never blocked, AllowFiles files with such.
 	Allow      []string `mapstructure:"allow"`
 	AllowFiles []string `mapstructure:"allow_files"`
@@ -122,6 +127,59 @@ func (c *CrowdSecConfig) validate(f *fault.Faults) {
 	}
 }
 
+// SpoofableConfig says which rules may block by what can be forged, and where addresses can be
+// relied on.
+type SpoofableConfig struct {
+	Rules      []string `mapstructure:"rules"`
+	Interfaces []string `mapstructure:"interfaces"`
+
+	_ struct{}
+}
+
+// validate wants all guarded interfaces to be named: a finding does not say where packets came in.
+func (s *SpoofableConfig) validate(f *fault.Faults, c *Config) {
+	names(f, "block_spoofable::rules", s.Rules)
+	patterns(f, "block_spoofable::interfaces", s.Interfaces)
+	if len(s.Rules) == 0 {
+		return
+	}
+	for _, guarded := range c.Interfaces {
+		if !slices.Contains(s.Interfaces, guarded) {
+			f.Add("block_spoofable::interfaces", "lacks %q of interfaces: a finding does not say where packets came in", guarded)
+		}
+	}
+	for i, rule := range s.Rules {
+		if rule != "" && !slices.Contains(c.Rules, rule) {
+			f.Add(fault.At("block_spoofable::rules", i), "%q is not one of rules", rule)
+		}
+	}
+	if !c.Shares.Enabled {
+		f.Add("block_spoofable::rules", "needs shares::enabled, which tells who was served well")
+	}
+}
+
+// ModelsConfig says which models need no finding beside their scores.
+type ModelsConfig struct {
+	Alone []string `mapstructure:"alone"`
+	// Windows are those in a row in which the score must be high.
+	Windows int `mapstructure:"windows"`
+	// DryRunFirst is for how long such blocks only count, since a model was first named.
+	DryRunFirst time.Duration `mapstructure:"dry_run_first"`
+
+	_ struct{}
+}
+
+func (m *ModelsConfig) validate(f *fault.Faults, c *Config) {
+	names(f, "models::alone", m.Alone)
+	for i, name := range m.Alone {
+		if name != "" && !slices.Contains(c.Rules, "model/"+name) {
+			f.Add(fault.At("models::alone", i), "rules lacks %q", "model/"+name)
+		}
+	}
+	fault.InRange(f, "models::windows", m.Windows, 1, 10)
+	fault.InRange(f, "models::dry_run_first", m.DryRunFirst, 0, maxTTL)
+}
+
 // SharesConfig is about sources that stand for many, which no rule may block.
 type SharesConfig struct {
 	Enabled bool `mapstructure:"enabled"`
@@ -152,6 +210,8 @@ func Default() *Config {
 		PacketsPerSecond:  100,
 		Rules:             []string{},
 		TrustUnmarked:     []string{},
+		BlockSpoofable:    SpoofableConfig{Rules: []string{}, Interfaces: []string{}},
+		Models:            ModelsConfig{Alone: []string{}, Windows: 3, DryRunFirst: 24 * time.Hour},
 		Allow:             []string{},
 		AllowFiles:        []string{},
 		BlockFiles:        []string{},
@@ -198,6 +258,8 @@ func (c *Config) Validate() error {
 	fault.InRange(&f, "packets_per_second", c.PacketsPerSecond, 1, maxPerSecond)
 	names(&f, "rules", c.Rules)
 	names(&f, "trust_unmarked", c.TrustUnmarked)
+	c.BlockSpoofable.validate(&f, c)
+	c.Models.validate(&f, c)
 	fault.Prefixes(&f, "allow", c.Allow, maxAllow)
 	files(&f, "allow_files", c.AllowFiles)
 	files(&f, "block_files", c.BlockFiles)

@@ -22,6 +22,9 @@ const (
 // IsScore tells whether a rule is a score.
 func IsScore(rule string) bool { return rule == anomaly || strings.HasPrefix(rule, models) }
 
+// Model is the name of the model whose score a rule is; false if it is none.
+func Model(rule string) (string, bool) { return strings.CutPrefix(rule, models) }
+
 // finding is one rule's of a source.
 type finding struct {
 	source netip.Prefix

@@ -21,3 +21,9 @@ type Sessions struct{ Proc string }
 
 // Find returns the clients that are logged in.
 func (Sessions) Find() ([]allow.Entry, error) { return nil, errLinux }
+
+// Outbound finds whom this process has connected to.
+type Outbound struct{}
+
+// Find returns them.
+func (*Outbound) Find() ([]allow.Entry, error) { return nil, errLinux }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -81,7 +82,7 @@ func TestWhoIsLoggedIn(t *testing.T) {
 		return &server{pid: 10, parent: 1, login: login, privsep: 102, privsepKnown: true, sockets: []socket{listening}}
 	}
 	session := func(uid, login uint32, sockets ...socket) *server {
-		return &server{pid: 20, parent: 10, uid: uid, login: login, privsep: 102, privsepKnown: true, sockets: sockets}
+		return &server{pid: 20, parent: 10, uid: uid, login: login, spawner: unset, privsep: 102, privsepKnown: true, sockets: sockets}
 	}
 	for name, test := range map[string]struct {
 		sshd, session *server
@@ -117,13 +118,50 @@ func TestWhoIsLoggedIn(t *testing.T) {
 	orphan := session(0, 0, connection, socket{local: netip.MustParseAddrPort("0.0.0.0:8080"), state: listen}, forwarded)
 	orphan.parent = 1
 	assert.Len(t, clients(servers(sshd(unset), orphan)), 1)
-	assert.Empty(t, clients(servers(orphan)))
+	found = clients(servers(orphan))
+	if assert.Len(t, found, 1, "while its sshd restarts") {
+		assert.Equal(t, "198.51.100.7", found[0].Prefix.Addr().String())
+	}
 	unknown := session(102, unset, connection)
 	unknown.privsepKnown = false
 	assert.Empty(t, clients(servers(sshd(unset), unknown)), "without sshd's user, any user may be that one")
 	elsewhere := session(1000, 1000, connection)
 	elsewhere.netns = "net:[1]"
 	assert.Empty(t, clients(servers(sshd(unset), elsewhere)))
+}
+
+// Where systemd or inetd listens, each connection has an sshd of its own. Its first socket is the
+// client's, others are forwarded.
+func TestWhoIsLoggedInWithoutAListener(t *testing.T) {
+	connection := socket{local: netip.MustParseAddrPort("192.0.2.1:22"), remote: netip.MustParseAddrPort("198.51.100.7:1024"), state: established}
+	forwarded := socket{local: netip.MustParseAddrPort("192.0.2.1:8080"), remote: netip.MustParseAddrPort("203.0.113.9:1024"), state: established}
+	monitor := func(login, spawner uint32, sockets ...socket) *server {
+		return &server{pid: 10, parent: 1, login: login, spawner: spawner, sockets: sockets}
+	}
+	child := func(uid uint32, sockets ...socket) *server {
+		return &server{pid: 20, parent: 10, uid: uid, login: unset, privsep: 102, privsepKnown: true, sockets: sockets}
+	}
+	for name, test := range map[string]struct {
+		processes []*server
+		want      bool
+	}{
+		"before the login":                   {[]*server{monitor(unset, unset, connection), child(102, connection)}, false},
+		"the user's part":                    {[]*server{monitor(unset, unset, connection), child(1000, connection, forwarded)}, true},
+		"a login uid":                        {[]*server{monitor(1000, unset, connection, forwarded)}, true},
+		"the login uid of who started inetd": {[]*server{monitor(1000, 1000, connection, forwarded)}, false},
+		"somebody's own sshd": {[]*server{
+			{pid: 10, parent: 1, uid: 1000, login: 1000, spawner: unset, privsep: 102, privsepKnown: true, sockets: []socket{connection}},
+		}, false},
+	} {
+		found := clients(servers(test.processes...))
+		if !test.want {
+			assert.Empty(t, found, name)
+			continue
+		}
+		if assert.Len(t, found, 1, name) {
+			assert.Equal(t, "198.51.100.7", found[0].Prefix.Addr().String(), name)
+		}
+	}
 }
 
 func TestRoutesSayWhoseAddressesAreWhose(t *testing.T) {
@@ -175,11 +213,44 @@ func TestResolversOfBothFiles(t *testing.T) {
 
 // TestASessionThatOneLookMissed stays: the kernel's table of sockets changes while it is read.
 func TestASessionThatOneLookMissed(t *testing.T) {
-	var recent Recent
+	const grace = time.Minute
+	recent := Recent{Grace: grace}
 	session := allow.Entry{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Why: allow.SSHSession, Detail: "sshd 20"}
 	other := allow.Entry{Prefix: netip.MustParsePrefix("198.51.100.8/32"), Why: allow.SSHSession, Detail: "sshd 30"}
 	assert.Equal(t, []allow.Entry{session}, recent.Keep([]allow.Entry{session}, 0))
 	assert.Equal(t, []allow.Entry{session, other}, recent.Keep([]allow.Entry{other}, grace-1))
 	assert.Equal(t, []allow.Entry{other}, recent.Keep([]allow.Entry{other}, grace))
 	assert.Empty(t, recent.Keep(nil, 2*grace))
+}
+
+// A peer is whom this process has connected to, and not who has connected to it.
+func TestPeersOfThisProcess(t *testing.T) {
+	at := func(local, remote string, state uint8) socket {
+		return socket{local: netip.MustParseAddrPort(local), remote: netip.MustParseAddrPort(remote), state: state}
+	}
+	accepted := at("192.0.2.1:4317", "198.51.100.7:4317", established)
+	var o Outbound
+	found := o.peers([]socket{
+		at("0.0.0.0:4317", "0.0.0.0:0", listen), accepted,
+		at("192.0.2.1:50000", "203.0.113.1:4317", established), at("192.0.2.1:50001", "203.0.113.2:443", synSent),
+		at("127.0.0.1:50002", "127.0.0.1:8080", established),
+	})
+	assert.Equal(t, []allow.Entry{
+		{Prefix: netip.MustParsePrefix("203.0.113.1/32"), Why: allow.Peer, Detail: "port 4317"},
+		{Prefix: netip.MustParsePrefix("203.0.113.2/32"), Why: allow.Peer, Detail: "port 443"},
+	}, found)
+	assert.Empty(t, o.peers([]socket{accepted}), "its listener has closed")
+}
+
+func TestPeersOfARealSocket(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	var o Outbound
+	found, err := o.Find()
+	require.NoError(t, err)
+	for _, peer := range found {
+		assert.Equal(t, allow.Peer, peer.Why)
+	}
+	assert.True(t, o.listened[uint16(listener.Addr().(*net.TCPAddr).Port)])
 }

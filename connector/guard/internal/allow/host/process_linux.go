@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,14 +24,20 @@ const unset = 1<<32 - 1
 type server struct {
 	pid, parent int
 	uid, login  uint32
-	netns       string
+	// spawner is the login uid of the process that started it.
+	spawner uint32
+	netns   string
 	// privsep is sshd's user, as far as it matters: to processes that are not root's.
 	privsep      uint32
 	privsepKnown bool
 	sockets      []socket
 }
 
-// findServers finds the processes of sshd.
+// errHidden is why sessions are not found.
+var errHidden = errors.New("processes of sshd can't be examined without CAP_SYS_PTRACE, so the clients of ssh sessions are not known: name their addresses in allow")
+
+// findServers finds the processes of sshd. With errHidden it also returns those that it could
+// examine.
 func findServers(proc string) (map[int]*server, error) {
 	dir, err := os.Open(proc)
 	if err != nil {
@@ -42,27 +49,64 @@ func findServers(proc string) (map[int]*server, error) {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	servers := map[int]*server{}
+	var hidden error
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
-		if err != nil || !isSSHD(filepath.Join(proc, name)) {
+		if err != nil {
+			continue
+		}
+		is, err := isSSHD(filepath.Join(proc, name))
+		if errors.Is(err, fs.ErrPermission) && isNamedSSHD(filepath.Join(proc, name)) {
+			hidden = errHidden
+		}
+		if !is {
 			continue
 		}
 		if p, err := readServer(proc, pid); err == nil && len(servers) < maxServers {
 			servers[pid] = p
 		}
 	}
-	return servers, nil
+	return servers, hidden
 }
 
 // isSSHD asks for the executable, which must be root's: every user can give a process any name.
 // Where the executable may not be read, nothing proves that it is sshd.
-func isSSHD(dir string) bool {
+func isSSHD(dir string) (bool, error) {
 	link, err := os.Readlink(filepath.Join(dir, "exe"))
 	if err != nil || !isServer(strings.TrimSuffix(link, " (deleted)")) {
-		return false
+		return false, err
 	}
 	var file unix.Stat_t
-	return unix.Stat(filepath.Join(dir, "exe"), &file) == nil && file.Uid == 0 && file.Mode&0o022 == 0
+	err = unix.Stat(filepath.Join(dir, "exe"), &file)
+	return err == nil && file.Uid == 0 && file.Mode&0o022 == 0, err
+}
+
+// isNamedSSHD tells whether a process of root's has the name of sshd. That proves nothing, but is a
+// reason to warn.
+func isNamedSSHD(dir string) bool {
+	name, err := os.ReadFile(filepath.Join(dir, "comm"))
+	if err != nil || !isServer(strings.TrimSpace(string(name))) {
+		return false
+	}
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return false
+	}
+	_, uid, err := parseStatus(status)
+	return err == nil && uid == 0
+}
+
+// loginOf is the login uid of a process. Without audit in the kernel there is none.
+func loginOf(dir string) uint32 {
+	login, err := os.ReadFile(filepath.Join(dir, "loginuid"))
+	if err != nil {
+		return unset
+	}
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(login)), 10, 32)
+	if err != nil {
+		return unset
+	}
+	return uint32(n)
 }
 
 func readServer(proc string, pid int) (*server, error) {
@@ -71,16 +115,11 @@ func readServer(proc string, pid int) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &server{pid: pid, login: unset}
+	p := &server{pid: pid}
 	if p.parent, p.uid, err = parseStatus(status); err != nil {
 		return nil, err
 	}
-	// Without audit in the kernel there is no such file, and the uid alone decides.
-	if login, err := os.ReadFile(filepath.Join(dir, "loginuid")); err == nil {
-		if n, err := strconv.ParseUint(string(bytes.TrimSpace(login)), 10, 32); err == nil {
-			p.login = uint32(n)
-		}
-	}
+	p.login, p.spawner = loginOf(dir), loginOf(filepath.Join(proc, strconv.Itoa(p.parent)))
 	p.netns, _ = os.Readlink(filepath.Join(dir, "ns/net"))
 	if p.uid == 0 {
 		return p, nil

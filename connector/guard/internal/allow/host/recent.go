@@ -10,22 +10,22 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/allow"
 )
 
-// grace is for how long a session stays allowed that was not found again.
-const grace = time.Minute
-
-// Recent remembers sessions that a look has missed. The kernel's table of sockets changes while it
-// is read, so one look can miss some, above all during a flood. The zero value knows none.
+// Recent remembers addresses that a look has missed. The kernel's table of sockets changes while it
+// is read, so one look can miss some, above all during a flood.
 type Recent struct {
+	// Grace is for how long an address stays that was not found again.
+	Grace time.Duration
+
 	seen map[netip.Prefix]sighting
 }
 
-// sighting is when a session was seen last, since boot.
+// sighting is when an address was seen last, since boot.
 type sighting struct {
 	entry allow.Entry
 	at    time.Duration
 }
 
-// Keep returns the sessions that were found now, or a short time ago.
+// Keep returns the addresses that were found now, or a short time ago.
 func (r *Recent) Keep(found []allow.Entry, now time.Duration) []allow.Entry {
 	if r.seen == nil {
 		r.seen = map[netip.Prefix]sighting{}
@@ -35,7 +35,7 @@ func (r *Recent) Keep(found []allow.Entry, now time.Duration) []allow.Entry {
 	}
 	entries := make([]allow.Entry, 0, len(r.seen))
 	for prefix, s := range r.seen {
-		if now-s.at >= grace || len(entries) >= maxSessions {
+		if now-s.at >= r.Grace || len(entries) >= maxSessions {
 			delete(r.seen, prefix)
 			continue
 		}

@@ -26,7 +26,8 @@ const maxServers = 8192
 //
 // A login uid that sshd itself has was inherited, for example because a person started sshd by
 // hand. It proves nothing. Neither does a socket of a port that sshd does not listen on: with
-// port forwarding a session also holds sockets of others.
+// port forwarding a session also holds sockets of others. Where another program listens for sshd,
+// such as systemd, the first socket of the process that it starts is the client's.
 type Sessions struct {
 	// Proc is where procfs is mounted; /proc if empty.
 	Proc string
@@ -40,10 +41,7 @@ func (s Sessions) Find() ([]allow.Entry, error) {
 		proc = "/proc"
 	}
 	servers, err := findServers(proc)
-	if err != nil {
-		return nil, err
-	}
-	var faults []error
+	faults := []error{err}
 	look := &look{proc: proc, tables: map[string]map[uint64]socket{}}
 	for _, p := range servers {
 		// A process that has ended meanwhile is none.
@@ -64,9 +62,9 @@ func clients(servers map[int]*server) []allow.Entry {
 		if !p.authenticated(servers) {
 			continue
 		}
-		for _, s := range p.sockets {
+		for _, s := range p.served(servers, ports) {
 			client := s.remote.Addr().Unmap()
-			if s.state != established || !ports[portOf{p.netns, s.local.Port()}] || seen[client] || len(entries) >= maxSessions {
+			if seen[client] || len(entries) >= maxSessions {
 				continue
 			}
 			seen[client] = true
@@ -74,6 +72,38 @@ func clients(servers map[int]*server) []allow.Entry {
 		}
 	}
 	return entries
+}
+
+// served are the connections of clients that a process holds, or the one above it.
+func (p *server) served(servers map[int]*server, ports map[portOf]bool) (of []socket) {
+	for _, s := range p.sockets {
+		if s.state == established && ports[portOf{p.netns, s.local.Port()}] {
+			of = append(of, s)
+		}
+	}
+	top := p.top(servers)
+	if top.uid != 0 || top.listens(servers) {
+		return of
+	}
+	for _, s := range top.sockets {
+		if s.state == established {
+			return append(of, s)
+		}
+	}
+	return of
+}
+
+// top is the process of sshd from which all others of a session come.
+func (p *server) top(servers map[int]*server) *server {
+	top := p
+	for range maxServers {
+		above := servers[top.parent]
+		if above == nil {
+			break
+		}
+		top = above
+	}
+	return top
 }
 
 func order(servers map[int]*server) []int {
@@ -140,19 +170,15 @@ func (p *server) authenticated(servers map[int]*server) bool {
 	return p.uid != 0 && p.privsepKnown && p.uid != p.privsep
 }
 
-// inherited tells whether the login uid is that of the sshd that accepted the connection. A session
-// that has outlived its sshd can't tell. It is one that is logged in, or ends within the two
-// minutes that sshd gives to log in.
+// inherited tells whether the login uid is that of the sshd that accepted the connection, or of who
+// started an sshd that accepts none. A session that has outlived its sshd can't tell. It is one
+// that is logged in, or ends within the two minutes that sshd gives to log in.
 func (p *server) inherited(servers map[int]*server) bool {
-	above := p
-	for range maxServers {
-		next := servers[above.parent]
-		if next == nil {
-			break
-		}
-		above = next
+	top := p.top(servers)
+	if top.listens(servers) {
+		return top != p && top.login == p.login
 	}
-	return above != p && above.login == p.login && above.listens(servers)
+	return top.spawner == p.login
 }
 
 // isServer tells whether a name is that of an executable of sshd.

@@ -19,6 +19,7 @@ import (
 // States of a socket in /proc/net/tcp.
 const (
 	established = 1
+	synSent     = 2
 	listen      = 10
 )
 
@@ -93,7 +94,7 @@ func held(dir string) ([]uint64, error) {
 	return inodes, nil
 }
 
-// readTables reads the TCP sockets of a network namespace that are established or listen.
+// readTables reads the TCP sockets of a network namespace that are established, begin or listen.
 func readTables(dir string) (map[uint64]socket, error) {
 	table := map[uint64]socket{}
 	for _, name := range []string{"tcp", "tcp6"} {
@@ -117,7 +118,7 @@ func readTable(from io.Reader, table map[uint64]socket) error {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() && len(table) < maxSockets {
 		s, ok := parseSocket(lines.Text())
-		if ok && s.inode != 0 && (s.state == established || s.state == listen) {
+		if ok && s.inode != 0 && (s.state == established || s.state == synSent || s.state == listen) {
 			table[s.inode] = s
 		}
 	}

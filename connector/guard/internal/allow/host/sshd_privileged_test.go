@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/wire"
@@ -45,9 +48,9 @@ func allowed(t require.TestingT) map[string]bool {
 	return found
 }
 
-// TestSessionsOfARealSSHD: who logs in with a key is allowed, as long as the session lasts. Who only holds the
-// port open is not, and who uses a port that the session forwards is not either.
-func TestSessionsOfARealSSHD(t *testing.T) {
+// keys makes a folder with a key of the host and one of the user.
+func keys(t *testing.T) string {
+	t.Helper()
 	folder, err := os.MkdirTemp("/run", "guard")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(folder)) })
@@ -57,7 +60,25 @@ func TestSessionsOfARealSSHD(t *testing.T) {
 		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(folder, name)).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
-	for i, of := range []struct{ pam, user string }{{"no", "nobody"}, {"yes", "root"}} {
+	return folder
+}
+
+// logIn begins a session from 127.0.0.3 that forwards a port.
+func logIn(t *testing.T, folder, user string, port int) (end func()) {
+	t.Helper()
+	return begin(t, "ssh", "-N", "-b", "127.0.0.3", "-p", fmt.Sprint(port), "-i", filepath.Join(folder, "key"), "-F", "none",
+		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
+		"-R", fmt.Sprintf("127.0.0.1:%d:127.0.0.1:9", port+10), user+"@127.0.0.1")
+}
+
+// logins are those that are tried: without PAM the uid tells, with it the login uid.
+var logins = []struct{ pam, user string }{{"no", "nobody"}, {"yes", "root"}}
+
+// TestSessionsOfARealSSHD: who logs in with a key is allowed, as long as the session lasts. Who only holds the
+// port open is not, and who uses a port that the session forwards is not either.
+func TestSessionsOfARealSSHD(t *testing.T) {
+	folder := keys(t)
+	for i, of := range logins {
 		t.Run(of.user, func(t *testing.T) {
 			port := 40_022 + i
 			config := filepath.Join(folder, "config-"+of.user)
@@ -66,9 +87,7 @@ func TestSessionsOfARealSSHD(t *testing.T) {
 			guesser := hold(t, "127.0.0.2", port)
 			require.Empty(t, allowed(t))
 
-			end := begin(t, "ssh", "-N", "-b", "127.0.0.3", "-p", fmt.Sprint(port), "-i", filepath.Join(folder, "key"), "-F", "none",
-				"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
-				"-R", fmt.Sprintf("127.0.0.1:%d:127.0.0.1:9", port+10), of.user+"@127.0.0.1")
+			end := logIn(t, folder, of.user, port)
 			eventually(t, func() bool { return allowed(t)["127.0.0.3"] })
 			hold(t, "127.0.0.4", port+10)
 			assert.Equal(t, map[string]bool{"127.0.0.3": true}, allowed(t))
@@ -77,10 +96,85 @@ func TestSessionsOfARealSSHD(t *testing.T) {
 			_, err := guesser.Write([]byte("SSH-2.0-guess\r\n"))
 			require.NoError(t, err)
 			assert.Equal(t, map[string]bool{"127.0.0.3": true}, allowed(t))
+			withoutPtrace(t, func() {
+				found, err := Sessions{}.Find()
+				assert.ErrorIs(t, err, errHidden)
+				assert.Empty(t, found)
+			})
 			end()
 			eventually(t, func() bool { return len(allowed(t)) == 0 })
 		})
 	}
+}
+
+// TestSessionsWithoutAListeningSSHD: the same where another program listens, and starts an sshd for each
+// connection, as systemd does with sshd@.service.
+func TestSessionsWithoutAListeningSSHD(t *testing.T) {
+	folder := keys(t)
+	for i, of := range logins {
+		t.Run(of.user, func(t *testing.T) {
+			port := 40_024 + i
+			config := filepath.Join(folder, "config-"+of.user)
+			require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, sshdConfiguration, port, folder, of.pam), 0o600))
+			listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			require.NoError(t, err)
+			var serving sync.WaitGroup
+			serving.Go(func() { serve(t, listener, config, &serving) })
+			t.Cleanup(serving.Wait)
+			t.Cleanup(func() { assert.NoError(t, listener.Close()) })
+			hold(t, "127.0.0.2", port)
+			require.Empty(t, allowed(t))
+
+			end := logIn(t, folder, of.user, port)
+			eventually(t, func() bool { return allowed(t)["127.0.0.3"] })
+			hold(t, "127.0.0.4", port+10)
+			assert.Equal(t, map[string]bool{"127.0.0.3": true}, allowed(t))
+			end()
+			eventually(t, func() bool { return len(allowed(t)) == 0 })
+		})
+	}
+}
+
+// serve starts an sshd for each connection, until the listener is closed. Each ends with its connection.
+func serve(t *testing.T, listener net.Listener, config string, serving *sync.WaitGroup) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		file, err := conn.(*net.TCPConn).File()
+		_ = conn.Close()
+		if !assert.NoError(t, err) {
+			continue
+		}
+		command := exec.Command("/usr/sbin/sshd", "-i", "-f", config)
+		command.Stdin, command.Stdout = file, file
+		assert.NoError(t, command.Start())
+		_ = file.Close()
+		serving.Go(func() { _ = command.Wait() })
+	}
+}
+
+// withoutPtrace calls a function on a thread that lacks CAP_SYS_PTRACE, and ends with it.
+func withoutPtrace(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		err := unix.Capget(&header, &data[0])
+		data[0].Effective &^= 1 << unix.CAP_SYS_PTRACE
+		data[0].Permitted &^= 1 << unix.CAP_SYS_PTRACE
+		if err == nil {
+			err = unix.Capset(&header, &data[0])
+		}
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	require.NoError(t, <-done)
 }
 
 // begin starts a program that ends with the test, or earlier.

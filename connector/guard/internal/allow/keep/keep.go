@@ -26,15 +26,36 @@ type List struct {
 	// networks are the host's own.
 	networks atomic.Pointer[[]netip.Prefix]
 
-	// mu guards doubts, which is what the host could not be asked, and recent.
+	// looking is held while the host is asked, and guards what follows: when it was last asked about
+	// sessions, since boot, and what it said lately.
+	looking  sync.Mutex
+	looked   time.Duration
+	known    bool
+	sessions host.Recent
+	peers    host.Recent
+	outbound host.Outbound
+
+	// mu guards doubts, which is what the host could not be asked.
 	mu     sync.Mutex
 	doubts map[string]bool
-	recent host.Recent
 }
+
+// freshFor is how old the answer about ssh sessions may be when a block is made.
+const freshFor = time.Second
+
+// How long an address stays allowed that was not found again: a look can miss a session, and an
+// exporter opens its next connection when it has something to send.
+const (
+	sessionGrace = time.Minute
+	peerGrace    = time.Hour
+)
 
 // New makes a list of what the configuration names and of what each host allows.
 func New(configured []netip.Prefix, logger *zap.Logger) (*List, error) {
-	l := &List{set: allow.NewSet(), logger: logger, doubts: make(map[string]bool)}
+	l := &List{
+		set: allow.NewSet(), logger: logger, doubts: make(map[string]bool),
+		sessions: host.Recent{Grace: sessionGrace}, peers: host.Recent{Grace: peerGrace},
+	}
 	var entries []allow.Entry
 	for _, prefix := range configured {
 		entries = append(entries, allow.Entry{Prefix: prefix, Why: allow.Configured, Detail: "allow"})
@@ -69,10 +90,13 @@ func (l *List) Networks() []netip.Prefix {
 	return nil
 }
 
-// Look asks the host about its routes, resolvers and ssh sessions; now is since boot. What can't be
-// read keeps what it allowed last.
+// Look asks the host about its routes, resolvers, ssh sessions, and whom this process is connected
+// to; now is since boot. What can't be read keeps what it allowed last.
 func (l *List) Look(now time.Duration) {
-	l.LookAtSessions(now)
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	l.lookAtSessions(now)
+	l.lookAtPeers(now)
 	routes, err := host.Routes()
 	l.doubt("routes", err)
 	if err == nil {
@@ -86,17 +110,34 @@ func (l *List) Look(now time.Duration) {
 	}
 }
 
-// LookAtSessions asks only about ssh sessions. One look can miss some of them.
-func (l *List) LookAtSessions(now time.Duration) {
+// Freshen asks about ssh sessions, unless that was done a moment ago. It reads all processes, so who
+// calls it holds no lock that others wait for.
+func (l *List) Freshen(now time.Duration) {
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	if !l.known || now-l.looked > freshFor {
+		l.lookAtSessions(now)
+	}
+}
+
+// lookAtSessions asks only about ssh sessions. One look can miss some of them.
+func (l *List) lookAtSessions(now time.Duration) {
+	l.known, l.looked = true, now
 	sessions, err := host.Sessions{}.Find()
 	l.doubt("ssh sessions", err)
 	if err != nil && len(sessions) == 0 {
 		return
 	}
-	l.mu.Lock()
-	sessions = l.recent.Keep(sessions, now)
-	l.mu.Unlock()
-	l.Replace("sessions", sessions)
+	l.Replace("sessions", l.sessions.Keep(sessions, now))
+}
+
+// lookAtPeers asks whom this process is connected to, such as backends of its exporters.
+func (l *List) lookAtPeers(now time.Duration) {
+	peers, err := l.outbound.Find()
+	l.doubt("connections of the collector", err)
+	if err == nil {
+		l.Replace("connections", l.peers.Keep(peers, now))
+	}
 }
 
 // Replace replaces what a source allows.

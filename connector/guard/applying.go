@@ -4,73 +4,18 @@ package guard
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/address"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocklog"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/blocks"
 	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/figures"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/record"
-	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/suspects"
 )
-
-// ask decides on what a record asks for, with how much evidence is new. The caller holds mu.
-func (k *keeper) ask(a *record.Asked, more uint64) {
-	now := k.host.boot()
-	r := blocks.Request{
-		Origin: blocks.Origin{Kind: blocks.Rule, Name: a.Rule}, Rule: a.Rule, Reason: a.Reason, Evidence: a.Evidence, TTL: a.TTL,
-	}
-	if !a.Address.IsValid() {
-		k.refuse(figures.NoSocketAddress, &r, "", now)
-		return
-	}
-	r.Prefix = address.Of(a.Address)
-	if k.forgeable(a) {
-		k.refuse(figures.Spoofable, &r, "", now)
-		return
-	}
-	if suspects.IsScore(a.Rule) && !k.suspects.Has(k.table.Key(r.Prefix)) {
-		k.refuse(figures.NoFinding, &r, "", now)
-		return
-	}
-	if v, is := k.isShared(r.Prefix, more, now); is {
-		k.refuse(figures.Shared, &r, string(v.Why), now)
-		if d, held := k.table.Lift(r.Prefix, r.Origin, now); held {
-			k.apply(&d, now)
-		}
-		return
-	}
-	if k.request(&r, now) && a.Seen > 0 {
-		k.figures.Delay.Add(k.host.wall().Sub(time.Unix(0, a.Seen)))
-	}
-}
-
-// forgeable tells whether the sender of what a record reports may be another.
-func (k *keeper) forgeable(a *record.Asked) bool {
-	return a.Spoofable || !a.Marked && !slices.Contains(k.cfg.TrustUnmarked, a.Rule)
-}
-
-// suspect keeps which sources have an open finding, of whichever rule, and returns how much of its
-// evidence is new. The caller holds mu.
-func (k *keeper) suspect(a *record.Asked, now time.Duration) (more uint64) {
-	if !a.Address.IsValid() || k.forgeable(a) {
-		return 0
-	}
-	source := k.table.Key(address.Of(a.Address))
-	if !a.Over {
-		return k.suspects.Open(source, a.Rule, a.Evidence, now)
-	}
-	if k.suspects.Ended(source, a.Rule) {
-		k.cleared(source)
-	}
-	return 0
-}
 
 // request blocks unless the allow-list or the table refuses; true if the source was not
 // blocked before.
 func (k *keeper) request(r *blocks.Request, now time.Duration) bool {
-	if entry, ok := k.isAllowed(r, now); ok {
+	if entry, ok := k.applied.Find(r.Prefix); ok {
+		k.withhold(r.Origin)
 		k.refuse(figures.Allowed, r, string(entry.Why), now)
 		return false
 	}
@@ -89,15 +34,9 @@ func (k *keeper) refuse(why blocks.Refusal, r *blocks.Request, allowedBy string,
 
 func (k *keeper) refused(why blocks.Refusal, key netip.Prefix, b *blocks.Block, allowedBy string, now time.Duration) {
 	k.figures.Refusals[why]++
-	if now-k.refusals >= time.Minute {
-		k.refusals, k.told = now, 0
-	}
-	if k.told >= k.cfg.MaxRefusals {
-		k.figures.Untold++
-		return
-	}
-	k.told++
-	k.tell(&blocklog.Event{Name: blocklog.Refused, Key: key, Block: *b, Refusal: why, AllowedBy: allowedBy})
+	e := &blocklog.Event{Name: blocklog.Refused, Key: key, Block: *b, Refusal: why, AllowedBy: allowedBy}
+	e.At, e.Mode = k.host.wall(), k.mode
+	k.outlet.Refuse(e, now)
 }
 
 // apply tells the kernel and the pipeline what the table decided; false if there is no block.
@@ -149,12 +88,13 @@ func (k *keeper) expire() {
 }
 
 func (k *keeper) tell(e *blocklog.Event) {
-	if k.queue == nil || k.quiet {
+	if k.quiet {
+		k.outlet.Quiet()
 		return
 	}
 	e.At = k.host.wall()
 	if e.Mode == "" {
 		e.Mode = k.mode
 	}
-	k.queue.Add(e)
+	k.outlet.Tell(e)
 }
