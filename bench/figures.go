@@ -49,6 +49,8 @@ var figures = []figure{
 	{id: "guard-allowed", name: "the same, the block contains an allowed address", against: "an empty TC program", unit: times, target: 4},
 	{id: "guard-networks", name: "guard, 10,000 blocked networks, a source outside their /16s", against: "an empty TC program", unit: times, target: 2},
 	{id: "guard-networks-6", name: "guard, 10,000 blocked networks, another source, IPv6", against: "an empty TC program", unit: times, target: 2.6},
+	{id: "guard-netdev", name: "guard, a SYN of a blocked source, from the other end of the wire on", against: "a set of nftables in the netdev ingress hook", unit: times, target: 1.1},
+	{id: "guard-input", name: "guard, a SYN of a blocked source, from the other end of the wire on", against: "a set of nftables in the input hook", unit: times, target: 1},
 	{id: "sources-data", name: "TC ingress, packet of no interest, sources counted", against: "an empty TC program", unit: times, target: 1.3},
 	{id: "sources-syn-known", name: "TC ingress, SYN of a known source, sources counted", against: "parse, clock and one LRU update", unit: times, target: 1},
 	{id: "sources-syn-flood", name: "TC ingress, SYN of a flood, sources counted", against: "parse, clock and one LRU insert with eviction", unit: times, target: 0.4},

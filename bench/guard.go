@@ -4,9 +4,13 @@
 
 package main
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// measureGuard has the kernel run the guard's program many times on the same packet.
+// measureGuard has the kernel run the guard's program many times on the same packet, and sends SYNs that
+// the guard or nftables drops.
 func measureGuard(ctx context.Context, b *bench) error {
 	var wanted []fromBenchmark
 	for id, name := range map[string]string{
@@ -22,5 +26,11 @@ func measureGuard(ctx context.Context, b *bench) error {
 			id: id, benchmark: "BenchmarkGuard/" + name, metric: "x-empty", seen: []string{"ns/packet", "empty-ns"},
 		})
 	}
-	return b.take(ctx, goBenchmark{folder: "internal/guard", pattern: "^BenchmarkGuard$", times: 30, count: 3}, wanted...)
+	const dropped = "BenchmarkDroppedSYN"
+	return errors.Join(
+		b.take(ctx, goBenchmark{folder: "internal/guard", pattern: "^BenchmarkGuard$", times: 30, count: 3}, wanted...),
+		b.take(ctx, goBenchmark{folder: "internal/guard", pattern: "^" + dropped + "$", times: 30, count: 3},
+			fromBenchmark{id: "guard-netdev", benchmark: dropped, metric: "x-netdev", seen: []string{"ns/packet", "netdev-ns"}},
+			fromBenchmark{id: "guard-input", benchmark: dropped, metric: "x-input", seen: []string{"ns/packet", "input-ns"}}),
+	)
 }
