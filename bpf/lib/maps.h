@@ -200,8 +200,8 @@ struct {
 
 /*
  * Local ports of interest: not 0 = there is a listener, and the configuration selects the
- * port. The index is the port in network byte order, as packets have it. A byte each,
- * because atomic bit operations need 5.12.
+ * port; enum port_place says more. The index is the port in network byte order, as packets have it.
+ * A byte each, because atomic bit operations need 5.12.
  */
 struct port_table {
 	__u8 listening[65536];
@@ -376,7 +376,8 @@ struct {
 /*
  * What sources of segments did, with sources::enabled. The packet programs and the state
  * hook insert, see bpf/sources. User space reads all of it each interval, and deletes those
- * that were idle. Full: the source counts in source_rest. Size set at load.
+ * that were idle: they are leaving first. Full: the source counts in source_rest. Size set at
+ * load.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -407,9 +408,10 @@ struct {
 } source_gate SEC(".maps");
 
 /*
- * What sources without an entry did, per namespace and IP version. Programs insert and add,
- * user space reads, and deletes those that were idle. Full: lost, and counted as such. Size set
- * at load.
+ * What sources without an entry did, per namespace and IP version. Programs insert and add to
+ * entries of the present generation, user space reads. If some were idle, it begins another
+ * generation, and deletes all entries of the one before. Full: lost, and counted as such. Size
+ * set at load.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);

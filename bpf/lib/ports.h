@@ -81,8 +81,9 @@ static __always_inline void mark_listening(__u32 netns, __u16 port)
 	if (array) {
 		struct port_table *table = bpf_map_lookup_elem(array, &first);
 
-		if (table && is_port_selected(port))
-			table->listening[port_index(port)] = 1;
+		/* User space gives it a place. */
+		if (table && is_port_selected(port) && !table->listening[port_index(port)])
+			table->listening[port_index(port)] = PORT_LISTENS;
 	}
 }
 

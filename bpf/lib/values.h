@@ -74,7 +74,17 @@ enum port_count {
 	PORT_DROP, /* kfree_skb, detail = the kernel's drop reason */
 	PORT_FAILED, /* detail = enum failure */
 	PORT_OPENED, /* passive opens, also if the connections map had no room */
-	PORT_SYN, /* SYNs to a port that listens, while sources are counted */
+	PORT_SYN, /* SYNs to a port that listens and has no place in port_syns */
+};
+
+/*
+ * What a port_table has of a port: 0, that it listens, or from PORT_PLACE_FIRST on where in
+ * port_syns its SYNs count.
+ */
+enum port_place {
+	PORT_LISTENS = 1,
+	PORT_PLACE_FIRST,
+	PORT_PLACES = 256,
 };
 
 /* Key of the port_counters map. */
@@ -267,13 +277,19 @@ struct source {
 	/* A bit for each local port, by its hash: linear counting. */
 	__u64 ports[SOURCE_PORT_SETS][SOURCE_PORT_WORDS];
 	__u32 counts[SOURCE_COUNTS];
-	__u32 pad;
+	__u32 leaving; /* not 0: user space is about to delete it, and nothing counts here */
+};
+
+/* How many keys of sources a run of leave() takes, see ../sources/leave.bpf.c. */
+enum leave {
+	LEAVE_AT_ONCE = 128,
 };
 
 /* Key of source_rest. */
 struct source_rest_key {
 	__u32 netns;
-	__u32 family; /* 4 or 6 */
+	__u16 family; /* 4 or 6 */
+	__u16 generation; /* of source_gate, when it was counted */
 };
 
 /* What sources without an entry did, per CPU. */
@@ -296,6 +312,8 @@ struct sketch_page {
 struct source_gate {
 	__u32 promote;
 	__u32 crowded; /* the same once half of the table is taken */
+	/* Of keys of source_rest: those of another one are read for the last time, and deleted. */
+	__u32 generation;
 };
 
 /* How sources got entries or did not, per CPU. */
@@ -324,6 +342,8 @@ union exported_values {
 	enum source_count source_count;
 	enum source_ports source_ports;
 	enum sketch sketch;
+	enum leave leave;
+	enum port_place port_place;
 };
 
 #endif

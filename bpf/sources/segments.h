@@ -51,12 +51,29 @@ static __always_inline __u32 kind_of_segment(const struct parsed *parsed)
 	return kind;
 }
 
-/* The table of ports has only those that the configuration selects. */
-static __always_inline bool has_listener(__u16 port)
+/* Without it, the SYNs of ports are not counted. Set at load. */
+const volatile bool count_syns;
+
+/*
+ * SYNs to ports that listen, by their place: enum port_place. User space puts the counters of the
+ * namespace in its place, and reads them. The programs add. Full: further ports count in
+ * port_counters.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PORT_PLACES);
+	__type(key, __u32);
+	__type(value, __u64);
+} port_syns SEC(".maps");
+
+/* The place of a port that listens, or 0. The table has only ports that are selected. */
+static __always_inline __u32 place_of_listener(__u16 port)
 {
-	if (ports.listening[port_index(port)])
-		return true;
-	return filter_ports && !is_port_selected(port) && is_listening_port(netns, port);
+	__u32 place = ports.listening[port_index(port)];
+
+	if (!place && filter_ports && !is_port_selected(port) && is_listening_port(netns, port))
+		place = PORT_LISTENS;
+	return place;
 }
 
 static __always_inline bool has_tcp_header(const struct parsed *parsed)
@@ -64,7 +81,7 @@ static __always_inline bool has_tcp_header(const struct parsed *parsed)
 	return !parsed->malformed || parsed->malformed > MALFORMED_TCP_TRUNCATED;
 }
 
-static __noinline int count_syn(const struct address *remote, __u32 port)
+static __noinline int count_syn_of_port(const struct address *remote, __u32 port)
 {
 	struct port_counter_key key = {
 		.netns = netns,
@@ -77,12 +94,25 @@ static __noinline int count_syn(const struct address *remote, __u32 port)
 	return 0;
 }
 
+static __always_inline void count_syn(const struct address *remote, __u16 port, __u32 place)
+{
+	__u64 *count;
+
+	if (place >= PORT_PLACE_FIRST) {
+		count = bpf_map_lookup_elem(&port_syns, &place);
+		if (count)
+			++*count;
+	} else {
+		count_syn_of_port(remote, port);
+	}
+}
+
 /* An inbound segment. Its addresses are readable whatever else is malformed. */
 static __noinline int count_segment_of_source(struct __sk_buff *skb, const struct parsed *parsed)
 {
 	struct address remote, local;
 	__u16 port = parsed->destination;
-	__u32 kind = SOURCE_MALFORMED;
+	__u32 kind = SOURCE_MALFORMED, place;
 
 	/* The address is not there either. */
 	if (parsed->malformed == MALFORMED_IP_TRUNCATED)
@@ -105,9 +135,11 @@ static __noinline int count_segment_of_source(struct __sk_buff *skb, const struc
 	    parsed->source == parsed->destination && remote.halves[0] == local.halves[0] &&
 	    remote.halves[1] == local.halves[1])
 		kind = SOURCE_LAND;
-	else if (kind == SOURCE_SYN_CLOSED && has_listener(port)) {
+	place = kind == SOURCE_SYN_CLOSED ? place_of_listener(port) : 0;
+	if (place) {
 		kind = SOURCE_SYN_LISTENING;
-		count_syn(&remote, port);
+		if (count_syns)
+			count_syn(&remote, port, place);
 	}
 	count_source(&remote, netns, kind, port);
 	return 0;

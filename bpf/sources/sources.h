@@ -16,6 +16,10 @@
  *     taken, because a flood fills a table long before user space looks.
  *
  * What it sent before is taken from source_rest, so that every segment counts once.
+ *
+ * Nothing adds to an entry while user space reads it for the last time and deletes it: a source
+ * is leaving first (leave.bpf.c), and the rest has a new generation first. User space then waits
+ * for the programs that began before.
  */
 #ifndef EBPF_TCP_SOURCES_H
 #define EBPF_TCP_SOURCES_H
@@ -104,10 +108,20 @@ static __always_inline void add_to_source(struct source *source, const struct ad
 	source->last = *address;
 }
 
-/* n may be negative: what was counted here before the source got its entry. */
-static __noinline int add_to_rest(__u32 netns, __u32 family, __u32 kind, __s64 n)
+static __always_inline const struct source_gate *gate_of_sources(void)
 {
-	struct source_rest_key key = { .netns = netns, .family = family };
+	__u32 first = 0;
+
+	return bpf_map_lookup_elem(&source_gate, &first);
+}
+
+/* n may be negative: what was counted here before the source got its entry. */
+static __noinline int add_to_rest(const struct source_key *source, __u32 generation, __u32 kind,
+				  __s64 n)
+{
+	struct source_rest_key key = { .netns = source->netns,
+				       .family = source->family,
+				       .generation = generation };
 	struct source_rest *rest = bpf_map_lookup_elem(&source_rest, &key);
 
 	if (!rest) {
@@ -123,18 +137,23 @@ static __noinline int add_to_rest(__u32 netns, __u32 family, __u32 kind, __s64 n
 	return 0;
 }
 
+/* A source that has no entry, or is leaving. */
+static __noinline int count_in_rest(const struct source_key *key, __u32 kind)
+{
+	const struct source_gate *gate = gate_of_sources();
+
+	if (gate)
+		add_to_rest(key, gate->generation, kind, 1);
+	return 0;
+}
+
 /* How many segments a source without an entry has to send. */
-static __always_inline __u32 promote_from(void)
+static __always_inline __u32 promote_from(const struct source_gate *gate)
 {
 	const struct room_totals *totals;
-	const struct source_gate *gate;
-	__u32 first = 0, promote = 1;
+	__u32 first = 0, promote = gate->promote;
 	__s32 held;
 
-	gate = bpf_map_lookup_elem(&source_gate, &first);
-	if (!gate)
-		return promote;
-	promote = gate->promote;
 	totals = bpf_map_lookup_elem(&rooms_taken, &first);
 	if (!totals)
 		return promote;
@@ -172,25 +191,26 @@ static __always_inline bool is_answer(__u32 kind)
 static __noinline int count_unknown_source(const struct source_key *key,
 					   const struct address *address, __u32 kind, __u32 port)
 {
-	__u32 promote = promote_from(), sent = 1;
+	const struct source_gate *gate = gate_of_sources();
+	__u32 promote, generation, sent = 1;
 	struct source *source;
 
+	if (!gate)
+		return 0;
+	generation = gate->generation;
+	promote = promote_from(gate);
 	if (promote > 1) {
 		/* An answer to a segment that the sketch has counted adds nothing to it. */
 		sent = is_answer(kind) ? 0 : add_to_sketch(source_hash(key));
-		if (sent < promote) {
-			add_to_rest(key->netns, key->family, kind, 1);
-			return 0;
-		}
+		if (sent < promote)
+			return add_to_rest(key, generation, kind, 1);
 	}
 	source = enter_source(key);
-	if (!source) {
-		add_to_rest(key->netns, key->family, kind, 1);
-		return 0;
-	}
+	if (!source)
+		return add_to_rest(key, generation, kind, 1);
 	if (sent > 1) {
 		COUNT_SOURCE_ENTRY(promoted);
-		add_to_rest(key->netns, key->family, kind, 1 - (__s64)sent);
+		add_to_rest(key, generation, kind, 1 - (__s64)sent);
 	} else {
 		COUNT_SOURCE_ENTRY(entered);
 	}
@@ -209,10 +229,10 @@ static __always_inline void count_proven_source(const struct address *address, _
 	source = bpf_map_lookup_elem(&sources, &key);
 	if (!source)
 		source = enter_source(&key);
-	if (source)
+	if (source && !source->leaving)
 		add_to_source(source, address, kind, 1, port);
 	else
-		add_to_rest(key.netns, key.family, kind, 1);
+		count_in_rest(&key, kind);
 }
 
 /* Counts what any source did to a local port. */
@@ -224,10 +244,12 @@ static __always_inline void count_source(const struct address *address, __u32 ne
 
 	set_source_key(&key, address, netns);
 	source = bpf_map_lookup_elem(&sources, &key);
-	if (source)
-		add_to_source(source, address, kind, 1, port);
-	else
+	if (!source)
 		count_unknown_source(&key, address, kind, port);
+	else if (source->leaving)
+		count_in_rest(&key, kind);
+	else
+		add_to_source(source, address, kind, 1, port);
 }
 
 #endif

@@ -252,6 +252,9 @@ func (p *Probe) Close() error {
 		err = errors.Join(err, p.reader.Close())
 		p.reader = nil
 	}
+	if p.sources != nil {
+		err = errors.Join(err, p.sources.Close())
+	}
 	if p.maps != nil {
 		p.maps.Close()
 		p.maps = nil

@@ -15,6 +15,8 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/ledger"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
@@ -258,4 +260,55 @@ func TestResetsOfConnectionsAreNotStray(t *testing.T) {
 	})
 	one, others := k.did("192.0.2.7/32")
 	assert.Zero(t, one[source.ResetOther]+others[source.ResetOther])
+}
+
+// TestIdleSourcesEndWithoutLoss: entries of sources and of the rest end all the time while SYNs come.
+// Each counts once.
+func TestIdleSourcesEndWithoutLoss(t *testing.T) {
+	const syns, forged = 20_000, 7
+	enterNetNS(t)
+	client := newRawClient(t)
+	k := startProbe(t, testConfig(mode(TCAuto), included("server"), countingSources(func(s *Sources) {
+		s.Interval, s.IdleTimeout = time.Millisecond, time.Nanosecond
+	})))
+	var frames [forged][]byte
+	for n := range frames {
+		link, ip := wire.Ethernet(layers.EthernetTypeIPv4), wire.IPv4()
+		link.DstMAC, ip.SrcIP = client.hardware, net.IPv4(198, 18, 0, byte(n)).To4()
+		frames[n] = wire.Build(t, link, ip, wire.Segment(wire.OnlySYN, func(tcp *layers.TCP) { tcp.DstPort = 9 }))
+	}
+	device := func() (attributes *netlink.LinkAttrs) {
+		client.peer.In(func() {
+			link, err := netlink.LinkByName("peer-server")
+			require.NoError(t, err)
+			attributes = link.Attrs()
+		})
+		return attributes
+	}
+	to := &unix.SockaddrLinklayer{Ifindex: device().Index}
+	sent := make(chan error, 1)
+	go func() {
+		for n := range syns {
+			// A source pauses now and then, so that its entry ends.
+			if err := unix.Sendto(client.fd, frames[n/50%forged], 0, to); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	counted := func() (sum uint64) {
+		for i := range k.sources {
+			sum += k.sources[i].Counts[source.SYNClosed]
+		}
+		return sum
+	}
+	k.until("all are sent", func() bool { return len(sent) > 0 })
+	require.NoError(t, <-sent)
+	arrived := syns - device().Statistics.TxDropped
+	k.until("all are counted", func() bool { return counted() >= arrived })
+	assert.Equal(t, arrived, counted())
+	s, _ := k.snapshot(0)
+	assert.Zero(t, s.Ledger.Lost[ledger.SourceCount][ledger.MapFull])
+	assert.Greater(t, s.Sources.Entered, uint64(2*forged), "entries have ended")
 }

@@ -33,8 +33,9 @@ type Options struct {
 	Selected *[settings.Ports]uint8
 	// Max bounds the listeners that are distinguished.
 	Max int
-	// Services is set if somebody wants to know how listeners fare.
-	Services bool
+	// Services is set if somebody wants to know how listeners fare, Namespaces if somebody wants
+	// to know what their network namespaces count.
+	Services, Namespaces bool
 	// Looks has what connections say of them; it may be nil.
 	Looks *live.Looks
 }
@@ -82,9 +83,12 @@ func New(o Options) *Follower {
 		sought:      make(map[uint64]bool),
 		refused:     make(map[uint64]bool),
 	}
-	if o.Services {
+	if o.Services || o.Namespaces {
 		f.services = newServices(o.Context.OwnNetNS, time.Now())
-		f.services.ports = newPortCounts(o.Maps["port_counters"])
+	}
+	if o.Services {
+		f.services.ports = newPortCounts(o.Maps["port_counters"], f.Ports.countedSYNs)
+		f.Ports.countSYNs = true
 	}
 	return f
 }

@@ -13,6 +13,8 @@ import (
 // portCounts follows the SYNs and completed connections of ports with a listener.
 type portCounts struct {
 	counters *ebpf.Map
+	// placed are the SYNs of ports that have a place in a port table. Others are in counters.
+	placed func(shared.PortKey) uint64
 	// syns and completed are set if hooks count them.
 	syns, completed bool
 	ports           map[shared.PortKey]*portCount
@@ -25,8 +27,8 @@ type portCount struct {
 	syns, completed uint64
 }
 
-func newPortCounts(counters *ebpf.Map) portCounts {
-	return portCounts{counters: counters, ports: make(map[shared.PortKey]*portCount), perCPU: make([]uint64, ebpf.MustPossibleCPU())}
+func newPortCounts(counters *ebpf.Map, placed func(shared.PortKey) uint64) portCounts {
+	return portCounts{counters: counters, placed: placed, ports: make(map[shared.PortKey]*portCount), perCPU: make([]uint64, ebpf.MustPossibleCPU())}
 }
 
 // begin takes one more listener of a port. What was counted before its first one is not its own.
@@ -36,7 +38,7 @@ func (p *portCounts) begin(key shared.PortKey) {
 	}
 	known := p.ports[key]
 	if known == nil {
-		known = &portCount{syns: p.read(key, shared.PortCountSyn), completed: p.read(key, shared.PortCountOpened)}
+		known = &portCount{syns: p.readSYNs(key), completed: p.read(key, shared.PortCountOpened)}
 		p.ports[key] = known
 	}
 	known.listeners++
@@ -59,7 +61,7 @@ func (p *portCounts) advance(key shared.PortKey) (syns, completed *uint64) {
 		return nil, nil
 	}
 	if p.syns {
-		syns = grown(&known.syns, p.read(key, shared.PortCountSyn))
+		syns = grown(&known.syns, p.readSYNs(key))
 	}
 	if p.completed {
 		completed = grown(&known.completed, p.read(key, shared.PortCountOpened))
@@ -75,6 +77,11 @@ func grown(last *uint64, now uint64) *uint64 {
 	}
 	*last = now
 	return &added
+}
+
+// readSYNs adds up what was counted before the port had its place, and since.
+func (p *portCounts) readSYNs(key shared.PortKey) uint64 {
+	return p.read(key, shared.PortCountSyn) + p.placed(key)
 }
 
 // read adds up a count over all CPUs and both families. An entry that is not there has counted

@@ -30,7 +30,9 @@ type Ports struct {
 	mu    sync.Mutex
 	count map[shared.PortKey]int
 	// attached are the tables by namespace.
-	attached map[uint32]*ebpf.Map
+	attached map[uint32]*portTable
+	// countSYNs: they have counters of SYNs.
+	countSYNs bool
 }
 
 // NewPorts counts from 0. Of the ports, selected are marked in tables; nil stands for all.
@@ -41,7 +43,7 @@ func NewPorts(maps map[string]*ebpf.Map, selected *[settings.Ports]uint8) *Ports
 		selected: selected,
 		sockets:  make(map[uint64]shared.PortKey),
 		count:    make(map[shared.PortKey]int),
-		attached: make(map[uint32]*ebpf.Map),
+		attached: make(map[uint32]*portTable),
 	}
 }
 
@@ -102,7 +104,7 @@ func (p *Ports) mark(key shared.PortKey, on bool) error {
 		return fmt.Errorf("record whether port %d listens (%t): %w", key.Port, on, err)
 	}
 	if table := p.attached[key.Netns]; table != nil && p.selects(key.Port) {
-		return shared.MarkPort(table, key.Port, on)
+		return table.mark(key.Port, on)
 	}
 	return nil // no packets are observed in that namespace
 }
@@ -111,35 +113,55 @@ func (p *Ports) selects(port uint32) bool { return p.selected == nil || p.select
 
 // Enter gives a namespace a port table, with the listeners that are known by now.
 func (p *Ports) Enter(netns uint32) (*ebpf.Map, error) {
-	table, err := shared.NewPortTable()
+	table, err := newPortTable(p.countSYNs)
 	if err == nil {
 		err = p.attach(netns, table)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("add a port table for network namespace %d: %w", netns, err)
 	}
-	return table, nil
+	return table.listening, nil
 }
 
-func (p *Ports) attach(netns uint32, table *ebpf.Map) error {
+func (p *Ports) attach(netns uint32, table *portTable) error {
 	p.mu.Lock()
 	p.attached[netns] = table
 	var err error
 	for key := range p.count {
 		if key.Netns == netns && p.selects(key.Port) {
-			err = errors.Join(err, shared.MarkPort(table, key.Port, true))
+			err = errors.Join(err, table.mark(key.Port, true))
 		}
 	}
 	p.mu.Unlock()
 	if err == nil {
 		// Not under the lock: the kernel waits for a grace period. What begins to
 		// listen meanwhile is marked when its record arrives.
-		err = p.tables.Put(netns, table)
+		err = p.tables.Put(netns, table.listening)
 	}
 	if err != nil {
 		return errors.Join(err, p.detach(netns, table))
 	}
 	return nil
+}
+
+// SYNs has the counters of a namespace that was entered; nil if nobody asks for them.
+func (p *Ports) SYNs(netns uint32) *ebpf.Map {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if table := p.attached[netns]; table != nil {
+		return table.syns
+	}
+	return nil
+}
+
+// countedSYNs is how many SYNs came to a port since it has its place.
+func (p *Ports) countedSYNs(key shared.PortKey) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if table := p.attached[key.Netns]; table != nil {
+		return table.countedSYNs(key.Port)
+	}
+	return 0
 }
 
 // Leave takes the table back when packets are no longer observed in the namespace.
@@ -158,11 +180,11 @@ func (p *Ports) Leave(netns uint32) error {
 }
 
 // detach closes a table that the kernel's hooks no longer use.
-func (p *Ports) detach(netns uint32, table *ebpf.Map) error {
+func (p *Ports) detach(netns uint32, table *portTable) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.attached, netns)
-	return table.Close()
+	return table.close()
 }
 
 // Bytes is what the kernel charges for a namespace's table.
@@ -173,12 +195,7 @@ func (p *Ports) Bytes(netns uint32) (uint64, error) {
 	if table == nil {
 		return 0, nil
 	}
-	info, err := table.Info()
-	if err != nil {
-		return 0, fmt.Errorf("read the memory of a port table: %w", err)
-	}
-	bytes, _ := info.Memlock()
-	return bytes, nil
+	return table.bytes()
 }
 
 // Close closes all tables. The hooks must be detached.
@@ -187,7 +204,7 @@ func (p *Ports) Close() error {
 	defer p.mu.Unlock()
 	var err error
 	for _, table := range p.attached {
-		err = errors.Join(err, table.Close())
+		err = errors.Join(err, table.close())
 	}
 	clear(p.attached)
 	return err

@@ -125,9 +125,17 @@ func (s *services) read(netns uint32, n *namespace) (now counters, err error) {
 // since the last report. A namespace that can't be read is reported once it can be, with a longer
 // interval.
 func (f *Follower) ReportServices(now time.Time) error {
-	if f.services == nil {
-		return nil
+	var err error
+	if f.Services {
+		err = f.reportListeners(now)
 	}
+	if f.Namespaces {
+		err = errors.Join(err, f.services.reportNamespaces(now, f.Context.Sink))
+	}
+	return err
+}
+
+func (f *Follower) reportListeners(now time.Time) error {
 	told := make(map[shared.PortKey]bool)
 	err := f.Queues.Each(func(r *shared.ListenerLook) {
 		if r.Listens() && r.Listener.Ended == 0 && f.selects(f.portOf(r)) {
@@ -135,7 +143,7 @@ func (f *Follower) ReportServices(now time.Time) error {
 		}
 	})
 	f.Looks.SpendServices()
-	return errors.Join(err, f.services.reportNamespaces(now, f.Context.Sink))
+	return err
 }
 
 func (f *Follower) reportService(now time.Time, r *shared.ListenerLook, told map[shared.PortKey]bool) {

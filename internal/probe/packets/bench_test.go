@@ -41,7 +41,7 @@ func BenchmarkTC(b *testing.B) {
 	quiet := func(c *settings.Config) { c.PacketSampleRate = 0 }
 	halfOpen := func(c *settings.Config) { c.HalfOpen = true }
 	sources := func(c *settings.Config) {
-		c.Sources = settings.Sources{Enabled: true, IPv6Prefix: 64, MaxSources: 65536}
+		c.Sources = settings.Sources{Enabled: true, Services: true, IPv6Prefix: 64, MaxSources: 65536}
 	}
 	// Of this host: a test run takes the frame as received by lo, whose address is 0.
 	here := wire.Ethernet(layers.EthernetTypeIPv4)

@@ -93,12 +93,20 @@ type tables struct {
 
 	mu      sync.Mutex
 	byNetNS map[uint32]*ebpf.Map
+	// syns is nil unless SYNs are counted.
+	syns *ebpf.Map
 }
 
 func newTables(t testing.TB, cfg *settings.Config) *tables {
 	p := &tables{t: t, byNetNS: make(map[uint32]*ebpf.Map)}
 	if cfg.ByPort() {
 		p.selected = cfg.SelectedPorts()
+	}
+	if cfg.Sources.Services {
+		var err error
+		p.syns, err = shared.NewPortSYNs()
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, p.syns.Close()) })
 	}
 	t.Cleanup(func() {
 		for _, table := range p.byNetNS {
@@ -107,6 +115,9 @@ func newTables(t testing.TB, cfg *settings.Config) *tables {
 	})
 	return p
 }
+
+// SYNs has the same counters in all namespaces.
+func (p *tables) SYNs(uint32) *ebpf.Map { return p.syns }
 
 // Enter gives a table with a listener on the server's port.
 func (p *tables) Enter(netns uint32) (*ebpf.Map, error) {
@@ -134,6 +145,9 @@ func (p *tables) Leave(netns uint32) error {
 func (p *tables) mark(table *ebpf.Map, port uint16, on bool) error {
 	if p.selected != nil && p.selected[port] == 0 {
 		return nil
+	}
+	if on && p.syns != nil {
+		return shared.PlacePort(table, uint32(port), shared.PortPlaceFirst)
 	}
 	return shared.MarkPort(table, uint32(port), on)
 }

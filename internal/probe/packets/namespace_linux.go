@@ -36,9 +36,10 @@ const (
 type namespace struct {
 	options *Options
 	cfg     *settings.Config
-	// inode is the namespace's, and ports its table of ports with a listener.
-	inode uint32
-	ports *ebpf.Map
+	// inode is the namespace's, ports its table of ports with a listener, and syns the counters
+	// of SYNs by place in that table, or nil.
+	inode       uint32
+	ports, syns *ebpf.Map
 	// slots is how many interfaces have counters of their own; 0 is the number in
 	// bpf/tc/counters.h.
 	slots  uint32
@@ -78,6 +79,9 @@ func newNamespace(options *Options, inode uint32, ports *ebpf.Map, logger *zap.L
 	n := &namespace{
 		options: options, cfg: options.Config, inode: inode, ports: ports, logger: logger,
 		interfaces: make(map[int]*counted),
+	}
+	if options.Tables != nil {
+		n.syns = options.Tables.SYNs(inode)
 	}
 	for _, companion := range options.Companions {
 		n.guests = append(n.guests, companion(inode, ports, logger))

@@ -66,6 +66,11 @@ func (n *namespace) collection(begin tc.Headers) (*ebpf.Collection, error) {
 		}
 	}
 	replacements[portsTable] = n.ports
+	if n.syns != nil {
+		replacements["port_syns"] = n.syns
+	} else {
+		spec.Maps["port_syns"].MaxEntries = 1
+	}
 	objects, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
 	if err != nil {
 		return nil, fmt.Errorf("load the packet programs: %w", capability.Explain(err, capability.BPF, capability.Perfmon, capability.NetAdmin))
@@ -149,6 +154,7 @@ func (n *namespace) constants() map[string]any {
 		"track_half_open":    n.cfg.HalfOpen,
 		"refused_at_egress":  n.options.RefusedAtEgress,
 		"count_sources":      n.cfg.Sources.Enabled,
+		"count_syns":         n.cfg.Sources.Services,
 		"source_seed":        n.cfg.Sources.Seed,
 		"source_prefix":      n.cfg.Sources.Mask(),
 

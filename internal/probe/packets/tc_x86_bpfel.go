@@ -35,6 +35,7 @@ const (
 	tcMapNamespaceRooms           = "namespace_rooms"
 	tcMapPacketCounters           = "packet_counters"
 	tcMapPortCounters             = "port_counters"
+	tcMapPortSyns                 = "port_syns"
 	tcMapPortTables               = "port_tables"
 	tcMapProcesses                = "processes"
 	tcMapRates                    = "rates"
@@ -59,6 +60,7 @@ const (
 	tcVarClassMask                = "class_mask"
 	tcVarClientsIncludedByDefault = "clients_included_by_default"
 	tcVarCountSources             = "count_sources"
+	tcVarCountSyns                = "count_syns"
 	tcVarEmitFailed               = "emit_failed"
 	tcVarFailedPerSecond          = "failed_per_second"
 	tcVarFilterClients            = "filter_clients"
@@ -156,6 +158,7 @@ type tcMapSpecs struct {
 	NamespaceRooms       *ebpf.MapSpec `ebpf:"namespace_rooms"`
 	PacketCounters       *ebpf.MapSpec `ebpf:"packet_counters"`
 	PortCounters         *ebpf.MapSpec `ebpf:"port_counters"`
+	PortSyns             *ebpf.MapSpec `ebpf:"port_syns"`
 	PortTables           *ebpf.MapSpec `ebpf:"port_tables"`
 	Processes            *ebpf.MapSpec `ebpf:"processes"`
 	Rates                *ebpf.MapSpec `ebpf:"rates"`
@@ -182,6 +185,7 @@ type tcVariableSpecs struct {
 	ClassMask                *ebpf.VariableSpec `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.VariableSpec `ebpf:"clients_included_by_default"`
 	CountSources             *ebpf.VariableSpec `ebpf:"count_sources"`
+	CountSyns                *ebpf.VariableSpec `ebpf:"count_syns"`
 	EmitFailed               *ebpf.VariableSpec `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.VariableSpec `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.VariableSpec `ebpf:"filter_clients"`
@@ -247,6 +251,7 @@ type tcMaps struct {
 	NamespaceRooms       *ebpf.Map `ebpf:"namespace_rooms"`
 	PacketCounters       *ebpf.Map `ebpf:"packet_counters"`
 	PortCounters         *ebpf.Map `ebpf:"port_counters"`
+	PortSyns             *ebpf.Map `ebpf:"port_syns"`
 	PortTables           *ebpf.Map `ebpf:"port_tables"`
 	Processes            *ebpf.Map `ebpf:"processes"`
 	Rates                *ebpf.Map `ebpf:"rates"`
@@ -285,6 +290,7 @@ func (m *tcMaps) Close() error {
 		m.NamespaceRooms,
 		m.PacketCounters,
 		m.PortCounters,
+		m.PortSyns,
 		m.PortTables,
 		m.Processes,
 		m.Rates,
@@ -312,6 +318,7 @@ type tcVariables struct {
 	ClassMask                *ebpf.Variable `ebpf:"class_mask"`
 	ClientsIncludedByDefault *ebpf.Variable `ebpf:"clients_included_by_default"`
 	CountSources             *ebpf.Variable `ebpf:"count_sources"`
+	CountSyns                *ebpf.Variable `ebpf:"count_syns"`
 	EmitFailed               *ebpf.Variable `ebpf:"emit_failed"`
 	FailedPerSecond          *ebpf.Variable `ebpf:"failed_per_second"`
 	FilterClients            *ebpf.Variable `ebpf:"filter_clients"`

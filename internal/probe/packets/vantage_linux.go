@@ -42,6 +42,8 @@ const (
 type PortTables interface {
 	// Enter gives a namespace a table, which is kept up to date until Leave.
 	Enter(netns uint32) (*ebpf.Map, error)
+	// SYNs has the counters of SYNs by place in the table, until Leave; nil if nobody asks.
+	SYNs(netns uint32) *ebpf.Map
 	Leave(netns uint32) error
 }
 

@@ -30,8 +30,9 @@ type Sources struct {
 	SilentAge time.Duration
 	// Records reports what was counted. Without, it is only counted.
 	Records bool
-	// Services reports how listeners and their network namespaces fare, as often.
-	Services bool
+	// Services reports how listeners and their network namespaces fare, as often. Namespaces
+	// reports only the latter.
+	Services, Namespaces bool
 }
 
 // Mask has the halves of the mask of IPv6Prefix, in network byte order.

@@ -28,16 +28,33 @@ func NewPortTable() (*ebpf.Map, error) {
 	})
 }
 
-// MarkPort sets whether a port has a listener. A table has the ports in network byte order.
+// MarkPort sets whether a port has a listener.
 func MarkPort(table *ebpf.Map, port uint32, on bool) error {
-	var listening [1]byte
+	var place PortPlace
 	if on {
-		listening[0] = 1
+		place = PortPlaceListens
 	}
-	if err := WriteAt(table, int64(bits.ReverseBytes16(uint16(port))), listening[:]); err != nil {
+	return PlacePort(table, port, place)
+}
+
+// PlacePort sets what a table has of a port; 0 is no listener. A table has the ports in network
+// byte order.
+func PlacePort(table *ebpf.Map, port uint32, place PortPlace) error {
+	if err := WriteAt(table, int64(bits.ReverseBytes16(uint16(port))), []byte{byte(place)}); err != nil {
 		return fmt.Errorf("write port %d of a port table: %w", port, err)
 	}
 	return nil
+}
+
+// NewPortSYNs makes the counters that port_syns of bpf/sources/segments.h stands for.
+func NewPortSYNs() (*ebpf.Map, error) {
+	return ebpf.NewMap(&ebpf.MapSpec{
+		Name:       "port_syns",
+		Type:       ebpf.PerCPUArray,
+		KeySize:    4,
+		ValueSize:  8,
+		MaxEntries: uint32(PortPlaces),
+	})
 }
 
 // WriteAt changes a part of a map of one value, while programs read it.

@@ -236,6 +236,12 @@ type LastOwner struct {
 	Pad       uint32
 }
 
+type Leave uint32
+
+const (
+	LeaveAtOnce Leave = 128
+)
+
 type Ledger struct {
 	_          structs.HostLayout
 	Opened     uint64
@@ -433,6 +439,14 @@ type PortKey struct {
 	Port  uint32
 }
 
+type PortPlace uint32
+
+const (
+	PortPlaceListens PortPlace = 1
+	PortPlaceFirst   PortPlace = 2
+	PortPlaces       PortPlace = 256
+)
+
 type ProcessKey struct {
 	_     structs.HostLayout
 	Start uint64
@@ -559,11 +573,11 @@ type SketchPage struct {
 }
 
 type Source struct {
-	_      structs.HostLayout
-	Last   Address
-	Ports  [3][4]uint64
-	Counts [19]uint32
-	Pad    uint32
+	_       structs.HostLayout
+	Last    Address
+	Ports   [3][4]uint64
+	Counts  [19]uint32
+	Leaving uint32
 }
 
 type SourceCount uint32
@@ -600,9 +614,10 @@ type SourceEntries struct {
 }
 
 type SourceGate struct {
-	_       structs.HostLayout
-	Promote uint32
-	Crowded uint32
+	_          structs.HostLayout
+	Promote    uint32
+	Crowded    uint32
+	Generation uint32
 }
 
 type SourceKey struct {
@@ -627,9 +642,10 @@ type SourceRest struct {
 }
 
 type SourceRestKey struct {
-	_      structs.HostLayout
-	Netns  uint32
-	Family uint32
+	_          structs.HostLayout
+	Netns      uint32
+	Family     uint16
+	Generation uint16
 }
 
 type Wanted struct {

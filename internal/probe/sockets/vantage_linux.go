@@ -78,7 +78,10 @@ func New(o Options) (*Vantage, error) {
 	}
 	maps.Copy(v.hooks.Maps, v.sections.Maps)
 
-	listeners := listening.Options{Context: o.Context, Maps: o.Maps, Shares: o.Shares, Services: o.Config.Sources.Services, Looks: o.Looks}
+	listeners := listening.Options{
+		Context: o.Context, Maps: o.Maps, Shares: o.Shares, Looks: o.Looks,
+		Services: o.Config.Sources.Services, Namespaces: o.Config.Sources.Services || o.Config.Sources.Namespaces,
+	}
 	listeners.Max = listenersPerEntry * int(shared.CapacitiesOf(o.Config)[shared.RoomListeners])
 	if o.Config.ByPort() {
 		listeners.Selected = o.Config.SelectedPorts()

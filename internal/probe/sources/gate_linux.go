@@ -30,9 +30,9 @@ type gate struct {
 	memory          *ebpf.Memory
 	capacity        int
 
-	promote uint32
-	last    shared.SourceEntries
-	quiet   int
+	promote, generation uint32
+	last                shared.SourceEntries
+	quiet               int
 	// row is a copy of the first row, and crowded the share of its cells that were taken.
 	row     []byte
 	crowded float64
@@ -45,18 +45,18 @@ func (g *gate) open() error {
 	}
 	g.memory = memory
 	g.row = make([]byte, int(shared.SketchCells)*4)
-	return g.set(1)
+	return g.set(1, 0)
 }
 
-func (g *gate) set(promote uint32) error {
-	if g.promote == promote {
+func (g *gate) set(promote, generation uint32) error {
+	if g.promote == promote && g.generation == generation {
 		return nil
 	}
-	control := shared.SourceGate{Promote: promote, Crowded: floodPromote}
+	control := shared.SourceGate{Promote: promote, Crowded: floodPromote, Generation: generation}
 	if err := g.control.Put(uint32(0), control); err != nil {
 		return fmt.Errorf("tell the programs who is followed: %w", err)
 	}
-	g.promote = promote
+	g.promote, g.generation = promote, generation
 	return nil
 }
 
@@ -66,12 +66,12 @@ func (g *gate) turn(tracked int, entries shared.SourceEntries) error {
 	g.last = entries
 	if entered > uint64(g.capacity/floodShare) || tracked > g.capacity/2 || g.crowded > 0.5 {
 		g.quiet = 0
-		return g.set(floodPromote)
+		return g.set(floodPromote, g.generation)
 	}
 	if g.quiet++; g.quiet < calm && g.promote > 1 {
 		return nil
 	}
-	return g.set(1)
+	return g.set(1, g.generation)
 }
 
 // sources estimates how many sources the sketch has seen in this window, from the cells of a row

@@ -46,8 +46,7 @@ func (r *reader) each(visit func(*shared.SourceKey, *shared.Source)) error {
 	}
 }
 
-// take deletes an entry and reads its last value. A program that runs in this very moment may still
-// add to the entry, which nobody reads then.
+// take deletes an entry to which nothing adds any more, and reads its last value.
 func take[V any, K any](m *ebpf.Map, key *K, value *V) error {
 	err := m.LookupAndDelete(key, value)
 	if err == nil || errors.Is(err, ebpf.ErrKeyNotExist) {

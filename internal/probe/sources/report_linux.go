@@ -145,7 +145,7 @@ func (v *Vantage) reportSource(now time.Time, o *over) {
 }
 
 func (v *Vantage) reportRest(now time.Time, key shared.SourceRestKey, t *tally) {
-	s := v.begin(now, key.Netns, key.Family)
+	s := v.begin(now, key.Netns, uint32(key.Family))
 	s.Rest, s.Counts = max(t.sources, 1), t.counts
 	v.options.Context.Sink.SourceSeen(s)
 }

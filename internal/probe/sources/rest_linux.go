@@ -21,7 +21,8 @@ type rest struct {
 	// last are the kernel's totals as last reported.
 	last map[shared.SourceRestKey]*total
 	// now are the totals of this pass.
-	now map[shared.SourceRestKey]*tally
+	now    map[shared.SourceRestKey]*tally
+	perCPU []shared.SourceRest
 }
 
 // total is what the kernel has counted in an entry.
@@ -39,10 +40,14 @@ type tally struct {
 }
 
 func newRest(m *ebpf.Map) rest {
-	return rest{m: m, last: make(map[shared.SourceRestKey]*total), now: make(map[shared.SourceRestKey]*tally)}
+	return rest{
+		m: m, last: make(map[shared.SourceRestKey]*total), now: make(map[shared.SourceRestKey]*tally),
+		perCPU: make([]shared.SourceRest, ebpf.MustPossibleCPU()),
+	}
 }
 
 func (r *rest) of(key shared.SourceRestKey) *tally {
+	key.Generation = 0
 	t := r.now[key]
 	if t == nil {
 		t = new(tally)
@@ -51,25 +56,40 @@ func (r *rest) of(key shared.SourceRestKey) *tally {
 	return t
 }
 
-// read begins a pass with what sources without an entry did since the last one. It deletes
-// entries that have been idle for a while, such as those of namespaces that are gone.
-func (r *rest) read(now time.Time, patience time.Duration) error {
+// read begins a pass with what sources without an entry did since the last one.
+func (r *rest) read(now time.Time) error {
 	clear(r.now)
 	var key shared.SourceRestKey
-	perCPU := make([]shared.SourceRest, ebpf.MustPossibleCPU())
 	entries := r.m.Iterate()
-	for entries.Next(&key, &perCPU) {
-		r.advance(&key, perCPU, now)
+	for entries.Next(&key, &r.perCPU) {
+		r.advance(&key, now)
 	}
 	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return fmt.Errorf("read what the other sources did: %w", err)
 	}
+	return nil
+}
+
+// hasIdle reports whether an entry has counted nothing since then.
+func (r *rest) hasIdle(since time.Time) bool {
+	for _, last := range r.last {
+		if last.active.Before(since) {
+			return true
+		}
+	}
+	return false
+}
+
+// end takes what was counted in all generations but the present one, and deletes it. Nothing adds
+// to them any more.
+func (r *rest) end(now time.Time, present uint32) error {
 	for key, last := range r.last {
-		if now.Sub(last.active) <= patience {
+		if uint32(key.Generation) == present {
 			continue
 		}
-		if err := take(r.m, &key, &perCPU); err == nil {
-			r.advance(&key, perCPU, now)
+		if err := take(r.m, &key, &r.perCPU); err == nil {
+			r.advance(&key, now)
+			r.carry(key, last, present, now)
 		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("delete what the other sources did: %w", err)
 		}
@@ -78,8 +98,31 @@ func (r *rest) read(now time.Time, patience time.Duration) error {
 	return nil
 }
 
-// advance takes an entry's counts.
-func (r *rest) advance(key *shared.SourceRestKey, perCPU []shared.SourceRest, now time.Time) {
+// carry keeps for the next generation what sources have taken back and not added again: see advance.
+func (r *rest) carry(key shared.SourceRestKey, last *total, present uint32, now time.Time) {
+	next := total{active: now}
+	owed := false
+	for c := range next.counts {
+		if sum := r.sum(source.Count(c)); sum != last.counts[c] {
+			next.counts[c], owed = last.counts[c]-sum, true
+		}
+	}
+	if owed {
+		key.Generation = uint16(present)
+		r.last[key] = &next
+	}
+}
+
+// sum adds up a count of perCPU.
+func (r *rest) sum(c source.Count) (sum uint64) {
+	for cpu := range r.perCPU {
+		sum += r.perCPU[cpu].Counts[c]
+	}
+	return sum
+}
+
+// advance takes an entry's counts, which are in perCPU.
+func (r *rest) advance(key *shared.SourceRestKey, now time.Time) {
 	last := r.last[*key]
 	if last == nil {
 		last = &total{active: now}
@@ -87,10 +130,7 @@ func (r *rest) advance(key *shared.SourceRestKey, perCPU []shared.SourceRest, no
 	}
 	t := r.of(*key)
 	for c := range source.Counts {
-		var sum uint64
-		for cpu := range perCPU {
-			sum += perCPU[cpu].Counts[c]
-		}
+		sum := r.sum(c)
 		// A source that got its entry takes back more than it added since the last pass, if it
 		// sent another kind before. Then the next pass has less.
 		if added := int64(sum - last.counts[c]); added > 0 {
@@ -103,7 +143,7 @@ func (r *rest) advance(key *shared.SourceRestKey, perCPU []shared.SourceRest, no
 
 // add counts a source without a record of its own.
 func (r *rest) add(key *shared.SourceKey, delta *[source.Counts]uint32) {
-	t := r.of(shared.SourceRestKey{Netns: key.Netns, Family: key.Family})
+	t := r.of(shared.SourceRestKey{Netns: key.Netns, Family: uint16(key.Family)})
 	t.sources++
 	for c, n := range delta {
 		t.counts[c] += uint64(n)

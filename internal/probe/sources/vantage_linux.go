@@ -39,6 +39,7 @@ type Vantage struct {
 	cfg     *settings.Sources
 	mask    [2]uint64
 	gate    gate
+	leaver  leaver
 	reader  *reader
 	// Absent are counts that no hook tells.
 	Absent source.Kinds
@@ -81,8 +82,14 @@ func New(options *Options) (*Vantage, error) {
 	v.reader = newReader(options.Maps["sources"])
 	v.rest = newRest(options.Maps["source_rest"])
 	v.gate = gate{control: options.Maps["source_gate"], sketch: options.Maps["source_sketch"], capacity: int(options.Config.Sources.MaxSources)}
+	if err := v.leaver.open(options.Maps); err != nil {
+		options.Logger.Warn("what a source does while its entry ends is not counted", zap.Error(err))
+	}
 	return v, v.gate.open()
 }
+
+// Close frees the vantage point's own program.
+func (v *Vantage) Close() error { return v.leaver.close() }
 
 // Due is when the next pass is.
 func (v *Vantage) Due() time.Time { return v.last.Add(v.cfg.Interval) }
@@ -103,7 +110,9 @@ func (v *Vantage) pass(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = v.rest.read(now, v.cfg.IdleTimeout)
+	if err = v.rest.read(now); err == nil && v.rest.hasIdle(now.Add(-v.cfg.IdleTimeout)) {
+		err = v.endGeneration(now)
+	}
 	var idle []shared.SourceKey
 	patience := v.patience()
 	err = errors.Join(err, v.reader.each(func(key *shared.SourceKey, value *shared.Source) {
@@ -186,8 +195,23 @@ func (v *Vantage) patience() time.Duration {
 	}
 }
 
+// endGeneration deletes all entries of the rest, of which some are idle, such as those of
+// namespaces that are gone. Others begin again.
+func (v *Vantage) endGeneration(now time.Time) error {
+	if err := v.gate.set(v.gate.promote, v.gate.generation^1); err != nil {
+		return err
+	}
+	if err := v.leaver.settle(); err != nil {
+		return err
+	}
+	return v.rest.end(now, v.gate.generation)
+}
+
 // expire deletes idle sources. What they do meanwhile counts for the rest.
 func (v *Vantage) expire(idle []shared.SourceKey) error {
+	if err := v.leaver.mark(idle); err != nil {
+		return err
+	}
 	for i := range idle {
 		key := &idle[i]
 		var value shared.Source

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux && privileged && (amd64 || arm64)
+
+package sources
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/fact"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/record"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/settings"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/probe/shared"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
+)
+
+const testNetNS = 4026531840
+
+// noted adds up what was reported.
+type noted struct {
+	fact.Nop
+	own, rest [source.Counts]uint64
+}
+
+func (n *noted) SourceSeen(s *source.Source) {
+	sum := &n.own
+	if s.Rest > 0 {
+		sum = &n.rest
+	}
+	for c, count := range s.Counts {
+		sum[c] += count
+	}
+}
+
+func newVantage(t testing.TB, change func(*settings.Sources)) *Vantage {
+	t.Helper()
+	cfg := &settings.Config{Limits: settings.Limits{
+		MaxConnections: 64, MaxListeners: 64, MaxHalfOpen: 64, MaxPortCounters: 64, RingBytes: 1 << 16, MaxNetworkNamespaces: 4,
+	}}
+	cfg.Sources = settings.Sources{
+		Enabled: true, Records: true, Interval: time.Second, IPv6Prefix: 64, MaxSources: 1024, MaxRecords: 100, MinAttempts: 1,
+		IdleTimeout: time.Minute,
+	}
+	change(&cfg.Sources)
+	maps, err := shared.NewMaps(cfg)
+	require.NoError(t, err)
+	t.Cleanup(maps.Close)
+	v, err := New(&Options{
+		Config: cfg, Maps: maps.Maps, Shares: shared.NewShares(maps.Maps, shared.CapacitiesOf(cfg), testNetNS),
+		Context: &record.Context{Sink: &noted{}}, Logger: zaptest.NewLogger(t),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, v.Close()) })
+	require.NotNil(t, v.leaver.program, "the kernel refuses what makes sources leave")
+	return v
+}
+
+// keyOf is a source of 198.18.0.0/15.
+func keyOf(n uint32) shared.SourceKey {
+	address := [16]byte{10: 0xff, 11: 0xff}
+	binary.BigEndian.PutUint32(address[12:], 198<<24|18<<16+n)
+	return shared.SourceKeyOf(&address, testNetNS, &[2]uint64{math.MaxUint64, 0})
+}
+
+// TestSourcesLeave: the mark changes nothing else, and more than one run marks more keys than fit in
+// one.
+func TestSourcesLeave(t *testing.T) {
+	const sources = uint32(shared.LeaveAtOnce) + 5
+	v := newVantage(t, func(*settings.Sources) {})
+	var keys []shared.SourceKey
+	for n := range sources {
+		keys = append(keys, keyOf(n))
+		require.NoError(t, v.reader.m.Put(&keys[n], &shared.Source{Counts: [source.Counts]uint32{3: n}}))
+	}
+	require.NoError(t, v.leaver.mark(append(keys[1:], keyOf(9999))))
+	for n := range keys {
+		var value shared.Source
+		require.NoError(t, v.reader.m.Lookup(&keys[n], &value))
+		want := shared.Source{Counts: [source.Counts]uint32{3: uint32(n)}, Leaving: 1}
+		if n == 0 {
+			want.Leaving = 0
+		}
+		require.Equal(t, want, value)
+	}
+}
+
+// TestIdleSourcesEnd: what they did last is counted.
+func TestIdleSourcesEnd(t *testing.T) {
+	v := newVantage(t, func(*settings.Sources) {})
+	key, now := keyOf(1), time.Now()
+	require.NoError(t, v.reader.m.Put(&key, &shared.Source{Counts: [source.Counts]uint32{source.SYNClosed: 5}}))
+	v.Pass(now)
+	v.Pass(now.Add(2 * time.Minute))
+	assert.ErrorIs(t, v.reader.m.Lookup(&key, new(shared.Source)), ebpf.ErrKeyNotExist)
+	got := v.options.Context.Sink.(*noted)
+	assert.EqualValues(t, 5, got.own[source.SYNClosed])
+	assert.Zero(t, got.rest)
+}
+
+// TestGenerationsOfTheRest: an idle entry ends the generation of all. What others count goes on, and
+// what a source has taken back is owed over the end.
+func TestGenerationsOfTheRest(t *testing.T) {
+	v := newVantage(t, func(*settings.Sources) {})
+	m, got, now := v.options.Maps["source_rest"], v.options.Context.Sink.(*noted), time.Now()
+	put := func(netns uint32, generation uint16, syns int64) {
+		perCPU := make([]shared.SourceRest, ebpf.MustPossibleCPU())
+		perCPU[0].Counts[source.SYNClosed] = uint64(syns)
+		require.NoError(t, m.Put(shared.SourceRestKey{Netns: netns, Family: 4, Generation: generation}, perCPU))
+	}
+	put(1, 0, 10)
+	put(2, 0, 100)
+	v.Pass(now)
+	assert.EqualValues(t, 110, got.rest[source.SYNClosed])
+	put(2, 0, 93) // a source got its entry
+	v.Pass(now.Add(59 * time.Second))
+	put(2, 0, 95)
+	v.Pass(now.Add(61 * time.Second))
+	assert.EqualValues(t, 1, v.gate.generation)
+	assert.EqualValues(t, 110, got.rest[source.SYNClosed])
+	entries, err := shared.CountEntries(m)
+	require.NoError(t, err)
+	assert.Zero(t, entries, "programs begin new ones")
+	put(2, 1, 4)
+	v.Pass(now.Add(62 * time.Second))
+	assert.EqualValues(t, 110, got.rest[source.SYNClosed])
+	put(2, 1, 8)
+	v.Pass(now.Add(63 * time.Second))
+	assert.EqualValues(t, 113, got.rest[source.SYNClosed])
+}
