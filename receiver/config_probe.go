@@ -58,7 +58,7 @@ func (c *Config) probeConfig(f *check.Faults) probe.Config {
 			MaxHalfOpen:          uint32(c.Limits.HalfOpen),
 			MaxPortCounters:      uint32(c.Limits.PortCounters),
 		},
-		Sources:      c.Sources.Settings(c.Limits.Sources, c.Events.TCPServerSource.Enabled, c.Events.TCPServerListener.Enabled),
+		Sources:      c.Sources.Settings(c.Limits.Sources, &c.Events, &c.Metrics),
 		ExcludeHooks: check.Hooks(f, "hooks::exclude", c.Hooks.Exclude),
 	}
 	if c.Inspect.On() {
@@ -91,7 +91,7 @@ func withoutBodies(cfg *probe.Config) {
 
 // withoutMetrics switches off what only metrics need.
 func withoutMetrics(cfg *probe.Config) {
-	cfg.Drops, cfg.Retransmits, cfg.Inspect.UnderWay = false, false, false
+	cfg.Drops, cfg.Retransmits, cfg.Inspect.UnderWay, cfg.Sources.Namespaces = false, false, false, false
 }
 
 func withoutPackets(cfg *probe.Config) {

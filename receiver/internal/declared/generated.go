@@ -325,34 +325,38 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 
 // The metrics.
 const (
-	MetricGenAIClientTokenUsage       Metric = iota // gen_ai.client.token.usage
-	MetricGenAIServerRequestDuration                // gen_ai.server.request.duration
-	MetricGenAIServerTimeToFirstToken               // gen_ai.server.time_to_first_token
-	MetricHTTPServerActiveRequests                  // http.server.active_requests
-	MetricHTTPServerRequestDuration                 // http.server.request.duration
-	MetricRPCServerCallDuration                     // rpc.server.call.duration
-	MetricForwardedPackets                          // tcp.forwarded.packets
-	MetricAcceptDuration                            // tcp.server.accept.duration
-	MetricAcceptQueueLength                         // tcp.server.accept_queue.length
-	MetricAcceptQueueLimit                          // tcp.server.accept_queue.limit
-	MetricAcceptQueueOverflows                      // tcp.server.accept_queue.overflows
-	MetricConnectionActive                          // tcp.server.connection.active
-	MetricConnectionDuration                        // tcp.server.connection.duration
-	MetricConnectionFailed                          // tcp.server.connection.failed
-	MetricConnectionOpened                          // tcp.server.connection.opened
-	MetricDrops                                     // tcp.server.drops
-	MetricFragments                                 // tcp.server.fragments
-	MetricHandshakeDuration                         // tcp.server.handshake.duration
-	MetricHTTPUnanswered                            // tcp.server.http.unanswered
-	MetricIO                                        // tcp.server.io
-	MetricMalformed                                 // tcp.server.malformed
-	MetricPacketIO                                  // tcp.server.packet.io
-	MetricPackets                                   // tcp.server.packets
-	MetricResets                                    // tcp.server.resets
-	MetricRetransmits                               // tcp.server.retransmits
-	MetricRTT                                       // tcp.server.rtt
-	MetricSYNQueueLength                            // tcp.server.syn_queue.length
-	MetricTLSHandshakes                             // tcp.server.tls.handshakes
+	MetricGenAIClientTokenUsage         Metric = iota // gen_ai.client.token.usage
+	MetricGenAIServerRequestDuration                  // gen_ai.server.request.duration
+	MetricGenAIServerTimeToFirstToken                 // gen_ai.server.time_to_first_token
+	MetricHTTPServerActiveRequests                    // http.server.active_requests
+	MetricHTTPServerRequestDuration                   // http.server.request.duration
+	MetricRPCServerCallDuration                       // rpc.server.call.duration
+	MetricForwardedPackets                            // tcp.forwarded.packets
+	MetricAcceptDuration                              // tcp.server.accept.duration
+	MetricAcceptQueueLength                           // tcp.server.accept_queue.length
+	MetricAcceptQueueLimit                            // tcp.server.accept_queue.limit
+	MetricAcceptQueueOverflows                        // tcp.server.accept_queue.overflows
+	MetricConnectionActive                            // tcp.server.connection.active
+	MetricConnectionDuration                          // tcp.server.connection.duration
+	MetricConnectionFailed                            // tcp.server.connection.failed
+	MetricConnectionOpened                            // tcp.server.connection.opened
+	MetricDrops                                       // tcp.server.drops
+	MetricFragments                                   // tcp.server.fragments
+	MetricHandshakeDuration                           // tcp.server.handshake.duration
+	MetricHTTPUnanswered                              // tcp.server.http.unanswered
+	MetricIO                                          // tcp.server.io
+	MetricMalformed                                   // tcp.server.malformed
+	MetricNamespaceAcceptQueueOverflows               // tcp.server.namespace.accept_queue.overflows
+	MetricNamespaceEmbryonicResets                    // tcp.server.namespace.embryonic_resets
+	MetricNamespaceSYNCookies                         // tcp.server.namespace.syn_cookies
+	MetricNamespaceSYNQueueOverflows                  // tcp.server.namespace.syn_queue.overflows
+	MetricPacketIO                                    // tcp.server.packet.io
+	MetricPackets                                     // tcp.server.packets
+	MetricResets                                      // tcp.server.resets
+	MetricRetransmits                                 // tcp.server.retransmits
+	MetricRTT                                         // tcp.server.rtt
+	MetricSYNQueueLength                              // tcp.server.syn_queue.length
+	MetricTLSHandshakes                               // tcp.server.tls.handshakes
 	// Metrics is their number.
 	Metrics
 )
@@ -505,6 +509,34 @@ var definitions = [Metrics]Definition{
 		Kind:        Counter,
 		Attributes:  []Attribute{AttrNetworkInterfaceName, AttrNetNSInode, AttrMalformedKind, AttrOtelMetricOverflow},
 	},
+	MetricNamespaceAcceptQueueOverflows: {
+		Name:        "tcp.server.namespace.accept_queue.overflows",
+		Description: "SYNs and final ACKs of handshakes that full accept queues of the network namespace dropped (ListenOverflows), while sources are counted.",
+		Unit:        "{segment}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrOtelMetricOverflow},
+	},
+	MetricNamespaceEmbryonicResets: {
+		Name:        "tcp.server.namespace.embryonic_resets",
+		Description: "Handshakes in the network namespace that a reset ended (EmbryonicRsts), while sources are counted.",
+		Unit:        "{reset}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrOtelMetricOverflow},
+	},
+	MetricNamespaceSYNCookies: {
+		Name:        "tcp.server.namespace.syn_cookies",
+		Description: "SYN cookies sent in the network namespace (SyncookiesSent), while sources are counted.",
+		Unit:        "{cookie}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrOtelMetricOverflow},
+	},
+	MetricNamespaceSYNQueueOverflows: {
+		Name:        "tcp.server.namespace.syn_queue.overflows",
+		Description: "SYNs that met a full SYN queue in the network namespace (TCPReqQFullDoCookies, TCPReqQFullDrop), while sources are counted.",
+		Unit:        "{segment}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrSYNQueueOutcome, AttrOtelMetricOverflow},
+	},
 	MetricPacketIO: {
 		Name:        "tcp.server.packet.io",
 		Description: "Bytes of server-side packets on the wire. A super-packet counts as its segments.",
@@ -559,34 +591,38 @@ var definitions = [Metrics]Definition{
 // EnabledMetrics tells which metrics a configuration enables.
 func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 	return [Metrics]bool{
-		MetricGenAIClientTokenUsage:       c.GenAiClientTokenUsage.Enabled,
-		MetricGenAIServerRequestDuration:  c.GenAiServerRequestDuration.Enabled,
-		MetricGenAIServerTimeToFirstToken: c.GenAiServerTimeToFirstToken.Enabled,
-		MetricHTTPServerActiveRequests:    c.HTTPServerActiveRequests.Enabled,
-		MetricHTTPServerRequestDuration:   c.HTTPServerRequestDuration.Enabled,
-		MetricRPCServerCallDuration:       c.RPCServerCallDuration.Enabled,
-		MetricForwardedPackets:            c.TCPForwardedPackets.Enabled,
-		MetricAcceptDuration:              c.TCPServerAcceptDuration.Enabled,
-		MetricAcceptQueueLength:           c.TCPServerAcceptQueueLength.Enabled,
-		MetricAcceptQueueLimit:            c.TCPServerAcceptQueueLimit.Enabled,
-		MetricAcceptQueueOverflows:        c.TCPServerAcceptQueueOverflows.Enabled,
-		MetricConnectionActive:            c.TCPServerConnectionActive.Enabled,
-		MetricConnectionDuration:          c.TCPServerConnectionDuration.Enabled,
-		MetricConnectionFailed:            c.TCPServerConnectionFailed.Enabled,
-		MetricConnectionOpened:            c.TCPServerConnectionOpened.Enabled,
-		MetricDrops:                       c.TCPServerDrops.Enabled,
-		MetricFragments:                   c.TCPServerFragments.Enabled,
-		MetricHandshakeDuration:           c.TCPServerHandshakeDuration.Enabled,
-		MetricHTTPUnanswered:              c.TCPServerHTTPUnanswered.Enabled,
-		MetricIO:                          c.TCPServerIo.Enabled,
-		MetricMalformed:                   c.TCPServerMalformed.Enabled,
-		MetricPacketIO:                    c.TCPServerPacketIo.Enabled,
-		MetricPackets:                     c.TCPServerPackets.Enabled,
-		MetricResets:                      c.TCPServerResets.Enabled,
-		MetricRetransmits:                 c.TCPServerRetransmits.Enabled,
-		MetricRTT:                         c.TCPServerRtt.Enabled,
-		MetricSYNQueueLength:              c.TCPServerSynQueueLength.Enabled,
-		MetricTLSHandshakes:               c.TCPServerTLSHandshakes.Enabled,
+		MetricGenAIClientTokenUsage:         c.GenAiClientTokenUsage.Enabled,
+		MetricGenAIServerRequestDuration:    c.GenAiServerRequestDuration.Enabled,
+		MetricGenAIServerTimeToFirstToken:   c.GenAiServerTimeToFirstToken.Enabled,
+		MetricHTTPServerActiveRequests:      c.HTTPServerActiveRequests.Enabled,
+		MetricHTTPServerRequestDuration:     c.HTTPServerRequestDuration.Enabled,
+		MetricRPCServerCallDuration:         c.RPCServerCallDuration.Enabled,
+		MetricForwardedPackets:              c.TCPForwardedPackets.Enabled,
+		MetricAcceptDuration:                c.TCPServerAcceptDuration.Enabled,
+		MetricAcceptQueueLength:             c.TCPServerAcceptQueueLength.Enabled,
+		MetricAcceptQueueLimit:              c.TCPServerAcceptQueueLimit.Enabled,
+		MetricAcceptQueueOverflows:          c.TCPServerAcceptQueueOverflows.Enabled,
+		MetricConnectionActive:              c.TCPServerConnectionActive.Enabled,
+		MetricConnectionDuration:            c.TCPServerConnectionDuration.Enabled,
+		MetricConnectionFailed:              c.TCPServerConnectionFailed.Enabled,
+		MetricConnectionOpened:              c.TCPServerConnectionOpened.Enabled,
+		MetricDrops:                         c.TCPServerDrops.Enabled,
+		MetricFragments:                     c.TCPServerFragments.Enabled,
+		MetricHandshakeDuration:             c.TCPServerHandshakeDuration.Enabled,
+		MetricHTTPUnanswered:                c.TCPServerHTTPUnanswered.Enabled,
+		MetricIO:                            c.TCPServerIo.Enabled,
+		MetricMalformed:                     c.TCPServerMalformed.Enabled,
+		MetricNamespaceAcceptQueueOverflows: c.TCPServerNamespaceAcceptQueueOverflows.Enabled,
+		MetricNamespaceEmbryonicResets:      c.TCPServerNamespaceEmbryonicResets.Enabled,
+		MetricNamespaceSYNCookies:           c.TCPServerNamespaceSynCookies.Enabled,
+		MetricNamespaceSYNQueueOverflows:    c.TCPServerNamespaceSynQueueOverflows.Enabled,
+		MetricPacketIO:                      c.TCPServerPacketIo.Enabled,
+		MetricPackets:                       c.TCPServerPackets.Enabled,
+		MetricResets:                        c.TCPServerResets.Enabled,
+		MetricRetransmits:                   c.TCPServerRetransmits.Enabled,
+		MetricRTT:                           c.TCPServerRtt.Enabled,
+		MetricSYNQueueLength:                c.TCPServerSynQueueLength.Enabled,
+		MetricTLSHandshakes:                 c.TCPServerTLSHandshakes.Enabled,
 	}
 }
 
@@ -766,6 +802,7 @@ const (
 	AttrSourceSYNClosedCount                                // tcp.source.syn.closed.count
 	AttrSourceSYNListeningCount                             // tcp.source.syn.listening.count
 	AttrSourceUnansweredCount                               // tcp.source.unanswered.count
+	AttrSYNQueueOutcome                                     // tcp.syn_queue.outcome
 	AttrTLSAlert                                            // tcp.tls.alert
 	AttrTLSAnswerDuration                                   // tcp.tls.answer.duration
 	AttrTLSClientJa4                                        // tcp.tls.client.ja4
@@ -971,6 +1008,7 @@ var keys = [Attributes]string{
 	AttrSourceSYNClosedCount:               "tcp.source.syn.closed.count",
 	AttrSourceSYNListeningCount:            "tcp.source.syn.listening.count",
 	AttrSourceUnansweredCount:              "tcp.source.unanswered.count",
+	AttrSYNQueueOutcome:                    "tcp.syn_queue.outcome",
 	AttrTLSAlert:                           "tcp.tls.alert",
 	AttrTLSAnswerDuration:                  "tcp.tls.answer.duration",
 	AttrTLSClientJa4:                       "tcp.tls.client.ja4",

@@ -15,6 +15,8 @@ const (
 	RetransmittedSYNACK  = "syn_ack"
 	ResetByClient        = "client"
 	ResetByServer        = "server"
+	SYNQueueCookie       = "cookie"
+	SYNQueueDrop         = "drop"
 )
 
 // NetworkType is the value of network.type.

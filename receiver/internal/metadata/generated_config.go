@@ -427,6 +427,86 @@ func (ms *TCPServerMalformedMetricConfig) Unmarshal(parser *confmap.Conf) error 
 	return nil
 }
 
+// TCPServerNamespaceAcceptQueueOverflowsMetricConfig provides config for the tcp.server.namespace.accept_queue.overflows metric.
+type TCPServerNamespaceAcceptQueueOverflowsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerNamespaceAcceptQueueOverflowsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// TCPServerNamespaceEmbryonicResetsMetricConfig provides config for the tcp.server.namespace.embryonic_resets metric.
+type TCPServerNamespaceEmbryonicResetsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerNamespaceEmbryonicResetsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// TCPServerNamespaceSynCookiesMetricConfig provides config for the tcp.server.namespace.syn_cookies metric.
+type TCPServerNamespaceSynCookiesMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerNamespaceSynCookiesMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// TCPServerNamespaceSynQueueOverflowsMetricConfig provides config for the tcp.server.namespace.syn_queue.overflows metric.
+type TCPServerNamespaceSynQueueOverflowsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerNamespaceSynQueueOverflowsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPServerPacketIoMetricConfig provides config for the tcp.server.packet.io metric.
 type TCPServerPacketIoMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -569,34 +649,38 @@ func (ms *TCPServerTLSHandshakesMetricConfig) Unmarshal(parser *confmap.Conf) er
 
 // MetricsConfig provides config for ebpf_tcp metrics.
 type MetricsConfig struct {
-	GenAiClientTokenUsage         GenAiClientTokenUsageMetricConfig         `mapstructure:"gen_ai.client.token.usage"`
-	GenAiServerRequestDuration    GenAiServerRequestDurationMetricConfig    `mapstructure:"gen_ai.server.request.duration"`
-	GenAiServerTimeToFirstToken   GenAiServerTimeToFirstTokenMetricConfig   `mapstructure:"gen_ai.server.time_to_first_token"`
-	HTTPServerActiveRequests      HTTPServerActiveRequestsMetricConfig      `mapstructure:"http.server.active_requests"`
-	HTTPServerRequestDuration     HTTPServerRequestDurationMetricConfig     `mapstructure:"http.server.request.duration"`
-	RPCServerCallDuration         RPCServerCallDurationMetricConfig         `mapstructure:"rpc.server.call.duration"`
-	TCPForwardedPackets           TCPForwardedPacketsMetricConfig           `mapstructure:"tcp.forwarded.packets"`
-	TCPServerAcceptDuration       TCPServerAcceptDurationMetricConfig       `mapstructure:"tcp.server.accept.duration"`
-	TCPServerAcceptQueueLength    TCPServerAcceptQueueLengthMetricConfig    `mapstructure:"tcp.server.accept_queue.length"`
-	TCPServerAcceptQueueLimit     TCPServerAcceptQueueLimitMetricConfig     `mapstructure:"tcp.server.accept_queue.limit"`
-	TCPServerAcceptQueueOverflows TCPServerAcceptQueueOverflowsMetricConfig `mapstructure:"tcp.server.accept_queue.overflows"`
-	TCPServerConnectionActive     TCPServerConnectionActiveMetricConfig     `mapstructure:"tcp.server.connection.active"`
-	TCPServerConnectionDuration   TCPServerConnectionDurationMetricConfig   `mapstructure:"tcp.server.connection.duration"`
-	TCPServerConnectionFailed     TCPServerConnectionFailedMetricConfig     `mapstructure:"tcp.server.connection.failed"`
-	TCPServerConnectionOpened     TCPServerConnectionOpenedMetricConfig     `mapstructure:"tcp.server.connection.opened"`
-	TCPServerDrops                TCPServerDropsMetricConfig                `mapstructure:"tcp.server.drops"`
-	TCPServerFragments            TCPServerFragmentsMetricConfig            `mapstructure:"tcp.server.fragments"`
-	TCPServerHandshakeDuration    TCPServerHandshakeDurationMetricConfig    `mapstructure:"tcp.server.handshake.duration"`
-	TCPServerHTTPUnanswered       TCPServerHTTPUnansweredMetricConfig       `mapstructure:"tcp.server.http.unanswered"`
-	TCPServerIo                   TCPServerIoMetricConfig                   `mapstructure:"tcp.server.io"`
-	TCPServerMalformed            TCPServerMalformedMetricConfig            `mapstructure:"tcp.server.malformed"`
-	TCPServerPacketIo             TCPServerPacketIoMetricConfig             `mapstructure:"tcp.server.packet.io"`
-	TCPServerPackets              TCPServerPacketsMetricConfig              `mapstructure:"tcp.server.packets"`
-	TCPServerResets               TCPServerResetsMetricConfig               `mapstructure:"tcp.server.resets"`
-	TCPServerRetransmits          TCPServerRetransmitsMetricConfig          `mapstructure:"tcp.server.retransmits"`
-	TCPServerRtt                  TCPServerRttMetricConfig                  `mapstructure:"tcp.server.rtt"`
-	TCPServerSynQueueLength       TCPServerSynQueueLengthMetricConfig       `mapstructure:"tcp.server.syn_queue.length"`
-	TCPServerTLSHandshakes        TCPServerTLSHandshakesMetricConfig        `mapstructure:"tcp.server.tls.handshakes"`
+	GenAiClientTokenUsage                  GenAiClientTokenUsageMetricConfig                  `mapstructure:"gen_ai.client.token.usage"`
+	GenAiServerRequestDuration             GenAiServerRequestDurationMetricConfig             `mapstructure:"gen_ai.server.request.duration"`
+	GenAiServerTimeToFirstToken            GenAiServerTimeToFirstTokenMetricConfig            `mapstructure:"gen_ai.server.time_to_first_token"`
+	HTTPServerActiveRequests               HTTPServerActiveRequestsMetricConfig               `mapstructure:"http.server.active_requests"`
+	HTTPServerRequestDuration              HTTPServerRequestDurationMetricConfig              `mapstructure:"http.server.request.duration"`
+	RPCServerCallDuration                  RPCServerCallDurationMetricConfig                  `mapstructure:"rpc.server.call.duration"`
+	TCPForwardedPackets                    TCPForwardedPacketsMetricConfig                    `mapstructure:"tcp.forwarded.packets"`
+	TCPServerAcceptDuration                TCPServerAcceptDurationMetricConfig                `mapstructure:"tcp.server.accept.duration"`
+	TCPServerAcceptQueueLength             TCPServerAcceptQueueLengthMetricConfig             `mapstructure:"tcp.server.accept_queue.length"`
+	TCPServerAcceptQueueLimit              TCPServerAcceptQueueLimitMetricConfig              `mapstructure:"tcp.server.accept_queue.limit"`
+	TCPServerAcceptQueueOverflows          TCPServerAcceptQueueOverflowsMetricConfig          `mapstructure:"tcp.server.accept_queue.overflows"`
+	TCPServerConnectionActive              TCPServerConnectionActiveMetricConfig              `mapstructure:"tcp.server.connection.active"`
+	TCPServerConnectionDuration            TCPServerConnectionDurationMetricConfig            `mapstructure:"tcp.server.connection.duration"`
+	TCPServerConnectionFailed              TCPServerConnectionFailedMetricConfig              `mapstructure:"tcp.server.connection.failed"`
+	TCPServerConnectionOpened              TCPServerConnectionOpenedMetricConfig              `mapstructure:"tcp.server.connection.opened"`
+	TCPServerDrops                         TCPServerDropsMetricConfig                         `mapstructure:"tcp.server.drops"`
+	TCPServerFragments                     TCPServerFragmentsMetricConfig                     `mapstructure:"tcp.server.fragments"`
+	TCPServerHandshakeDuration             TCPServerHandshakeDurationMetricConfig             `mapstructure:"tcp.server.handshake.duration"`
+	TCPServerHTTPUnanswered                TCPServerHTTPUnansweredMetricConfig                `mapstructure:"tcp.server.http.unanswered"`
+	TCPServerIo                            TCPServerIoMetricConfig                            `mapstructure:"tcp.server.io"`
+	TCPServerMalformed                     TCPServerMalformedMetricConfig                     `mapstructure:"tcp.server.malformed"`
+	TCPServerNamespaceAcceptQueueOverflows TCPServerNamespaceAcceptQueueOverflowsMetricConfig `mapstructure:"tcp.server.namespace.accept_queue.overflows"`
+	TCPServerNamespaceEmbryonicResets      TCPServerNamespaceEmbryonicResetsMetricConfig      `mapstructure:"tcp.server.namespace.embryonic_resets"`
+	TCPServerNamespaceSynCookies           TCPServerNamespaceSynCookiesMetricConfig           `mapstructure:"tcp.server.namespace.syn_cookies"`
+	TCPServerNamespaceSynQueueOverflows    TCPServerNamespaceSynQueueOverflowsMetricConfig    `mapstructure:"tcp.server.namespace.syn_queue.overflows"`
+	TCPServerPacketIo                      TCPServerPacketIoMetricConfig                      `mapstructure:"tcp.server.packet.io"`
+	TCPServerPackets                       TCPServerPacketsMetricConfig                       `mapstructure:"tcp.server.packets"`
+	TCPServerResets                        TCPServerResetsMetricConfig                        `mapstructure:"tcp.server.resets"`
+	TCPServerRetransmits                   TCPServerRetransmitsMetricConfig                   `mapstructure:"tcp.server.retransmits"`
+	TCPServerRtt                           TCPServerRttMetricConfig                           `mapstructure:"tcp.server.rtt"`
+	TCPServerSynQueueLength                TCPServerSynQueueLengthMetricConfig                `mapstructure:"tcp.server.syn_queue.length"`
+	TCPServerTLSHandshakes                 TCPServerTLSHandshakesMetricConfig                 `mapstructure:"tcp.server.tls.handshakes"`
 }
 
 func DefaultMetricsConfig() MetricsConfig {
@@ -662,6 +746,18 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		TCPServerMalformed: TCPServerMalformedMetricConfig{
+			Enabled: true,
+		},
+		TCPServerNamespaceAcceptQueueOverflows: TCPServerNamespaceAcceptQueueOverflowsMetricConfig{
+			Enabled: true,
+		},
+		TCPServerNamespaceEmbryonicResets: TCPServerNamespaceEmbryonicResetsMetricConfig{
+			Enabled: true,
+		},
+		TCPServerNamespaceSynCookies: TCPServerNamespaceSynCookiesMetricConfig{
+			Enabled: true,
+		},
+		TCPServerNamespaceSynQueueOverflows: TCPServerNamespaceSynQueueOverflowsMetricConfig{
 			Enabled: true,
 		},
 		TCPServerPacketIo: TCPServerPacketIoMetricConfig{

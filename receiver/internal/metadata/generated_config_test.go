@@ -89,6 +89,18 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerMalformed: TCPServerMalformedMetricConfig{
 						Enabled: true,
 					},
+					TCPServerNamespaceAcceptQueueOverflows: TCPServerNamespaceAcceptQueueOverflowsMetricConfig{
+						Enabled: true,
+					},
+					TCPServerNamespaceEmbryonicResets: TCPServerNamespaceEmbryonicResetsMetricConfig{
+						Enabled: true,
+					},
+					TCPServerNamespaceSynCookies: TCPServerNamespaceSynCookiesMetricConfig{
+						Enabled: true,
+					},
+					TCPServerNamespaceSynQueueOverflows: TCPServerNamespaceSynQueueOverflowsMetricConfig{
+						Enabled: true,
+					},
 					TCPServerPacketIo: TCPServerPacketIoMetricConfig{
 						Enabled: true,
 					},
@@ -187,6 +199,18 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerMalformed: TCPServerMalformedMetricConfig{
 						Enabled: false,
 					},
+					TCPServerNamespaceAcceptQueueOverflows: TCPServerNamespaceAcceptQueueOverflowsMetricConfig{
+						Enabled: false,
+					},
+					TCPServerNamespaceEmbryonicResets: TCPServerNamespaceEmbryonicResetsMetricConfig{
+						Enabled: false,
+					},
+					TCPServerNamespaceSynCookies: TCPServerNamespaceSynCookiesMetricConfig{
+						Enabled: false,
+					},
+					TCPServerNamespaceSynQueueOverflows: TCPServerNamespaceSynQueueOverflowsMetricConfig{
+						Enabled: false,
+					},
 					TCPServerPacketIo: TCPServerPacketIoMetricConfig{
 						Enabled: false,
 					},
@@ -222,7 +246,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, RPCServerCallDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, TCPServerTLSHandshakesMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, RPCServerCallDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerNamespaceAcceptQueueOverflowsMetricConfig{}, TCPServerNamespaceEmbryonicResetsMetricConfig{}, TCPServerNamespaceSynCookiesMetricConfig{}, TCPServerNamespaceSynQueueOverflowsMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, TCPServerTLSHandshakesMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

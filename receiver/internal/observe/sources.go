@@ -26,5 +26,8 @@ func (o *Observer) ServiceSeen(s *source.Service) {
 func (o *Observer) NamespaceSeen(n *source.Namespace) {
 	o.facts++
 	o.ledger.Produce(ledger.Service, 1)
+	if o.metrics != nil {
+		o.metrics.Namespace(n)
+	}
 	o.enter(ledger.Service, o.logs != nil && o.logs.Source(o.views.Namespace(n), nil))
 }

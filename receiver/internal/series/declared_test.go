@@ -12,9 +12,16 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/packet"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/source"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/facttest"
 )
+
+// namespaces feeds all counters of a network namespace.
+func namespaces(m *Metrics) {
+	one := uint64(1)
+	m.Namespace(&source.Namespace{Counters: [source.NamespaceCounters]*uint64{&one, &one, &one, &one, &one}})
+}
 
 func TestMetricsAreAsDeclared(t *testing.T) {
 	d := facttest.Declared(t)
@@ -56,11 +63,13 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 		i.Malformed[malformed] = 1
 		known.SetInterface(i)
 	}
+	namespaces(known.Metrics)
 	gather(known.pass(time.Second))
 	over := newRig(Options{SeriesLimit: -1}, withActiveRequests)
 	everything(over.Metrics)
 	handshakes(over.Metrics)
 	requests(over.Metrics)
+	namespaces(over.Metrics)
 	gather(over.pass(time.Second))
 
 	require.Equal(t, facttest.Keys(d.Metrics), facttest.Keys(got))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
 // Config says what is counted per source of segments.
@@ -60,9 +61,8 @@ func (c *Config) Validate(f *check.Faults, mode string, limit int) {
 	}
 }
 
-// Settings is what the kernel side gets; records and services say whether anybody wants
-// those of sources and of listeners.
-func (c *Config) Settings(limit int, records, services bool) probe.Sources {
+// Settings is what the kernel side gets. The switches of events and metrics say what anybody wants.
+func (c *Config) Settings(limit int, events *metadata.EventsConfig, metrics *metadata.MetricsConfig) probe.Sources {
 	if !c.Enabled {
 		return probe.Sources{}
 	}
@@ -74,7 +74,9 @@ func (c *Config) Settings(limit int, records, services bool) probe.Sources {
 		MaxRecords:  c.MaxRecords,
 		IdleTimeout: c.IdleTimeout,
 		MaxSources:  uint32(limit),
-		Records:     records,
-		Services:    services,
+		Records:     events.TCPServerSource.Enabled,
+		Services:    events.TCPServerListener.Enabled,
+		Namespaces: metrics.TCPServerNamespaceAcceptQueueOverflows.Enabled || metrics.TCPServerNamespaceEmbryonicResets.Enabled ||
+			metrics.TCPServerNamespaceSynCookies.Enabled || metrics.TCPServerNamespaceSynQueueOverflows.Enabled,
 	}
 }
