@@ -187,6 +187,7 @@ var rules = []rule{
 		imports: list("internal/probe/netns", "internal/probe/tc/...", "internal/testbed", "internal/testbed/wire", kernel, system),
 	},
 	{rooms: list("internal/testbed/replay"), imports: list(kernel, system)},
+	{rooms: list("internal/testbed/schema"), imports: list(collector)},
 	{rooms: list("internal/testbed/wire"), imports: list("internal/probe/netns", kernel, system)},
 	{rooms: list("bench"), imports: list("internal/testbed/lab", kernel, system)},
 	{rooms: list("scripts/..."), imports: list("internal/testbed")},
