@@ -76,10 +76,15 @@ func (j *judge) late(about finding.Subject, f *finding.Finding) {
 	j.engine.Late(about, f)
 }
 
+// endPayloadsFor is how much of a stop may go into judging the requests that wait.
+const endPayloadsFor = stopFor / 2
+
 func (j *judge) endPayloads(ctx context.Context) error {
 	if j.payloads == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, endPayloadsFor)
+	defer cancel()
 	return j.payloads.Stop(ctx)
 }
 

@@ -134,7 +134,7 @@ var All = [Rules]Entry{
 		Name: "syn_flood", Category: impact, Severity: finding.Error, Spoofable: true, Unit: "{handshake}",
 		Description: "A service gets far more SYNs than handshakes complete.",
 		Algorithm:   "CUSUM over SYNs that do not complete, divided by the usual rate of completed handshakes (after Wang et al. 2002). The kernel's counters must confirm it: SYN cookies, drops from a full SYN queue, or resets of half-open handshakes. Names no source, and where listeners don't count their SYNs, no service.",
-		Default:     "drift 1, threshold 10 s, at least 10 handshakes/s",
+		Default:     "drift 0.35, threshold 10 s; a usual rate counts as at least 30 handshakes/s",
 		Evidence:    "handshakes that did not complete",
 		Mistakes:    "Many clients behind a path that loses answers.",
 	}, 0.9},

@@ -81,6 +81,9 @@ func split(s *engine.State) []engine.State {
 	for chunk := range slices.Chunk(s.Services, part) {
 		pieces = append(pieces, engine.State{Services: chunk})
 	}
+	for chunk := range slices.Chunk(s.Identities, part) {
+		pieces = append(pieces, engine.State{Identities: chunk})
+	}
 	for chunk := range slices.Chunk(s.Findings, part) {
 		pieces = append(pieces, engine.State{Findings: chunk})
 	}
@@ -107,6 +110,7 @@ func Load(ctx context.Context, client storage.Client) (*engine.State, error) {
 		all.Sources = append(all.Sources, piece.Sources...)
 		all.Sights = append(all.Sights, piece.Sights...)
 		all.Services = append(all.Services, piece.Services...)
+		all.Identities = append(all.Identities, piece.Identities...)
 		all.Findings = append(all.Findings, piece.Findings...)
 	}
 	return all, nil

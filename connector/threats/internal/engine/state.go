@@ -37,12 +37,13 @@ func (e *Engine) Totals() Totals {
 
 // State is what outlives a restart.
 type State struct {
-	Key      uint64
-	Clock    int64
-	Sources  []SavedSource
-	Sights   []SavedSighting
-	Services []SavedService
-	Findings []finding.Saved
+	Key        uint64
+	Clock      int64
+	Sources    []SavedSource
+	Sights     []SavedSighting
+	Services   []SavedService
+	Identities []SavedIdentity
+	Findings   []finding.Saved
 }
 
 // SavedSource is a source and its key.
@@ -65,6 +66,12 @@ type SavedService struct {
 	Service evidence.Service
 }
 
+// SavedIdentity is a user or token, and its hash with the state's key.
+type SavedIdentity struct {
+	Hash     uint64
+	Identity evidence.Identity
+}
+
 // Save copies the state. Sources without evidence are left out: they only make the state large.
 func (e *Engine) Save() *State {
 	s := &State{Key: e.Config.Key, Clock: e.clock, Findings: e.Book.Save()}
@@ -78,6 +85,9 @@ func (e *Engine) Save() *State {
 	}
 	for at, service := range e.services.All() {
 		s.Services = append(s.Services, SavedService{at.host, at.port, service.Clone()})
+	}
+	for hash, identity := range e.Identities.All() {
+		s.Identities = append(s.Identities, SavedIdentity{hash, identity.Clone()})
 	}
 	return s
 }
@@ -102,6 +112,14 @@ func (e *Engine) Restore(s *State) {
 	for i := range s.Services {
 		if at := (serviceKey{s.Services[i].Host, s.Services[i].Port}); e.services.Get(at) == nil {
 			*e.services.Add(at) = s.Services[i].Service
+		}
+	}
+	for i := range s.Identities {
+		if hash := s.Identities[i].Hash; e.Identities.Get(hash) == nil {
+			*e.Identities.Add(hash) = s.Identities[i].Identity
+			if s.Identities[i].Identity.WorthKeeping() {
+				e.Identities.Keep(hash)
+			}
 		}
 	}
 	e.Book.Restore(s.Findings)

@@ -68,3 +68,14 @@ type Identity struct {
 	// Forged tells whether an address was a proxy's word.
 	Forged bool
 }
+
+// WorthKeeping tells whether more than one source was denied with it.
+func (i *Identity) WorthKeeping() bool { return len(i.Sources.Denied) > 1 }
+
+// Clone returns a copy that shares nothing.
+func (i *Identity) Clone() Identity {
+	c := *i
+	c.Sources = *i.Sources.clone()
+	c.Named = slices.Clone(i.Named)
+	return c
+}

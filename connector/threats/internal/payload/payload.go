@@ -44,6 +44,8 @@ const (
 	// NotSampled were left out by share or by rate.
 	NotSampled
 	QueueFull
+	// BudgetFull: those that wait hold as many bytes as they may.
+	BudgetFull
 	// Failed: the engine had an error.
 	Failed
 	Shutdown
@@ -53,5 +55,5 @@ const (
 
 // String is the name in the internal metrics.
 func (o Outcome) String() string {
-	return [Outcomes]string{"judged", "not_sampled", "queue_full", "failed", "shutdown"}[o]
+	return [Outcomes]string{"judged", "not_sampled", "queue_full", "budget_full", "failed", "shutdown"}[o]
 }

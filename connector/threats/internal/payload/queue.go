@@ -26,12 +26,16 @@ const (
 	maxText    = 8192
 )
 
-// job is a request that waits, and the finding that it may become.
+// job is a request that waits, the bytes that it holds, and the finding that it may become.
 type job struct {
 	request Request
+	bytes   int64
 	about   finding.Subject
 	f       *finding.Finding
 }
+
+// perJob is what a job takes beside the texts of its request.
+const perJob = 1024
 
 // Queue is a detector whose engine runs elsewhere.
 type Queue struct {
@@ -42,9 +46,15 @@ type Queue struct {
 	logger *zap.Logger
 
 	waiting chan *job
-	quit    chan struct{}
-	end     sync.Once
-	done    sync.WaitGroup
+	// held are the bytes of those that wait.
+	held atomic.Int64
+	// quit is closed when nothing may be judged any more, ended when the goroutine has ended.
+	quit, ended chan struct{}
+	end, giveUp sync.Once
+	// asking is set while the engine judges. Who clears it counts the request.
+	asking atomic.Bool
+	// closed is the engine's error at its end.
+	closed error
 	// second and taken bound the rate. They have the lock of the rules.
 	second int64
 	taken  int
@@ -56,49 +66,64 @@ type Queue struct {
 
 // New makes a queue that is not started. It closes the engine at its end.
 func New(set *settings.PayloadSignature, e Engine, found func(finding.Subject, *finding.Finding), logger *zap.Logger) *Queue {
-	return &Queue{set: set, engine: e, found: found, logger: logger, waiting: make(chan *job, set.QueueSize), quit: make(chan struct{})}
+	return &Queue{
+		set: set, engine: e, found: found, logger: logger,
+		waiting: make(chan *job, set.QueueSize), quit: make(chan struct{}), ended: make(chan struct{}),
+	}
 }
 
 // Start starts the one goroutine that asks the engine.
-func (q *Queue) Start() { q.done.Go(q.run) }
+func (q *Queue) Start() { go q.run() }
 
-// Stop judges what waits until the context ends, counts the rest, and closes the engine. Nothing
-// may be offered from now on.
+// Stop judges what waits until the context ends, and counts the rest. It does not wait longer for the
+// engine: one that is still busy is closed when it has answered, and nobody gets the answer. Nothing
+// may be offered from now on. The error is that of closing the engine.
 func (q *Queue) Stop(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { close(q.quit) })()
 	q.end.Do(func() { close(q.waiting) })
-	q.done.Wait()
-	for range q.waiting {
+	select {
+	case <-q.ended:
+		return q.closed
+	case <-ctx.Done():
+	}
+	q.giveUp.Do(func() { close(q.quit) })
+	for one := range q.waiting {
+		q.held.Add(-one.bytes)
 		q.Outcomes[Shutdown].Add(1)
 	}
-	if err := q.engine.Close(); err != nil {
-		return fmt.Errorf("close the engine of payload_signature: %w", err)
+	if q.asking.CompareAndSwap(true, false) {
+		q.Outcomes[Shutdown].Add(1)
+		q.logger.Warn("the engine of payload_signature is still busy; its last answer is dropped")
+		return nil
 	}
-	return nil
+	<-q.ended
+	return q.closed
 }
 
 func (q *Queue) run() {
-	for {
+	defer close(q.ended)
+	for one := range q.waiting {
+		q.held.Add(-one.bytes)
+		q.asking.Store(true)
 		select {
 		case <-q.quit:
-			return
-		default:
-		}
-		select {
-		case <-q.quit:
-			return
-		case one, more := <-q.waiting:
-			if !more {
-				return
+			if q.asking.CompareAndSwap(true, false) {
+				q.Outcomes[Shutdown].Add(1)
 			}
+		default:
 			q.judge(one)
 		}
+	}
+	if err := q.engine.Close(); err != nil {
+		q.closed = fmt.Errorf("close the engine of payload_signature: %w", err)
 	}
 }
 
 // judge asks the engine. Its input is written by attackers, so a panic is an error.
 func (q *Queue) judge(one *job) {
 	verdict, err := q.ask(&one.request)
+	if !q.asking.CompareAndSwap(true, false) {
+		return // Stop has not waited for it
+	}
 	if err != nil {
 		q.Outcomes[Failed].Add(1)
 		if !q.warned {
@@ -141,8 +166,15 @@ func (q *Queue) Judge(m *engine.Moment) {
 		q.Outcomes[QueueFull].Add(1)
 		return
 	}
+	request := q.requestOf(m)
+	bytes := request.bytes() + perJob
+	if q.held.Load()+bytes > int64(q.set.QueueBytes) {
+		q.Outcomes[BudgetFull].Add(1)
+		return
+	}
+	q.held.Add(bytes)
 	// Only records put into the queue, one after the other, so that there is room.
-	q.waiting <- &job{request: q.requestOf(m), about: m.About(catalogue.PayloadSignature), f: m.Request(catalogue.PayloadSignature, 0, m.Now)}
+	q.waiting <- &job{request: request, bytes: bytes, about: m.About(catalogue.PayloadSignature), f: m.Request(catalogue.PayloadSignature, 0, m.Now)}
 }
 
 func (q *Queue) sampled() bool {
@@ -175,9 +207,18 @@ func (q *Queue) requestOf(m *engine.Moment) Request {
 			r.Query = text
 		case reading.PartHeader:
 			if len(r.Headers) < maxHeaders {
-				r.Headers = append(r.Headers, Header{strings.Clone(name), text})
+				r.Headers = append(r.Headers, Header{strings.Clone(name[:min(len(name), maxText)]), text})
 			}
 		}
 	})
 	return r
+}
+
+// bytes are those of the texts.
+func (r *Request) bytes() int64 {
+	n := len(r.Method) + len(r.Path) + len(r.Query) + cap(r.Body)
+	for _, h := range r.Headers {
+		n += len(h.Name) + len(h.Value)
+	}
+	return int64(n)
 }

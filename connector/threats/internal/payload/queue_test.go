@@ -97,9 +97,29 @@ func TestAStopIsBounded(t *testing.T) {
 	q.Judge(moment("/later"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	go func() { <-q.quit; close(e.wait) }()
-	require.NoError(t, q.Stop(ctx))
-	assert.EqualValues(t, 1, q.Outcomes[Shutdown].Load())
+	require.NoError(t, q.Stop(ctx), "the engine is busy, and goes on to be")
+	assert.EqualValues(t, 2, q.Outcomes[Shutdown].Load())
+	assert.False(t, e.closed)
+	close(e.wait)
+	<-q.ended
+	assert.True(t, e.closed)
+	assert.Zero(t, q.Outcomes[Judged].Load())
+	assert.Zero(t, q.held.Load())
+}
+
+// TestWhatWaitsIsBoundedInBytes: few large requests, where many small ones would have room.
+func TestWhatWaitsIsBoundedInBytes(t *testing.T) {
+	set := settings.Default().PayloadSignature
+	set.QueueBytes, set.MaxRate = 64<<10, 1000
+	q := New(&set, &fake{}, func(finding.Subject, *finding.Finding) {}, zaptest.NewLogger(t))
+	for range 100 {
+		q.Judge(moment("/" + strings.Repeat("a", maxText)))
+	}
+	assert.EqualValues(t, 100-7, q.Outcomes[BudgetFull].Load())
+	q.Start()
+	require.NoError(t, q.Stop(t.Context()))
+	assert.EqualValues(t, 7, q.Outcomes[Judged].Load())
+	assert.Zero(t, q.held.Load())
 }
 
 func TestASampleIsAShareAndARate(t *testing.T) {

@@ -108,6 +108,32 @@ func TestAFloodOfOneHost(t *testing.T) {
 	l.only(catalogue.SYNFlood, netip.Addr{})
 }
 
+// TestAFloodBesideMuchTraffic: 700 SYNs/s beside 464 handshakes/s, as measured. A part of the usual
+// rate may stay open for long.
+func TestAFloodBesideMuchTraffic(t *testing.T) {
+	l := newLab(t)
+	for range 120 {
+		l.service(reading.ServiceCounts{Syn: 464, Completed: 464}, reading.ServiceCounts{})
+	}
+	for range 600 {
+		l.service(reading.ServiceCounts{Syn: 464 + 120, Completed: 464}, reading.ServiceCounts{EmbryonicResets: 120})
+	}
+	l.nothing()
+	for range 12 {
+		l.service(reading.ServiceCounts{Syn: 464 + 700, Completed: 464}, reading.ServiceCounts{EmbryonicResets: 700})
+	}
+	l.only(catalogue.SYNFlood, netip.Addr{})
+}
+
+// TestProbesOfHalfAHandshake: load balancers that check a service by a SYN, and reset what answers.
+func TestProbesOfHalfAHandshake(t *testing.T) {
+	l := newLab(t)
+	for range 3600 {
+		l.service(reading.ServiceCounts{Syn: 9, Completed: 1}, reading.ServiceCounts{EmbryonicResets: 8})
+	}
+	l.nothing()
+}
+
 // namespace is what a kernel reports where listeners don't count their SYNs: the sources without a
 // record of their own, the listener, and the namespace.
 func (l *lab) namespace(rest reading.SourceCounts, counters reading.ServiceCounts) {

@@ -150,6 +150,33 @@ func TestOneUserAgainstManyAddresses(t *testing.T) {
 	assert.True(t, f.Spoofable)
 }
 
+// TestUsersOutliveARestart: the sources of a user, and the users of a source.
+func TestUsersOutliveARestart(t *testing.T) {
+	first := newLab(t)
+	for i := range 9 {
+		first.asked(many(i), 401, basicOf("alice", "guess"))
+		first.asked(attacker, 401, basicOf(fmt.Sprint("user", i), "guess"))
+	}
+	first.nothing()
+
+	second := newLab(t)
+	second.now = first.now
+	second.Restore(first.Save())
+	second.asked(many(9), 401, basicOf("alice", "guess"))
+	f := second.only(catalogue.HTTPAuth, netip.Addr{})
+	assert.Equal(t, "alice", f.User)
+	assert.Equal(t, 10, f.SourceCount)
+	assert.Len(t, f.Sources, 10)
+	second.asked(attacker, 401, basicOf("user9", "guess"))
+	second.only(catalogue.HTTPAuth, attacker)
+
+	third := newLab(t)
+	third.now = second.now
+	third.Restore(second.Save())
+	third.asked(many(10), 401, basicOf("alice", "guess"))
+	third.nothing()
+}
+
 func many(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 7, byte(i >> 8), byte(i)}) }
 
 // TestPeopleWhoMistype: an office behind one address, and a person who moves. So is what is hidden.

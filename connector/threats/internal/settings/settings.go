@@ -212,9 +212,11 @@ type PayloadSignature struct {
 	// Sample is the share of the requests, MaxRate how many of them in a second.
 	Sample  float64 `mapstructure:"sample"`
 	MaxRate int     `mapstructure:"max_rate"`
-	// MaxBytes of a body are searched. QueueSize is how many requests wait.
-	MaxBytes  int `mapstructure:"max_bytes"`
-	QueueSize int `mapstructure:"queue_size"`
+	// MaxBytes of a body are searched. QueueSize is how many requests wait, QueueBytes how much
+	// they may hold together.
+	MaxBytes   int `mapstructure:"max_bytes"`
+	QueueSize  int `mapstructure:"queue_size"`
+	QueueBytes int `mapstructure:"queue_bytes"`
 
 	_ struct{}
 }
@@ -230,7 +232,7 @@ func Default() Rules {
 		StealthScan:     StealthScan{Enabled: true, MinPorts: 3, Window: 10 * time.Minute},
 		OutOfStateScan:  OutOfStateScan{Enabled: true, MinPorts: 10, Window: time.Minute},
 		DistributedScan: DistributedScan{Enabled: true, MinAlike: 3, Gather: 5 * time.Second, MinSources: 20, MinPorts: 50, Window: 5 * time.Minute},
-		SYNFlood:        SYNFlood{Enabled: true, MinRate: 10, Drift: 1, Threshold: 10},
+		SYNFlood:        SYNFlood{Enabled: true, MinRate: 30, Drift: 0.35, Threshold: 10},
 		Overload:        Overload{Enabled: true, QueueFill: 0.8, MinAccept: time.Second, AcceptTimes: 20, ShareTimes: 10},
 		SlowHold:        SlowHold{Enabled: true, MinConnections: 20, MinAnswered: 0.5},
 		LoginGuessing: LoginGuessing{
@@ -242,6 +244,6 @@ func Default() Rules {
 		HTTPProbing:      HTTPProbing{Enabled: true, MinPaths: 10, Leak: 10 * time.Second, MinShare: 0.5},
 		TLSFingerprint:   TLSFingerprint{Enabled: true, MinHandshakes: 1000, MaxShare: 0.001},
 		LiteralSignature: LiteralSignature{Enabled: true, MaxBytes: 8192},
-		PayloadSignature: PayloadSignature{Paranoia: 1, MinScore: 5, Sample: 1, MaxRate: 20, MaxBytes: 8192, QueueSize: 256},
+		PayloadSignature: PayloadSignature{Paranoia: 1, MinScore: 5, Sample: 1, MaxRate: 20, MaxBytes: 8192, QueueSize: 256, QueueBytes: 4 << 20},
 	}
 }

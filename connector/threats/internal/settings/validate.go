@@ -121,6 +121,9 @@ const MaxMany = 64
 // maxSearched is how many bytes of a value can be searched.
 const maxSearched = 1 << 20
 
+// Bounds of what may wait for the engine of payload_signature.
+const minQueueBytes, maxQueueBytes = 64 << 10, 1 << 30
+
 // MaxPaths is how many paths of a source are told apart.
 const MaxPaths = 256
 
@@ -167,5 +170,6 @@ func (p *PayloadSignature) validate(f *fault.Faults) {
 	fault.InRange(f, key+"max_rate", p.MaxRate, 1, maxCount)
 	fault.InRange(f, key+"max_bytes", p.MaxBytes, 64, maxSearched)
 	fault.InRange(f, key+"queue_size", p.QueueSize, 1, 1<<16)
+	fault.InRange(f, key+"queue_bytes", p.QueueBytes, minQueueBytes, maxQueueBytes)
 	fault.InRange(f, key+"min_score", p.MinScore, 1, 1000)
 }

@@ -99,7 +99,7 @@ func (d *httpAuth) sourcesOf(m *engine.Moment, who reading.Identity, denied bool
 		return
 	}
 	identity.Forged = identity.Forged || m.Peer.IsValid() && m.Peer != m.Client
-	if len(many.Denied) > 1 {
+	if identity.WorthKeeping() {
 		m.Identities.Keep(who.Hash)
 	}
 	if len(identity.Named) < engine.MaxNamed {
