@@ -18,7 +18,7 @@ SOURCES := builder-config.yaml go.mod go.sum $(shell find . -path ./dist -prune 
 	! -name '*_test.go' -print)
 
 # Packages whose benchmarks count, and how programs are loaded.
-BENCHMARKED := ./internal/exchange ./internal/guard ./internal/probe ./internal/probe/packets ./internal/probe/inspect ./receiver
+BENCHMARKED := ./connector/threats ./internal/exchange ./internal/guard ./internal/probe ./internal/probe/packets ./internal/probe/inspect ./internal/probe/sources ./receiver
 AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help

@@ -9,6 +9,7 @@ func measurements() []measurement {
 	return []measurement{
 		{"packets", true, measurePackets},
 		{"guard", true, measureGuard},
+		{"sources", true, measureSources},
 		{"path", true, measurePath},
 		{"inspect-packets", true, measureInspectPackets},
 		{"inspect-live", true, measureInspectLive},

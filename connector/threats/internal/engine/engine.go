@@ -61,6 +61,8 @@ type Moment struct {
 	// Now is the time of the record, as far as it can be believed.
 	Now int64
 	Key evidence.Key
+	// host tells network namespaces of hosts apart.
+	host uint64
 	// Source is nil in records of listeners.
 	Source *evidence.Source
 	// Sighting is only of records of sources.
@@ -134,7 +136,7 @@ func (e *Engine) Record(r *reading.Record, wall int64) {
 		return
 	}
 	m := &e.moment
-	*m = Moment{Record: r, Engine: e, Now: e.advance(r.Time, wall)}
+	*m = Moment{Record: r, Engine: e, Now: e.advance(r.Time, wall), host: reading.Mix(r.HostHash ^ r.NetNS)}
 	switch r.Event {
 	case reading.Listener:
 		e.aboutService(m)
@@ -222,7 +224,7 @@ func (e *Engine) NamespaceOf(m *Moment) *evidence.Namespace {
 }
 
 // HostOf tells network namespaces of hosts apart.
-func (m *Moment) HostOf() uint64 { return reading.Mix(m.HostHash ^ m.NetNS) }
+func (m *Moment) HostOf() uint64 { return m.host }
 
 // ServiceAt is what is kept of a port of a network namespace; nil if nothing is.
 func (e *Engine) ServiceAt(host uint64, port uint16) *evidence.Service {

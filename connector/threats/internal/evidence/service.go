@@ -53,8 +53,12 @@ type Contributor struct {
 	Count   float64
 }
 
-// maxContributors is how many sources are compared.
-const maxContributors = 64
+// maxContributors is how many sources are compared. Those below this part of the whole are left out:
+// who has a fifth of the whole is far over them.
+const (
+	maxContributors = 64
+	minorShare      = 256
+)
 
 // Share is what a source has completed in the stretch of time that began at Since.
 type Share struct {
@@ -84,6 +88,9 @@ func (t *Top) Add(at, stretch int64, key Key, address netip.Addr, n float64, sha
 	}
 	share.Count += n
 	t.Total += n
+	if share.Count*minorShare < t.Total {
+		return
+	}
 	if share.Count > t.least || len(t.Now) < maxContributors {
 		t.put(Contributor{key, address, share.Count})
 	}

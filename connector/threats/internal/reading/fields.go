@@ -17,6 +17,18 @@ type setter func(*Record, pcommon.Value) Outcome
 type field struct {
 	name, kind string
 	set        setter
+	// count is where a count of a source goes, and as what a vector knows it; nil for others.
+	count func(*SourceCounts) *int64
+	as    vector.Count
+}
+
+func read(name, kind string, set setter) field { return field{name: name, kind: kind, set: set} }
+
+// counted is a count of a source.
+func counted(name string, as vector.Count, count func(*SourceCounts) *int64) field {
+	return field{name: name, kind: "int", count: count, as: as, set: func(r *Record, v pcommon.Value) Outcome {
+		return r.Source.count(count(&r.Source), as, v)
+	}}
 }
 
 // fieldsOf are the attributes that are read of an event. The rules need no others.
@@ -47,158 +59,141 @@ func Attributes(event Event) map[string]string {
 
 func connectionFields() []field {
 	return []field{
-		{clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }},
-		{serverAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }},
-		{serverPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }},
-		{executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }},
-		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
-		{errorType, "string", func(r *Record, v pcommon.Value) Outcome { return failure(&r.Failure, v) }},
-		{receiveSize, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Received, v) }},
-		{connectionDuration, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Duration, v) }},
-		{transmitSize, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Sent, v) }},
-		{rttSmoothed, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.RTT, v) }},
-		{closeReason, "string", func(r *Record, v pcommon.Value) Outcome { return closed(&r.ClientReset, v) }},
+		read(clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }),
+		read(serverAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }),
+		read(serverPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }),
+		read(executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }),
+		read(netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }),
+		read(errorType, "string", func(r *Record, v pcommon.Value) Outcome { return failure(&r.Failure, v) }),
+		read(receiveSize, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Received, v) }),
+		read(connectionDuration, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Duration, v) }),
+		read(transmitSize, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Sent, v) }),
+		read(rttSmoothed, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.RTT, v) }),
+		read(closeReason, "string", func(r *Record, v pcommon.Value) Outcome { return closed(&r.ClientReset, v) }),
 	}
 }
 
 // requestFields: the client is that of the application, the other three are the socket's.
 func requestFields() []field {
 	return []field{
-		{clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }},
-		{peerAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Peer, v) }},
-		{localAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }},
-		{localPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }},
-		{executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }},
-		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
-		{statusCode, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Status, v) }},
-		{urlPath, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Path, v) }},
-		{userID, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.UserID, v) }},
-		{userName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.UserName, v) }},
+		read(clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }),
+		read(peerAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Peer, v) }),
+		read(localAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }),
+		read(localPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }),
+		read(executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }),
+		read(netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }),
+		read(statusCode, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Status, v) }),
+		read(urlPath, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Path, v) }),
+		read(userID, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.UserID, v) }),
+		read(userName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.UserName, v) }),
 	}
 }
 
 func handshakeFields() []field {
 	return []field{
-		{clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }},
-		{peerAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Peer, v) }},
-		{localAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }},
-		{localPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }},
-		{executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }},
-		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
-		{clientJA3, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.JA3, v) }},
-		{clientJA4, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.JA4, v) }},
+		read(clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }),
+		read(peerAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Peer, v) }),
+		read(localAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }),
+		read(localPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }),
+		read(executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }),
+		read(netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }),
+		read(clientJA3, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.JA3, v) }),
+		read(clientJA4, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.JA4, v) }),
 	}
 }
 
 func sourceFields() []field {
 	return []field{
-		{clientAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Client, v) }},
-		{sourcePrefix, "string", func(r *Record, v pcommon.Value) Outcome { return prefix(&r.Prefix, v) }},
-		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
-		{sourceSynListening, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.SynListening, vector.SYNListening, v)
-		}},
-		{sourceSynClosed, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.SynClosed, vector.SYNClosed, v)
-		}},
-		{sourceNull, "int", func(r *Record, v pcommon.Value) Outcome { return r.Source.count(&r.Source.Null, vector.FlagsNull, v) }},
-		{sourceFin, "int", func(r *Record, v pcommon.Value) Outcome { return r.Source.count(&r.Source.Fin, vector.FlagsFIN, v) }},
-		{sourceXmas, "int", func(r *Record, v pcommon.Value) Outcome { return r.Source.count(&r.Source.Xmas, vector.FlagsXmas, v) }},
-		{sourceSynFin, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.SynFin, vector.FlagsSYNFIN, v)
-		}},
-		{sourceSynRst, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.SynRst, vector.FlagsSYNRST, v)
-		}},
-		{sourceMalformed, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.Malformed, vector.Malformed, v)
-		}},
-		{sourcePortZero, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.PortZero, vector.PortZero, v)
-		}},
-		{sourceLand, "int", func(r *Record, v pcommon.Value) Outcome { return r.Source.count(&r.Source.Land, vector.Land, v) }},
-		{sourceResetOther, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.ResetOther, vector.ResetOther, v)
-		}},
-		{sourceCompleted, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.Completed, vector.Completed, v)
-		}},
-		{sourcePorts, "int", func(r *Record, v pcommon.Value) Outcome { return r.Source.count(&r.Source.Ports, vector.Ports, v) }},
-		{sourcePortsFailed, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.PortsFailed, vector.PortsFailed, v)
-		}},
-		{sourcePortsStray, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.PortStray, vector.PortsStray, v)
-		}},
-		{sourceReceiveRate, "double", func(r *Record, v pcommon.Value) Outcome { return r.Source.rate(v) }},
-		{sourceSilentPort, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Source.SilentPort, v) }},
-		{sourceSilentOpen, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Source.SilentOpen, v) }},
-		{sourceRest, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Source.Rest, v) }},
-		{sourceResetSyn, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.ResetSyn, vector.ResetSYN, v)
-		}},
-		{sourceResetSynAck, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.ResetSynAck, vector.ResetSYNACK, v)
-		}},
-		{sourceResetFlags, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.ResetFlags, vector.ResetFlags, v)
-		}},
-		{sourceHalfOpenReset, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.HalfOpenReset, vector.HalfOpenReset, v)
-		}},
-		{sourceHalfOpenTimeout, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.HalfOpenTimeout, vector.HalfOpenTimeout, v)
-		}},
-		{sourceClosed, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.Closed, vector.ClosedCount, v)
-		}},
-		{sourceUnanswered, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.Unanswered, vector.Unanswered, v)
-		}},
-		{sourceOpen, "int", func(r *Record, v pcommon.Value) Outcome { return r.Source.count(&r.Source.Open, vector.Open, v) }},
-		{sourceOpenSilent, "int", func(r *Record, v pcommon.Value) Outcome {
-			return r.Source.count(&r.Source.OpenSilent, vector.OpenSilent, v)
-		}},
+		read(clientAddress, "string", client),
+		read(sourcePrefix, "string", prefix),
+		read(netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }),
+		counted(sourceSynListening, vector.SYNListening, func(c *SourceCounts) *int64 { return &c.SynListening }),
+		counted(sourceSynClosed, vector.SYNClosed, func(c *SourceCounts) *int64 { return &c.SynClosed }),
+		counted(sourceNull, vector.FlagsNull, func(c *SourceCounts) *int64 { return &c.Null }),
+		counted(sourceFin, vector.FlagsFIN, func(c *SourceCounts) *int64 { return &c.Fin }),
+		counted(sourceXmas, vector.FlagsXmas, func(c *SourceCounts) *int64 { return &c.Xmas }),
+		counted(sourceSynFin, vector.FlagsSYNFIN, func(c *SourceCounts) *int64 { return &c.SynFin }),
+		counted(sourceSynRst, vector.FlagsSYNRST, func(c *SourceCounts) *int64 { return &c.SynRst }),
+		counted(sourceMalformed, vector.Malformed, func(c *SourceCounts) *int64 { return &c.Malformed }),
+		counted(sourcePortZero, vector.PortZero, func(c *SourceCounts) *int64 { return &c.PortZero }),
+		counted(sourceLand, vector.Land, func(c *SourceCounts) *int64 { return &c.Land }),
+		counted(sourceResetOther, vector.ResetOther, func(c *SourceCounts) *int64 { return &c.ResetOther }),
+		counted(sourceCompleted, vector.Completed, func(c *SourceCounts) *int64 { return &c.Completed }),
+		counted(sourcePorts, vector.Ports, func(c *SourceCounts) *int64 { return &c.Ports }),
+		counted(sourcePortsFailed, vector.PortsFailed, func(c *SourceCounts) *int64 { return &c.PortsFailed }),
+		counted(sourcePortsStray, vector.PortsStray, func(c *SourceCounts) *int64 { return &c.PortStray }),
+		read(sourceReceiveRate, "double", func(r *Record, v pcommon.Value) Outcome { return r.Source.rate(v) }),
+		read(sourceSilentPort, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Source.SilentPort, v) }),
+		read(sourceSilentOpen, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Source.SilentOpen, v) }),
+		read(sourceRest, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Source.Rest, v) }),
+		counted(sourceResetSyn, vector.ResetSYN, func(c *SourceCounts) *int64 { return &c.ResetSyn }),
+		counted(sourceResetSynAck, vector.ResetSYNACK, func(c *SourceCounts) *int64 { return &c.ResetSynAck }),
+		counted(sourceResetFlags, vector.ResetFlags, func(c *SourceCounts) *int64 { return &c.ResetFlags }),
+		counted(sourceHalfOpenReset, vector.HalfOpenReset, func(c *SourceCounts) *int64 { return &c.HalfOpenReset }),
+		counted(sourceHalfOpenTimeout, vector.HalfOpenTimeout, func(c *SourceCounts) *int64 { return &c.HalfOpenTimeout }),
+		counted(sourceClosed, vector.ClosedCount, func(c *SourceCounts) *int64 { return &c.Closed }),
+		counted(sourceUnanswered, vector.Unanswered, func(c *SourceCounts) *int64 { return &c.Unanswered }),
+		counted(sourceOpen, vector.Open, func(c *SourceCounts) *int64 { return &c.Open }),
+		counted(sourceOpenSilent, vector.OpenSilent, func(c *SourceCounts) *int64 { return &c.OpenSilent }),
 	}
 }
 
 func listenerFields() []field {
 	return []field{
-		{serverAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }},
-		{serverPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }},
-		{executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }},
-		{netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }},
-		{listenerInterval, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Service.Interval, v) }},
-		{listenerSyn, "int", func(r *Record, v pcommon.Value) Outcome {
+		read(serverAddress, "string", func(r *Record, v pcommon.Value) Outcome { return address(&r.Server, v) }),
+		read(serverPort, "int", func(r *Record, v pcommon.Value) Outcome { return port(&r.Port, v) }),
+		read(executableName, "string", func(r *Record, v pcommon.Value) Outcome { return text(&r.Process, v) }),
+		read(netnsInode, "int", func(r *Record, v pcommon.Value) Outcome { return unsigned(&r.NetNS, v) }),
+		read(listenerInterval, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Service.Interval, v) }),
+		read(listenerSyn, "int", func(r *Record, v pcommon.Value) Outcome {
 			r.Service.HasSyn = true
 			return integer(&r.Service.Syn, v)
-		}},
-		{listenerCompleted, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Completed, v) }},
-		{listenerOverflow, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Overflow, v) }},
-		{listenerQueueLength, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueLength, v) }},
-		{listenerQueueLimit, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueLimit, v) }},
-		{listenerAccept, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Service.Accept, v) }},
-		{listenerOpen, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Open, v) }},
-		{listenerOpenAnswered, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.OpenAnswered, v) }},
-		{listenerClosed, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Closed, v) }},
-		{listenerClosedAnswered, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.ClosedAnswered, v) }},
-		{namespaceCookies, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Cookies, v) }},
-		{namespaceQueueFullCookies, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueFullCookies, v) }},
-		{namespaceQueueFullDrops, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueFullDrops, v) }},
-		{namespaceOverflows, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.NamespaceOverflows, v) }},
-		{namespaceEmbryonicResets, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.EmbryonicResets, v) }},
+		}),
+		read(listenerCompleted, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Completed, v) }),
+		read(listenerOverflow, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Overflow, v) }),
+		read(listenerQueueLength, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueLength, v) }),
+		read(listenerQueueLimit, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueLimit, v) }),
+		read(listenerAccept, "double", func(r *Record, v pcommon.Value) Outcome { return double(&r.Service.Accept, v) }),
+		read(listenerOpen, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Open, v) }),
+		read(listenerOpenAnswered, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.OpenAnswered, v) }),
+		read(listenerClosed, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Closed, v) }),
+		read(listenerClosedAnswered, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.ClosedAnswered, v) }),
+		read(namespaceCookies, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.Cookies, v) }),
+		read(namespaceQueueFullCookies, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueFullCookies, v) }),
+		read(namespaceQueueFullDrops, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.QueueFullDrops, v) }),
+		read(namespaceOverflows, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.NamespaceOverflows, v) }),
+		read(namespaceEmbryonicResets, "int", func(r *Record, v pcommon.Value) Outcome { return integer(&r.Service.EmbryonicResets, v) }),
 	}
 }
 
-func prefix(to *netip.Prefix, v pcommon.Value) Outcome {
+// client takes the address of a source, and notes its text.
+func client(r *Record, v pcommon.Value) Outcome {
+	outcome := address(&r.Client, v)
+	if outcome == Read {
+		r.clientText = v.Str()
+	}
+	return outcome
+}
+
+// single is what follows an IPv4 address that is a source by itself.
+const single = "/32"
+
+// prefix takes the key of a source. That of IPv4 is mostly the address that was just read.
+func prefix(r *Record, v pcommon.Value) Outcome {
 	if v.Type() != pcommon.ValueTypeStr {
 		return WrongType
 	}
-	p, err := netip.ParsePrefix(v.Str())
+	text := v.Str()
+	if r.clientText != "" && len(text) == len(r.clientText)+len(single) && text[len(r.clientText):] == single &&
+		text[:len(r.clientText)] == r.clientText && r.Client.Is4() {
+		r.Prefix = netip.PrefixFrom(r.Client, r.Client.BitLen())
+		return Read
+	}
+	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		return Invalid
 	}
-	*to = p.Masked()
+	r.Prefix = p.Masked()
 	return Read
 }
 
@@ -216,36 +211,54 @@ const (
 // expected where it was in an earlier record: that mostly takes one comparison. Others are looked
 // up.
 type decoder struct {
-	fields  map[string]setter
-	order   []expected
+	fields map[string]field
+	order  []expected
+	// into is the record that order points into.
+	into    *Record
 	learned int
 }
 
 type expected struct {
 	name string
-	// set is nil for attributes that are not read.
-	set setter
+	// set is nil for attributes that are not read. Those with a count need no call.
+	set   setter
+	count *int64
+	known uint32
+	of    field
 }
 
 func newDecoder(event Event) *decoder {
-	d := &decoder{fields: map[string]setter{}}
+	d := &decoder{fields: map[string]field{}}
 	for _, f := range fieldsOf(event) {
-		d.fields[f.name] = f.set
+		d.fields[f.name] = f
 	}
 	return d
 }
 
 func (d *decoder) read(from pcommon.Map, to *Record) Outcome {
+	if d.into != to {
+		d.point(to)
+	}
 	next, surprises := 0, 0
 	for name, value := range from.All() {
 		var set setter
 		if next < len(d.order) && d.order[next].name == name {
-			set = d.order[next].set
+			e := &d.order[next]
 			next++
+			if e.count != nil && value.Type() == pcommon.ValueTypeInt {
+				n := value.Int()
+				if n < 0 || n > most {
+					return Invalid
+				}
+				*e.count = n
+				to.Source.known |= e.known
+				continue
+			}
+			set = e.set
 		} else if ahead := d.ahead(next, name); ahead >= 0 {
 			set, next = d.order[ahead].set, ahead+1
 		} else {
-			set = d.fields[name]
+			set = d.fields[name].set
 			surprises++
 		}
 		if set == nil {
@@ -279,7 +292,19 @@ func (d *decoder) learn(from pcommon.Map) {
 		if len(d.order) < maxOrder && len(name) <= maxName {
 			// Not a copy: records of one receiver share their names, and what is the same string needs no
 			// comparison of its bytes.
-			d.order = append(d.order, expected{name, d.fields[name]})
+			of := d.fields[name]
+			d.order = append(d.order, expected{name: name, set: of.set, of: of})
+		}
+	}
+	d.point(d.into)
+}
+
+// point finds where counts go. Records are read into the same one, one after the other.
+func (d *decoder) point(into *Record) {
+	d.into = into
+	for i := range d.order {
+		if e := &d.order[i]; e.of.count != nil {
+			e.count, e.known = e.of.count(&into.Source), 1<<e.of.as
 		}
 	}
 }

@@ -130,14 +130,16 @@ func (r *Record) complete() Outcome {
 	return Read
 }
 
+// most is the largest number: sums of such fit.
+const most = 1 << 48
+
 // Value readers: each takes one value, if it has the right type.
 
 func integer(to *int64, v pcommon.Value) Outcome {
 	if v.Type() != pcommon.ValueTypeInt {
 		return WrongType
 	}
-	// Sums of such numbers fit.
-	if *to = v.Int(); *to < 0 || *to > 1<<48 {
+	if *to = v.Int(); *to < 0 || *to > most {
 		return Invalid
 	}
 	return Read

@@ -24,8 +24,10 @@ type Record struct {
 	// Client is who it is about. Behind a trusted proxy, Peer is that proxy.
 	Client, Peer netip.Addr
 	Server       netip.Addr
-	Port         uint16
-	Process      string
+	// clientText is that of the client's address, if it is a source.
+	clientText string
+	Port       uint16
+	Process    string
 
 	// Failure is why a connection attempt failed.
 	Failure Failure

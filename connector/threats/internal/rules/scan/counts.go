@@ -16,10 +16,35 @@ import (
 type counts struct {
 	land, portZero, bogon, malformed *settings.Count
 	bogons                           []netip.Prefix
+	// begins has a bit for what the first 16 bits of a bogon can be, for each IP version.
+	begins [2][1 << 16 / 64]uint64
 }
 
 func newCounts(r *settings.Rules) *counts {
-	return &counts{land: &r.Land, portZero: &r.PortZero, bogon: &r.Bogon, malformed: &r.Malformed, bogons: bogons()}
+	d := &counts{land: &r.Land, portZero: &r.PortZero, bogon: &r.Bogon, malformed: &r.Malformed, bogons: bogons()}
+	for _, p := range d.bogons {
+		version, first := begin(p.Addr())
+		for n := range 1 << max(0, 16-p.Bits()) {
+			d.begins[version][(first+n)/64] |= 1 << ((first + n) % 64)
+		}
+	}
+	return d
+}
+
+// begin has the first 16 bits of an address, and 1 for IPv6.
+func begin(a netip.Addr) (version, bits int) {
+	if a.Is4() {
+		raw := a.As4()
+		return 0, int(raw[0])<<8 | int(raw[1])
+	}
+	raw := a.As16()
+	return 1, int(raw[0])<<8 | int(raw[1])
+}
+
+// mayBeBogon saves most sources the comparison with each prefix.
+func (d *counts) mayBeBogon(a netip.Addr) bool {
+	version, first := begin(a)
+	return d.begins[version][first/64]>>(first%64)&1 != 0
 }
 
 // bogons are sources that no network routes (RFC 6890). Private networks and loopback are left
@@ -42,7 +67,7 @@ func (d *counts) Judge(m *engine.Moment) {
 	d.count(m, catalogue.Land, d.land, c.Land)
 	d.count(m, catalogue.PortZero, d.portZero, c.PortZero)
 	d.count(m, catalogue.Malformed, d.malformed, c.Malformed)
-	if !d.bogon.Enabled {
+	if !d.bogon.Enabled || !d.mayBeBogon(m.Client) {
 		return
 	}
 	for _, p := range d.bogons {
