@@ -70,7 +70,7 @@ func newEvaluation(t *testing.T, folder string) *evaluation {
 	e.reader = reading.NewReader(1)
 	config := scoring.Config{
 		Anomaly: scoring.AnomalyConfig{Enabled: true, Threshold: math.SmallestNonzeroFloat64}, Model: cfg.Model,
-		Window: cfg.ScoreWindow, Sources: cfg.Limits.Sources, Report: e.note, Lock: &e.mu, Logger: zap.NewNop(),
+		Window: cfg.ScoreWindow, Sources: cfg.Limits.Sources, Services: cfg.Limits.Services, Report: e.note, Lock: &e.mu, Logger: zap.NewNop(),
 		// Nothing is learned of what is tested.
 		Suspect: func(key evidence.Key) bool { return e.over() || e.engine.Suspect(key) },
 	}

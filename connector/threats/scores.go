@@ -38,7 +38,7 @@ func (j *judge) beginScores(ctx context.Context, host component.Host) error {
 		}
 	}
 	scorer, err := scoring.New(scoring.Config{
-		Anomaly: j.cfg.Anomaly, Model: j.cfg.Model, Window: j.cfg.ScoreWindow, Sources: j.cfg.Limits.Sources,
+		Anomaly: j.cfg.Anomaly, Model: j.cfg.Model, Window: j.cfg.ScoreWindow, Sources: j.cfg.Limits.Sources, Services: j.cfg.Limits.Services,
 		Suspect: j.engine.Suspect, Report: j.report, Lock: &j.mu, Logger: j.set.Logger,
 	}, rand.Uint64(), client)
 	if err != nil {
@@ -71,7 +71,7 @@ func (j *judge) watch(m *engine.Moment) {
 	now := time.Unix(0, j.engine.Clock())
 	j.scorer.Tick(now) // records may come faster than time passes
 	if m.Event == reading.ConnectionClose {
-		j.scorer.AddClosed(at, now, &vector.Closed{
+		j.scorer.AddClosed(at, now, m.Port, &vector.Closed{
 			Duration: m.Duration, Received: float64(m.Received), Sent: float64(m.Sent), RTT: m.RTT, ClientReset: m.ClientReset,
 		})
 		return

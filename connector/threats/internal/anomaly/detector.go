@@ -5,9 +5,10 @@
 //
 // The score is the mean of two that see different things. ECOD asks how rare each value is, and
 // can't tell apart what is rarer than all that was seen. The robust z-score asks how far from the
-// median each value is. Both add up over the features, as if these were independent, and each is
-// divided by its own 0.99 quantile. A score of 1 is thus as unusual as the most unusual hundredth
-// of ordinary vectors.
+// median each value is. Each is divided by its own 0.99 quantile. The score is the sum of the three
+// features that add the most: an attack stands out in few, and the sum of all would be ruled by
+// busy sources, of which many features are a little high. A score of 1 is as unusual as the most
+// unusual hundredth of ordinary vectors.
 package anomaly
 
 import (
@@ -46,11 +47,9 @@ type Cause struct {
 
 // Score says how unusual a vector is.
 type Score struct {
-	// Value is ECOD + Distance.
+	// Value is the sum of the causes.
 	Value float64
-	// ECOD and Distance are the halves of the score.
-	ECOD, Distance float64
-	// Causes are the three features that added the most, the largest first.
+	// Causes are the three features that add the most, the largest first.
 	Causes [causes]Cause
 	// Learned reports whether the vector was ordinary enough to be learned.
 	Learned bool
@@ -150,7 +149,8 @@ func (d *Detector) learn(b *binned) {
 	}
 }
 
-// refresh makes the tables. Their scale is such that the 0.99 quantiles of both halves are ½.
+// refresh makes the tables. Their scale is such that the 0.99 quantiles of the sums of both halves are
+// ½, and that of the score is 1.
 func (d *Detector) refresh() {
 	t := &tables{due: d.learned + min(max(d.learned/refreshShare, leastRefresh), mostRefresh)}
 	var surprises, distances [bins]float64
@@ -162,44 +162,53 @@ func (d *Detector) refresh() {
 			t.parts[f][i] = parts{float32(surprises[i]), float32(distances[i])}
 		}
 	}
-	scores := make([]Score, len(d.sample))
-	for i := range d.sample {
-		scores[i] = t.score(&d.sample[i])
-	}
-	values := make([]float64, len(scores))
-	quantile := func(of func(*Score) float64) float64 {
-		for i := range scores {
-			values[i] = of(&scores[i])
+	values := make([]float64, len(d.sample))
+	quantile := func(of func(*binned) float64) float64 {
+		for i := range values {
+			values[i] = of(&d.sample[i])
 		}
 		slices.Sort(values)
 		return max(leastQuantile, values[int(ordinary*float64(len(values)-1))])
 	}
-	ecod := 0.5 / quantile(func(s *Score) float64 { return s.ECOD })
-	distance := 0.5 / quantile(func(s *Score) float64 { return s.Distance })
-	t.limit = quantile(func(s *Score) float64 { return s.ECOD*ecod + s.Distance*distance })
-	for f := range t.parts {
-		for i := range t.parts[f] {
-			t.parts[f][i].ecod *= float32(ecod)
-			t.parts[f][i].distance *= float32(distance)
-		}
-	}
+	t.scale(0.5/quantile(func(b *binned) float64 { return t.sum(b, func(p parts) float32 { return p.ecod }) }),
+		0.5/quantile(func(b *binned) float64 { return t.sum(b, func(p parts) float32 { return p.distance }) }))
+	whole := 1 / quantile(func(b *binned) float64 { return t.score(b).Value })
+	t.scale(whole, whole)
+	t.limit = 1
 	d.tables = t
 }
 
 // leastQuantile is for sources that all do the same.
 const leastQuantile = 0.1
 
+func (t *tables) scale(ecod, distance float64) {
+	for f := range t.parts {
+		for i := range t.parts[f] {
+			t.parts[f][i].ecod *= float32(ecod)
+			t.parts[f][i].distance *= float32(distance)
+		}
+	}
+}
+
+// sum adds up a half over all features.
+func (t *tables) sum(b *binned, half func(parts) float32) (sum float64) {
+	for f := range b {
+		sum += float64(half(t.parts[f][b[f]]))
+	}
+	return sum
+}
+
 func (t *tables) score(b *binned) Score {
 	var s Score
 	for f := range b {
 		p := t.parts[f][b[f]]
-		s.ECOD += float64(p.ecod)
-		s.Distance += float64(p.distance)
 		if part := float64(p.ecod + p.distance); part > s.Causes[causes-1].Part {
 			s.cause(Cause{vector.Feature(f), part})
 		}
 	}
-	s.Value = s.ECOD + s.Distance
+	for _, c := range s.Causes {
+		s.Value += c.Part
+	}
 	return s
 }
 

@@ -38,8 +38,9 @@ type Config struct {
 	Model   model.Config
 	// Window is how long the records of a source are one vector.
 	Window time.Duration
-	// Sources is how many can have a window at one time.
-	Sources int
+	// Sources is how many can have a window at one time, Services how many are compared with
+	// themselves.
+	Sources, Services int
 	// Suspect tells whether a source has an open finding. It is called by Tick.
 	Suspect func(evidence.Key) bool
 	// Report gets scores over a threshold. Tick calls it, and so does the model's goroutine, which
@@ -99,7 +100,7 @@ type Scorer struct {
 
 // New makes a Scorer. The client is for the model, if there is one.
 func New(config Config, seed uint64, client *http.Client) (*Scorer, error) {
-	s := &Scorer{config: config, windows: vector.NewWindows[Place, Subject](config.Window, config.Sources)}
+	s := &Scorer{config: config, windows: vector.NewWindows[Place, Subject](config.Window, config.Sources, config.Services)}
 	if config.Anomaly.Enabled {
 		s.detector = anomaly.NewDetector(config.Anomaly.WarmUp, seed)
 	}
@@ -136,9 +137,9 @@ func (s *Scorer) Add(at Place, now time.Time, facts *vector.Facts) *Subject {
 	return s.windows.Add(at, now, facts)
 }
 
-// AddClosed adds a closed connection.
-func (s *Scorer) AddClosed(at Place, now time.Time, closed *vector.Closed) {
-	s.windows.AddClosed(at, now, closed)
+// AddClosed adds a closed connection to a port.
+func (s *Scorer) AddClosed(at Place, now time.Time, port uint16, closed *vector.Closed) {
+	s.windows.AddClosed(at, now, vector.Service{Host: at.Host, Port: port}, closed)
 }
 
 // Tick scores the vectors of windows that are over.

@@ -113,6 +113,8 @@ func (m *mean) add(value float64) {
 type endings struct {
 	closed, reset                 float64
 	duration, received, sent, rtt mean
+	// unlike is how rare connections are among those of their service.
+	unlike mean
 }
 
 func (e *endings) add(c *Closed) {

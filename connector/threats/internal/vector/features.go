@@ -34,6 +34,7 @@ const (
 	MeanReceived
 	MeanSent
 	MeanRTT
+	UnlikeService
 
 	// Size is how many features a vector has.
 	Size int = iota
@@ -152,6 +153,19 @@ var features = [Size]Description{
 		func(_ *Facts, e *endings) float64 { return e.sent.value() }),
 	MeanRTT: sized("rtt", 1e6, "mean round-trip time, in seconds",
 		func(_ *Facts, e *endings) float64 { return e.rtt.value() }),
+	UnlikeService: {
+		Name: "unlike_service", Logarithmic: true, Factor: 10, evaluate: unlikeService,
+		Meaning: "how rare size and duration of each are among connections to the same port, as -ln of their share: the sum / (number + 2)",
+	},
+}
+
+// unlikeService is drawn towards 0 where there are few connections.
+func unlikeService(_ *Facts, e *endings) float64 {
+	const few = 2
+	if e.unlike.n == 0 {
+		return math.NaN()
+	}
+	return e.unlike.sum / (e.unlike.n + few)
 }
 
 // read sums counts; NaN if none of them was read.

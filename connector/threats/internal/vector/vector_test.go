@@ -30,12 +30,12 @@ func facts(values map[Count]float64) *Facts {
 // windowOf is the one window that the records make.
 func windowOf(t *testing.T, closed []Closed, records ...*Facts) Window[string, string] {
 	t.Helper()
-	w := NewWindows[string, string](10*time.Second, 8)
+	w := NewWindows[string, string](10*time.Second, 8, 8)
 	for i, f := range records {
 		w.Add("a", start.Add(time.Duration(i)*time.Second), f)
 	}
 	for i := range closed {
-		w.AddClosed("a", start.Add(time.Second), &closed[i])
+		w.AddClosed("a", start.Add(time.Second), Service{}, &closed[i])
 	}
 	var windows []Window[string, string]
 	w.Expire(start.Add(10*time.Second), func(ended *Window[string, string]) { windows = append(windows, *ended) })
@@ -131,12 +131,12 @@ func TestScale(t *testing.T) {
 }
 
 func TestWindowsEndInOrder(t *testing.T) {
-	w := NewWindows[string, string](10*time.Second, 8)
+	w := NewWindows[string, string](10*time.Second, 8, 8)
 	one := facts(map[Count]float64{Completed: 1})
 	*w.Add("a", start, one) = "about a"
 	w.Add("b", start.Add(4*time.Second), one)
 	w.Add("a", start.Add(9*time.Second), one)
-	w.AddClosed("only closed", start.Add(4*time.Second), &Closed{})
+	w.AddClosed("only closed", start.Add(4*time.Second), Service{}, &Closed{})
 	var ended []string
 	note := func(at *Window[string, string]) {
 		ended = append(ended, at.Key+at.About)
@@ -153,7 +153,7 @@ func TestWindowsEndInOrder(t *testing.T) {
 }
 
 func TestWindowsAreBounded(t *testing.T) {
-	w := NewWindows[int, string](10*time.Second, 100)
+	w := NewWindows[int, string](10*time.Second, 100, 8)
 	one := facts(map[Count]float64{SYNClosed: 1})
 	for i := range 1000 {
 		w.Add(i, start, one)
@@ -174,7 +174,7 @@ func TestWindowsAreBounded(t *testing.T) {
 // TestWindowsByAModel compares with a plain map of all records.
 func TestWindowsByAModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	w := NewWindows[int, string](10*time.Second, 1000)
+	w := NewWindows[int, string](10*time.Second, 1000, 8)
 	sums := map[int]float64{}
 	check := func(at *Window[int, string]) {
 		assert.Equal(t, sums[at.Key], at.Vector[Attempts])
@@ -195,7 +195,7 @@ func TestWindowsByAModel(t *testing.T) {
 }
 
 func BenchmarkWindows(b *testing.B) {
-	w := NewWindows[int, string](10*time.Second, 64<<10)
+	w := NewWindows[int, string](10*time.Second, 64<<10, 8)
 	f := facts(map[Count]float64{SYNListening: 3, SYNClosed: 2, Completed: 3, Ports: 5, PortsFailed: 2, Open: 1, OpenSilent: 0, ReceiveRate: 1e4})
 	now := start
 	for i := 0; b.Loop(); i++ {

@@ -15,6 +15,7 @@ type Windows[K comparable, A any] struct {
 	// order in which they end.
 	first, last *window[K, A]
 	lost        uint64
+	habits      habits
 }
 
 type window[K comparable, A any] struct {
@@ -39,9 +40,13 @@ type Window[K comparable, A any] struct {
 	Proven bool
 }
 
-// NewWindows makes Windows of a length, for at most limit sources at one time.
-func NewWindows[K comparable, A any](length time.Duration, limit int) *Windows[K, A] {
-	return &Windows[K, A]{length: length, limit: limit, open: map[K]*window[K, A]{}}
+// NewWindows makes Windows of a length, for at most limit sources at one time, and for so many
+// services in all.
+func NewWindows[K comparable, A any](length time.Duration, limit, services int) *Windows[K, A] {
+	return &Windows[K, A]{
+		length: length, limit: limit, open: map[K]*window[K, A]{},
+		habits: habits{limit: services, services: map[Service]*habit{}},
+	}
 }
 
 // Add adds a record of tcp.server.source. The first record of a source begins its window. It
@@ -56,9 +61,10 @@ func (w *Windows[K, A]) Add(key K, now time.Time, facts *Facts) *A {
 	return &to.about
 }
 
-// AddClosed adds a closed connection.
-func (w *Windows[K, A]) AddClosed(key K, now time.Time, closed *Closed) {
+// AddClosed adds a closed connection to a service.
+func (w *Windows[K, A]) AddClosed(key K, now time.Time, service Service, closed *Closed) {
 	if to := w.of(key, now); to != nil {
+		to.endings.unlike.add(w.habits.rarity(service, closed, to.endings.closed))
 		to.endings.add(closed)
 	}
 }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vector
+
+import "math"
+
+// Service is a port of a host.
+type Service struct {
+	Host uint64
+	Port uint16
+}
+
+const (
+	// habitBins are how many sizes, and how many durations, are told apart: two from one power of
+	// two to the next.
+	habitBins = 80
+	// leastHabit is how many connections a service has before any is compared with them.
+	leastHabit = 50
+	// habitMemory is how many are learned before all counts are halved.
+	habitMemory = 10_000
+	// perWindow is how many connections of a source teach within a window, so that nobody makes
+	// ordinary what he does very often.
+	perWindow = 3
+)
+
+// habits know what connections to each service are like: how much they receive, and how long they
+// last.
+type habits struct {
+	limit    int
+	services map[Service]*habit
+}
+
+type habit struct {
+	received, duration [habitBins]float32
+	total              float32
+}
+
+// rarity is how rare a connection is among those of its service: the mean of the negative
+// logarithms of both shares. It is not a number if the service is not known well. It then learns the
+// connection, if it is one of the first of its source.
+func (h *habits) rarity(of Service, c *Closed, before float64) float64 {
+	if c.Received < 0 || c.Duration < 0 {
+		return math.NaN()
+	}
+	known := h.services[of]
+	if known == nil {
+		if len(h.services) >= h.limit {
+			return math.NaN()
+		}
+		known = new(habit)
+		h.services[of] = known
+	}
+	received, duration := habitBin(c.Received), habitBin(1e3*c.Duration)
+	rare := math.NaN()
+	if known.total >= leastHabit {
+		rare = (surprise(&known.received, received, known.total) + surprise(&known.duration, duration, known.total)) / 2
+	}
+	if before < perWindow {
+		known.learn(received, duration)
+	}
+	return rare
+}
+
+func (k *habit) learn(received, duration int) {
+	k.received[received]++
+	k.duration[duration]++
+	if k.total++; k.total < habitMemory {
+		return
+	}
+	k.total /= 2
+	for i := range k.received {
+		k.received[i] /= 2
+		k.duration[i] /= 2
+	}
+}
+
+// surprise counts neighbours, too, for what is alike may be on both sides of a bound.
+func surprise(counts *[habitBins]float32, at int, total float32) float64 {
+	sum := counts[at]
+	if at > 0 {
+		sum += counts[at-1]
+	}
+	if at < habitBins-1 {
+		sum += counts[at+1]
+	}
+	return -math.Log(min(1, float64((sum+1)/(total+1))))
+}
+
+// habitBin has the exponent of a number and the first bit behind it.
+func habitBin(value float64) int {
+	return int(min(math.Float64bits(1+value)>>51-2*1023, habitBins-1))
+}
