@@ -71,7 +71,7 @@ func nftables(b *testing.B, family, hook string) {
 	for i := range 100_000 {
 		fmt.Fprintf(&text, ", 100.%d.%d.%d", 64+i/65536, i/256%256, i%256)
 	}
-	fmt.Fprintf(&text, " } }\nchain all { type filter hook %s priority 0; ip saddr @sources drop; }\n}\n", hook)
+	fmt.Fprintf(&text, " } }\nchain packets { type filter hook %s priority 0; ip saddr @sources drop; }\n}\n", hook)
 	file := filepath.Join(b.TempDir(), "rules")
 	require.NoError(b, os.WriteFile(file, []byte(text.String()), 0o600))
 	out, err := exec.Command("nft", "-f", file).CombinedOutput()
