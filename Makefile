@@ -5,7 +5,7 @@ include scripts/versions.env
 COLLECTOR := dist/otelcol-ebpf-tcp
 CONFIG    ?= examples/collector.yaml
 # Variables that the examples read. sudo would drop them.
-EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_METRICS_PORT,EBPF_TCP_TELEMETRY_PORT,EBPF_TCP_HEALTH_PORT,GOMEMLIMIT
+EXAMPLE_ENV := OTEL_EXPORTER_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_INSECURE,EBPF_TCP_VIEW_PORT,EBPF_TCP_METRICS_PORT,EBPF_TCP_TELEMETRY_PORT,EBPF_TCP_HEALTH_PORT,GOMEMLIMIT
 # At this version health_check needs a feature gate to answer with the component status.
 RUN_FLAGS   := --feature-gates=+extension.healthcheck.useComponentStatus
 FUZZTIME  ?= 30s
@@ -39,6 +39,19 @@ doctor: ## what this host supports, and why not more (DOCTOR="--json --config FI
 	@if [ "$$(id -u)" = 0 ]; then exec dist/ebpf-tcp-doctor $(DOCTOR); \
 	else echo "root is needed to load eBPF programs: sudo dist/ebpf-tcp-doctor" >&2; \
 	exec sudo dist/ebpf-tcp-doctor $(DOCTOR); fi
+
+# The tool needs no collector, so it is there much sooner.
+TOOL := dist/ebpf-tcp
+.PHONY: $(TOOL)
+$(TOOL):
+	@echo "building $@; the first time takes a minute or two"
+	@CGO_ENABLED=0 go build -o $@ ./cmd/ebpf-tcp
+
+watch: $(TOOL) ## a line for each inbound connection, request and finding (sudo; WATCH="-http 80 -failed")
+	@exec $(AS_ROOT) $(TOOL) watch $(WATCH)
+
+top: $(TOOL) ## services, clients, failures and queues of this host as tables (sudo; TOP="-http 80")
+	@exec $(AS_ROOT) $(TOOL) top $(TOP)
 
 build: $(COLLECTOR) ## build the sample distribution, dist/otelcol-ebpf-tcp
 

@@ -1,55 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ebpf-tcp talks to a running collector.
+// Command ebpf-tcp shows the inbound TCP connections of this host, and talks to a running
+// collector.
 //
+//	ebpf-tcp watch [flags]
+//	ebpf-tcp top [flags]
 //	ebpf-tcp guard [-force] list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush
 package main
 
 import (
-	"flag"
+	"context"
 	"fmt"
 	"io"
 	"os"
-	"strings"
-
-	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
+	"os/signal"
+	"syscall"
 )
 
-const usage = "usage: ebpf-tcp guard [-socket PATH] [-force] list | why ADDRESS | block ADDRESS [DURATION] | unblock ADDRESS | flush"
+const usage = `usage: ebpf-tcp COMMAND [flags]
 
-// socket is the path that docs/guard.md has.
-const socket = "/run/ebpf-tcp-guard.sock"
+  watch   print a line for each connection, failure, request and finding (needs root)
+  top     show services, clients, failures and queues as tables (needs root)
+  guard   list, explain, add and lift the blocks of a running collector
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+ebpf-tcp COMMAND -h describes the flags.`
 
-// run returns the exit code: 2 for a wrong command line, 1 for a refusal.
-func run(args []string, out, errs io.Writer) int {
-	flags := flag.NewFlagSet("ebpf-tcp guard", flag.ContinueOnError)
-	flags.SetOutput(errs)
-	path := flags.String("socket", socket, "the guard's `socket`")
-	force := flags.Bool("force", false, "block also a network of this host, or the address that you are logged in from")
-	if len(args) == 0 || args[0] != "guard" || flags.Parse(args[1:]) != nil || flags.NArg() == 0 {
-		fmt.Fprintln(errs, usage)
-		return 2
-	}
-	answer, err := control.Ask(*path, control.Question{
-		Command: flags.Arg(0), Arguments: flags.Args()[1:], Force: *force, From: loggedInFrom(),
-	})
-	if err == nil && answer.Error != "" {
-		err = fmt.Errorf("guard: %s", answer.Error)
-	}
-	if err != nil {
-		fmt.Fprintln(errs, err)
-		return 1
-	}
-	for _, line := range answer.Lines {
-		fmt.Fprintln(out, line)
-	}
-	return 0
+// Exit codes.
+const (
+	exitOK = iota
+	// exitRefused is for a command that could not be carried out.
+	exitRefused
+	// exitUsage is for a wrong command line.
+	exitUsage
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader that goes away, such as head(1), is an error of writing. It must not end the
+	// process before its programs are detached.
+	signal.Ignore(syscall.SIGPIPE)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-// loggedInFrom is the client of the ssh session that this process belongs to; empty without one.
-func loggedInFrom() string {
-	from, _, _ := strings.Cut(os.Getenv("SSH_CONNECTION"), " ")
-	return from
+// run returns the exit code.
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprintln(errs, usage)
+		return exitUsage
+	}
+	switch args[0] {
+	case "watch":
+		return watch(ctx, args[1:], out, errs)
+	case "top":
+		return top(ctx, args[1:], out, errs)
+	case "guard":
+		return guard(args[1:], out, errs)
+	case "-h", "-help", "--help", "help":
+		fmt.Fprintln(out, usage)
+		return exitOK
+	}
+	fmt.Fprintf(errs, "ebpf-tcp: there is no command %q\n%s\n", args[0], usage)
+	return exitUsage
 }

@@ -179,7 +179,28 @@ var rules = []rule{
 
 	// Programs, and what tests.
 	{rooms: list("internal/diagnosis"), imports: list("internal/clean", "internal/probe")},
-	{rooms: list("cmd/..."), imports: list("internal/control", "internal/diagnosis", "receiver", collector)},
+	{rooms: list("cmd/ebpf-tcp-doctor"), imports: list("internal/diagnosis", "receiver", collector)},
+	{
+		rooms: list("cmd/ebpf-tcp"),
+		imports: list("internal/clean", "internal/cleanlog", "internal/control", "internal/view/...",
+			"cmd/ebpf-tcp/internal/...", pdata, collector),
+	},
+	{
+		rooms:   list("cmd/ebpf-tcp/internal/agent"),
+		imports: list("internal/clean", "internal/view/screen", "receiver", "connector/threats", pdata, collector),
+	},
+	{rooms: list("cmd/ebpf-tcp/internal/terminal"), imports: list("internal/view/screen")},
+	{
+		rooms:   list("exporter/view"),
+		imports: list("exporter/view/internal/...", "internal/sharedcomponent", "internal/strict", "internal/view/model", pdata, collector),
+	},
+	{rooms: list("exporter/view/internal/page"), imports: list("internal/view/model", "internal/view/screen")},
+	{rooms: list("exporter/view/internal/metadata"), imports: list(collector)},
+	// What people see: pdata only.
+	{rooms: list("internal/view/event"), imports: list("internal/clean", pdata)},
+	{rooms: list("internal/view/filter", "internal/view/line"), imports: list("internal/view/event")},
+	{rooms: list("internal/view/model"), imports: list("internal/clean", "internal/view/event", pdata)},
+	{rooms: list("internal/view/screen"), imports: list("internal/view/event", "internal/view/line", "internal/view/model")},
 	{rooms: list("internal/testbed"), imports: list(kernel, system)},
 	{rooms: list("internal/testbed/lab"), imports: list(system)},
 	{
