@@ -26,8 +26,8 @@ func TestOf(t *testing.T) {
 		"12:34:56.789 close   10.0.0.2:51234        > :80 nginx[123]     client_fin 1.20s in 812B out 14.2kB": func(e *event.Event) {
 			e.Kind, e.Duration, e.Received, e.Sent, e.Reason = event.Close, 1.2, 812, 14_210, "client_fin"
 		},
-		"12:34:56.789 close   10.0.0.2:51234        > :80 nginx[123]     client_fin 752us retransmits 2 rtt 26.0us": func(e *event.Event) {
-			e.Kind, e.Duration, e.Received, e.Sent, e.Reason, e.Retransmits, e.RTT = event.Close, 752e-6, 812, 14_210, "client_fin", 2, 26e-6
+		"12:34:56.789 close   10.0.0.2:51234        > :80 nginx[123]     client_fin 752us in 812B out 14.2kB": func(e *event.Event) {
+			e.Kind, e.Duration, e.Received, e.Sent, e.Reason, e.Retransmits, e.RTT = event.Close, 752e-6, 812, 14_210, "client_fin", 0, 26e-6
 		},
 		"12:34:56.789 failed  10.0.0.2:51234        > :81                refused": func(e *event.Event) {
 			e.Kind, e.Port, e.Process, e.PID, e.Reason = event.Failed, 81, "", 0, "refused"
