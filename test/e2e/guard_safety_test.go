@@ -124,6 +124,31 @@ func TestGuardLocksNobodyOut(t *testing.T) {
 	}
 }
 
+// TestGuardKeepsTheOperator: who holds the port of sshd open and guesses is blocked, and the operator, who
+// is logged in there, is not, even if his address guesses, too.
+func TestGuardKeepsTheOperator(t *testing.T) {
+	g := newGuarded(t)
+	operator := g.neighbour
+	g.logIn(t, operator)
+	socket := filepath.Join(t.TempDir(), "socket")
+	g.start(t, guarding{guard: noShares + fmt.Sprintf("    socket: %s\n    mode: enforce\n    rules: [login_guessing]\n", socket)})
+	why := func(a netip.Addr) string { return askGuard(t, socket, "why", a.String())[0] }
+	require.Eventually(t, func() bool { return strings.Contains(why(operator), "ssh_session") }, settle, tick)
+	g.hold(t, 1, g.Client4, 22, "SSH-2.0-held\r\n", false)
+	for _, from := range []netip.Addr{operator, g.Client4} {
+		// hydra takes the address that the route names.
+		g.client.ip(t, fmt.Sprintf("route replace %s/32 dev eth0 src %s", g.Server4, from))
+		g.attack(t, "hydra", "-I", "-q", "-l", "admin", "-P", passwords(t, 200), fmt.Sprintf("ssh://%s", g.Server4))
+		if from == operator {
+			g.refused(t, operator, "allowed")
+		}
+	}
+	g.blocks(t, "login_guessing", "enforce")
+	assert.Contains(t, why(g.Client4), " blocked ")
+	assert.Contains(t, why(operator), "ssh_session")
+	assert.Len(t, g.events(t, "blocked"), 1)
+}
+
 // TestGuardSparesManyBehindOneAddress: who guesses passwords behind the address of 500 others is
 // reported, and the address is not blocked.
 func TestGuardSparesManyBehindOneAddress(t *testing.T) {
