@@ -18,11 +18,8 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
-// Ports of the web server: the measured one, and that of its counts.
-const (
-	webPort    = 8080
-	statusPort = 8081
-)
+// webPort is the only one that the web server listens on.
+const webPort = 8080
 
 // newNetwork makes a network whose client answers for all of clientPool.
 func newNetwork() (*lab.Network, error) {
@@ -90,6 +87,10 @@ type webServer struct {
 
 func (w *webServer) Close() error { return errors.Join(w.WebServer.Close(), os.RemoveAll(w.logs)) }
 
+// statusSocket is where nginx counts, below the folder of the logs. It is no port, because a flood
+// takes every port but that of the web server for closed.
+const statusSocket = "/status"
+
 const (
 	webMain = "master_process off;"
 	webHTTP = logFormat + `
@@ -101,7 +102,7 @@ const (
 		location /buffered { access_log %[3]s/buffered json buffer=64k; return 200 "ok\n"; }
 	}
 	server {
-		listen %[2]s;
+		listen unix:%[2]s;
 		location / { stub_status; }
 	}
 `
@@ -118,7 +119,7 @@ func startNginx(ctx context.Context, n *lab.Network) (*webServer, error) {
 	}
 	w := &webServer{network: n, clientCPU: clientCPU, logs: logs}
 	w.WebServer, err = lab.StartWebServer(ctx, n.Server, lab.WebConfiguration{
-		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort), n.At(statusPort), logs), Connections: 4096, Port: webPort,
+		Main: webMain, HTTP: fmt.Sprintf(webHTTP, n.At(webPort), logs+statusSocket, logs), Connections: 4096, Port: webPort,
 		Prefix: []string{"taskset", "-c", serverCPU},
 	})
 	if err != nil {

@@ -357,17 +357,12 @@ type statusPage struct {
 	asked float64
 }
 
-func (w *webServer) openStatus() (p *statusPage, err error) {
-	p = &statusPage{}
-	err = w.network.Server.Do(func() (err error) {
-		p.connection, err = net.Dial("tcp", w.network.At(statusPort).String())
-		return err
-	})
+func (w *webServer) openStatus() (*statusPage, error) {
+	connection, err := net.Dial("unix", w.logs+statusSocket)
 	if err != nil {
 		return nil, fmt.Errorf("ask nginx for its counts: %w", err)
 	}
-	p.reader = bufio.NewReader(p.connection)
-	return p, nil
+	return &statusPage{connection: connection, reader: bufio.NewReader(connection)}, nil
 }
 
 func (p *statusPage) Close() error { return p.connection.Close() }
