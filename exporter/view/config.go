@@ -70,25 +70,29 @@ func (c *Config) Unmarshal(conf *confmap.Conf) error {
 		confmap.NewFromStringMap(server).Unmarshal(&c.HTTP))
 }
 
+// Validate implements xconfmap.Validator.
+func (p *PageConfig) Validate() error {
+	if p.MaxViewers < 1 || p.MaxViewers > mostViewers {
+		return fmt.Errorf("max_viewers: %d is not from 1 to %d", p.MaxViewers, mostViewers)
+	}
+	return nil
+}
+
 // Validate refuses what would show this host's traffic to others unasked.
 func (c *Config) Validate() error {
-	var errs []error
-	if c.Page.MaxViewers < 1 || c.Page.MaxViewers > mostViewers {
-		errs = append(errs, fmt.Errorf("max_viewers: %d is not from 1 to %d", c.Page.MaxViewers, mostViewers))
-	}
 	if c.HTTP.NetAddr.Transport == confignet.TransportTypeUnix {
-		return errors.Join(errs...)
+		return nil
 	}
 	host, _, err := net.SplitHostPort(c.HTTP.NetAddr.Endpoint)
 	switch {
 	case err != nil:
-		errs = append(errs, fmt.Errorf("endpoint: %w", err))
+		return fmt.Errorf("endpoint: %w", err)
 	case !c.HTTP.Auth.HasValue() && !isLoopback(host):
-		errs = append(errs, fmt.Errorf(
+		return fmt.Errorf(
 			"endpoint: other hosts reach %s, and the page shows who connects to this one: set auth, or listen at localhost",
-			c.HTTP.NetAddr.Endpoint))
+			c.HTTP.NetAddr.Endpoint)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func isLoopback(host string) bool {

@@ -3,12 +3,26 @@
 package view
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/schema"
 )
+
+// configured is what the page adds to the server's configuration.
+var configured = schema.Component{
+	Schema: "config.schema.yaml", Page: "../../docs/view.md",
+	Default: func() schema.Config { return &createDefaultConfig().Page },
+	Bounds:  1,
+}
+
+func TestSchemaHasTheDefaults(t *testing.T) { configured.TestDefaults(t) }
+
+func TestSchemaBounds(t *testing.T) { configured.TestBounds(t) }
 
 func TestConfig(t *testing.T) {
 	for name, of := range map[string]struct {
@@ -33,7 +47,7 @@ func TestConfig(t *testing.T) {
 			cfg := createDefaultConfig()
 			err := confmap.NewFromStringMap(of.conf).Unmarshal(cfg)
 			if err == nil {
-				err = cfg.Validate()
+				err = errors.Join(cfg.Validate(), cfg.Page.Validate())
 			}
 			if of.want == "" {
 				require.NoError(t, err)

@@ -2,6 +2,7 @@
 
 //go:generate go tool -modfile=../../internal/tools/go.mod mdatagen metadata.yaml
 //go:generate go tool -modfile=../../internal/tools/go.mod gofumpt -w generated_component_test.go generated_package_test.go
+//go:generate go run -C ../../internal/tools ./configdoc ../../exporter/view/config.schema.yaml ../../docs/view.md ebpf_tcp_view
 
 // Package view is the ebpf_tcp_view exporter of the OpenTelemetry Collector. It serves a page that
 // shows services, clients, failures, requests and findings while they happen. It needs no kernel
