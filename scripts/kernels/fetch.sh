@@ -11,7 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./kernels.sh
-. ./apt.sh
+topic=kernels
+. ../apt.sh
 
 name=$1
 arch=$(kernel_arch "$name")

@@ -8,7 +8,8 @@
 # EBPF_TCP_KERNELS  the cache (default: ebpf-tcp-kernels in the user's cache folder)
 set -euo pipefail
 cd "$(dirname "$0")"
-. ./apt.sh
+topic=kernels
+. ../apt.sh
 
 arch=$1
 suite=bookworm

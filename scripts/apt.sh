@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# Debian packages of other suites and architectures; sourced. The system's package lists
-# stay unchanged: apt uses its own lists, sources, dpkg status and cache in a work folder.
+# Debian packages of other suites and architectures; sourced, with the caller's topic, such
+# as kernels, in $topic. The system's package lists stay unchanged: apt uses its own lists,
+# sources, dpkg status and cache in a work folder.
 
-say() { echo "kernels: $*" >&2; }
+# say TEXT…: for people, with the topic of the script.
+say() { echo "$topic: $*" >&2; }
 
-# open_cache KEY: sets $cache, and waits while another process fills KEY in it.
+# open_cache KEY: sets $cache, the folder EBPF_TCP_TOPIC or one in the user's cache folder,
+# and waits while another process fills KEY in it.
 open_cache() {
-	cache=${EBPF_TCP_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/ebpf-tcp-kernels}
+	local chosen=EBPF_TCP_${topic^^}
+	cache=${!chosen:-${XDG_CACHE_HOME:-$HOME/.cache}/ebpf-tcp-$topic}
 	mkdir -p "$cache"
 	exec 9>"$cache/$1.lock"
 	flock 9
