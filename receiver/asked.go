@@ -48,6 +48,9 @@ func (c *Config) askedElsewhere(logs bool) []needs.Asked {
 	if c.Inspect.On() {
 		asked = append(asked, needs.Asked{Name: c.Inspect.Key(), Need: needs.OfInspection()})
 	}
+	if logs && c.Connections.UpdateInterval > 0 {
+		asked = append(asked, needs.Asked{Name: "connections::update_interval", Need: needs.OfLive()})
+	}
 	selected := c.Packets.SampleRate > 0 || len(c.Packets.Flags) > 0
 	if logs && selected && c.Events.TCPServerPacket.Enabled {
 		asked = append(asked, needs.Asked{Name: declared.EventPacket.String(), Need: needs.OfPackets()})

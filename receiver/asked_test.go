@@ -84,8 +84,8 @@ func TestLacking(t *testing.T) {
 		{
 			"the core, metrics", testConfig(), false, true,
 			[]probe.HookState{noConnections, packets},
-			"can't give tcp.server.accept.duration, tcp.server.connection.active, tcp.server.connection.duration, " +
-				"tcp.server.connection.opened and 3 more: this kernel has no such member", false,
+			"can't give tcp.server.accept.duration, tcp.server.connection.active, tcp.server.connection.closed, " +
+				"tcp.server.connection.duration and 4 more: this kernel has no such member", false,
 		},
 		{"the core, which nobody asks for", withoutConnections(testConfig()), true, false, []probe.HookState{noConnections, packets}, "", false},
 		{

@@ -31,6 +31,9 @@ type parts struct {
 // message. The last record of a batch exceeds it.
 const maxBatchWithBodies = 2 << 20
 
+// maxUpdates bounds the tcp.server.connection.update records of one snapshot.
+const maxUpdates = 1000
+
 // assemble makes the parts, each with its part of the configuration.
 func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 	report, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
@@ -54,13 +57,14 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 		Root:         r.env.root,
 		MaxRecords:   r.cfg.Batch.MaxRecords,
 	}
+	var f check.Faults
+	observed.Networks = check.Networks(&f, r.cfg.Clients.Networks)
 	if r.cfg.Inspect.On() {
-		var f check.Faults
 		observed.Requests = httpview.New(r.cfg.Inspect.View(&f))
 		observed.Handshakes = tlsview.New(r.cfg.Inspect.TLS.View(&f))
-		if len(f) > 0 {
-			return nil, errors.Join(f...)
-		}
+	}
+	if len(f) > 0 {
+		return nil, errors.Join(f...)
 	}
 	run := pipeline.Options{
 		Kernel:    k,
@@ -76,6 +80,7 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 		if r.cfg.Inspect.WithBodies() {
 			observed.MaxBytes = min(observed.MaxBytes, maxBatchWithBodies)
 		}
+		observed.Updates.Interval, observed.Updates.PerPass = r.cfg.Connections.UpdateInterval, maxUpdates
 		observed.Logs = logrecord.New(r.cfg.logsConfig(), logrecord.Options{
 			HostName: hostName,
 			OwnNetNS: k.OwnNetNS(),
@@ -90,6 +95,7 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 			Version:     r.set.BuildInfo.Version,
 			SeriesLimit: r.cfg.Limits.Series,
 			Exponential: r.cfg.Histograms == histogramsExponential,
+			FromZero:    r.cfg.SeriesStartAtZero,
 			Expiry:      r.cfg.MetricExpiration,
 		})
 		run.Metrics = r.newMetricSender(report, observed.Metrics)

@@ -34,6 +34,9 @@ type Config struct {
 	CollectionInterval time.Duration `mapstructure:"collection_interval"`
 	// MetricExpiration is how long an unchanged series is sent.
 	MetricExpiration time.Duration `mapstructure:"metric_expiration"`
+	// SeriesStartAtZero has cumulative series begin with a point of 0, so that functions such as
+	// increase() include their first value.
+	SeriesStartAtZero bool `mapstructure:"series_start_at_zero"`
 	// Histograms is "explicit" or "exponential".
 	Histograms string `mapstructure:"histograms"`
 	// OnMissing says what happens if the kernel can't provide events or metrics that were
@@ -75,10 +78,12 @@ type PortsConfig struct {
 }
 
 // ClientsConfig selects clients by address or CIDR; the longest match decides. An
-// empty Include selects all.
+// empty Include selects all. It also names networks.
 type ClientsConfig struct {
 	Include []string `mapstructure:"include"`
 	Exclude []string `mapstructure:"exclude"`
+	// Networks group metrics of connections by client, as client.network.
+	Networks []string `mapstructure:"networks"`
 
 	_ struct{}
 }
@@ -114,6 +119,9 @@ type ConnectionsConfig struct {
 	HalfOpen bool `mapstructure:"half_open"`
 	// HandshakeTimeout is the age at which such a handshake has failed.
 	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
+	// UpdateInterval is the time between two tcp.server.connection.update records of an open
+	// connection; 0 means that there are none.
+	UpdateInterval time.Duration `mapstructure:"update_interval"`
 
 	_ struct{}
 }
@@ -209,6 +217,7 @@ func createDefaultConfig() *Config {
 	return &Config{
 		CollectionInterval: 10 * time.Second,
 		MetricExpiration:   5 * time.Minute,
+		SeriesStartAtZero:  true,
 		Histograms:         histogramsExplicit,
 		OnMissing:          onMissingReport,
 		Interfaces:         InterfacesConfig{Include: []string{"*"}, Exclude: []string{"lo"}},

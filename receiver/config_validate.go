@@ -5,10 +5,7 @@ package receiver
 import (
 	"errors"
 	"math"
-	"os"
 	"time"
-
-	"go.opentelemetry.io/collector/config/configretry"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/probe"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/check"
@@ -16,22 +13,18 @@ import (
 
 // Bounds of the configuration, both ends allowed.
 const (
-	minInterval, maxInterval           = 100 * time.Millisecond, 24 * time.Hour
-	minHandshake, maxHandshake         = 100 * time.Millisecond, time.Hour
-	minBatchAge, maxBatchAge           = time.Millisecond, time.Minute
-	minBatchRecords, maxBatchRecords   = 1, 100_000
-	minQueueBytes, maxQueueBytes       = 4 << 10, min(16<<30, math.MaxInt)
-	minConnections, maxConnections     = 0, 16 << 20
-	minEntries, maxEntries             = 1, 1 << 20
-	maxRingBytes                       = 1 << 30
-	minInspectedBytes                  = 64 << 10
-	minNamespaces, maxNamespaces       = 1, 4096
-	minSeries, maxSeries               = 1, 1_000_000
-	minPerSecond, maxPerSecond         = 1, 1_000_000
-	minSampleRate, maxSampleRate       = 0, 1 << 30
-	minRetryInterval, maxRetryInterval = time.Millisecond, time.Hour
-	maxElapsedTime                     = 24 * time.Hour
-	minMultiplier, maxMultiplier       = 1.0, 10.0
+	minInterval, maxInterval         = 100 * time.Millisecond, 24 * time.Hour
+	minHandshake, maxHandshake       = 100 * time.Millisecond, time.Hour
+	minBatchAge, maxBatchAge         = time.Millisecond, time.Minute
+	minBatchRecords, maxBatchRecords = 1, 100_000
+	minQueueBytes, maxQueueBytes     = 4 << 10, min(16<<30, math.MaxInt)
+	minConnections, maxConnections   = 0, 16 << 20
+	minEntries, maxEntries           = 1, 1 << 20
+	minInspectedBytes                = 64 << 10
+	minNamespaces, maxNamespaces     = 1, 4096
+	minSeries, maxSeries             = 1, 1_000_000
+	minPerSecond, maxPerSecond       = 1, 1_000_000
+	minSampleRate, maxSampleRate     = 0, 1 << 30
 )
 
 // Validate reports every fault at once. Each begins with the path of its key. The Collector
@@ -54,6 +47,10 @@ func (c *Config) Validate() error {
 	check.OneOf(&f, "tc::position", c.TC.Position, positionFirst, positionLast)
 	c.validateScope(&f)
 	check.InRange(&f, "connections::handshake_timeout", c.Connections.HandshakeTimeout, minHandshake, maxHandshake)
+	check.InRange(&f, "connections::update_interval", c.Connections.UpdateInterval, 0, maxInterval)
+	if c.Connections.UpdateInterval != 0 && c.Connections.UpdateInterval < c.CollectionInterval {
+		f.Add("connections::update_interval", "%s is shorter than collection_interval (%s)", c.Connections.UpdateInterval, c.CollectionInterval)
+	}
 	check.InRange(&f, "packets::sample_rate", c.Packets.SampleRate, minSampleRate, maxSampleRate)
 	check.InRange(&f, "packets::max_per_second", c.Packets.MaxPerSecond, minPerSecond, maxPerSecond)
 	check.InRange(&f, "batch::max_records", c.Batch.MaxRecords, minBatchRecords, maxBatchRecords)
@@ -61,7 +58,7 @@ func (c *Config) Validate() error {
 	check.InRange(&f, "queue::max_bytes", c.Queue.MaxBytes, minQueueBytes, maxQueueBytes)
 	c.validateNeeds(&f)
 	c.validateSelections(&f)
-	validateRetry(&f, &c.Retry)
+	check.Retry(&f, &c.Retry)
 	c.Limits.validate(&f)
 	return errors.Join(f...)
 }
@@ -70,6 +67,7 @@ func (c *Config) Validate() error {
 func (c *Config) validateSelections(f *check.Faults) {
 	check.PortSelection(f, c.Ports.Include, c.Ports.Exclude)
 	check.ClientSelection(f, c.Clients.Include, c.Clients.Exclude)
+	check.Networks(f, c.Clients.Networks)
 	if c.TC.Mode != string(probe.TCOff) {
 		check.InterfaceSelection(f, c.Interfaces.Include, c.Interfaces.Exclude)
 	}
@@ -105,17 +103,6 @@ func (c *Config) validateNeeds(f *check.Faults) {
 	}
 }
 
-func validateRetry(f *check.Faults, r *configretry.BackOffConfig) {
-	if !r.Enabled {
-		return
-	}
-	check.InRange(f, "retry_on_failure::initial_interval", r.InitialInterval, minRetryInterval, maxRetryInterval)
-	check.InRange(f, "retry_on_failure::max_interval", r.MaxInterval, minRetryInterval, maxRetryInterval)
-	check.InRange(f, "retry_on_failure::multiplier", r.Multiplier, minMultiplier, maxMultiplier)
-	check.InRange(f, "retry_on_failure::randomization_factor", r.RandomizationFactor, 0, 1)
-	check.InRange(f, "retry_on_failure::max_elapsed_time", r.MaxElapsedTime, 0, maxElapsedTime)
-}
-
 func (l *LimitsConfig) validate(f *check.Faults) {
 	check.InRange(f, "limits::connections", l.Connections, minConnections, maxConnections)
 	check.InRange(f, "limits::listeners", l.Listeners, minEntries, maxEntries)
@@ -126,15 +113,8 @@ func (l *LimitsConfig) validate(f *check.Faults) {
 	check.InRange(f, "limits::failed_per_second", l.FailedPerSecond, minPerSecond, maxPerSecond)
 	check.InRange(f, "limits::inspected_connections", l.InspectedConnections, minEntries, maxEntries)
 	check.InRange(f, "limits::inspected_bytes", l.InspectedBytes, minInspectedBytes, maxQueueBytes)
-	validateRing(f, "limits::inspect_ring_bytes", l.InspectRingBytes)
+	check.RingBytes(f, "limits::inspect_ring_bytes", l.InspectRingBytes)
 	if l.RingBytes != 0 {
-		validateRing(f, "limits::ring_bytes", l.RingBytes)
-	}
-}
-
-func validateRing(f *check.Faults, key string, bytes int) {
-	check.InRange(f, key, bytes, os.Getpagesize(), maxRingBytes)
-	if bytes > 0 && bytes&(bytes-1) != 0 {
-		f.Add(key, "%d is not a power of two", bytes)
+		check.RingBytes(f, "limits::ring_bytes", l.RingBytes)
 	}
 }

@@ -206,6 +206,7 @@ func TestSelectionsOfNothing(t *testing.T) {
 		`ports: {exclude: ["1-32767", "32768-65535"]}`:                                   "ports::exclude: leaves no port",
 		`clients: {include: [10.0.0.0/8], exclude: ["10.0.0.0/8"]}`:                      `clients::include[0]: "10.0.0.0/8" selects nothing: clients::exclude has it, too`,
 		`clients: {include: [10.0.0.1], exclude: ["::ffff:10.0.0.1/128"]}`:               `clients::include[0]: "10.0.0.1" selects nothing: clients::exclude has it, too`,
+		`clients: {networks: [10.0.0.0/8, "::ffff:10.0.0.0/104"]}`:                       "clients::networks: has 10.0.0.0/8 twice",
 		`clients: {exclude: ["0.0.0.0/0", "::/0"]}`:                                      "clients::exclude: leaves no client",
 		`{interfaces: {exclude: ["*"]}, packets: {flags: [syn]}}`:                        "interfaces::exclude: leaves no interface; tc::mode: off does without packets",
 		`interfaces: {include: [eth0, "v*"], exclude: ["*"]}`:                            "interfaces::exclude: leaves no interface; tc::mode: off does without packets",

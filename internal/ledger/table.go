@@ -33,6 +33,9 @@ const (
 	Service
 	// SourceCount is an increment of what sources without an entry did. Only losses are counted.
 	SourceCount
+	// Update is what an open connection did since the last one. User space produces it, and the
+	// kernel side does not know it.
+	Update
 	Events
 )
 
@@ -135,6 +138,7 @@ var events = [Events]event{
 	Service:   {"service", balanced | consumed, nil},
 
 	SourceCount: {"source_count", counter, map[Cause]string{MapFull: networkNamespaces}},
+	Update:      {"update", balanced | consumed, nil},
 }
 
 // cause is a row of the causes' table.

@@ -24,7 +24,7 @@ func TestEveryEventAndCauseHasAName(t *testing.T) {
 }
 
 func TestAccountedEvents(t *testing.T) {
-	assert.Equal(t, []Event{Connection, Open, Failed, Packet, Segment, Request, Handshake, Source, Service}, slices.Collect(AccountedEvents()))
+	assert.Equal(t, []Event{Connection, Open, Failed, Packet, Segment, Request, Handshake, Source, Service, Update}, slices.Collect(AccountedEvents()))
 }
 
 // TestLossesNameTheirLimit: every loss that a setting causes names the setting.

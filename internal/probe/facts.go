@@ -40,4 +40,8 @@ type Snapshot struct {
 	Sources *SourceFigures
 	Maps    []MapFill
 	Hooks   []HookState
+	// Absent are the counters of connections that this kernel lacks.
+	Absent connection.Absent
+	// HalfOpen is set if half-open attempts are followed, as far as packets are seen.
+	HalfOpen bool
 }

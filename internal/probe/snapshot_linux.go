@@ -21,7 +21,7 @@ func (p *Probe) Snapshot(visit func(*connection.Live)) (*Snapshot, error) {
 	if err := p.context.Clock.Refresh(); err != nil {
 		return nil, err
 	}
-	s := &Snapshot{Time: time.Now().UnixNano()}
+	s := &Snapshot{Time: time.Now().UnixNano(), Absent: p.host.Absent(), HalfOpen: p.cfg.HalfOpen}
 	if p.packets != nil {
 		p.packets.SweepHalfOpen(p.context.Sink)
 	}

@@ -125,7 +125,8 @@ var rules = []rule{
 	{rooms: list("receiver/internal/logrecord/oneline")},
 	{rooms: list("receiver/internal/logrecord/columns"), imports: list("receiver/internal/declared", pdata)},
 	{rooms: list("receiver/internal/logrecord"), imports: join(domains, facts, common, list("receiver/internal/logrecord/oneline", "receiver/internal/logrecord/columns", pdata, collector))},
-	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list(pdata, collector))},
+	{rooms: list("receiver/internal/series/histogram"), imports: list("receiver/internal/declared", pdata)},
+	{rooms: list("receiver/internal/series"), imports: join(domains, facts, common, list("receiver/internal/series/histogram", pdata, collector))},
 	{
 		rooms:   list("receiver/internal/observe"),
 		imports: join(domains, facts, common, list("internal/probe", "receiver/internal/logrecord", "receiver/internal/series", pdata, collector)),

@@ -106,7 +106,7 @@ func TestLedgerIsTheKernelSides(t *testing.T) {
 		EventSource:      ledger.Source,
 		EventService:     ledger.Service,
 		EventSourceCount: ledger.SourceCount,
-		Events:           ledger.Events,
+		Events:           ledger.Update, // the first that only user space knows
 	} {
 		assert.EqualValues(t, event, c)
 	}

@@ -12,6 +12,7 @@ var accounts = [declared.Events]ledger.Event{
 	declared.EventConnectionClose:  ledger.Connection,
 	declared.EventConnectionFailed: ledger.Failed,
 	declared.EventConnectionOpen:   ledger.Open,
+	declared.EventConnectionUpdate: ledger.Update,
 	declared.EventHTTPRequest:      ledger.Request,
 	declared.EventListener:         ledger.Service,
 	declared.EventPacket:           ledger.Packet,

@@ -17,6 +17,21 @@ func Prefixes(f *Faults, key string, items []string) []netip.Prefix {
 	return fault.Prefixes(f, key, items, maxPrefixes)
 }
 
+// maxNetworks bounds the values of client.network.
+const maxNetworks = 64
+
+// Networks parses the CIDRs that clients are grouped by, and refuses one that is there twice.
+func Networks(f *Faults, items []string) []netip.Prefix {
+	const key = "clients::networks"
+	all := fault.Prefixes(f, key, items, maxNetworks)
+	for i, prefix := range all {
+		if slices.Contains(all[:i], prefix) {
+			f.Add(key, "has %s twice", prefix)
+		}
+	}
+	return all
+}
+
 // ClientSelection refuses included entries that are excluded as well, and an exclusion that
 // leaves nothing. The longer prefix decides, and of equal ones the exclusion.
 func ClientSelection(f *Faults, include, exclude []string) {

@@ -11,6 +11,7 @@ const (
 	EventConnectionClose  Event = iota // tcp.server.connection.close
 	EventConnectionFailed              // tcp.server.connection.failed
 	EventConnectionOpen                // tcp.server.connection.open
+	EventConnectionUpdate              // tcp.server.connection.update
 	EventHTTPRequest                   // tcp.server.http.request
 	EventListener                      // tcp.server.listener
 	EventPacket                        // tcp.server.packet
@@ -50,6 +51,7 @@ var events = [Events]event{
 		AttrAcceptDuration,
 		AttrCloseReason,
 		AttrErrorType,
+		AttrConnectionUpdateCount,
 	}},
 	EventConnectionFailed: {"tcp.server.connection.failed", []Attribute{
 		AttrClientAddress,
@@ -59,6 +61,7 @@ var events = [Events]event{
 		AttrNetworkType,
 		AttrNetworkTransport,
 		AttrNetworkInterfaceName,
+		AttrProcessExecutableName,
 		AttrNetNSInode,
 		AttrErrorType,
 	}},
@@ -79,6 +82,28 @@ var events = [Events]event{
 		AttrHandshakeRTT,
 		AttrConnectionAdopted,
 		AttrConnectionMPTCP,
+	}},
+	EventConnectionUpdate: {"tcp.server.connection.update", []Attribute{
+		AttrClientAddress,
+		AttrClientPort,
+		AttrServerAddress,
+		AttrServerPort,
+		AttrNetworkType,
+		AttrNetworkTransport,
+		AttrNetworkInterfaceName,
+		AttrProcessPID,
+		AttrProcessExecutableName,
+		AttrOwnerSource,
+		AttrConnectionID,
+		AttrNetNSInode,
+		AttrHandshakeDuration,
+		AttrHandshakeRTT,
+		AttrConnectionAdopted,
+		AttrConnectionMPTCP,
+		AttrReceiveSize,
+		AttrTransmitSize,
+		AttrConnectionDuration,
+		AttrConnectionUpdateCount,
 	}},
 	EventHTTPRequest: {"tcp.server.http.request", []Attribute{
 		AttrClientAddress,
@@ -315,6 +340,7 @@ func EnabledEvents(c *metadata.EventsConfig) [Events]bool {
 		EventConnectionClose:  c.TCPServerConnectionClose.Enabled,
 		EventConnectionFailed: c.TCPServerConnectionFailed.Enabled,
 		EventConnectionOpen:   c.TCPServerConnectionOpen.Enabled,
+		EventConnectionUpdate: c.TCPServerConnectionUpdate.Enabled,
 		EventHTTPRequest:      c.TCPServerHTTPRequest.Enabled,
 		EventListener:         c.TCPServerListener.Enabled,
 		EventPacket:           c.TCPServerPacket.Enabled,
@@ -337,6 +363,7 @@ const (
 	MetricAcceptQueueLimit                            // tcp.server.accept_queue.limit
 	MetricAcceptQueueOverflows                        // tcp.server.accept_queue.overflows
 	MetricConnectionActive                            // tcp.server.connection.active
+	MetricConnectionClosed                            // tcp.server.connection.closed
 	MetricConnectionDuration                          // tcp.server.connection.duration
 	MetricConnectionFailed                            // tcp.server.connection.failed
 	MetricConnectionOpened                            // tcp.server.connection.opened
@@ -416,7 +443,7 @@ var definitions = [Metrics]Definition{
 		Description: "Time that connections waited in the accept queue, one observation at close. Missing if the accept was not observed.",
 		Unit:        "s",
 		Kind:        Histogram,
-		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrOtelMetricOverflow},
 	},
 	MetricAcceptQueueLength: {
 		Name:        "tcp.server.accept_queue.length",
@@ -444,14 +471,21 @@ var definitions = [Metrics]Definition{
 		Description: "Inbound connections that are open.",
 		Unit:        "{connection}",
 		Kind:        UpDownCounter,
-		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrOtelMetricOverflow},
+	},
+	MetricConnectionClosed: {
+		Name:        "tcp.server.connection.closed",
+		Description: "Inbound connections that ended, by how.",
+		Unit:        "{connection}",
+		Kind:        Counter,
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrCloseReason, AttrOtelMetricOverflow},
 	},
 	MetricConnectionDuration: {
 		Name:        "tcp.server.connection.duration",
 		Description: "Time from established to closed.",
 		Unit:        "s",
 		Kind:        Histogram,
-		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrOtelMetricOverflow},
 	},
 	MetricConnectionFailed: {
 		Name:        "tcp.server.connection.failed",
@@ -486,7 +520,7 @@ var definitions = [Metrics]Definition{
 		Description: "Time from the first SYN-ACK to the ACK, one observation per connection at close.",
 		Unit:        "s",
 		Kind:        Histogram,
-		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrOtelMetricOverflow},
 	},
 	MetricHTTPUnanswered: {
 		Name:        "tcp.server.http.unanswered",
@@ -500,7 +534,7 @@ var definitions = [Metrics]Definition{
 		Description: "Payload of inbound connections, each byte counted once.",
 		Unit:        "By",
 		Kind:        Counter,
-		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrNetworkIODirection, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrNetworkIODirection, AttrOtelMetricOverflow},
 	},
 	MetricMalformed: {
 		Name:        "tcp.server.malformed",
@@ -570,7 +604,7 @@ var definitions = [Metrics]Definition{
 		Description: "Smoothed round-trip time, one observation per connection at close.",
 		Unit:        "s",
 		Kind:        Histogram,
-		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrOtelMetricOverflow},
+		Attributes:  []Attribute{AttrServerPort, AttrNetworkType, AttrProcessExecutableName, AttrClientNetwork, AttrOtelMetricOverflow},
 	},
 	MetricSYNQueueLength: {
 		Name:        "tcp.server.syn_queue.length",
@@ -603,6 +637,7 @@ func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 		MetricAcceptQueueLimit:              c.TCPServerAcceptQueueLimit.Enabled,
 		MetricAcceptQueueOverflows:          c.TCPServerAcceptQueueOverflows.Enabled,
 		MetricConnectionActive:              c.TCPServerConnectionActive.Enabled,
+		MetricConnectionClosed:              c.TCPServerConnectionClosed.Enabled,
 		MetricConnectionDuration:            c.TCPServerConnectionDuration.Enabled,
 		MetricConnectionFailed:              c.TCPServerConnectionFailed.Enabled,
 		MetricConnectionOpened:              c.TCPServerConnectionOpened.Enabled,
@@ -629,6 +664,7 @@ func EnabledMetrics(c *metadata.MetricsConfig) [Metrics]bool {
 // The attributes of log records and data points.
 const (
 	AttrClientAddress                      Attribute = iota // client.address
+	AttrClientNetwork                                       // client.network
 	AttrClientPort                                          // client.port
 	AttrErrorType                                           // error.type
 	AttrGenAIOperationName                                  // gen_ai.operation.name
@@ -678,6 +714,7 @@ const (
 	AttrConnectionDuration                                  // tcp.connection.duration
 	AttrConnectionID                                        // tcp.connection.id
 	AttrConnectionMPTCP                                     // tcp.connection.mptcp
+	AttrConnectionUpdateCount                               // tcp.connection.update.count
 	AttrDropReason                                          // tcp.drop.reason
 	AttrFlags                                               // tcp.flags
 	AttrGatewayConsumerAnonymous                            // tcp.gateway.consumer.anonymous
@@ -835,6 +872,7 @@ const (
 
 var keys = [Attributes]string{
 	AttrClientAddress:                      "client.address",
+	AttrClientNetwork:                      "client.network",
 	AttrClientPort:                         "client.port",
 	AttrErrorType:                          "error.type",
 	AttrGenAIOperationName:                 "gen_ai.operation.name",
@@ -884,6 +922,7 @@ var keys = [Attributes]string{
 	AttrConnectionDuration:                 "tcp.connection.duration",
 	AttrConnectionID:                       "tcp.connection.id",
 	AttrConnectionMPTCP:                    "tcp.connection.mptcp",
+	AttrConnectionUpdateCount:              "tcp.connection.update.count",
 	AttrDropReason:                         "tcp.drop.reason",
 	AttrFlags:                              "tcp.flags",
 	AttrGatewayConsumerAnonymous:           "tcp.gateway.consumer.anonymous",
@@ -1044,6 +1083,7 @@ func ResourceAttributes(c *metadata.ResourceAttributesConfig) map[string]metadat
 		"host.name":               c.HostName,
 		"k8s.pod.uid":             c.K8sPodUID,
 		"service.instance.id":     c.ServiceInstanceID,
+		"service.name":            c.ServiceName,
 		"tcp.container.delegated": c.TCPContainerDelegated,
 	}
 }

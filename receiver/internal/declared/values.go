@@ -17,6 +17,7 @@ const (
 	ResetByServer        = "server"
 	SYNQueueCookie       = "cookie"
 	SYNQueueDrop         = "drop"
+	NetworkOther         = "other"
 )
 
 // NetworkType is the value of network.type.

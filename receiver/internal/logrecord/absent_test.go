@@ -18,7 +18,7 @@ func TestAbsentCountersAreNoFigures(t *testing.T) {
 		l := testLogs(allEvents())
 		c := facttest.Closed()
 		c.Absent = absent
-		l.Closed(c, facttest.Process(), owner.ByAcceptor)
+		l.Closed(c, 0, facttest.Process(), owner.ByAcceptor)
 		record := single(t, l.Take())
 		return record.Attributes().AsRaw(), record.Body().Str()
 	}

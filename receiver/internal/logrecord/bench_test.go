@@ -20,7 +20,7 @@ func BenchmarkClosed(b *testing.B) {
 	c, p := facttest.Closed(), facttest.Process()
 	b.ReportAllocs()
 	for b.Loop() {
-		l.Closed(c, p, owner.ByAcceptor)
+		l.Closed(c, 0, p, owner.ByAcceptor)
 		if l.Len() == benchBatch {
 			l.Take()
 		}
@@ -32,11 +32,11 @@ func BenchmarkClosed(b *testing.B) {
 func TestClosedAllocates(t *testing.T) {
 	l := New(metadata.DefaultLogsBuilderConfig(), Options{HostName: "web-1"})
 	c, p := facttest.Closed(), facttest.Process()
-	l.Closed(c, p, owner.ByAcceptor)
+	l.Closed(c, 0, p, owner.ByAcceptor)
 	needed := 3 + float64(single(t, l.Take()).Attributes().Len())
 	ours := testing.AllocsPerRun(10, func() {
 		for range benchBatch {
-			l.Closed(c, p, owner.ByAcceptor)
+			l.Closed(c, 0, p, owner.ByAcceptor)
 		}
 		l.Take()
 	})

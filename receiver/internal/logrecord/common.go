@@ -68,11 +68,11 @@ func (l *Logs) putOwner(row *row, p *owner.Process, source owner.Source) {
 	}
 }
 
-func container(p *owner.Process) owner.Container {
-	if p == nil || p.Workload == nil {
-		return owner.Container{}
+func workload(p *owner.Process) *owner.Workload {
+	if p == nil {
+		return nil
 	}
-	return p.Container
+	return p.Workload
 }
 
 // executable returns the clean name. Most records belong to the same few workloads, and each

@@ -15,7 +15,7 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 	if !l.enabled[declared.EventConnectionOpen] {
 		return false
 	}
-	record, ok := l.add(l.resources.Origin(container(p), c.NetNS), header{
+	record, ok := l.add(l.resources.Origin(workload(p), c.NetNS), header{
 		event: declared.EventConnectionOpen, time: c.Opened,
 	})
 	if !ok {
@@ -32,13 +32,13 @@ func (l *Logs) Opened(c *connection.Opened, p *owner.Process, source owner.Sourc
 	return true
 }
 
-// Closed appends a record of a connection that ended and reports whether it did. The
-// process may be nil.
-func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Source) bool {
+// Closed appends a record of a connection that ended, after a number of updates, and reports
+// whether it did. The process may be nil.
+func (l *Logs) Closed(c *connection.Closed, updates int, p *owner.Process, source owner.Source) bool {
 	if !l.enabled[declared.EventConnectionClose] {
 		return false
 	}
-	record, ok := l.add(l.resources.Origin(container(p), c.NetNS), header{
+	record, ok := l.add(l.resources.Origin(workload(p), c.NetNS), header{
 		event: declared.EventConnectionClose, time: c.Time, failed: !c.Reason.Orderly(),
 	})
 	if !ok {
@@ -69,6 +69,47 @@ func (l *Logs) Closed(c *connection.Closed, p *owner.Process, source owner.Sourc
 	if errorType := closeError(c.Reason); errorType != "" {
 		row.str(declared.AttrErrorType, errorType)
 	}
+	if updates > 0 {
+		row.int(declared.AttrConnectionUpdateCount, int64(updates))
+	}
+	l.finish(record)
+	return true
+}
+
+// Updated appends a record of an open connection and reports whether it did. The process may be
+// nil.
+func (l *Logs) Updated(u *connection.Update, p *owner.Process, source owner.Source) bool {
+	if !l.enabled[declared.EventConnectionUpdate] {
+		return false
+	}
+	record, ok := l.add(l.resources.Origin(workload(p), u.NetNS), header{event: declared.EventConnectionUpdate, time: u.Time})
+	if !ok {
+		return false
+	}
+	age := u.Time - u.Opened
+	line, at := l.begin(declared.EventConnectionUpdate, &u.Flow)
+	line = oneline.Duration(append(l.appendProcess(line, p), ' '), age)
+	received, transmitted := !u.Absent.Has(connection.AbsentReceivedBytes), !u.Absent.Has(connection.AbsentTransmittedBytes)
+	if received {
+		line = oneline.Bytes(line, "rx", u.ReceivedBytes)
+	}
+	if transmitted {
+		line = oneline.Bytes(line, "tx", u.TransmittedBytes)
+	}
+	body := l.body(record, line)
+
+	row := &l.row
+	putFlow(row, &u.Flow, at, body, u.Interface)
+	l.putOwner(row, p, source)
+	l.putConnection(row, u.Connection)
+	if received {
+		row.int(declared.AttrReceiveSize, int64(u.ReceivedBytes))
+	}
+	if transmitted {
+		row.int(declared.AttrTransmitSize, int64(u.TransmittedBytes))
+	}
+	row.double(declared.AttrConnectionDuration, seconds(age))
+	row.int(declared.AttrConnectionUpdateCount, int64(u.Number))
 	l.finish(record)
 	return true
 }

@@ -29,7 +29,7 @@ func TestConnectionIDs(t *testing.T) {
 				for _, count := range []uint64{1, 2, 1 << 44} {
 					c := facttest.Closed()
 					c.ID = kernelNumber(cpu, space, count)
-					l.Closed(c, nil, owner.None)
+					l.Closed(c, 0, nil, owner.None)
 					value, ok := single(t, l.Take()).Attributes().Get("tcp.connection.id")
 					require.True(t, ok)
 					require.Equal(t, pcommon.ValueTypeStr, value.Type())
@@ -48,7 +48,7 @@ func TestConnectionIDStays(t *testing.T) {
 	l := testLogs(allEvents())
 	l.Opened(facttest.Opened(), nil, owner.None)
 	opened, _ := single(t, l.Take()).Attributes().Get("tcp.connection.id")
-	l.Closed(facttest.Closed(), nil, owner.None)
+	l.Closed(facttest.Closed(), 0, nil, owner.None)
 	closed, _ := single(t, l.Take()).Attributes().Get("tcp.connection.id")
 	require.Equal(t, opened.Str(), closed.Str())
 }

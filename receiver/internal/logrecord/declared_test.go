@@ -28,8 +28,11 @@ func TestEventsAreAsDeclared(t *testing.T) {
 		for reason := connection.CloseUnknown; reason <= connection.CloseTimeout; reason++ {
 			c := facttest.Closed()
 			c.Reason = reason
-			l.Closed(c, p, owner.ByCloser)
+			l.Closed(c, 0, p, owner.ByCloser)
 		}
+		c := facttest.Connection()
+		l.Updated(&connection.Update{Connection: &c, Time: c.Opened + 1, Number: 1, ReceivedBytes: 2}, p, owner.ByCloser)
+		l.Closed(facttest.Closed(), 1, p, owner.ByCloser)
 		for malformed := packet.WellFormed; malformed < packet.MalformedKinds; malformed++ {
 			k := facttest.Packet()
 			k.Malformed, k.Egress = malformed, malformed%2 == 0
@@ -39,7 +42,7 @@ func TestEventsAreAsDeclared(t *testing.T) {
 	for failure := connection.FailureOther; failure <= connection.FailureAcceptQueueOverflow; failure++ {
 		f := facttest.Failed()
 		f.Type = failure
-		l.Failed(f)
+		l.Failed(f, facttest.Process())
 	}
 
 	for _, e := range exchanges() {

@@ -8,12 +8,13 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// Failed appends a record of a failed attempt and reports whether it did.
-func (l *Logs) Failed(f *connection.Failed) bool {
+// Failed appends a record of a failed attempt and reports whether it did. The process is the
+// listener's; it may be nil.
+func (l *Logs) Failed(f *connection.Failed, p *owner.Process) bool {
 	if !l.enabled[declared.EventConnectionFailed] {
 		return false
 	}
-	record, ok := l.add(l.resources.Origin(owner.Container{}, f.NetNS), header{
+	record, ok := l.add(l.resources.Origin(workload(p), f.NetNS), header{
 		event: declared.EventConnectionFailed, time: f.Time, failed: true,
 	})
 	if !ok {
@@ -25,6 +26,11 @@ func (l *Logs) Failed(f *connection.Failed) bool {
 
 	row := &l.row
 	putFlow(row, &f.Flow, at, body, f.Interface)
+	if p != nil {
+		if name := l.executable(p); name != "" {
+			row.str(declared.AttrProcessExecutableName, name)
+		}
+	}
 	row.int(declared.AttrNetNSInode, int64(f.NetNS))
 	row.str(declared.AttrErrorType, errorType)
 	l.finish(record)

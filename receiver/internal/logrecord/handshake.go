@@ -21,7 +21,7 @@ func (l *Logs) Handshake(h *tlsview.View, p *owner.Process, source owner.Source)
 		return false
 	}
 	failure := h.ErrorType()
-	record, ok := l.add(l.resources.Origin(container(p), h.NetNS), header{
+	record, ok := l.add(l.resources.Origin(workload(p), h.NetNS), header{
 		event: declared.EventTLSHandshake, failed: failure != "", time: h.Began,
 	})
 	if !ok {

@@ -19,10 +19,10 @@ func TestHostileStringsInLogs(t *testing.T) {
 	process := facttest.Process()
 	facttest.Poison(process.Workload)
 	require.True(t, l.Opened(facttest.Poison(facttest.Opened()), process, owner.ByAcceptor))
-	require.True(t, l.Closed(facttest.Poison(facttest.Closed()), process, owner.ByAcceptor))
-	require.True(t, l.Failed(facttest.Poison(facttest.Failed())))
+	require.True(t, l.Closed(facttest.Poison(facttest.Closed()), 0, process, owner.ByAcceptor))
+	require.True(t, l.Failed(facttest.Poison(facttest.Failed()), nil))
 	require.True(t, l.Packet(facttest.Poison(facttest.Packet()), process, owner.ByListener))
-	require.True(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor), "a harmless one between")
+	require.True(t, l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor), "a harmless one between")
 	hostile := withField(facttest.Exchange(), "X-Request-Id", facttest.Hostile)
 	hostile.Target, hostile.Method = []byte("/"+facttest.Hostile), []byte(facttest.Hostile)
 	withField(hostile, "User-Agent", facttest.Hostile).Interface = facttest.Hostile

@@ -163,21 +163,23 @@ type header struct {
 	failed bool
 }
 
-func (l *Logs) place(from resource.Origin) *place {
-	if p, ok := l.places[from]; ok {
+func (l *Logs) place(origin resource.Origin) *place {
+	if p, ok := l.places[origin]; ok {
 		return p
 	}
 	p := new(place)
-	l.places[from] = p
-	var resource pcommon.Resource
-	if resource, p.allowed = l.resources.Build(from); !p.allowed {
+	l.places[origin] = p
+	var from pcommon.Resource
+	if from, p.allowed = l.resources.Build(origin); !p.allowed {
 		return p
 	}
 	group := l.batch.ResourceLogs().AppendEmpty()
-	resource.MoveTo(group.Resource())
+	from.MoveTo(group.Resource())
+	group.SetSchemaUrl(resource.SchemaURL)
 	scope := group.ScopeLogs().AppendEmpty()
 	scope.Scope().SetName(metadata.ScopeName)
 	scope.Scope().SetVersion(l.options.Version)
+	scope.SetSchemaUrl(resource.SchemaURL)
 	p.records = scope.LogRecords()
 	l.bytes += resourceBytes
 	return p

@@ -34,10 +34,10 @@ func single(t *testing.T, batch Batch) plog.LogRecord {
 func TestLogsGolden(t *testing.T) {
 	l := testLogs(allEvents())
 	require.True(t, l.Opened(facttest.Opened(), facttest.Process(), owner.ByListener))
-	require.True(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor))
-	require.True(t, l.Failed(facttest.Failed()))
+	require.True(t, l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor))
+	require.True(t, l.Failed(facttest.Failed(), nil))
 	require.True(t, l.Packet(facttest.Packet(), facttest.Process(), owner.ByListener))
-	require.True(t, l.Closed(&connection.Closed{Time: facttest.Epoch}, nil, owner.None))
+	require.True(t, l.Closed(&connection.Closed{Time: facttest.Epoch}, 0, nil, owner.None))
 	require.Equal(t, 5, l.Len())
 
 	batch := l.Take()
@@ -50,7 +50,7 @@ func TestLogsGolden(t *testing.T) {
 
 func TestLogsTakeHandsOver(t *testing.T) {
 	l := testLogs(allEvents())
-	l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor)
+	l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor)
 	first := l.Take()
 	body := single(t, first).Body().Str()
 	require.Positive(t, first.Bytes)
@@ -59,7 +59,7 @@ func TestLogsTakeHandsOver(t *testing.T) {
 
 	other := facttest.Closed()
 	other.Flow = facttest.Flow6()
-	l.Closed(other, nil, owner.None)
+	l.Closed(other, 0, nil, owner.None)
 	require.Equal(t, body, single(t, first).Body().Str(), "a later record must not change it")
 	require.Equal(t, "2001:db8::2", single(t, l.Take()).Attributes().AsRaw()["client.address"])
 	require.Zero(t, l.Take().Logs.ResourceLogs().Len())
@@ -69,11 +69,11 @@ func TestLogsBody(t *testing.T) {
 	l := testLogs(allEvents())
 	c := facttest.Closed()
 	c.Reason = connection.CloseClientFIN
-	l.Closed(c, facttest.Process(), owner.ByAcceptor)
+	l.Closed(c, 0, facttest.Process(), owner.ByAcceptor)
 	require.Equal(t, "tcp.server.connection.close 10.0.0.2:51234 -> 10.0.0.1:80 nginx[123] "+
 		"client_fin 12ms rx=73B tx=850B", single(t, l.Take()).Body().Str())
 
-	l.Failed(facttest.Failed())
+	l.Failed(facttest.Failed(), nil)
 	require.Equal(t, "tcp.server.connection.failed [2001:db8::2]:51234 -> [2001:db8::1]:443 refused",
 		single(t, l.Take()).Body().Str())
 
@@ -99,7 +99,7 @@ func TestLogsSeverityAndErrorType(t *testing.T) {
 			l := testLogs(allEvents())
 			c := facttest.Closed()
 			c.Reason = reason
-			require.True(t, l.Closed(c, nil, owner.None))
+			require.True(t, l.Closed(c, 0, nil, owner.None))
 			record := single(t, l.Take())
 			require.Equal(t, want.severity, record.SeverityNumber())
 			require.Equal(t, want.errorType, record.Attributes().AsRaw()[declared.AttrErrorType.Key()])
@@ -119,8 +119,8 @@ func TestLogsSwitchedOff(t *testing.T) {
 
 	config.Events = metadata.EventsConfig{}
 	l = testLogs(config)
-	require.False(t, l.Closed(facttest.Closed(), nil, owner.None))
-	require.False(t, l.Failed(facttest.Failed()))
+	require.False(t, l.Closed(facttest.Closed(), 0, nil, owner.None))
+	require.False(t, l.Failed(facttest.Failed(), nil))
 	require.False(t, l.Packet(facttest.Packet(), nil, owner.None))
 	require.Zero(t, l.Len())
 	require.Zero(t, l.Take().Logs.ResourceLogs().Len())
@@ -131,9 +131,9 @@ func TestLogsResources(t *testing.T) {
 	other := facttest.Process()
 	other.Workload = &owner.Workload{Executable: "nginx", Container: owner.Container{ID: "other"}}
 	for range 2 {
-		l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor)
-		l.Closed(facttest.Closed(), other, owner.ByAcceptor)
-		l.Closed(facttest.Closed(), nil, owner.None)
+		l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor)
+		l.Closed(facttest.Closed(), 0, other, owner.ByAcceptor)
+		l.Closed(facttest.Closed(), 0, nil, owner.None)
 	}
 	logs := l.Take().Logs
 	require.Equal(t, 3, logs.ResourceLogs().Len(), "one per container")
@@ -142,7 +142,7 @@ func TestLogsResources(t *testing.T) {
 			"host.name": "web-1", "container.id": facttest.Process().Container.ID,
 			"k8s.pod.uid": facttest.Process().Container.PodUID, "service.instance.id": facttest.Process().Container.ID,
 		},
-		{"host.name": "web-1", "container.id": "other", "service.instance.id": "other"},
+		{"host.name": "web-1", "container.id": "other", "service.instance.id": "other", "service.name": "nginx"},
 		{"host.name": "web-1", "service.instance.id": "web-1"},
 	}
 	for i, attributes := range want {
@@ -161,9 +161,9 @@ func TestLogsResourceToggles(t *testing.T) {
 	l := testLogs(config)
 	excluded := facttest.Process()
 	excluded.Workload = &owner.Workload{Container: owner.Container{PodUID: "excluded"}}
-	require.False(t, l.Closed(facttest.Closed(), excluded, owner.ByAcceptor))
-	require.True(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor))
-	require.False(t, l.Closed(facttest.Closed(), excluded, owner.ByAcceptor))
+	require.False(t, l.Closed(facttest.Closed(), 0, excluded, owner.ByAcceptor))
+	require.True(t, l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor))
+	require.False(t, l.Closed(facttest.Closed(), 0, excluded, owner.ByAcceptor))
 
 	batch := l.Take()
 	require.Equal(t, 1, batch.Counts[ledger.Connection])
@@ -174,8 +174,8 @@ func TestLogsResourceToggles(t *testing.T) {
 	config.ResourceAttributes.K8sPodUID.EventsExclude = nil
 	config.ResourceAttributes.K8sPodUID.EventsInclude = []filter.Config{{Regex: "^excl"}}
 	l = testLogs(config)
-	require.True(t, l.Closed(facttest.Closed(), excluded, owner.ByAcceptor))
-	require.False(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor))
+	require.True(t, l.Closed(facttest.Closed(), 0, excluded, owner.ByAcceptor))
+	require.False(t, l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor))
 }
 
 // TestLogsOfADelegatedContainer: names that a user can forge have a resource of their own.
@@ -184,8 +184,8 @@ func TestLogsOfADelegatedContainer(t *testing.T) {
 	delegated.Container.Delegated = true
 	resources := func(config metadata.LogsBuilderConfig) (marks []bool) {
 		l := testLogs(config)
-		require.True(t, l.Closed(facttest.Closed(), delegated, owner.ByAcceptor))
-		require.True(t, l.Closed(facttest.Closed(), facttest.Process(), owner.ByAcceptor))
+		require.True(t, l.Closed(facttest.Closed(), 0, delegated, owner.ByAcceptor))
+		require.True(t, l.Closed(facttest.Closed(), 0, facttest.Process(), owner.ByAcceptor))
 		for _, r := range l.Take().Logs.ResourceLogs().All() {
 			mark, found := r.Resource().Attributes().Get("tcp.container.delegated")
 			require.True(t, !found || mark.Bool(), "false is left out")
@@ -210,8 +210,8 @@ func TestLogsObservedIsNotBeforeTheEvent(t *testing.T) {
 	l := testLogs(allEvents())
 	late := facttest.Closed()
 	late.Time = facttest.Clock().UnixNano() + 5e9
-	l.Closed(facttest.Closed(), nil, owner.None)
-	l.Closed(late, nil, owner.None)
+	l.Closed(facttest.Closed(), 0, nil, owner.None)
+	l.Closed(late, 0, nil, owner.None)
 	records := l.Take().Logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
 	for _, record := range records.All() {
 		require.GreaterOrEqual(t, record.ObservedTimestamp(), record.Timestamp())
@@ -224,9 +224,9 @@ func TestLogsBytes(t *testing.T) {
 	const records = 1000
 	l := testLogs(allEvents())
 	for name, add := range map[string]func(){
-		"close":  func() { l.Closed(facttest.Closed(), nil, owner.None) },
+		"close":  func() { l.Closed(facttest.Closed(), 0, nil, owner.None) },
 		"open":   func() { l.Opened(facttest.Opened(), nil, owner.None) },
-		"failed": func() { l.Failed(facttest.Failed()) },
+		"failed": func() { l.Failed(facttest.Failed(), nil) },
 		"packet": func() { l.Packet(facttest.Packet(), nil, owner.None) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestClosedTakesWhatIsDocumented(t *testing.T) {
 		c.Adopted, c.MPTCP = false, false
 		change(c)
 		for range records {
-			require.True(t, l.Closed(c, facttest.Process(), owner.ByAcceptor))
+			require.True(t, l.Closed(c, 0, facttest.Process(), owner.ByAcceptor))
 		}
 		return float64(l.Bytes()) / records
 	}

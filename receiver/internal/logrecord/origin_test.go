@@ -48,12 +48,10 @@ func TestRecordsOfAnotherNamespace(t *testing.T) {
 		opened, closed, selected := facttest.Opened(), facttest.Closed(), facttest.Packet()
 		opened.NetNS, closed.NetNS, selected.NetNS = test.netns, test.netns, test.netns
 		require.Equal(t, test.want, instance(l.Opened(opened, test.process, owner.ByListener)), test.name)
-		require.Equal(t, test.want, instance(l.Closed(closed, test.process, owner.ByListener)), test.name)
+		require.Equal(t, test.want, instance(l.Closed(closed, 0, test.process, owner.ByListener)), test.name)
 		require.Equal(t, test.want, instance(l.Packet(selected, test.process, owner.ByListener)), test.name)
-		if test.process == nil {
-			failed := facttest.Failed()
-			failed.NetNS = test.netns
-			require.Equal(t, test.want, instance(l.Failed(failed)), test.name)
-		}
+		failed := facttest.Failed()
+		failed.NetNS = test.netns
+		require.Equal(t, test.want, instance(l.Failed(failed, test.process)), test.name)
 	}
 }

@@ -18,7 +18,7 @@ func (l *Logs) Packet(p *packet.Packet, process *owner.Process, source owner.Sou
 		return false
 	}
 	malformed := p.Malformed.String()
-	record, ok := l.add(l.resources.Origin(container(process), p.NetNS), header{
+	record, ok := l.add(l.resources.Origin(workload(process), p.NetNS), header{
 		event: declared.EventPacket, time: p.Time, failed: malformed != "",
 	})
 	if !ok {

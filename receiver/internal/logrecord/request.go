@@ -28,7 +28,7 @@ func (l *Logs) Request(v *httpview.View, p *owner.Process, source owner.Source) 
 	if !l.enabled[declared.EventHTTPRequest] {
 		return false
 	}
-	record, ok := l.add(l.resources.Origin(container(p), v.NetNS), header{
+	record, ok := l.add(l.resources.Origin(workload(p), v.NetNS), header{
 		event: declared.EventHTTPRequest, failed: v.Failure() != "",
 		time: cmp.Or(v.Request.Began, v.Answer.Began, v.Finished),
 	})

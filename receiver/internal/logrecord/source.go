@@ -13,7 +13,7 @@ func (l *Logs) Source(v *sourceview.View, p *owner.Process) bool {
 	if !l.enabled[v.Event] {
 		return false
 	}
-	record, ok := l.add(l.resources.Origin(container(p), v.NetNS), header{event: v.Event, time: v.Time})
+	record, ok := l.add(l.resources.Origin(workload(p), v.NetNS), header{event: v.Event, time: v.Time})
 	if !ok {
 		return false
 	}

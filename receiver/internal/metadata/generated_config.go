@@ -247,6 +247,26 @@ func (ms *TCPServerConnectionActiveMetricConfig) Unmarshal(parser *confmap.Conf)
 	return nil
 }
 
+// TCPServerConnectionClosedMetricConfig provides config for the tcp.server.connection.closed metric.
+type TCPServerConnectionClosedMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *TCPServerConnectionClosedMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // TCPServerConnectionDurationMetricConfig provides config for the tcp.server.connection.duration metric.
 type TCPServerConnectionDurationMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -661,6 +681,7 @@ type MetricsConfig struct {
 	TCPServerAcceptQueueLimit              TCPServerAcceptQueueLimitMetricConfig              `mapstructure:"tcp.server.accept_queue.limit"`
 	TCPServerAcceptQueueOverflows          TCPServerAcceptQueueOverflowsMetricConfig          `mapstructure:"tcp.server.accept_queue.overflows"`
 	TCPServerConnectionActive              TCPServerConnectionActiveMetricConfig              `mapstructure:"tcp.server.connection.active"`
+	TCPServerConnectionClosed              TCPServerConnectionClosedMetricConfig              `mapstructure:"tcp.server.connection.closed"`
 	TCPServerConnectionDuration            TCPServerConnectionDurationMetricConfig            `mapstructure:"tcp.server.connection.duration"`
 	TCPServerConnectionFailed              TCPServerConnectionFailedMetricConfig              `mapstructure:"tcp.server.connection.failed"`
 	TCPServerConnectionOpened              TCPServerConnectionOpenedMetricConfig              `mapstructure:"tcp.server.connection.opened"`
@@ -719,6 +740,9 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		TCPServerConnectionActive: TCPServerConnectionActiveMetricConfig{
+			Enabled: true,
+		},
+		TCPServerConnectionClosed: TCPServerConnectionClosedMetricConfig{
 			Enabled: true,
 		},
 		TCPServerConnectionDuration: TCPServerConnectionDurationMetricConfig{
@@ -808,6 +832,7 @@ type EventsConfig struct {
 	TCPServerConnectionClose  EventConfig `mapstructure:"tcp.server.connection.close"`
 	TCPServerConnectionFailed EventConfig `mapstructure:"tcp.server.connection.failed"`
 	TCPServerConnectionOpen   EventConfig `mapstructure:"tcp.server.connection.open"`
+	TCPServerConnectionUpdate EventConfig `mapstructure:"tcp.server.connection.update"`
 	TCPServerHTTPRequest      EventConfig `mapstructure:"tcp.server.http.request"`
 	TCPServerListener         EventConfig `mapstructure:"tcp.server.listener"`
 	TCPServerPacket           EventConfig `mapstructure:"tcp.server.packet"`
@@ -825,6 +850,9 @@ func DefaultEventsConfig() EventsConfig {
 		},
 		TCPServerConnectionOpen: EventConfig{
 			Enabled: false,
+		},
+		TCPServerConnectionUpdate: EventConfig{
+			Enabled: true,
 		},
 		TCPServerHTTPRequest: EventConfig{
 			Enabled: true,
@@ -883,6 +911,7 @@ type ResourceAttributesConfig struct {
 	HostName              ResourceAttributeConfig `mapstructure:"host.name"`
 	K8sPodUID             ResourceAttributeConfig `mapstructure:"k8s.pod.uid"`
 	ServiceInstanceID     ResourceAttributeConfig `mapstructure:"service.instance.id"`
+	ServiceName           ResourceAttributeConfig `mapstructure:"service.name"`
 	TCPContainerDelegated ResourceAttributeConfig `mapstructure:"tcp.container.delegated"`
 }
 
@@ -898,6 +927,9 @@ func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 			Enabled: true,
 		},
 		ServiceInstanceID: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		ServiceName: ResourceAttributeConfig{
 			Enabled: true,
 		},
 		TCPContainerDelegated: ResourceAttributeConfig{

@@ -62,6 +62,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					TCPServerConnectionActive: TCPServerConnectionActiveMetricConfig{
 						Enabled: true,
 					},
+					TCPServerConnectionClosed: TCPServerConnectionClosedMetricConfig{
+						Enabled: true,
+					},
 					TCPServerConnectionDuration: TCPServerConnectionDurationMetricConfig{
 						Enabled: true,
 					},
@@ -128,6 +131,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					HostName:              ResourceAttributeConfig{Enabled: true},
 					K8sPodUID:             ResourceAttributeConfig{Enabled: true},
 					ServiceInstanceID:     ResourceAttributeConfig{Enabled: true},
+					ServiceName:           ResourceAttributeConfig{Enabled: true},
 					TCPContainerDelegated: ResourceAttributeConfig{Enabled: true},
 				},
 			},
@@ -170,6 +174,9 @@ func TestMetricsBuilderConfig(t *testing.T) {
 						Enabled: false,
 					},
 					TCPServerConnectionActive: TCPServerConnectionActiveMetricConfig{
+						Enabled: false,
+					},
+					TCPServerConnectionClosed: TCPServerConnectionClosedMetricConfig{
 						Enabled: false,
 					},
 					TCPServerConnectionDuration: TCPServerConnectionDurationMetricConfig{
@@ -238,6 +245,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					HostName:              ResourceAttributeConfig{Enabled: false},
 					K8sPodUID:             ResourceAttributeConfig{Enabled: false},
 					ServiceInstanceID:     ResourceAttributeConfig{Enabled: false},
+					ServiceName:           ResourceAttributeConfig{Enabled: false},
 					TCPContainerDelegated: ResourceAttributeConfig{Enabled: false},
 				},
 			},
@@ -246,7 +254,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, RPCServerCallDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerNamespaceAcceptQueueOverflowsMetricConfig{}, TCPServerNamespaceEmbryonicResetsMetricConfig{}, TCPServerNamespaceSynCookiesMetricConfig{}, TCPServerNamespaceSynQueueOverflowsMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, TCPServerTLSHandshakesMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(GenAiClientTokenUsageMetricConfig{}, GenAiServerRequestDurationMetricConfig{}, GenAiServerTimeToFirstTokenMetricConfig{}, HTTPServerActiveRequestsMetricConfig{}, HTTPServerRequestDurationMetricConfig{}, RPCServerCallDurationMetricConfig{}, TCPForwardedPacketsMetricConfig{}, TCPServerAcceptDurationMetricConfig{}, TCPServerAcceptQueueLengthMetricConfig{}, TCPServerAcceptQueueLimitMetricConfig{}, TCPServerAcceptQueueOverflowsMetricConfig{}, TCPServerConnectionActiveMetricConfig{}, TCPServerConnectionClosedMetricConfig{}, TCPServerConnectionDurationMetricConfig{}, TCPServerConnectionFailedMetricConfig{}, TCPServerConnectionOpenedMetricConfig{}, TCPServerDropsMetricConfig{}, TCPServerFragmentsMetricConfig{}, TCPServerHandshakeDurationMetricConfig{}, TCPServerHTTPUnansweredMetricConfig{}, TCPServerIoMetricConfig{}, TCPServerMalformedMetricConfig{}, TCPServerNamespaceAcceptQueueOverflowsMetricConfig{}, TCPServerNamespaceEmbryonicResetsMetricConfig{}, TCPServerNamespaceSynCookiesMetricConfig{}, TCPServerNamespaceSynQueueOverflowsMetricConfig{}, TCPServerPacketIoMetricConfig{}, TCPServerPacketsMetricConfig{}, TCPServerResetsMetricConfig{}, TCPServerRetransmitsMetricConfig{}, TCPServerRttMetricConfig{}, TCPServerSynQueueLengthMetricConfig{}, TCPServerTLSHandshakesMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}
@@ -288,6 +296,7 @@ func TestResourceAttributesConfig(t *testing.T) {
 				HostName:              ResourceAttributeConfig{Enabled: true},
 				K8sPodUID:             ResourceAttributeConfig{Enabled: true},
 				ServiceInstanceID:     ResourceAttributeConfig{Enabled: true},
+				ServiceName:           ResourceAttributeConfig{Enabled: true},
 				TCPContainerDelegated: ResourceAttributeConfig{Enabled: true},
 			},
 		},
@@ -298,6 +307,7 @@ func TestResourceAttributesConfig(t *testing.T) {
 				HostName:              ResourceAttributeConfig{Enabled: false},
 				K8sPodUID:             ResourceAttributeConfig{Enabled: false},
 				ServiceInstanceID:     ResourceAttributeConfig{Enabled: false},
+				ServiceName:           ResourceAttributeConfig{Enabled: false},
 				TCPContainerDelegated: ResourceAttributeConfig{Enabled: false},
 			},
 		},

@@ -49,6 +49,13 @@ func (rb *ResourceBuilder) SetServiceInstanceID(val string) {
 	}
 }
 
+// SetServiceName sets provided value as "service.name" attribute.
+func (rb *ResourceBuilder) SetServiceName(val string) {
+	if rb.config.ServiceName.Enabled {
+		rb.res.Attributes().PutStr("service.name", val)
+	}
+}
+
 // SetTCPContainerDelegated sets provided value as "tcp.container.delegated" attribute.
 func (rb *ResourceBuilder) SetTCPContainerDelegated(val bool) {
 	if rb.config.TCPContainerDelegated.Enabled {

@@ -18,6 +18,7 @@ func OfEvent(e declared.Event) Need {
 		declared.EventConnectionClose:  {connections()},
 		declared.EventConnectionFailed: {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
 		declared.EventConnectionOpen:   {connections()},
+		declared.EventConnectionUpdate: live(),
 		declared.EventHTTPRequest:      {inspection()},
 		declared.EventListener:         {queues()},
 		declared.EventPacket:           {packets()},
@@ -42,6 +43,7 @@ func OfMetric(m declared.Metric) Need {
 		declared.MetricAcceptQueueLimit:              {queues()},
 		declared.MetricAcceptQueueOverflows:          {append(overflows(), queues()...)},
 		declared.MetricConnectionActive:              {connections(), {probe.FeatureLive}},
+		declared.MetricConnectionClosed:              {connections()},
 		declared.MetricConnectionDuration:            {connections()},
 		declared.MetricConnectionFailed:              {append(overflows(), probe.FeatureResetSent, probe.FeaturePacket)},
 		declared.MetricConnectionOpened:              {connections()},
@@ -67,10 +69,15 @@ func OfMetric(m declared.Metric) Need {
 // OfPackets is what a setting needs that selects or follows packets.
 func OfPackets() Need { return Need{packets()} }
 
+// OfLive is what records of open connections need.
+func OfLive() Need { return live() }
+
 // OfInspection is what inspected ports need.
 func OfInspection() Need { return Need{inspection()} }
 
 func connections() []string { return []string{probe.FeatureConnection} }
+
+func live() Need { return Need{{probe.FeatureLive}} }
 
 func packets() []string { return []string{probe.FeaturePacket} }
 

@@ -6,6 +6,7 @@ package observe
 
 import (
 	"io/fs"
+	"net/netip"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/connection"
@@ -36,6 +37,10 @@ type Options struct {
 	// Logs and Metrics are nil without a pipeline of that signal.
 	Logs    *logrecord.Logs
 	Metrics *series.Metrics
+	// Updates configure the records of open connections. Their Max is Connections.
+	Updates connection.UpdateOptions
+	// Networks group metrics by client.
+	Networks []netip.Prefix
 	// Requests makes views of requests; nil if nothing is inspected.
 	Requests *httpview.Viewer
 	// Handshakes makes views of TLS handshakes; nil if nothing is inspected.
@@ -51,6 +56,9 @@ type Observer struct {
 	owners  *attribution
 	tracker *connection.Tracker
 	ports   portDeltas
+	updates connection.Updates
+	// networks begins with the longest prefixes.
+	networks networks
 
 	logs                 *logrecord.Logs
 	metrics              *series.Metrics
@@ -67,11 +75,14 @@ type Observer struct {
 
 // New makes an Observer that has seen nothing.
 func New(options Options) *Observer {
+	options.Updates.Max = options.Connections
 	return &Observer{
 		ledger:     options.Ledger,
 		owners:     newAttribution(options.Attribution, options.Listeners, options.Root),
 		tracker:    connection.NewTracker(options.Connections),
 		ports:      portDeltas{limit: tablesPerMap * options.PortCounters},
+		updates:    connection.NewUpdates(options.Updates),
+		networks:   newNetworks(options.Networks),
 		logs:       options.Logs,
 		metrics:    options.Metrics,
 		requests:   options.Requests,
@@ -123,17 +134,30 @@ func (o *Observer) ConnectionClosed(c *connection.Closed) {
 	o.facts++
 	process, source := o.owners.ofConnection(c.Owner, c.NetNS, c.Server)
 	if o.metrics != nil {
-		key := seriesOf(&c.Connection, process)
+		key := o.seriesOf(&c.Connection, process)
 		o.observe(key, &c.Connection, o.tracker.Closed(c))
 		o.metrics.Closed(key, c)
 	}
-	o.enter(ledger.Connection, o.logs != nil && o.logs.Closed(c, process, source))
+	o.enter(ledger.Connection, o.logs != nil && o.closed(c, process, source))
 }
 
 // ConnectionFailed implements fact.Sink.
 func (o *Observer) ConnectionFailed(f *connection.Failed) {
 	o.facts++
-	o.enter(ledger.Failed, o.logs != nil && o.logs.Failed(f))
+	waits := false
+	if o.logs != nil {
+		waits = o.logs.Failed(f, o.wanted(f))
+	}
+	o.enter(ledger.Failed, waits)
+}
+
+// wanted is the process that an attempt was for; nil if the port had no listener.
+func (o *Observer) wanted(f *connection.Failed) *owner.Process {
+	if f.Type == connection.FailureRefused {
+		return nil
+	}
+	process, _ := o.owners.ofServer(f.NetNS, f.Server)
+	return process
 }
 
 // PacketSelected implements fact.Sink.
@@ -186,35 +210,8 @@ func (o *Observer) FlushOlder(than time.Time) {
 	}
 }
 
-// Live observes an open connection for the metrics.
-func (o *Observer) Live(l *connection.Live) {
-	if o.metrics == nil {
-		return
-	}
-	process, _ := o.owners.ofConnection(l.Owner, l.NetNS, l.Server)
-	key := seriesOf(&l.Connection, process)
-	o.metrics.AddActive(key, 1)
-	o.observe(key, &l.Connection, o.tracker.Live(l))
-}
-
 func (o *Observer) observe(key series.Key, c *connection.Connection, delta connection.Delta) {
 	o.metrics.IO(key, c.Absent, delta.Received, delta.Transmitted)
-}
-
-// BeginPass begins a pass over all open connections.
-func (o *Observer) BeginPass() {
-	if o.metrics != nil {
-		o.tracker.BeginPass()
-		o.metrics.BeginActive()
-		o.metrics.BeginActiveRequests()
-	}
-}
-
-// EndPass ends a pass that was complete.
-func (o *Observer) EndPass() {
-	if o.metrics != nil {
-		o.tracker.EndPass()
-	}
 }
 
 // Snapshot observes the counters of a snapshot.
@@ -222,7 +219,7 @@ func (o *Observer) Snapshot(s *probe.Snapshot) {
 	if o.metrics == nil {
 		return
 	}
-	o.beginOpened()
+	o.begin(s)
 	refused := o.ports.each(s.Ports, func(c connection.PortCounter, delta uint64) {
 		o.metrics.AddCount(o.seriesOfPort(c.NetNS, c.Port, c.IPv4), c.What, c.Detail, delta)
 	})
@@ -235,19 +232,6 @@ func (o *Observer) Snapshot(s *probe.Snapshot) {
 		key := series.Key{NetNS: overflow.NetNS, Listener: true}
 		o.metrics.BeginOverflows(key)
 		o.metrics.Overflowed(key, overflow.N)
-	}
-}
-
-// beginOpened begins a series for each listening port and each IP version that it accepts.
-func (o *Observer) beginOpened() {
-	for l := range o.owners.listeners.All() {
-		address, port := l.Address.Addr(), l.Address.Port()
-		if address.Is4() || address.IsUnspecified() {
-			o.metrics.BeginOpened(o.seriesOfPort(l.NetNS, port, true))
-		}
-		if !address.Is4() {
-			o.metrics.BeginOpened(o.seriesOfPort(l.NetNS, port, false))
-		}
 	}
 }
 
@@ -289,8 +273,8 @@ func (o *Observer) seriesOfListener(l *connection.Listener) series.Key {
 
 // seriesOf always has the server's port: an established connection proves that a listener
 // existed, even if it has ended since.
-func seriesOf(c *connection.Connection, process *owner.Process) series.Key {
-	key := series.Key{NetNS: c.NetNS, Port: c.Server.Port(), IPv4: c.IPv4()}
+func (o *Observer) seriesOf(c *connection.Connection, process *owner.Process) series.Key {
+	key := series.Key{NetNS: c.NetNS, Port: c.Server.Port(), IPv4: c.IPv4(), Network: o.networks.of(c.Client.Addr())}
 	if process != nil {
 		key.Workload = process.Workload
 	}

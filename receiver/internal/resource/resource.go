@@ -17,14 +17,20 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 )
 
-// Origin is where a fact is from: a container, or else a network namespace, or else the host.
-// Anyone who may create a user namespace can listen at any port and address in a network
+// Origin is where a fact is from: a container, or else a network namespace, or else the host,
+// and which service there. Anyone who may create a user namespace can listen at any port and address in a network
 // namespace of their own. So facts from other namespaces never belong to the host.
 type Origin struct {
 	owner.Container
 	// NetNS is the inode number; 0 with a container and on the host.
 	NetNS uint32
+	// Service is the name of the executable; "" if it is unknown, or if a pod is known.
+	Service string
 }
+
+// SchemaURL names the version of the semantic conventions that attributes follow. Those of
+// gen_ai follow 1.41.0, because later versions have them elsewhere.
+const SchemaURL = "https://opentelemetry.io/schemas/1.43.0"
 
 // Builder makes the resource of an origin, as resource_attributes configures it.
 type Builder struct {
@@ -71,13 +77,20 @@ func NewBuilder(config metadata.ResourceAttributesConfig, hostName string, ownNe
 // OwnNetNS is the network namespace that is the host's.
 func (b *Builder) OwnNetNS() uint32 { return b.ownNetNS }
 
-// Origin returns the origin of a fact about a container, if one is known, and a network
+// Origin returns the origin of a fact about a workload, which is nil if unknown, and a network
 // namespace.
-func (b *Builder) Origin(c owner.Container, netns uint32) Origin {
-	if c.ID != "" || netns == b.ownNetNS {
-		netns = 0
+func (b *Builder) Origin(w *owner.Workload, netns uint32) Origin {
+	var from Origin
+	if w != nil {
+		from.Container = w.Container
+		if b.config.ServiceName.Enabled && w.Container.PodUID == "" {
+			from.Service = w.Executable
+		}
 	}
-	return Origin{Container: c, NetNS: netns}
+	if from.ID == "" && netns != b.ownNetNS {
+		from.NetNS = netns
+	}
+	return from
 }
 
 // Build makes the resource, and reports whether the filters accept it.
@@ -101,6 +114,9 @@ func (b *Builder) Build(from Origin) (pcommon.Resource, bool) {
 	}
 	if instance != "" {
 		builder.SetServiceInstanceID(instance)
+	}
+	if from.Service != "" {
+		builder.SetServiceName(from.Service)
 	}
 	resource := builder.Emit()
 	return resource, b.allows(resource)
@@ -132,6 +148,9 @@ func (b *Builder) allows(resource pcommon.Resource) bool {
 // series.
 func (b *Builder) Visible(from Origin) Origin {
 	c := &from.Container
+	if !b.config.ServiceName.Enabled || c.PodUID != "" {
+		from.Service = ""
+	}
 	if !b.config.ContainerID.Enabled && !b.config.ServiceInstanceID.Enabled {
 		c.ID = ""
 	}
@@ -144,7 +163,7 @@ func (b *Builder) Visible(from Origin) Origin {
 	if !b.config.ServiceInstanceID.Enabled {
 		from.NetNS = 0
 	}
-	from.Container = cleaned(*c)
+	from.Container, from.Service = cleaned(*c), clean.String(from.Service)
 	return from
 }
 

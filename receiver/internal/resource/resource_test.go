@@ -26,10 +26,14 @@ func newBuilder(change ...func(*metadata.ResourceAttributesConfig)) *Builder {
 func TestOrigin(t *testing.T) {
 	b := newBuilder()
 	known := owner.Container{ID: "known"}
-	require.Equal(t, Origin{}, b.Origin(owner.Container{}, ownNetNS))
-	require.Equal(t, Origin{NetNS: otherNetNS}, b.Origin(owner.Container{}, otherNetNS))
-	require.Equal(t, Origin{Container: known}, b.Origin(known, ownNetNS))
-	require.Equal(t, Origin{Container: known}, b.Origin(known, otherNetNS))
+	of := func(c owner.Container) *owner.Workload { return &owner.Workload{Executable: "nginx", Container: c} }
+	require.Equal(t, Origin{}, b.Origin(nil, ownNetNS))
+	require.Equal(t, Origin{NetNS: otherNetNS}, b.Origin(nil, otherNetNS))
+	require.Equal(t, Origin{Service: "nginx"}, b.Origin(of(owner.Container{}), ownNetNS))
+	require.Equal(t, Origin{Container: known, Service: "nginx"}, b.Origin(of(known), ownNetNS))
+	require.Equal(t, Origin{Container: known, Service: "nginx"}, b.Origin(of(known), otherNetNS))
+	pod := owner.Container{ID: "known", PodUID: "uid"}
+	require.Equal(t, Origin{Container: pod}, b.Origin(of(pod), otherNetNS), "its workload names it")
 }
 
 func TestBuild(t *testing.T) {
@@ -41,6 +45,12 @@ func TestBuild(t *testing.T) {
 		want    map[string]any
 	}{
 		"host": {newBuilder(), Origin{}, map[string]any{"host.name": "web-1", "service.instance.id": "web-1"}},
+		"service": {newBuilder(), Origin{Service: "ngi\x1bnx"}, map[string]any{
+			"host.name": "web-1", "service.instance.id": "web-1", "service.name": "ngi\uFFFDnx",
+		}},
+		"no service": {newBuilder(func(c *metadata.ResourceAttributesConfig) { c.ServiceName.Enabled = false }), Origin{Service: "nginx"}, map[string]any{
+			"host.name": "web-1", "service.instance.id": "web-1",
+		}},
 		"namespace": {newBuilder(), Origin{NetNS: otherNetNS}, map[string]any{
 			"host.name": "web-1", "service.instance.id": "web-1/netns/4026532999",
 		}},

@@ -64,6 +64,10 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 		known.SetInterface(i)
 	}
 	namespaces(known.Metrics)
+	s.Network = "10.0.0.0/8"
+	known.IO(s, 0, 1, 1)
+	known.Closed(s, facttest.Closed())
+	known.AddActive(s, 1)
 	gather(known.pass(time.Second))
 	over := newRig(Options{SeriesLimit: -1}, withActiveRequests)
 	everything(over.Metrics)

@@ -15,6 +15,7 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series/histogram"
 )
 
 // Options configure Metrics beyond the user's toggles.
@@ -29,6 +30,8 @@ type Options struct {
 	SeriesLimit int
 	// Exponential makes histograms exponential instead of explicit.
 	Exponential bool
+	// FromZero has each counter and each histogram begin with a point of 0.
+	FromZero bool
 	// Expiry is how long an unchanged series is sent; 0 means forever.
 	Expiry time.Duration
 	// Now replaces the clock in tests; nil means time.Now.
@@ -45,6 +48,8 @@ type Key struct {
 	// Listener is set for series of listening sockets. They may accept both IP versions, so the
 	// series have no network.type, and IPv4 is not set.
 	Listener bool
+	// Network groups clients; "" if they are not grouped.
+	Network string
 	// Workload is nil if unknown.
 	Workload *owner.Workload
 }
@@ -62,6 +67,10 @@ type Metrics struct {
 	seen map[seenKey]*seen
 	// reported is set if any interface was reported since the last snapshot.
 	reported bool
+	// beginnings are the series that Begin makes.
+	beginnings []dims
+	// last is the time of the last snapshot, or else of New, in Unix nanoseconds.
+	last int64
 }
 
 // New makes a Metrics without series. The filters of the resource attributes must be valid.
@@ -75,8 +84,9 @@ func New(config metadata.MetricsBuilderConfig, options Options) *Metrics {
 		resources: resource.NewBuilder(config.ResourceAttributes, options.HostName, options.OwnNetNS, resource.MetricFilters),
 		seen:      map[seenKey]*seen{},
 	}
+	m.last = options.Now().UnixNano()
 	for id := range declared.Metrics {
-		m.bounds[id] = bounds(id)
+		m.bounds[id] = histogram.Bounds(id)
 		m.own[id] = ownOf(id)
 	}
 	m.store = newStore(m.resources, options.SeriesLimit)
@@ -96,14 +106,6 @@ func (m *Metrics) SeriesCount() int {
 // Refused is how many observations went into the overflow series since the start.
 func (m *Metrics) Refused() uint64 { return m.store.refused }
 
-// BeginOpened begins the series of opened connections at 0, so that a rate includes the first
-// one. AddCount counts them.
-func (m *Metrics) BeginOpened(s Key) {
-	if m.enabled[declared.MetricConnectionOpened] {
-		m.grown(m.store.set(s), dims{metric: declared.MetricConnectionOpened}, 0)
-	}
-}
-
 // IO counts payload bytes of each direction whose counter the kernel provides.
 func (m *Metrics) IO(s Key, absent connection.Absent, received, transmitted uint64) {
 	set := m.store.set(s)
@@ -115,9 +117,10 @@ func (m *Metrics) IO(s Key, absent connection.Absent, received, transmitted uint
 	}
 }
 
-// Closed records the measured durations of a connection that ended. IO counts its bytes.
+// Closed counts a connection that ended, and records its measured durations. IO counts its bytes.
 func (m *Metrics) Closed(s Key, c *connection.Closed) {
 	set := m.store.set(s)
+	m.add(set, dims{metric: declared.MetricConnectionClosed, detail: c.Reason.String()}, 1)
 	m.record(set, declared.MetricConnectionDuration, seconds(c.Duration()))
 	if c.SmoothedRTT > 0 {
 		m.record(set, declared.MetricRTT, float64(c.SmoothedRTT)/1e6)
@@ -250,9 +253,7 @@ func (m *Metrics) add(set *attributeSet, d dims, n uint64) {
 // grown adds to a series. It makes the series if necessary, also for 0.
 func (m *Metrics) grown(set *attributeSet, d dims, n uint64) *series {
 	c := m.store.series(set, d)
-	if c.start == 0 {
-		c.start = m.options.Now().UnixNano()
-	}
+	m.begin(c)
 	c.value += int64(n)
 	return c
 }
@@ -265,11 +266,16 @@ func (m *Metrics) record(set *attributeSet, id declared.Metric, value float64) {
 }
 
 func (m *Metrics) observe(c *series, value float64) {
+	m.distribution(c).Record(value)
+}
+
+// distribution is that of a histogram's series, made if necessary.
+func (m *Metrics) distribution(c *series) *histogram.Distribution {
 	if c.distribution == nil {
 		c.start = m.options.Now().UnixNano()
-		c.distribution = newDistribution(m.bounds[c.metric], m.options.Exponential)
+		c.distribution = histogram.New(m.bounds[c.metric], m.options.Exponential)
 	}
-	c.distribution.record(value)
+	return c.distribution
 }
 
 func seconds(nanoseconds int64) float64 { return float64(nanoseconds) / 1e9 }

@@ -10,12 +10,15 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
 )
 
-// entry is a series with the rest of its attributes.
+// entry is a data point: a series with the rest of its attributes.
 type entry struct {
 	*attributeSet
 	*series
+	// zero is set for the point of 0 at its start.
+	zero bool
 }
 
 // maxPoints bounds the data points of one message. A point takes up to 500 bytes, and gRPC
@@ -34,6 +37,7 @@ func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
 			m.fillGroup(&s, g, pcommon.NewTimestampFromTime(now))
 		}
 	}
+	m.last = now.UnixNano()
 	return s.messages
 }
 
@@ -55,9 +59,11 @@ func (s *snapshot) metric(g *group) pmetric.Metric {
 		s.group, s.points = nil, 0
 	}
 	if s.group != g {
-		resource := s.messages[len(s.messages)-1].ResourceMetrics().AppendEmpty()
-		g.resource.CopyTo(resource.Resource())
-		s.group, s.scope = g, resource.ScopeMetrics().AppendEmpty()
+		metrics := s.messages[len(s.messages)-1].ResourceMetrics().AppendEmpty()
+		g.resource.CopyTo(metrics.Resource())
+		metrics.SetSchemaUrl(resource.SchemaURL)
+		s.group, s.scope = g, metrics.ScopeMetrics().AppendEmpty()
+		s.scope.SetSchemaUrl(resource.SchemaURL)
 		s.scope.Scope().SetName(metadata.ScopeName)
 		s.scope.Scope().SetVersion(s.version)
 	}
@@ -74,7 +80,11 @@ func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 			if entries[c.metric] == nil {
 				entries[c.metric] = make([]entry, 0, len(g.sets))
 			}
-			entries[c.metric] = append(entries[c.metric], entry{set, c})
+			if zero := m.zero(c, int64(now)); zero != nil {
+				entries[c.metric] = append(entries[c.metric], entry{set, zero, true})
+			}
+			c.sent = true
+			entries[c.metric] = append(entries[c.metric], entry{set, c, false})
 		}
 	}
 	for id, of := range entries {
@@ -109,8 +119,7 @@ func fillSum(sum pmetric.Sum, monotonic bool, of []entry, own *ownAttributes, no
 	sum.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
 		point := sum.DataPoints().AppendEmpty()
-		point.SetStartTimestamp(pcommon.Timestamp(e.start))
-		point.SetTimestamp(now)
+		e.putTimes(point, now)
 		point.SetIntValue(e.value)
 		e.putAttributes(point.Attributes(), own)
 	}
@@ -121,9 +130,8 @@ func fillExplicit(h pmetric.Histogram, of []entry, own *ownAttributes, now pcomm
 	h.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
 		point := h.DataPoints().AppendEmpty()
-		point.SetStartTimestamp(pcommon.Timestamp(e.start))
-		point.SetTimestamp(now)
-		e.distribution.fillExplicit(point)
+		e.putTimes(point, now)
+		e.distribution.FillExplicit(point)
 		e.putAttributes(point.Attributes(), own)
 	}
 }
@@ -133,11 +141,25 @@ func fillExponential(h pmetric.ExponentialHistogram, of []entry, own *ownAttribu
 	h.DataPoints().EnsureCapacity(len(of))
 	for _, e := range of {
 		point := h.DataPoints().AppendEmpty()
-		point.SetStartTimestamp(pcommon.Timestamp(e.start))
-		point.SetTimestamp(now)
-		e.distribution.fillExponential(point)
+		e.putTimes(point, now)
+		e.distribution.FillExponential(point)
 		e.putAttributes(point.Attributes(), own)
 	}
+}
+
+// point is a data point of any kind.
+type point interface {
+	SetStartTimestamp(pcommon.Timestamp)
+	SetTimestamp(pcommon.Timestamp)
+}
+
+func (e *entry) putTimes(to point, now pcommon.Timestamp) {
+	start := pcommon.Timestamp(e.start)
+	to.SetStartTimestamp(start)
+	if e.zero {
+		now = start
+	}
+	to.SetTimestamp(now)
 }
 
 func (e *entry) putAttributes(attributes pcommon.Map, own *ownAttributes) {
@@ -161,6 +183,9 @@ func (e *entry) putAttributes(attributes pcommon.Map, own *ownAttributes) {
 		if e.identity.executable != "" {
 			attributes.PutStr(declared.AttrProcessExecutableName.Key(), e.identity.executable)
 		}
+		if e.identity.network != "" {
+			attributes.PutStr(declared.AttrClientNetwork.Key(), e.identity.network)
+		}
 	}
 	e.dims.put(attributes, own)
 }
@@ -170,7 +195,7 @@ func isOwn(a declared.Attribute) bool {
 	switch a {
 	case declared.AttrServerPort, declared.AttrNetworkType, declared.AttrProcessExecutableName,
 		declared.AttrNetworkInterfaceName, declared.AttrNetNSInode, declared.AttrNetworkIODirection,
-		declared.AttrOtelMetricOverflow:
+		declared.AttrOtelMetricOverflow, declared.AttrClientNetwork:
 		return false
 	default:
 		return true

@@ -10,9 +10,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/clean"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/owner"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/resource"
+	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series/histogram"
 )
 
 // dims tell a series from the others with the same attributeSet: the metric, its direction, and
@@ -32,7 +32,14 @@ type series struct {
 	// start is when it was first observed, in Unix nanoseconds.
 	start        int64
 	value        int64
-	distribution *distribution
+	distribution *histogram.Distribution
+	// sent is set once a snapshot had it.
+	sent bool
+}
+
+// empty reports whether nothing was counted yet.
+func (c *series) empty() bool {
+	return c.value == 0 && (c.distribution == nil || c.distribution.Empty())
 }
 
 // attributeSet is the series that share all attributes but dims, so that one look-up serves all
@@ -51,6 +58,8 @@ type attributeSet struct {
 	index map[indexKey]*series
 	// recent saves the look-up in index: the next request often differs in nothing.
 	recent *series
+	// begun is set once the series of a listening port have begun at 0; see Begin.
+	begun bool
 	// touched is set if a series changed since the last snapshot. last is the time of the last
 	// snapshot with a change.
 	touched bool
@@ -100,6 +109,7 @@ type identity struct {
 	ipv4       bool
 	listener   bool
 	executable string
+	network    string
 	origin     resource.Origin
 }
 
@@ -134,9 +144,10 @@ type store struct {
 	overflow *attributeSet
 	tuples   tuples
 	// groups begin with the host's. The overflow belongs to it.
-	groups []*group
-	counts [declared.Metrics]int
-	shares shares
+	groups  []*group
+	groupOf map[resource.Origin]*group
+	counts  [declared.Metrics]int
+	shares  shares
 	// refused counts observations that went into the overflow.
 	refused uint64
 }
@@ -148,6 +159,7 @@ func newStore(r *resource.Builder, limit int) store {
 		aliases:   map[Key]*attributeSet{},
 		sets:      map[identity]*attributeSet{},
 		ifaces:    map[iface]*attributeSet{},
+		groupOf:   map[resource.Origin]*group{},
 		overflow:  &attributeSet{overflow: true},
 		tuples:    tuples{known: map[tuple]*tuple{}},
 		shares:    shares{ownNetNS: r.OwnNetNS(), of: map[uint32]*share{}},
@@ -172,12 +184,11 @@ func (s *store) find(key Key) *attributeSet {
 	if set, ok := s.aliases[key]; ok {
 		return set
 	}
-	id := identity{port: key.Port, ipv4: key.IPv4, listener: key.Listener}
-	var container owner.Container
-	if w := key.Workload; w != nil {
-		id.executable, container = clean.String(w.Executable), w.Container
+	id := identity{port: key.Port, ipv4: key.IPv4, listener: key.Listener, network: key.Network}
+	if key.Workload != nil {
+		id.executable = clean.String(key.Workload.Executable)
 	}
-	id.origin = s.resources.Visible(s.resources.Origin(container, key.NetNS))
+	id.origin = s.resources.Visible(s.resources.Origin(key.Workload, key.NetNS))
 	set, ok := s.sets[id]
 	if !ok {
 		if s.shares.used(key.NetNS, families*s.limit, len(s.sets), s.shares.held(key.NetNS).sets) {
@@ -217,12 +228,11 @@ func (s *store) iface(id iface) *attributeSet {
 }
 
 func (s *store) group(from resource.Origin) *group {
-	for _, g := range s.groups {
-		if g.origin == from {
-			return g
-		}
+	if g, ok := s.groupOf[from]; ok {
+		return g
 	}
 	g := &group{origin: from}
+	s.groupOf[from] = g
 	g.resource, g.allowed = s.resources.Build(from)
 	s.groups = append(s.groups, g)
 	return g
@@ -294,7 +304,11 @@ func (s *store) expire(now int64, after time.Duration) {
 	s.shares.tidy()
 	host := s.groups[0]
 	s.groups = slices.DeleteFunc(s.groups, func(g *group) bool {
-		return g != host && len(g.sets) == 0
+		if g == host || len(g.sets) > 0 {
+			return false
+		}
+		delete(s.groupOf, g.origin)
+		return true
 	})
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package series
+// Package histogram adds up observations in buckets, explicit or exponential ones.
+package histogram
 
 import (
 	"math"
@@ -11,16 +12,11 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/declared"
 )
 
-// bounds returns the bounds of an explicit histogram in seconds. Each is the inclusive upper end
-// of a bucket.
-func bounds(m declared.Metric) []float64 {
+// Bounds returns the bounds of an explicit histogram, in the unit of the metric. Each is the
+// inclusive upper end of a bucket. They are nil for a metric that is no histogram.
+func Bounds(m declared.Metric) []float64 {
 	switch m {
-	case declared.MetricRTT, declared.MetricHandshakeDuration:
-		return []float64{
-			50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3,
-			0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-		}
-	case declared.MetricAcceptDuration:
+	case declared.MetricRTT, declared.MetricHandshakeDuration, declared.MetricAcceptDuration:
 		return []float64{
 			10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3,
 			25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
@@ -45,23 +41,26 @@ func bounds(m declared.Metric) []float64 {
 	}
 }
 
-// distribution is a cumulative histogram; exponential is nil in an explicit one.
-type distribution struct {
-	count       uint64
-	sum         float64
-	bounds      []float64
-	buckets     []uint64
+// Distribution is a cumulative histogram. It is for one goroutine at a time.
+type Distribution struct {
+	count   uint64
+	sum     float64
+	bounds  []float64
+	buckets []uint64
+	// exponential is nil in an explicit histogram.
 	exponential *exponential
 }
 
-func newDistribution(bounds []float64, asExponential bool) *distribution {
+// New makes an empty Distribution. It keeps the bounds, which an exponential one ignores.
+func New(bounds []float64, asExponential bool) *Distribution {
 	if asExponential {
-		return &distribution{exponential: &exponential{scale: maxScale}}
+		return &Distribution{exponential: &exponential{scale: maxScale}}
 	}
-	return &distribution{bounds: bounds, buckets: make([]uint64, len(bounds)+1)}
+	return &Distribution{bounds: bounds, buckets: make([]uint64, len(bounds)+1)}
 }
 
-func (d *distribution) record(value float64) {
+// Record adds an observation.
+func (d *Distribution) Record(value float64) {
 	d.count++
 	d.sum += value
 	if d.exponential != nil {
@@ -76,14 +75,19 @@ func (d *distribution) record(value float64) {
 	d.buckets[bucket]++
 }
 
-func (d *distribution) fillExplicit(point pmetric.HistogramDataPoint) {
+// Empty reports whether there was no observation.
+func (d *Distribution) Empty() bool { return d.count == 0 }
+
+// FillExplicit writes an explicit histogram to a data point.
+func (d *Distribution) FillExplicit(point pmetric.HistogramDataPoint) {
 	point.SetCount(d.count)
 	point.SetSum(d.sum)
 	point.ExplicitBounds().FromRaw(d.bounds)
 	point.BucketCounts().FromRaw(d.buckets)
 }
 
-func (d *distribution) fillExponential(point pmetric.ExponentialHistogramDataPoint) {
+// FillExponential writes an exponential histogram to a data point.
+func (d *Distribution) FillExponential(point pmetric.ExponentialHistogramDataPoint) {
 	e := d.exponential
 	point.SetCount(d.count)
 	point.SetSum(d.sum)

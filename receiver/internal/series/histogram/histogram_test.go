@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package series
+package histogram
 
 import (
 	"math"
@@ -15,18 +15,18 @@ import (
 
 func TestExplicitBounds(t *testing.T) {
 	for id := range declared.Metrics {
-		own := bounds(id)
+		own := Bounds(id)
 		require.Equal(t, id.Definition().Kind == declared.Histogram, own != nil, id.Definition().Name)
 		require.IsIncreasing(t, append([]float64{0}, own...))
 	}
-	d := newDistribution([]float64{1, 10}, false)
+	d := New([]float64{1, 10}, false)
 	for _, value := range []float64{0, 1, 1.5, 10, 11, 1e9} {
-		d.record(value)
+		d.Record(value)
 	}
 	require.Equal(t, []uint64{2, 2, 2}, d.buckets, "a bound is the last value of its bucket")
 	point := pmetric.NewHistogramDataPoint()
-	d.fillExplicit(point)
-	d.record(1)
+	d.FillExplicit(point)
+	d.Record(1)
 	require.Equal(t, []uint64{2, 2, 2}, point.BucketCounts().AsRaw(), "not touched later")
 	require.EqualValues(t, 6, point.Count())
 }
