@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package deploy holds what is deployed to what the code needs.
 package deploy
 
 import (

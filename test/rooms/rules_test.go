@@ -214,6 +214,7 @@ var rules = []rule{
 	{rooms: list("bench"), imports: list("internal/testbed/lab", kernel, system)},
 	{rooms: list("scripts/..."), imports: list("internal/testbed")},
 	{rooms: list("test/...", "deploy")},
+	{rooms: list("deploy/make"), imports: list("deploy")},
 }
 
 // nevers hold for whatever a room imports, however far away.
