@@ -22,7 +22,7 @@ BENCHMARKED := ./connector/threats ./internal/exchange ./internal/guard ./intern
 AS_ROOT     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-model test-systemd soak fuzz generate check-generated \
+.PHONY: help run doctor build deps test test-unprivileged test-privileged test-refused test-kernels test-backends test-model test-systemd soak fuzz generate check-generated \
 	lint fmt bench bench-full bench-build clean
 
 help: ## list the targets
@@ -80,6 +80,10 @@ test-kernels: ## the privileged tests on other kernels, in QEMU (KERNELS="6.1 he
 	@scripts/deps.sh test kernels
 	@TESTS='$(value TESTS)' scripts/kernels/run.sh $(KERNELS)
 
+test-backends: $(COLLECTOR) ## what real backends make of the data, with tools that are fetched and built once (sudo)
+	@scripts/deps.sh test
+	@EBPF_TCP_COLLECTOR=$(CURDIR)/$(COLLECTOR) scripts/backends/test.sh
+
 test-model: ## your own model against ONNX Runtime (needs npm, fetches 291 MB once)
 	@scripts/test-model.sh
 
@@ -97,6 +101,7 @@ fuzz: ## fuzz what reads bytes from outside, FUZZTIME each (FUZZTIME=10m FUZZ='^
 generate: ## BPF objects and metadata code again, with the pinned compiler only
 	@scripts/check-compiler.sh
 	@go generate ./...
+	@go generate -C deploy/grafana/make ./...
 
 check-generated: ## fail if generated files differ from their sources
 	@scripts/check-generated.sh
