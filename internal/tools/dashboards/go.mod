@@ -1,4 +1,4 @@
-module github.com/ebpftcp/ebpftcpreceiver/deploy/grafana/make
+module github.com/ebpftcp/ebpftcpreceiver/internal/tools/dashboards
 
 go 1.26.0
 

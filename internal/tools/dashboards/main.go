@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command make writes Grafana dashboards from the queries of deploy/queries.yaml. It is a module of
+// Command dashboards writes Grafana dashboards from the queries of deploy/queries.yaml. It is a module of
 // its own, because of the library that checks the dashboards' types.
 //
-// Usage: make FOLDER
+// Usage: dashboards FOLDER
 package main
 
 import (
@@ -23,15 +23,15 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/deploy"
 )
 
-//go:generate go run . ..
+//go:generate go run . ../../../deploy/grafana
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: make FOLDER")
+		fmt.Fprintln(os.Stderr, "usage: dashboards FOLDER")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "make:", err)
+		fmt.Fprintln(os.Stderr, "dashboards:", err)
 		os.Exit(1)
 	}
 }
