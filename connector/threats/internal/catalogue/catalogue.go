@@ -149,7 +149,7 @@ var All = [Rules]Entry{
 	SlowHold: {finding.Rule{
 		Name: "slow_hold", Category: impact, Severity: finding.Error, Spoofable: false, Unit: "{connection}",
 		Description: "A source holds many connections by sending so slowly that the server cannot answer.",
-		Algorithm:   "Counts connections of a source that are open for more than 10 s, have received something and got no answer. The service must answer most of its other connections. A slow body that the server answered early is not seen.",
+		Algorithm:   "Counts connections of a source that are open for more than 10 s, have received something and got no answer. The service must answer most of its other connections. One with little history that turns all others away, because its connections are taken, is not seen. A slow body that the server answered early is not seen.",
 		Default:     "20 connections; half of the others answered",
 		Evidence:    "open connections without an answer",
 		Mistakes:    "Many slow uploads from one address.",
