@@ -50,7 +50,11 @@ type Vantage struct {
 	known map[shared.SourceKey]int32
 	slots []state
 	free  []int32
-	rest  rest
+	// order are the slots as the last pass met them, next those of this one. The kernel's order
+	// changes little, and looking each source up takes half of a pass.
+	order, next []int32
+	at          int
+	rest        rest
 	// over are the sources of this pass that get a record of their own, unless there are too many.
 	over []over
 	// timedOut are handshakes that timed out since the last pass.
@@ -63,6 +67,9 @@ type Vantage struct {
 
 // state is what is known of a source from earlier passes.
 type state struct {
+	key shared.SourceKey
+	// place is where the last pass met it.
+	place  int32
 	counts [source.Counts]uint32
 	since  time.Time
 	active time.Time
@@ -115,6 +122,7 @@ func (v *Vantage) pass(now time.Time) error {
 	}
 	var idle []shared.SourceKey
 	patience := v.patience()
+	v.order, v.next, v.at = v.next, v.order[:0], 0
 	err = errors.Join(err, v.reader.each(func(key *shared.SourceKey, value *shared.Source) {
 		s := v.slot(key)
 		delta, done := s.advance(value)
@@ -156,19 +164,46 @@ func (v *Vantage) addUnfollowed() {
 
 // slot returns the state of a source, which may be new.
 func (v *Vantage) slot(key *shared.SourceKey) *state {
-	at, ok := v.known[*key]
-	if !ok {
-		if n := len(v.free); n > 0 {
-			at, v.free = v.free[n-1], v.free[:n-1]
+	at := v.expected(key)
+	if at < 0 {
+		known, ok := v.known[*key]
+		if ok {
+			v.at = int(v.slots[known].place) + 1
 		} else {
-			at = int32(len(v.slots))
-			v.slots = append(v.slots, state{})
+			known = v.follow(key)
 		}
-		// It came after the last pass.
-		v.slots[at] = state{since: v.last, active: v.last}
-		v.known[*key] = at
+		at = known
 	}
+	v.slots[at].place = int32(len(v.next))
+	v.next = append(v.next, at)
 	return &v.slots[at]
+}
+
+// missing is how many sources in a row may have left since the last pass.
+const missing = 4
+
+// expected finds a source where the last pass met it; negative if it is not there.
+func (v *Vantage) expected(key *shared.SourceKey) int32 {
+	for i := v.at; i < len(v.order) && i <= v.at+missing; i++ {
+		if at := v.order[i]; v.slots[at].key == *key {
+			v.at = i + 1
+			return at
+		}
+	}
+	return -1
+}
+
+// follow makes a state for a source that came after the last pass.
+func (v *Vantage) follow(key *shared.SourceKey) (at int32) {
+	if n := len(v.free); n > 0 {
+		at, v.free = v.free[n-1], v.free[:n-1]
+	} else {
+		at = int32(len(v.slots))
+		v.slots = append(v.slots, state{})
+	}
+	v.slots[at] = state{key: *key, since: v.last, active: v.last}
+	v.known[*key] = at
+	return at
 }
 
 // advance takes the counts of a pass, and returns what was added since the one before. They wrap.
@@ -229,6 +264,7 @@ func (v *Vantage) expire(idle []shared.SourceKey) error {
 			v.rest.add(key, &delta)
 		}
 		v.free = append(v.free, at)
+		v.slots[at].key = shared.SourceKey{}
 		delete(v.known, *key)
 	}
 	return nil

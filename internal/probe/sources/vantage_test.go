@@ -7,6 +7,7 @@ package sources
 import (
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -134,4 +135,34 @@ func TestGenerationsOfTheRest(t *testing.T) {
 	put(2, 1, 8)
 	v.Pass(now.Add(63 * time.Second))
 	assert.EqualValues(t, 113, got.rest[source.SYNClosed])
+}
+
+// TestSourcesComeAndGo: a pass finds the state of each, whoever left or came before it in the kernel's
+// order.
+func TestSourcesComeAndGo(t *testing.T) {
+	v := newVantage(t, func(s *settings.Sources) { s.MaxSources, s.MaxRecords = 4096, 4096 })
+	got, now := v.options.Context.Sink.(*noted), time.Now()
+	random := rand.New(rand.NewPCG(1, 2))
+	counts, want := map[uint32]uint32{}, uint64(0)
+	for pass := range 30 {
+		for range 200 {
+			n := uint32(random.IntN(1000))
+			added := uint32(1 + random.IntN(3))
+			counts[n] += added
+			want += uint64(added)
+			key := keyOf(n)
+			require.NoError(t, v.reader.m.Put(&key, &shared.Source{Counts: [source.Counts]uint32{source.SYNClosed: counts[n]}}))
+		}
+		now = now.Add(time.Duration(1+pass%2*20) * time.Second) // many are idle for a minute
+		v.Pass(now)
+		for n := range counts {
+			key := keyOf(n)
+			if _, followed := v.known[key]; !followed {
+				delete(counts, n)
+			}
+		}
+		require.Len(t, v.known, len(counts))
+		require.Equal(t, want, got.own[source.SYNClosed])
+	}
+	assert.NotEmpty(t, v.free, "some have left")
 }
