@@ -118,7 +118,7 @@ func TestGuardLocksNobodyOut(t *testing.T) {
 	}
 	assert.Equal(t, []string{g.Client4.String()}, g.sources(t, "blocked"))
 	ordinary.end()
-	assert.Zero(t, ordinary.failed.Load())
+	assert.Zero(t, ordinary.failed.Load(), "%v", ordinary.why.Load())
 	for _, a := range protected {
 		g.client.run(t, "curl", "-sf", "-o", "/dev/null", "--max-time", "5", "--interface", a.String(), fmt.Sprintf("http://%s/", g.Server4))
 	}

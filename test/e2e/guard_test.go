@@ -171,8 +171,10 @@ func (g *guarded) dropped(t *testing.T) float64 {
 // visitor asks for the page for all, from the neighbour's address, until it is stopped.
 type visitor struct {
 	served, failed atomic.Int64
-	stop           context.CancelFunc
-	done           sync.WaitGroup
+	// why is the last failure.
+	why  atomic.Value
+	stop context.CancelFunc
+	done sync.WaitGroup
 }
 
 func (g *guarded) visit(t *testing.T) *visitor {
@@ -188,7 +190,7 @@ func (g *guarded) visit(t *testing.T) *visitor {
 		})
 		return conn, err
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 2 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	v.done.Go(func() {
 		for ctx.Err() == nil {
 			answer, err := client.Get(fmt.Sprintf("http://%s/", g.Server4))
@@ -197,6 +199,7 @@ func (g *guarded) visit(t *testing.T) *visitor {
 				v.served.Add(1)
 			} else if ctx.Err() == nil {
 				v.failed.Add(1)
+				v.why.Store(err.Error())
 			}
 			select {
 			case <-ctx.Done():
