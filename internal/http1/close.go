@@ -91,7 +91,7 @@ func (t *Engine) settle(c *Conn) {
 func (t *Engine) closed(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	if d == stream.ToServer {
-		if p := h.msg; p != nil && h.state == stateHead && !p.message[d].HeadDone {
+		if p := h.msg; p != nil && h.state == stateHead && !p.Message[d].HeadDone {
 			before := c.evidence
 			t.closeHead(c, p)
 			c.evidence = before
@@ -114,7 +114,7 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 	if p == nil {
 		return
 	}
-	m := &p.message[stream.ToClient]
+	m := &p.Message[stream.ToClient]
 	over := int64(int32(h.Next - h.Fin))
 	// A FIN that lies can be before the body.
 	m.BodyBytes = max(0, m.BodyBytes-over)
@@ -122,10 +122,10 @@ func (t *Engine) lastAnswer(c *Conn, now int64) {
 	case h.state == stateEnd && over == 0, h.state == stateClose, h.state == stateLost:
 		t.ended(c, stream.ToClient, now)
 	case h.state == stateHead:
-		if p.problem == request.ProblemNone {
-			p.problem = request.ProblemMalformedAnswer
+		if p.Problem == request.ProblemNone {
+			p.Problem = request.ProblemMalformedAnswer
 		}
-		t.finish(c, p, p.problem, now)
+		t.finish(c, p, p.Problem, now)
 	default:
 		m.Ended = now
 		t.finish(c, p, request.ProblemCut, now)
@@ -144,7 +144,7 @@ func (t *Engine) reset(c *Conn, s *stream.Segment) {
 		if s.Direction == stream.ToClient {
 			sent = s.Sequence
 		}
-		m := &p.message[stream.ToClient]
+		m := &p.Message[stream.ToClient]
 		switch {
 		case h.state == stateEnd && sent == h.Next:
 			t.ended(c, stream.ToClient, 0)
@@ -161,21 +161,21 @@ func (t *Engine) reset(c *Conn, s *stream.Segment) {
 
 // end reports the requests that are not answered, because the connection has ended.
 func (t *Engine) end(c *Conn, now int64) {
-	for c.first != nil {
-		t.finish(c, c.first, c.ender, now)
+	for c.turns.First != nil {
+		t.finish(c, c.turns.First, c.ender, now)
 	}
 }
 
 // abandon reports what is under way on a connection that is not followed any more.
 func (t *Engine) abandon(c *Conn) {
-	for c.first != nil {
-		p := c.first
+	for c.turns.First != nil {
+		p := c.turns.First
 		problem := c.ender
 		if problem == request.ProblemNone {
 			problem = request.ProblemMissed
 		}
-		if m := &p.message[stream.ToClient]; m.HeadDone {
-			problem, m.Ended = p.problem, 0
+		if m := &p.Message[stream.ToClient]; m.HeadDone {
+			problem, m.Ended = p.Problem, 0
 			m.Unsized = m.Unsized || c.halves[stream.ToClient].state != stateEnd
 		}
 		t.finish(c, p, problem, t.now)
@@ -184,18 +184,18 @@ func (t *Engine) abandon(c *Conn) {
 
 // idle reports the requests that nobody answered for too long. They keep their place.
 func (t *Engine) idle(c *Conn) {
-	for p := c.first; p != nil; p = p.next {
-		if p.told || p.alone || c.halves[stream.ToClient].msg == p {
+	for p := c.turns.First; p != nil; p = p.Next {
+		if p.Told || p.Alone || c.halves[stream.ToClient].msg == p {
 			continue
 		}
-		if h := &c.halves[stream.ToServer]; h.msg == p && !p.message[stream.ToServer].HeadDone {
-			t.parseRequest(p, false)
+		if h := &c.halves[stream.ToServer]; h.msg == p && !p.Message[stream.ToServer].HeadDone {
+			p.Read(&t.parsed, false)
 			h.msg, h.state = nil, stateLost
-			c.evidence.LostRequests(p.message[stream.ToServer].Start)
-			p.message[stream.ToServer].Cut = true
+			c.evidence.LostRequests(p.Message[stream.ToServer].Start)
+			p.Message[stream.ToServer].Cut = true
 		}
 		t.write(c, p, request.ProblemIdle, t.now, true, false)
-		t.empty(p)
-		p.told = true
+		p.Empty(t.pool)
+		p.Told = true
 	}
 }

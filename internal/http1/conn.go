@@ -6,7 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/evidence"
-	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/queue"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -39,7 +39,7 @@ type half struct {
 	state state
 	// msg is the exchange whose message is being read; nil between messages, and if nobody
 	// wants to know.
-	msg    *pending
+	msg    *queue.Turn
 	end    syntax.End
 	chunks syntax.Chunks
 	// remaining are the bytes of the body behind Next.
@@ -59,9 +59,8 @@ type Conn struct {
 	engine *Engine
 	port   *stream.Port
 	halves [stream.Directions]half
-	// first to last are the requests under way, in their order.
-	first, last *pending
-	depth       int32
+	// turns are the requests under way.
+	turns queue.Queue
 	// evidence says what can be a pair.
 	evidence evidence.Evidence
 	// origin is the number of the first byte to the server that was seen.
@@ -79,38 +78,8 @@ type Conn struct {
 	over     bool
 	nextFree *Conn
 	// upgrade is the request after which the connection speaks HTTP/2, from these numbers on.
-	upgrade   *pending
+	upgrade   *queue.Turn
 	upgradeAt [stream.Directions]uint32
-}
-
-// pending is an exchange under way.
-type pending struct {
-	message [stream.Directions]message.Message
-	next    *pending
-	problem request.Problem
-	// head and connect: the method decides about the body of the answer.
-	head, connect, upgrade bool
-	// expect: the client waits for 100 before it sends the body, or for the answer.
-	expect bool
-	// bare: the start line has no version. malformed: it could not be read.
-	bare, malformed bool
-	// several: the server may have seen several requests, and may answer each.
-	several bool
-	// alone: an answer without its request.
-	alone bool
-	// anchored: the request begins where a message can begin.
-	anchored bool
-	// ordered: the order made the pair.
-	ordered bool
-	// answerAt is where the answer begins, if the client waited for all before it.
-	answerAt uint32
-	// told: reported as idle already.
-	told bool
-	// switched: the connection leaves HTTP.
-	switched bool
-	// retransmits is the count when the request began.
-	retransmits int64
-	overlapped  int
 }
 
 // connSize is what a connection takes, with the allocator's rounding.
@@ -123,32 +92,9 @@ func (c *Conn) key() *stream.Key {
 	return &t.key
 }
 
-// append puts an exchange behind the others under way.
-func (c *Conn) append(p *pending) {
-	if c.last == nil {
-		c.first = p
-	} else {
-		c.last.next = p
-	}
-	c.last = p
-	c.depth++
-}
-
 // remove takes an exchange out.
-func (c *Conn) remove(p *pending) {
-	var before *pending
-	for at := &c.first; *at != nil; before, at = *at, &(*at).next {
-		if *at != p {
-			continue
-		}
-		*at = p.next
-		if c.last == p {
-			c.last = before
-		}
-		p.next = nil
-		c.depth--
-		break
-	}
+func (c *Conn) remove(p *queue.Turn) {
+	c.turns.Remove(p)
 	for d := range c.halves {
 		if c.halves[d].msg == p {
 			c.halves[d].msg = nil
@@ -157,10 +103,10 @@ func (c *Conn) remove(p *pending) {
 }
 
 // unanswered is the first request whose answer has not begun.
-func (c *Conn) unanswered() *pending {
-	p := c.first
+func (c *Conn) unanswered() *queue.Turn {
+	p := c.turns.First
 	for p != nil && p == c.halves[stream.ToClient].msg {
-		p = p.next
+		p = p.Next
 	}
 	return p
 }

@@ -8,9 +8,8 @@
 package http1
 
 import (
-	"unsafe"
-
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/evidence"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/queue"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -20,28 +19,26 @@ import (
 const (
 	// maxHeadBytes bounds how much of a head is searched for what precedes it.
 	maxHeadBytes = 64 << 10
-	// maxDepth is how many requests of a connection can be under way.
-	maxDepth = 1024
-	// maxSpare is how many connections and exchanges that have ended are kept for reuse.
+	// maxSpare is how many connections that have ended are kept for reuse.
 	maxSpare = 256
 )
 
 // Engine has what connections share. It is for one goroutine.
 type Engine struct {
-	options     stream.Options
-	pool        *stream.Pool
-	figures     *stream.Figures
-	report      func(*request.Exchange)
-	ports       map[uint16]*stream.Port
-	freeConns   *Conn
-	freePending *pending
+	options   stream.Options
+	pool      *stream.Pool
+	figures   *stream.Figures
+	report    func(*request.Exchange)
+	ports     map[uint16]*stream.Port
+	freeConns *Conn
 	// out and parsed are reused.
 	out    request.Exchange
 	parsed syntax.Head
 	key    stream.Key
 	now    int64
-	// spareConns and sparePending are how many of each are kept for reuse.
-	spareConns, sparePending int
+	// spareConns is how many connections are kept for reuse.
+	spareConns int
+	spare      queue.Spare
 }
 
 // New makes an engine. It counts in figures, and report takes its exchanges.
@@ -157,44 +154,26 @@ func (c *Conn) End() {
 // Origin is the number of the first byte to the server that was seen.
 func (c *Conn) Origin() uint32 { return c.origin }
 
-const pendingSize = int(unsafe.Sizeof(pending{}))
-
 // pending makes an exchange that begins; nil if there is no room for it.
-func (t *Engine) pending(c *Conn) *pending {
-	if c.depth >= maxDepth {
+func (t *Engine) pending(c *Conn) *queue.Turn {
+	if c.turns.IsFull() {
 		t.options.Lost(stream.LossDepth, 1)
 		return nil
 	}
-	if !t.pool.Reserve(pendingSize) {
+	if !t.pool.Reserve(queue.Size) {
 		t.options.Lost(stream.LossBudget, 1)
 		return nil
 	}
-	p := t.freePending
-	if p == nil {
-		p = &pending{}
-	} else {
-		t.freePending = p.next
-		t.sparePending--
-	}
-	*p = pending{retransmits: c.retransmits}
-	c.append(p)
+	p := t.spare.Get()
+	p.Retransmits = c.retransmits
+	c.turns.Append(p)
 	return p
 }
 
 // release forgets an exchange.
-func (t *Engine) release(c *Conn, p *pending) {
+func (t *Engine) release(c *Conn, p *queue.Turn) {
 	c.remove(p)
-	t.empty(p)
-	t.pool.Release(pendingSize)
-	if t.sparePending < maxSpare {
-		p.next, t.freePending = t.freePending, p
-		t.sparePending++
-	}
-}
-
-// empty gives back the buffers of an exchange.
-func (t *Engine) empty(p *pending) {
-	for d := range p.message {
-		p.message[d].Empty(t.pool)
-	}
+	p.Empty(t.pool)
+	t.pool.Release(queue.Size)
+	t.spare.Put(p)
 }

@@ -4,6 +4,7 @@ package http1
 
 import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/queue"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
@@ -38,7 +39,7 @@ func (t *Engine) readHead(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 		}
 	}
 	p := h.msg
-	m := &p.message[d]
+	m := &p.Message[d]
 	if d == stream.ToClient && !m.MayAnswer(chunk.Data) {
 		t.noAnswer(c, p, chunk)
 		return 0
@@ -78,7 +79,7 @@ func (t *Engine) keepHead(h *half, m *message.Message, d stream.Direction, data 
 // start begins a message. It reports false if it can't be followed.
 func (t *Engine) start(c *Conn, d stream.Direction, chunk *stream.Chunk) bool {
 	h := &c.halves[d]
-	var p *pending
+	var p *queue.Turn
 	if d == stream.ToServer {
 		p = t.startRequest(c, chunk)
 	} else {
@@ -89,7 +90,7 @@ func (t *Engine) start(c *Conn, d stream.Direction, chunk *stream.Chunk) bool {
 		return false
 	}
 	h.msg, h.end = p, syntax.End{}
-	m := &p.message[d]
+	m := &p.Message[d]
 	m.Begin(chunk)
 	return true
 }
@@ -99,7 +100,7 @@ func (t *Engine) start(c *Conn, d stream.Direction, chunk *stream.Chunk) bool {
 func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 	h := &c.halves[stream.ToServer]
 	p := h.msg
-	m := &p.message[stream.ToServer]
+	m := &p.Message[stream.ToServer]
 	before := len(m.Head)
 	stored := m.Probe(t.pool, chunk.Data[:min(len(chunk.Data), maxHeadBytes)])
 	size, client, more := syntax.Proxy(m.Head)
@@ -125,11 +126,11 @@ func (t *Engine) proxy(c *Conn, chunk *stream.Chunk) (int, bool) {
 }
 
 // requestHead reads the head of a request.
-func (t *Engine) requestHead(c *Conn, p *pending, parsed bool) {
-	m := &p.message[stream.ToServer]
-	t.parseRequest(p, parsed)
+func (t *Engine) requestHead(c *Conn, p *queue.Turn, parsed bool) {
+	m := &p.Message[stream.ToServer]
+	p.Read(&t.parsed, parsed)
 	h := &c.halves[stream.ToServer]
-	if p.malformed && t.merged(c, p) {
+	if p.Malformed && t.merged(c, p) {
 		h.state, h.end = stateHead, syntax.End{}
 		return
 	}
@@ -143,30 +144,11 @@ func (t *Engine) requestHead(c *Conn, p *pending, parsed bool) {
 	}
 }
 
-// parseRequest learns from the head of a request what its answer needs. The head may be parsed
-// already.
-func (t *Engine) parseRequest(p *pending, parsed bool) {
-	m := &p.message[stream.ToServer]
-	m.HeadDone = true
-	ok := t.parsed.Valid
-	if !parsed {
-		ok = m.ReadRequest(&t.parsed)
-	}
-	p.bare = ok && t.parsed.Version == request.VersionUnknown && !m.HasVersion()
-	p.malformed = !ok || t.parsed.Framing == syntax.Invalid
-	if p.malformed {
-		p.problem = request.ProblemMalformedRequest
-	}
-	p.head = string(t.parsed.Method) == "HEAD"
-	p.connect = string(t.parsed.Method) == "CONNECT"
-	p.upgrade, p.expect = t.parsed.Upgrade, t.parsed.Expect
-}
-
 // merged drops a malformed request behind another one: it is the same garbage.
-func (t *Engine) merged(c *Conn, p *pending) bool {
-	for q := c.first; q != nil; q = q.next {
-		if q.next == p && q.malformed {
-			q.several = true
+func (t *Engine) merged(c *Conn, p *queue.Turn) bool {
+	for q := c.turns.First; q != nil; q = q.Next {
+		if q.Next == p && q.Malformed {
+			q.Several = true
 			t.release(c, p)
 			return true
 		}
@@ -175,9 +157,9 @@ func (t *Engine) merged(c *Conn, p *pending) bool {
 }
 
 // answerHead reads the head of an answer.
-func (t *Engine) answerHead(c *Conn, p *pending, parsed bool) {
+func (t *Engine) answerHead(c *Conn, p *queue.Turn, parsed bool) {
 	h := &c.halves[stream.ToClient]
-	m := &p.message[stream.ToClient]
+	m := &p.Message[stream.ToClient]
 	if parsed && !t.parsed.Valid || !parsed && !m.ReadAnswer(&t.parsed) {
 		t.badAnswer(c, p)
 		return
@@ -188,17 +170,17 @@ func (t *Engine) answerHead(c *Conn, p *pending, parsed bool) {
 		return
 	}
 	m.HeadDone = true
-	if !p.ordered && !p.alone {
+	if !p.Ordered && !p.Alone {
 		t.prove(c, p)
 	}
 	status := t.parsed.Status
 	switch {
 	case status == 101 && t.upgrades(c, p):
-	case status == 101, p.connect && status < 300:
+	case status == 101, p.Connect && status < 300:
 		t.switched(c, p)
-	case p.alone:
+	case p.Alone:
 		t.aloneHead(c, p)
-	case p.head, status == 204, status == 304:
+	case p.Head, status == 204, status == 304:
 		t.ended(c, stream.ToClient, m.Ended)
 	default:
 		t.answerBody(c, p)
@@ -206,17 +188,17 @@ func (t *Engine) answerHead(c *Conn, p *pending, parsed bool) {
 }
 
 // restart makes ready for the answer behind an interim one.
-func (t *Engine) restart(h *half, p *pending) {
-	m := &p.message[stream.ToClient]
-	p.expect = p.expect && t.parsed.Status != 100
-	p.answerAt = m.End
+func (t *Engine) restart(h *half, p *queue.Turn) {
+	m := &p.Message[stream.ToClient]
+	p.Expect = p.Expect && t.parsed.Status != 100
+	p.AnswerAt = m.End
 	m.Restart()
 	h.msg, h.end = nil, syntax.End{}
 }
 
-func (t *Engine) answerBody(c *Conn, p *pending) {
+func (t *Engine) answerBody(c *Conn, p *queue.Turn) {
 	h := &c.halves[stream.ToClient]
-	m := &p.message[stream.ToClient]
+	m := &p.Message[stream.ToClient]
 	switch t.parsed.Framing {
 	case syntax.None:
 		t.ended(c, stream.ToClient, m.Ended)
@@ -225,7 +207,7 @@ func (t *Engine) answerBody(c *Conn, p *pending) {
 	case syntax.Chunked:
 		h.state, h.chunks = stateChunks, syntax.Chunks{}
 	case syntax.Invalid:
-		p.problem = request.ProblemMalformedAnswer
+		p.Problem = request.ProblemMalformedAnswer
 		h.state = stateClose
 	default:
 		h.state = stateClose

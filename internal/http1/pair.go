@@ -3,25 +3,26 @@
 package http1
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/queue"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/syntax"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
 // startRequest makes the exchange of a request that begins; nil if there is no room.
-func (t *Engine) startRequest(c *Conn, chunk *stream.Chunk) *pending {
+func (t *Engine) startRequest(c *Conn, chunk *stream.Chunk) *queue.Turn {
 	t.finishLost(c, chunk.Acknowledgment)
 	proven := c.evidence.Proven()
 	if !proven {
 		c.evidence.Passed(t.options.Passed(c.key(), stream.ToClient))
 	}
-	anchored := c.evidence.Request(chunk.Sequence, chunk.Acknowledgment, chunk.Time, c.first != nil)
-	if h := &c.halves[stream.ToClient]; !proven && (c.evidence.Proven() || anchored && c.first == nil && h.state == stateLost) {
+	anchored := c.evidence.Request(chunk.Sequence, chunk.Acknowledgment, chunk.Time, c.turns.First != nil)
+	if h := &c.halves[stream.ToClient]; !proven && (c.evidence.Proven() || anchored && c.turns.First == nil && h.state == stateLost) {
 		t.answerFrom(c, chunk.Acknowledgment)
 	}
 	p := t.pending(c)
 	if p != nil {
-		p.anchored, p.answerAt = anchored, chunk.Acknowledgment
+		p.Anchored, p.AnswerAt = anchored, chunk.Acknowledgment
 	}
 	return p
 }
@@ -35,11 +36,11 @@ func (t *Engine) answerFrom(c *Conn, sequence uint32) {
 
 // startAnswer finds the exchange of an answer that begins. Without one that can be its own,
 // the answer is alone.
-func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *pending {
+func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *queue.Turn {
 	p := c.unanswered()
 	if c.evidence.Proven() && p != nil {
-		p.ordered = true
-		if !p.message[stream.ToServer].HeadDone {
+		p.Ordered = true
+		if !p.Message[stream.ToServer].HeadDone {
 			t.closeHead(c, p)
 		}
 		return p
@@ -48,52 +49,52 @@ func (t *Engine) startAnswer(c *Conn, chunk *stream.Chunk) *pending {
 		// Nobody asked for it, so the count is wrong.
 		c.evidence.Lost()
 	}
-	if p != nil && p.next == nil && p.message[stream.ToServer].HeadDone && p.answerAt == chunk.Sequence {
+	if p != nil && p.Next == nil && p.Message[stream.ToServer].HeadDone && p.AnswerAt == chunk.Sequence {
 		return p
 	}
 	t.missed(c, c.halves[stream.ToServer].msg)
 	if p = t.pending(c); p != nil {
-		p.alone = true
+		p.Alone = true
 	}
 	return p
 }
 
 // closeHead ends the head of a request that is answered before its end, or whose client has
 // closed.
-func (t *Engine) closeHead(c *Conn, p *pending) {
+func (t *Engine) closeHead(c *Conn, p *queue.Turn) {
 	h := &c.halves[stream.ToServer]
-	m := &p.message[stream.ToServer]
-	t.parseRequest(p, false)
+	m := &p.Message[stream.ToServer]
+	p.Read(&t.parsed, false)
 	m.Done = true
-	m.Cut = m.Cut || !p.bare && !p.malformed
-	if p.bare && h.end.Lines() == 0 {
-		p.bare, p.malformed, p.problem = false, true, request.ProblemMalformedRequest
+	m.Cut = m.Cut || !p.Bare && !p.Malformed
+	if p.Bare && h.end.Lines() == 0 {
+		p.Bare, p.Malformed, p.Problem = false, true, request.ProblemMalformedRequest
 	}
 	h.msg, h.state = nil, stateLost
 	c.evidence.LostRequests(m.Start)
 }
 
 // prove looks for what TCP says about a pair on a connection that is not proven.
-func (t *Engine) prove(c *Conn, p *pending) {
-	asked, m := &p.message[stream.ToServer], &p.message[stream.ToClient]
-	allowed := p.anchored && c.first == p && p.next == nil && asked.Done && !asked.Unsized && !p.malformed
+func (t *Engine) prove(c *Conn, p *queue.Turn) {
+	asked, m := &p.Message[stream.ToServer], &p.Message[stream.ToClient]
+	allowed := p.Anchored && c.turns.First == p && p.Next == nil && asked.Done && !asked.Unsized && !p.Malformed
 	if !allowed || !c.evidence.Allows(m.Acknowledgment, asked.End) {
 		t.split(c, p)
 	}
 }
 
 // split reports the request of a pair that is not proven, and leaves the answer alone.
-func (t *Engine) split(c *Conn, p *pending) {
-	if !p.told {
+func (t *Engine) split(c *Conn, p *queue.Turn) {
+	if !p.Told {
 		t.write(c, p, request.ProblemMissed, c.seen, true, false)
 	}
-	m := &p.message[stream.ToServer]
+	m := &p.Message[stream.ToServer]
 	m.Empty(t.pool)
 	m.Restart()
 	if h := &c.halves[stream.ToServer]; h.msg == p {
 		h.msg = nil
 	}
-	p.alone, p.problem = true, request.ProblemNone
+	p.Alone, p.Problem = true, request.ProblemNone
 }
 
 // lose gives up where the messages of a direction begin. What is under way can't be matched,
@@ -104,7 +105,7 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 	if d == stream.ToServer {
 		from := h.Next
 		if h.msg != nil {
-			from = h.msg.message[d].Start
+			from = h.msg.Message[d].Start
 		}
 		c.evidence.LostRequests(from)
 	}
@@ -113,10 +114,10 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 }
 
 // missed reports all requests that are not being answered, except one.
-func (t *Engine) missed(c *Conn, except *pending) {
-	for p := c.first; p != nil; {
-		next := p.next
-		if p != except && !p.alone {
+func (t *Engine) missed(c *Conn, except *queue.Turn) {
+	for p := c.turns.First; p != nil; {
+		next := p.Next
+		if p != except && !p.Alone {
 			t.finish(c, p, request.ProblemMissed, c.seen)
 		} else if p != except {
 			t.release(c, p)
@@ -130,7 +131,7 @@ func (t *Engine) missed(c *Conn, except *pending) {
 func (t *Engine) lostBody(c *Conn, d stream.Direction) {
 	if d == stream.ToServer {
 		if p := c.halves[d].msg; p != nil {
-			p.message[d].Unsized = true
+			p.Message[d].Unsized = true
 		}
 		t.lose(c, d)
 		return
@@ -139,7 +140,7 @@ func (t *Engine) lostBody(c *Conn, d stream.Direction) {
 	h.state = stateLost
 	c.evidence.Lost()
 	if h.msg != nil {
-		m := &h.msg.message[d]
+		m := &h.msg.Message[d]
 		m.Unsized, m.BodyCut = true, true
 	}
 }
@@ -152,7 +153,7 @@ func (t *Engine) finishLost(c *Conn, ack uint32) {
 	if h.state != stateLost || p == nil {
 		return
 	}
-	m := &p.message[stream.ToClient]
+	m := &p.Message[stream.ToClient]
 	if stream.Before(ack, m.End) {
 		c.evidence.Pipelined()
 		return
@@ -164,7 +165,7 @@ func (t *Engine) finishLost(c *Conn, ack uint32) {
 		}
 	}
 	m.Done = true
-	t.finish(c, p, p.problem, m.Ended)
+	t.finish(c, p, p.Problem, m.Ended)
 }
 
 // readLost looks for a place where a message can begin: only where a segment does.
@@ -177,7 +178,7 @@ func (t *Engine) readLost(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 		begins = begins && len(chunk.Data) > 7 && string(chunk.Data[:7]) == "HTTP/1."
 	}
 	if h.msg != nil {
-		m := &h.msg.message[d]
+		m := &h.msg.Message[d]
 		m.End, m.Ended = chunk.Sequence+uint32(len(chunk.Data)), chunk.Time
 		begins = false
 	}
@@ -190,10 +191,10 @@ func (t *Engine) readLost(c *Conn, d stream.Direction, chunk *stream.Chunk) int 
 
 // noAnswer takes what is no head: the whole answer to a request without version, else
 // something that can't be read.
-func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
+func (t *Engine) noAnswer(c *Conn, p *queue.Turn, chunk *stream.Chunk) {
 	h := &c.halves[stream.ToClient]
-	m := &p.message[stream.ToClient]
-	if !p.bare || !p.ordered {
+	m := &p.Message[stream.ToClient]
+	if !p.Bare || !p.Ordered {
 		t.badAnswer(c, p)
 		return
 	}
@@ -205,26 +206,26 @@ func (t *Engine) noAnswer(c *Conn, p *pending, chunk *stream.Chunk) {
 }
 
 // badAnswer gives up an answer that can't be read, and where the next begins.
-func (t *Engine) badAnswer(c *Conn, p *pending) {
+func (t *Engine) badAnswer(c *Conn, p *queue.Turn) {
 	switch {
-	case p.ordered:
-		if p.problem == request.ProblemNone {
-			p.problem = request.ProblemMalformedAnswer
+	case p.Ordered:
+		if p.Problem == request.ProblemNone {
+			p.Problem = request.ProblemMalformedAnswer
 		}
-		t.finish(c, p, p.problem, c.seen)
+		t.finish(c, p, p.Problem, c.seen)
 	// Else it is the rest of an answer that began before.
-	case p.alone:
+	case p.Alone:
 		t.release(c, p)
-	case p.anchored:
+	case p.Anchored:
 		c.evidence.Pipelined()
 	}
 	t.lose(c, stream.ToClient)
 }
 
 // aloneHead reports an answer without its request, at its head: it may have no body.
-func (t *Engine) aloneHead(c *Conn, p *pending) {
+func (t *Engine) aloneHead(c *Conn, p *queue.Turn) {
 	h := &c.halves[stream.ToClient]
-	m := &p.message[stream.ToClient]
+	m := &p.Message[stream.ToClient]
 	status := t.parsed.Status
 	problem := request.ProblemNoRequest
 	if c.holed {
@@ -240,20 +241,20 @@ func (t *Engine) aloneHead(c *Conn, p *pending) {
 }
 
 // switched ends HTTP on a connection.
-func (t *Engine) switched(c *Conn, p *pending) {
-	m := &p.message[stream.ToClient]
+func (t *Engine) switched(c *Conn, p *queue.Turn) {
+	m := &p.Message[stream.ToClient]
 	m.Done = true
-	if p.alone && p.problem == request.ProblemNone {
-		p.problem = request.ProblemNoRequest
+	if p.Alone && p.Problem == request.ProblemNone {
+		p.Problem = request.ProblemNoRequest
 	}
-	p.switched = true
-	if asked := &p.message[stream.ToServer]; !asked.Done && asked.HeadDone {
+	p.Switched = true
+	if asked := &p.Message[stream.ToServer]; !asked.Done && asked.HeadDone {
 		asked.Done = true
 	}
-	t.finish(c, p, p.problem, m.Ended)
+	t.finish(c, p, p.Problem, m.Ended)
 	// What looked like requests behind is not HTTP.
-	for c.first != nil {
-		t.release(c, c.first)
+	for c.turns.First != nil {
+		t.release(c, c.turns.First)
 	}
 	for d := range c.halves {
 		h := &c.halves[d]

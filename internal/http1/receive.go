@@ -54,9 +54,9 @@ func (t *Engine) again(c *Conn, d stream.Direction, chunk *stream.Chunk) {
 	if !stream.Before(chunk.Sequence, h.Next) {
 		return
 	}
-	for p := c.first; p != nil; p = p.next {
-		n := p.message[d].Differences(chunk.Sequence, chunk.Data)
-		p.overlapped += n
+	for p := c.turns.First; p != nil; p = p.Next {
+		n := p.Message[d].Differences(chunk.Sequence, chunk.Data)
+		p.Overlapped += n
 		t.figures.Overlapped += uint64(n)
 	}
 }
@@ -131,7 +131,7 @@ func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 		return
 	}
 	first, tail := c.port.Bounds(d)
-	p.message[d].Content(t.pool, data, now, first, tail)
+	p.Message[d].Content(t.pool, data, now, first, tail)
 }
 
 func (t *Engine) readChunk(c *Conn, d stream.Direction, chunk *stream.Chunk) int {
@@ -141,7 +141,7 @@ func (t *Engine) readChunk(c *Conn, d stream.Direction, chunk *stream.Chunk) int
 		t.content(c, d, part.Content, chunk.Time)
 	}
 	if len(part.Trailer) > 0 && h.msg != nil {
-		h.msg.message[d].Trailer(t.pool, part.Trailer, t.options.HeadBytes)
+		h.msg.Message[d].Trailer(t.pool, part.Trailer, t.options.HeadBytes)
 	}
 	switch {
 	case part.Bad:
@@ -165,7 +165,7 @@ func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
 	if p == nil {
 		return
 	}
-	m := &p.message[d]
+	m := &p.Message[d]
 	if now == 0 {
 		if end, when := t.options.Passed(c.key(), d); end == h.Next {
 			now = when
@@ -176,7 +176,7 @@ func (t *Engine) ended(c *Conn, d stream.Direction, now int64) {
 	}
 	m.Done, m.End = true, h.Next
 	if d == stream.ToClient {
-		t.finish(c, p, p.problem, now)
+		t.finish(c, p, p.Problem, now)
 	}
 }
 
@@ -188,11 +188,11 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	first, tail := 0, 0
 	if h.msg != nil {
-		m := &h.msg.message[d]
+		m := &h.msg.Message[d]
 		if first, tail = c.port.Bounds(d); !m.Wants(first) {
 			first = 0
 		}
-		if h.msg.expect && m.BodyBytes == 0 {
+		if h.msg.Expect && m.BodyBytes == 0 {
 			return
 		}
 	}
@@ -206,7 +206,7 @@ func (t *Engine) ahead(c *Conn, d stream.Direction) {
 		t.pass(c, d, stream.MaxAhead)
 	}
 	// The other side does not acknowledge what it reads while several requests are under way.
-	if (h.state != stateHead || c.first != nil) && int32(h.Next-h.Told) > stream.TellEvery {
+	if (h.state != stateHead || c.turns.First != nil) && int32(h.Next-h.Told) > stream.TellEvery {
 		h.Tell(&t.options, c.key(), d)
 	}
 }
@@ -239,7 +239,7 @@ func (t *Engine) missing(c *Conn, d stream.Direction, n int64) {
 	}
 	if h.msg != nil {
 		first, _ := c.port.Bounds(d)
-		h.msg.message[d].PassOver(n, first)
+		h.msg.Message[d].PassOver(n, first)
 	}
 	h.SkipTo(t.pool, h.Next+uint32(n))
 }

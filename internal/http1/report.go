@@ -3,57 +3,51 @@
 package http1
 
 import (
-	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/message"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/queue"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
 // finish reports an exchange, and forgets it.
-func (t *Engine) finish(c *Conn, p *pending, problem request.Problem, now int64) {
-	if p.problem != request.ProblemNone {
-		problem = p.problem
+func (t *Engine) finish(c *Conn, p *queue.Turn, problem request.Problem, now int64) {
+	if p.Problem != request.ProblemNone {
+		problem = p.Problem
 	}
 	switch {
-	case p.several:
+	case p.Several:
 		c.evidence.Lost()
-	case p.malformed:
+	case p.Malformed:
 		c.evidence.Doubt()
 	}
-	if h := &c.halves[stream.ToServer]; h.msg == p && p.expect && h.state == stateBody {
-		h.withhold = p.message[stream.ToServer].BodyBytes == 0
+	if h := &c.halves[stream.ToServer]; h.msg == p && p.Expect && h.state == stateBody {
+		h.withhold = p.Message[stream.ToServer].BodyBytes == 0
 	}
-	answered := p.message[stream.ToClient].HeadDone
-	if answered && !p.alone {
+	answered := p.Message[stream.ToClient].HeadDone
+	if answered && !p.Alone {
 		c.evidence.Paired()
 	}
-	if p.told {
+	if p.Told {
 		t.figures.Late++
 	} else {
-		t.write(c, p, problem, now, !p.alone, answered || problem == request.ProblemMalformedAnswer)
+		t.write(c, p, problem, now, !p.Alone, answered || problem == request.ProblemMalformedAnswer)
 	}
 	t.release(c, p)
 }
 
 // write fills an exchange and passes it on.
-func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, asked, answered bool) {
+func (t *Engine) write(c *Conn, p *queue.Turn, problem request.Problem, now int64, asked, answered bool) {
 	e := t.renew(c)
-	e.Problem, e.Finished, e.Switched, e.Overlapped = problem, now, p.switched, p.overlapped
-	if p.retransmits >= 0 && c.retransmits >= p.retransmits {
-		e.Retransmits = c.retransmits - p.retransmits
+	e.Problem, e.Finished, e.Switched, e.Overlapped = problem, now, p.Switched, p.Overlapped
+	if p.Retransmits >= 0 && c.retransmits >= p.Retransmits {
+		e.Retransmits = c.retransmits - p.Retransmits
 	}
 	if asked {
-		m := &p.message[stream.ToServer]
+		m := &p.Message[stream.ToServer]
 		m.Cut = m.Cut || !m.HeadDone
-		t.fillRequest(e, m)
+		p.FillRequest(e)
 	}
 	if answered {
-		m := &p.message[stream.ToClient]
-		line := m.AnswerLine()
-		e.Status = line.Status
-		if e.Version == request.VersionUnknown {
-			e.Version = line.Version
-		}
-		m.Fill(&e.Answer, c.port.AnswerTail)
+		p.FillAnswer(e, c.port.AnswerTail)
 	}
 	t.figures.Reported++
 	t.report(e)
@@ -63,15 +57,4 @@ func (t *Engine) write(c *Conn, p *pending, problem request.Problem, now int64, 
 func (t *Engine) renew(c *Conn) *request.Exchange {
 	t.out.Renew(&c.Connection)
 	return &t.out
-}
-
-// fillRequest writes what is known of a request.
-func (t *Engine) fillRequest(e *request.Exchange, m *message.Message) {
-	if line, ok := m.RequestLine(); ok {
-		e.Method, e.Target, e.Version = line.Method, line.Target, line.Version
-	}
-	m.Fill(&e.Request, 0)
-	if m.HeadDone && !m.Done {
-		e.Request.BodyBytes = -1
-	}
 }

@@ -11,13 +11,13 @@ import (
 
 // UnderWay calls yield with each request that has a whole start line and no end, for the call.
 func (c *Conn) UnderWay(yield func(*request.Exchange)) {
-	for p := c.first; p != nil; p = p.next {
-		m := &p.message[stream.ToServer]
-		if p.told || p.alone || !m.HeadDone && bytes.IndexByte(m.Head, '\n') < 0 {
+	for p := c.turns.First; p != nil; p = p.Next {
+		m := &p.Message[stream.ToServer]
+		if p.Told || p.Alone || !m.HeadDone && bytes.IndexByte(m.Head, '\n') < 0 {
 			continue
 		}
 		e := c.engine.renew(c)
-		c.engine.fillRequest(e, m)
+		p.FillRequest(e)
 		if !m.HeadDone {
 			e.Request.SetFields(e.Request.Fields()[:0]...) // the last one may be cut
 		}

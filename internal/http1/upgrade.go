@@ -3,6 +3,7 @@
 package http1
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http1/queue"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -19,13 +20,13 @@ type Upgrade struct {
 
 // upgrades reports whether a request and the head of its answer, which has the status 101, change
 // to HTTP/2. The request then waits for HandOver.
-func (t *Engine) upgrades(c *Conn, p *pending) bool {
-	asked := &p.message[stream.ToServer]
-	only := p.ordered && p.upgrade && asked.Done && c.first == p && p.next == nil
+func (t *Engine) upgrades(c *Conn, p *queue.Turn) bool {
+	asked := &p.Message[stream.ToServer]
+	only := p.Ordered && p.Upgrade && asked.Done && c.turns.First == p && p.Next == nil
 	if h := &c.halves[stream.ToServer]; !only || h.msg != nil || h.state != stateHead {
 		return false
 	}
-	m := &p.message[stream.ToClient]
+	m := &p.Message[stream.ToClient]
 	e := t.renew(c)
 	m.Fill(&e.Answer, 0)
 	if !request.EqualFold(e.Answer.Field("upgrade"), "h2c") {
@@ -46,8 +47,8 @@ func (c *Conn) Upgraded() bool { return c.upgrade != nil }
 func (c *Conn) HandOver(take func(*Upgrade)) {
 	p, t := c.upgrade, c.engine
 	e := t.renew(c)
-	t.fillRequest(e, &p.message[stream.ToServer])
-	take(&Upgrade{Exchange: e, Next: c.upgradeAt, Retransmits: p.retransmits})
+	p.FillRequest(e)
+	take(&Upgrade{Exchange: e, Next: c.upgradeAt, Retransmits: p.Retransmits})
 	c.upgrade = nil
 	t.release(c, p)
 }

@@ -4,6 +4,7 @@ package http2
 
 import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -59,28 +60,24 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 	if d == stream.ToClient {
 		c.answered = max(c.answered, p.id)
 		// Whoever writes a body does not know which of these numbers wait.
-		h.guessed = h.guessed && (p.alone || p.message[d].headDone)
+		h.guessed = h.guessed && (p.alone || p.message[d].HeadDone)
 	}
 	m := &p.message[d]
-	if m.headDone {
-		m.trailers, m.trailersAt = true, len(m.fields)
-	} else {
-		m.began, m.size = h.began, m.size+h.size+frame.HeadBytes
-	}
+	m.Block(h.began, h.size+frame.HeadBytes)
 	if !t.decode(h, m) {
-		m.cut, p.problem = true, request.ProblemMissed
+		m.Cut, p.problem = true, request.ProblemMissed
 	}
 	if h.table.Broken() {
 		t.abandonFrames(c)
 		return
 	}
-	if d == stream.ToClient && !m.headDone && !h.ends && m.status >= 100 && m.status < 200 {
+	if d == stream.ToClient && !m.HeadDone && !h.ends && m.Status >= 100 && m.Status < 200 {
 		// An interim answer. Another follows.
-		t.emptyMessage(m)
+		m.Empty(t.pool)
 		return
 	}
-	m.headDone = true
-	m.ended = max(m.ended, now)
+	m.HeadDone = true
+	m.Ended = max(m.Ended, now)
 	if h.ends {
 		t.ended(c, p, d, now)
 	}
@@ -111,7 +108,7 @@ func (t *Engine) lostBlock(c *Conn, d stream.Direction) {
 
 // decode reads the fields of a block into a message; nil: only the table learns them. It
 // reports false if fields are missing, and then the table is unknown.
-func (t *Engine) decode(h *half, m *message) bool {
+func (t *Engine) decode(h *half, m *message.Message) bool {
 	ok := !h.spoiled
 	if ok {
 		take := t.take
@@ -130,13 +127,5 @@ func (t *Engine) decode(h *half, m *message) bool {
 
 // field takes a field of the block that is decoded.
 func (t *Engine) field(name, value string) {
-	m := t.into
-	switch name {
-	case "":
-		m.cut = true
-	case ":status":
-		m.setStatus(value)
-	default:
-		m.add(t, name, value)
-	}
+	t.into.Field(t.pool, t.options.HeadBytes, name, value)
 }

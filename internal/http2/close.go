@@ -53,12 +53,12 @@ func (t *Engine) lose(c *Conn, d stream.Direction) {
 		}
 		c.unseen.to, c.doubt = 0, true
 		for p := c.first; p != nil; p = p.next {
-			p.message[d].unsized = p.message[d].unsized || !p.message[d].done
+			p.message[d].Unsized = p.message[d].Unsized || !p.message[d].Done
 		}
 		return
 	}
 	for c.first != nil {
-		c.first.message[d].unsized = true
+		c.first.message[d].Unsized = true
 		t.finish(c, c.first, request.ProblemMissed, t.now)
 	}
 }
@@ -116,7 +116,7 @@ func (t *Engine) leave(c *Conn, now int64) {
 	for p := c.first; p != nil; {
 		next := p.next
 		// Answers that have begun go on, whatever the server says.
-		if c.leaving.Refuses(p.id) && !p.message[stream.ToClient].headDone {
+		if c.leaving.Refuses(p.id) && !p.message[stream.ToClient].HeadDone {
 			t.finish(c, p, request.ClosedBy(false), now)
 		}
 		p = next
@@ -132,7 +132,7 @@ func (t *Engine) abandon(c *Conn) {
 	}
 	for c.first != nil {
 		p := c.first
-		p.message[stream.ToClient].unsized = true
+		p.message[stream.ToClient].Unsized = true
 		t.finish(c, p, problem, t.now)
 	}
 }
@@ -157,7 +157,7 @@ func (t *Engine) idle(c *Conn) {
 	}
 	t.dropHeld(c)
 	for p := c.first; p != nil; p = p.next {
-		if p.told || p.alone || p.message[stream.ToClient].headDone {
+		if p.told || p.alone || p.message[stream.ToClient].HeadDone {
 			continue
 		}
 		t.write(c, p, request.ProblemIdle, t.now)

@@ -19,6 +19,7 @@ package http2
 
 import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/fields"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -45,7 +46,7 @@ type Engine struct {
 	freeCalls *call
 	// out is reused. into takes the fields of the block that is decoded, by take.
 	out  request.Exchange
-	into *message
+	into *message.Message
 	take fields.Take
 	now  int64
 }

@@ -70,8 +70,8 @@ func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
 	}
 	for p := c.first; p != nil; p = p.next {
 		m := &p.message[d]
-		m.unsized = m.unsized || m.headDone && !m.done
-		m.bodyCut = m.bodyCut || c.port.bound(d) > 0
+		m.Unsized = m.Unsized || m.HeadDone && !m.Done
+		m.BodyCut = m.BodyCut || c.port.bound(d) > 0
 	}
 	h.SkipTo(t.pool, s.Sequence)
 }
@@ -221,7 +221,7 @@ func (t *Engine) content(c *Conn, d stream.Direction, data []byte, now int64) {
 	switch {
 	case h.frame.Kind == frame.Data:
 		if p := c.calls[h.frame.Stream]; p != nil {
-			t.body(c, &p.message[d], d, data, now)
+			p.message[d].Content(t.pool, data, now, c.port.bound(d))
 		}
 	case h.frame.IsBlock():
 		h.add(t.pool, data)
@@ -277,7 +277,7 @@ func (t *Engine) passable(c *Conn, d stream.Direction) bool {
 		return false
 	}
 	p := c.calls[h.frame.Stream]
-	return p == nil || p.message[d].bodyCut || len(p.message[d].body) >= c.port.bound(d)
+	return p == nil || !p.message[d].Wants(c.port.bound(d))
 }
 
 // pass counts bytes of a payload that are not read.
@@ -288,8 +288,8 @@ func (t *Engine) pass(c *Conn, d stream.Direction, n uint32) {
 	switch p := c.calls[h.frame.Stream]; {
 	case h.frame.Kind == frame.Data && p != nil:
 		m := &p.message[d]
-		m.bodyBytes += int64(content)
-		m.bodyCut = m.bodyCut || c.port.bound(d) > 0
+		m.BodyBytes += int64(content)
+		m.BodyCut = m.BodyCut || c.port.bound(d) > 0
 	case h.frame.IsBlock():
 		h.spoiled = true
 	}

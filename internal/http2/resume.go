@@ -93,7 +93,7 @@ func (t *Engine) trust(c *Conn, p *call, clean bool) {
 	p.held = false
 	c.began(p.id)
 	if !clean {
-		t.emptyMessage(&p.message[stream.ToServer])
+		p.message[stream.ToServer].Empty(t.pool)
 		p.alone, p.problem = true, request.ProblemMissed
 	}
 }

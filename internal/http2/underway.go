@@ -12,14 +12,13 @@ import (
 func (c *Conn) UnderWay(yield func(*request.Exchange)) {
 	for p := c.first; p != nil; p = p.next {
 		m := &p.message[stream.ToServer]
-		if p.told || p.alone || p.held || !m.headDone {
+		if p.told || p.alone || p.held || !m.HeadDone {
 			continue
 		}
 		e := &c.engine.out
 		e.Renew(&c.Connection)
 		e.Version = request.Version2
-		m.fill(&e.Request)
-		takePseudo(e)
+		m.FillRequest(e)
 		yield(e)
 	}
 }

@@ -3,6 +3,7 @@
 package http2
 
 import (
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/message"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -26,24 +27,16 @@ func (t *Engine) Upgrade(e *request.Exchange, next [stream.Directions]uint32, re
 	return c
 }
 
-// adopt takes what a message of HTTP/1 says, in the form that HTTP/2 has.
-func (t *Engine) adopt(c *Conn, m *message, e *request.Exchange) {
-	m.add(t, ":method", string(e.Method))
-	m.add(t, ":path", string(e.Target))
-	for _, f := range e.Request.Fields() {
-		m.add(t, string(f.Name), string(f.Value))
+// adopt takes a request of HTTP/1.
+func (t *Engine) adopt(c *Conn, m *message.Message, e *request.Exchange) {
+	m.Adopt(t.pool, t.options.HeadBytes, e)
+	if e.Request.BodyBytes <= 0 {
+		return
 	}
-	m.began, m.ended, m.bodyBegan = e.Request.Began, e.Request.Ended, e.Request.BodyBegan
-	m.size, m.cut = e.Request.HeadBytes, m.cut || e.Request.HeadCut
-	m.headDone, m.done = true, true
-	if e.Request.BodyBytes > 0 {
-		m.bodyBytes, m.bodyCut = e.Request.BodyBytes, e.Request.BodyCut
-		var ok bool
-		if m.body, ok = t.pool.Append(m.body, e.Request.Body); !ok {
-			m.bodyCut = c.port.bound(stream.ToServer) > 0
-		}
+	m.BodyBytes, m.BodyCut = e.Request.BodyBytes, e.Request.BodyCut
+	if !m.Keep(t.pool, e.Request.Body) {
+		m.BodyCut = c.port.bound(stream.ToServer) > 0
 	}
-	m.unsized = e.Request.BodyBytes < 0
 }
 
 // known says where the frames of a direction begin whose table is empty.

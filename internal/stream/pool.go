@@ -102,14 +102,24 @@ func (p *Pool) Put(b []byte) {
 // Append adds data to a buffer of the pool and returns the buffer, perhaps another one.
 // It reports false, and adds nothing, if the limit forbids it.
 func (p *Pool) Append(b, data []byte) ([]byte, bool) {
-	if len(b)+len(data) <= cap(b) {
-		return append(b, data...), true
+	b, ok := p.Grow(b, len(data))
+	if !ok {
+		return b, false
 	}
-	larger := p.Get(len(b) + len(data))
+	return append(b, data...), true
+}
+
+// Grow makes room for n bytes more in a buffer of the pool and returns the buffer, perhaps another
+// one. It reports false if the limit forbids it.
+func (p *Pool) Grow(b []byte, n int) ([]byte, bool) {
+	if len(b)+n <= cap(b) {
+		return b, true
+	}
+	larger := p.Get(len(b) + n)
 	if larger == nil {
 		return b, false
 	}
-	larger = append(append(larger, b...), data...)
+	larger = append(larger, b...)
 	p.Put(b)
 	return larger, true
 }
