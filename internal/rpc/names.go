@@ -2,8 +2,6 @@
 
 package rpc
 
-import "slices"
-
 // The names and values of OpenTelemetry's semantic conventions for remote procedure calls, as of
 // version 1.43.0. They are release candidates there. All of them that the receiver uses are in
 // this file, and a second time in the declaration.
@@ -44,27 +42,56 @@ const (
 )
 
 func (c Code) String() string {
-	switch {
-	case c == CodeAbsent:
+	switch c {
+	case CodeAbsent:
 		return ""
-	case c < 0 || c >= Codes:
+	case CodeOK:
+		return "OK"
+	case 1:
+		return "CANCELLED"
+	case CodeUnknown:
+		return "UNKNOWN"
+	case 3:
+		return "INVALID_ARGUMENT"
+	case CodeDeadlineExceeded:
+		return "DEADLINE_EXCEEDED"
+	case 5:
+		return "NOT_FOUND"
+	case 6:
+		return "ALREADY_EXISTS"
+	case 7:
+		return "PERMISSION_DENIED"
+	case 8:
+		return "RESOURCE_EXHAUSTED"
+	case 9:
+		return "FAILED_PRECONDITION"
+	case 10:
+		return "ABORTED"
+	case 11:
+		return "OUT_OF_RANGE"
+	case CodeUnimplemented:
+		return "UNIMPLEMENTED"
+	case CodeInternal:
+		return "INTERNAL"
+	case CodeUnavailable:
+		return "UNAVAILABLE"
+	case CodeDataLoss:
+		return "DATA_LOSS"
+	case 16:
+		return "UNAUTHENTICATED"
+	default:
 		return Other
-	}
-	return names()[c]
-}
-
-func names() *[Codes]string {
-	return &[...]string{
-		"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-		"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-		"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 	}
 }
 
 // CodeOf returns the code of a name.
 func CodeOf(name string) (Code, bool) {
-	i := slices.Index(names()[:], name)
-	return Code(i), i >= 0
+	for code := range Code(Codes) {
+		if code.String() == name {
+			return code, true
+		}
+	}
+	return CodeAbsent, false
 }
 
 // Failed reports whether a server's call with this code counts as failed. The other codes say
