@@ -106,7 +106,7 @@ static __always_inline void pass_by(struct passed *passed, __u32 wanted_from, __
 static __noinline int take_segment(struct __sk_buff *skb, struct segment *segment, __u64 tag,
 				   struct wanted_set *set, __u64 way)
 {
-	bool egress = segment->egress, ends = segment->flags & (TCP_FIN | TCP_RST);
+	bool egress = segment->egress, ends = segment->flags & (TCP_FIN | TCP_RST), begins;
 	__u32 end = segment->sequence + segment->payload, from;
 	enum copied copied;
 	__u64 *words, word;
@@ -130,15 +130,18 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 		from = end;
 copy:
 	if (egress && segment->known & SEGMENT_FRAMES && load_word(&words[0]) & WORD_NEW) {
-		/* The server speaks first. */
+		/*
+		 * The server speaks first: nothing of the client has reached it. The client's first
+		 * segment may be on its way on another CPU, and its number moves meanwhile.
+		 */
 		segment->known |= SEGMENT_BEGINS;
-		segment->first = load_word(&words[0]);
+		segment->first = segment->acknowledgment;
 	}
-	if (!egress && word & WORD_NEW) {
+	begins = !egress && word & WORD_NEW;
+	if (begins) {
 		segment->known |= SEGMENT_BEGINS | SEGMENT_JOINED;
 		/* With the preface, the number has moved on already. */
 		segment->first = segment->follow & FOLLOW_COPY ? from : word;
-		store_word(&words[0], load_word(&words[0]) & ~WORD_NEW);
 	}
 	segment->start = segment->sequence;
 	segment->offset += from - segment->sequence;
@@ -150,6 +153,10 @@ copy:
 	if (egress && segment->payload)
 		store_word(&words[1], load_word(&words[1]) & ~WORD_FIRST);
 	copied = copy_segment(skb, segment);
+	/* Not before: a record of the server that comes before this one has to say that it begins.
+	 */
+	if (begins)
+		store_word(&words[0], load_word(&words[0]) & ~WORD_NEW);
 	if (copied == COPIED_TOLD)
 		store_word(&words[1], load_word(&words[1]) & ~WORD_NEW);
 	if (copied == COPIED_LOST && segment->known & SEGMENT_FRAMES)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -23,6 +24,14 @@ func (c *collector) balance(condition func(lab.Ledger) bool) lab.Ledger {
 	b, err := c.Balance(c.t.Context(), condition)
 	require.NoError(c.t, err)
 	return b
+}
+
+// holding calls a function while the collector stands still and reads nothing.
+func (c *collector) holding(f func()) {
+	c.t.Helper()
+	c.Signal(syscall.SIGSTOP)
+	defer c.Signal(syscall.SIGCONT)
+	f()
 }
 
 // TestLedger causes losses at each place, and checks that every connection is accounted for:

@@ -42,7 +42,7 @@ func roles() map[string]lab.Role {
 		"tls12":      func(args []string) error { return playTLS(args[0], args[1], args[2], tls.VersionTLS12) },
 		"tls13":      func(args []string) error { return playTLS(args[0], args[1], args[2], tls.VersionTLS13) },
 		"cleartext":  func(args []string) error { return playClearText(args[0], args[1], args[2]) },
-		"handshakes": func(args []string) error { return playHandshakes(args[0], args[1]) },
+		"handshakes": func(args []string) error { return playHandshakes(args[0], args[1], args[2]) },
 		"rpcserver":  func(args []string) error { return playRPCServer(args[0], args[1]) },
 		"rpcclient":  func(args []string) error { return playRPCClient(args[0]) },
 		"socket":     func(args []string) error { return playSocket(args[0]) },

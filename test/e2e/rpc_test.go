@@ -229,51 +229,84 @@ func TestRPCServerLeaves(t *testing.T) {
 	t.Logf("%d connections, %d calls refused", len(connections), refused)
 }
 
-// TestRPCNeverAnothersValues loses segments of calls, on the wire and before user space. A call has
-// its own answer and method, or none, and the books balance.
+// TestRPCNeverAnothersValues loses segments of calls, on the wire and before user space, whose reader
+// stands still meanwhile. A call has its own answer and method, or none, and the books have what was
+// lost.
 func TestRPCNeverAnothersValues(t *testing.T) {
 	for _, test := range []struct {
-		name, more string
-		drop       int
-	}{{name: "ring", more: "    limits: {inspect_ring_bytes: 65536}\n"}, {name: "wire", drop: 2}} {
+		name string
+		ring int
+		drop int
+	}{{name: "least ring", ring: 4096}, {name: "ring", ring: 65536}, {name: "wire", drop: 2}} {
 		t.Run(test.name, func(t *testing.T) {
 			p := startRPC(t, time.Hour)
-			p.observeCalls(t, fmt.Sprint(rpcPort), test.more)
+			more := ""
+			if test.ring > 0 {
+				more = fmt.Sprintf("    limits: {inspect_ring_bytes: %d}\n", test.ring)
+			}
+			p.observeCalls(t, fmt.Sprint(rpcPort), more)
 			client := p.client.act(t, "rpcclient", netip.AddrPortFrom(p.Server4, rpcPort).String())
 			if test.drop > 0 {
 				p.server.drop(t, rpcPort, test.drop)
 				p.client.drop(t, rpcPort, test.drop)
 			}
-			total := client.calls(t, rpcRun{Each: 200, AtOnce: 16, Bytes: 100})
+			total := 0
+			call := func(run rpcRun) {
+				run.First, run.Bytes = total, 100
+				total += client.calls(t, run)
+			}
+			call(rpcRun{Each: 2, AtOnce: 1})
+			if test.ring > 0 {
+				p.agent.holding(func() { call(rpcRun{Each: 100, AtOnce: 16}) })
+			}
+			call(rpcRun{Each: 200, AtOnce: 16})
+			for range 20 { // with a pause, so that the least ring has room
+				call(rpcRun{Each: 1, AtOnce: 1})
+				time.Sleep(tick)
+			}
 			client.End()
-			b := p.agent.balance(func(b lab.Ledger) bool { return b["request"].Queued == 0 && b["request"].Produced > 0 })
+			b := p.agent.balance(func(b lab.Ledger) bool {
+				return b["request"].Queued == 0 && b["request"].Produced > 0 && b["segment"].Queued == 0
+			})
 			p.arrive(t, b)
 			p.agent.stop()
 			records := p.out.records(localPort(rpcPort))
-			pairs := 0
-			seen := map[string]bool{}
-			for _, r := range records {
-				asked, answered := r.values["http.request.header.x-id"], r.values["http.response.header.x-id"]
-				if asked == nil {
-					continue
-				}
-				id := asked.([]any)[0].(string)
-				require.False(t, seen[id], "reported twice: %v", r.values)
-				seen[id] = true
-				n, err := strconv.Atoi(id)
-				require.NoError(t, err)
-				if path := r.values["url.path"]; path != nil {
-					require.Equal(t, rpcService+rpcMethods()[n%len(rpcMethods())], path, "of another call: %v", r.values)
-				}
-				if answered != nil {
-					require.Equal(t, asked, answered, "a wrong pair: %v", r.values)
-					pairs++
-				}
-			}
+			pairs := checkOwnValues(t, records)
+			lost := losses(b)[[3]string{"segment", "ring", "full"}]
 			t.Logf("%d calls, %d records, %d pairs, segments %v of %v lost, requests %v", total, len(records), pairs,
-				b["segment"].Lost, b["segment"].Produced, b["request"].LostWhere())
+				lost, b["segment"].Produced, b["request"].LostWhere())
 			assert.LessOrEqual(t, len(records), total)
 			assert.Positive(t, pairs)
+			if test.ring > 0 {
+				assert.Positive(t, lost)
+				assert.Less(t, pairs, total)
+			}
 		})
 	}
+}
+
+// checkOwnValues checks that no record of a call has another call's values, and returns how many have
+// those of both sides.
+func checkOwnValues(t *testing.T, records []record) (pairs int) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, r := range records {
+		asked, answered := r.values["http.request.header.x-id"], r.values["http.response.header.x-id"]
+		if asked == nil {
+			continue
+		}
+		id := asked.([]any)[0].(string)
+		require.False(t, seen[id], "reported twice: %v", r.values)
+		seen[id] = true
+		n, err := strconv.Atoi(id)
+		require.NoError(t, err)
+		if path := r.values["url.path"]; path != nil {
+			require.Equal(t, rpcService+rpcMethods()[n%len(rpcMethods())], path, "of another call: %v", r.values)
+		}
+		if answered != nil {
+			require.Equal(t, asked, answered, "a wrong pair: %v", r.values)
+			pairs++
+		}
+	}
+	return pairs
 }

@@ -85,7 +85,11 @@ type greeting struct {
 
 // playHandshakes makes handshakes, 16 at once, each for a name of its own, with TLS 1.2 and 1.3 in
 // turns. It prints each one's port.
-func playHandshakes(address, number string) error {
+func playHandshakes(address, first, number string) error {
+	from, err := strconv.Atoi(first)
+	if err != nil {
+		return err
+	}
 	n, err := strconv.Atoi(number)
 	if err != nil {
 		return err
@@ -96,7 +100,7 @@ func playHandshakes(address, number string) error {
 	for i := range n {
 		slots <- struct{}{}
 		clients.Go(func() {
-			all[i].Name = fmt.Sprintf("v1%d-%d.shop.example", 2+i%2, i)
+			all[i].Name = fmt.Sprintf("v1%d-%d.shop.example", 2+i%2, from+i)
 			all[i].Port, failed[i] = shakeHands(address, all[i].Name, tls.VersionTLS12+uint16(i%2))
 			<-slots
 		})

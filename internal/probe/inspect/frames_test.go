@@ -7,6 +7,7 @@ package inspect
 import (
 	"bytes"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -49,8 +50,8 @@ func (r *rig) beginTalk(client int) *talk {
 	return k
 }
 
-// run gives a segment to the program of its direction, and returns what crossed.
-func (k *talk) run(d stream.Direction, payload []byte, change ...func(*layers.TCP)) *seen {
+// frame builds a segment of a direction, and names its program.
+func (k *talk) frame(d stream.Direction, payload []byte, change ...func(*layers.TCP)) (frame []byte, program string) {
 	k.t.Helper()
 	ip, program := wire.IPv4(), "inspect_ingress_eth"
 	if d == stream.ToClient {
@@ -63,7 +64,13 @@ func (k *talk) run(d stream.Direction, payload []byte, change ...func(*layers.TC
 			tcp.SrcPort, tcp.DstPort = serverPort, k.client
 		}
 	}}, change...)...)
-	frame := wire.Build(k.t, wire.Ethernet(layers.EthernetTypeIPv4), ip, tcp, gopacket.Payload(payload))
+	return wire.Build(k.t, wire.Ethernet(layers.EthernetTypeIPv4), ip, tcp, gopacket.Payload(payload)), program
+}
+
+// run gives a segment to the program of its direction, and returns what crossed.
+func (k *talk) run(d stream.Direction, payload []byte, change ...func(*layers.TCP)) *seen {
+	k.t.Helper()
+	frame, program := k.frame(d, payload, change...)
 	_, err := k.guest.objects.Programs[program].Run(&ebpf.RunOptions{Data: frame})
 	require.NoError(k.t, err)
 	if k.silent {
@@ -192,6 +199,77 @@ func TestInspectServerSpeaksFirst(t *testing.T) {
 
 	k = r.newTalk(30001)
 	require.False(t, k.send(stream.ToClient, append(settings[:4:4], "220 mail"...)).segments[0].Frames)
+}
+
+// TestInspectBothSpeakAtOnce: whichever record comes first says where the connection begins, while
+// both sides' first segments pass on two CPUs.
+func TestInspectBothSpeakAtOnce(t *testing.T) {
+	inNetNS(t)
+	r := startRig(t, config())
+	const rounds = 3000
+	greetings := [stream.Directions][]byte{
+		stream.ToServer: append([]byte(h2.ClientPreface), pings(20)...),
+		stream.ToClient: {0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0x40, 0},
+	}
+	var begun atomic.Int64
+	var frames [stream.Directions]chan []byte
+	done := make(chan error, stream.Directions)
+	for d := range frames {
+		frames[d] = make(chan []byte)
+		go func() {
+			for round := int64(1); ; round++ {
+				frame, more := <-frames[d]
+				if !more {
+					return
+				}
+				for begun.Add(1); begun.Load() < 2*round; { // until the other one is ready
+				}
+				for range round % 64 * int64(d) {
+					begun.Load()
+				}
+				program := []string{"inspect_ingress_eth", "inspect_egress_eth"}[d]
+				_, err := r.guest.objects.Programs[program].Run(&ebpf.RunOptions{Data: frame})
+				done <- err
+			}
+		}()
+		defer close(frames[d])
+	}
+	first := [stream.Directions]int{}
+	for round := range rounds {
+		k := r.newTalk(20000 + round)
+		var built [stream.Directions][]byte
+		for d := range built {
+			built[d], _ = k.frame(stream.Direction(d), greetings[d])
+		}
+		for d := range built {
+			frames[d] <- built[d]
+		}
+		for range built {
+			require.NoError(t, <-done)
+		}
+		segments := k.drain().segments
+		require.Len(t, segments, 2)
+		require.True(t, segments[0].Begins, "%v", segments[0])
+		require.Equal(t, k.next[stream.ToServer], segments[0].First, "%v", segments[0])
+		first[segments[0].Direction]++
+		r.Forget(r.context.OwnNetNS, k.flow())
+	}
+	t.Logf("the client was first %d times, the server %d times", first[stream.ToServer], first[stream.ToClient])
+}
+
+// TestInspectServerSpeaksMeanwhile: the client's first segment has moved its number, and its record
+// is not there yet.
+func TestInspectServerSpeaksMeanwhile(t *testing.T) {
+	inNetNS(t)
+	r := startRig(t, config())
+	k := r.newTalk(30000)
+	words, _, _ := r.words.entry(r.context.OwnNetNS, k.flow())
+	require.NotNil(t, words)
+	words[stream.ToServer] = words[stream.ToServer]&^numberMask | wordFrames | uint64(k.next[stream.ToServer]+24)
+	said := k.send(stream.ToClient, []byte{0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0x40, 0})
+	require.Len(t, said.segments, 1)
+	assert.True(t, said.segments[0].Begins && said.segments[0].Frames)
+	assert.Equal(t, k.next[stream.ToServer], said.segments[0].First)
 }
 
 // TestInspectFirstMessage: of the first DATA of an answer, the head crosses, also where nothing
