@@ -14,7 +14,9 @@
  *
  * What makes the next frame's place unknown ends this: a segment out of order, a head of which
  * less than a segment of 4 bytes comes, a record without room. Then all crosses that a window
- * holds (wanted.h), until user space has read all and says where a frame begins.
+ * holds (wanted.h), until user space has read all and says where a frame begins. After a segment
+ * out of order that window is wide: no byte is missing, and two CPUs that pass the packets of one
+ * connection bring some of them out of order.
  */
 #ifndef EBPF_TCP_INSPECT_FRAMES_H
 #define EBPF_TCP_INSPECT_FRAMES_H
@@ -281,8 +283,8 @@ static __always_inline void end_frames(__u64 *words, struct passed *passed, __u6
 }
 
 /*
- * What comes now is wanted all the same, also if it is further behind the number than a window.
- * What was sent before it comes later than it, if at all.
+ * What comes now is wanted all the same, also if it is further behind the number than the wide
+ * window. What was sent before it comes later than it, if at all.
  */
 static __always_inline void lose_frames(const struct segment *segment, __u64 *words,
 					struct passed *passed, __u64 side)
@@ -290,9 +292,10 @@ static __always_inline void lose_frames(const struct segment *segment, __u64 *wo
 	__u64 word;
 
 	end_frames(words, passed, side);
-	word = load_word(&words[side]);
-	if (exceeds_window(segment, segment->sequence - (__u32)word))
-		store_word(&words[side], (word & ~0xffffffffULL) | segment->sequence);
+	word = load_word(&words[side]) | WORD_WHOLE;
+	if (exceeds(segment, word, segment->sequence - (__u32)word))
+		word = (word & ~0xffffffffULL) | segment->sequence;
+	store_word(&words[side], word);
 }
 
 /*
@@ -309,7 +312,7 @@ static __always_inline bool begins_frames(struct __sk_buff *skb, const struct se
 	if (side) {
 		if (!(load_word(&words[0]) & WORD_FRAMES) && !is_settings(skb, segment))
 			return false;
-		store_word(&words[1], (word & ~WORD_FIRST) | WORD_FRAMES);
+		store_word(&words[1], (word & ~(WORD_FIRST | WORD_WHOLE)) | WORD_FRAMES);
 		return true;
 	}
 	if (!is_preface(skb, segment))

@@ -122,7 +122,7 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 		goto copy;
 	}
 	from = is_before(segment->sequence, word) ? (__u32)word : segment->sequence;
-	if (exceeds_window(segment, from - (__u32)word) && !ends) {
+	if (exceeds(segment, word, from - (__u32)word) && !ends) {
 		pass_by(&set->passed[way], word, end, egress);
 		return 0;
 	}
@@ -210,11 +210,12 @@ static __noinline int join(struct __sk_buff *skb, struct segment *segment, __u64
 static __always_inline bool has_lost_track(const struct segment *segment, const __u64 *words)
 {
 	bool egress = segment->egress;
-	__s32 ahead = segment->sequence - (__u32)load_word(&words[egress]);
-	__s32 beyond = segment->acknowledgment - (__u32)load_word(&words[!egress]);
+	__u64 word = load_word(&words[egress]), other = load_word(&words[!egress]);
+	__s32 ahead = segment->sequence - (__u32)word;
+	__s32 beyond = segment->acknowledgment - (__u32)other;
 
-	return ahead > 0 && beyond > 0 && exceeds_window(segment, ahead) &&
-	       exceeds_window(segment, beyond);
+	return ahead > 0 && beyond > 0 && exceeds(segment, word, ahead) &&
+	       exceeds(segment, other, beyond);
 }
 
 /* A body that joined goes on, and nobody has said yet what is wanted of it. */
@@ -250,7 +251,7 @@ static __always_inline int inspect(struct __sk_buff *skb, struct segment *segmen
 	}
 	BOUND_WAY(way);
 	word = load_word(&set->ways[way].words[egress]);
-	if (!(segment->flags & (TCP_FIN | TCP_RST)) && !(word & WORD_WHOLE) &&
+	if (!(segment->flags & (TCP_FIN | TCP_RST)) && !is_whole(word) &&
 	    is_before(segment->sequence + segment->payload, word))
 		return NEXT;
 	begin_segment(segment);

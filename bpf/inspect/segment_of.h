@@ -98,6 +98,21 @@ static __always_inline bool exceeds_window(const struct segment *segment, __u32 
 	return distance >> (inspected_ports[index] & 31);
 }
 
+/*
+ * The window of HTTP/2 where frames begin nobody knows where, as a binary logarithm: what passes
+ * until user space has read all and says where a frame begins. Heads of requests can be anywhere
+ * in it.
+ */
+#define WIDE_WINDOW 22
+
+/* Whether a distance behind the number of a word is at least its window. */
+static __always_inline bool exceeds(const struct segment *segment, __u64 word, __u32 distance)
+{
+	if ((word & (WORD_FRAMES | WORD_WHOLE)) == WORD_WHOLE)
+		return distance >> WIDE_WINDOW;
+	return exceeds_window(segment, distance);
+}
+
 /* The same for both directions of a connection. User space computes it, too. */
 static __always_inline __u64 hash_of(const struct segment *segment)
 {

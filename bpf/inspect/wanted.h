@@ -42,7 +42,10 @@
 #define WORD_FIRST (1ULL << 36)
 /* HTTP/2: a frame begins at the number, see frames.h. */
 #define WORD_FRAMES (1ULL << 33)
-/* The frame that ends at the number is wanted. */
+/*
+ * The frame that ends at the number is wanted. Without WORD_FRAMES: it is HTTP/2, and where frames
+ * begin is not known, so that the window is a wide one. User space sets it, too.
+ */
 #define WORD_WHOLE (1ULL << 34)
 
 /* Random, so that nobody can choose addresses that share a set. */
@@ -71,6 +74,12 @@ static __always_inline bool has_tag(__u64 word, __u64 tag)
 static __always_inline bool is_before(__u32 a, __u32 b)
 {
 	return (__s32)(a - b) < 0;
+}
+
+/* Whether the frame that ends at the number is wanted. */
+static __always_inline bool is_whole(__u64 word)
+{
+	return (word & (WORD_FRAMES | WORD_WHOLE)) == (WORD_FRAMES | WORD_WHOLE);
 }
 
 static __always_inline __u64 load_word(const __u64 *word)

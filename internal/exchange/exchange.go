@@ -78,6 +78,9 @@ func (o *Options) defaults() {
 	if o.Follow == nil {
 		o.Follow = func(*Key, stream.Direction, uint32) {}
 	}
+	if o.Widen == nil {
+		o.Widen = func(*Key, stream.Direction) {}
+	}
 	if o.Forget == nil {
 		o.Forget = func(*Key) {}
 	}

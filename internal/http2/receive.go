@@ -50,6 +50,17 @@ func (t *Engine) follow(c *Conn, d stream.Direction, s *stream.Segment) {
 	h.followed = t.options.Follows(&c.key, d)
 }
 
+// widen has the kernel side let cross more than a few heads need, until it follows the frames. Else
+// DATA that comes faster than user space reads hides where the next frame begins.
+func (t *Engine) widen(c *Conn) {
+	if c.port.Port != (stream.Port{}) {
+		return // nobody will follow, and what crosses is bounded by what is wanted of bodies
+	}
+	for d := range stream.Directions {
+		t.options.Widen(&c.key, d)
+	}
+}
+
 // passedOver handles DATA that did not cross, because the kernel side follows the frames. Its
 // streams go on, and how many bytes each had is unknown.
 func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {

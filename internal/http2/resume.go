@@ -83,6 +83,7 @@ func (t *Engine) prove(c *Conn, p *call) {
 		}
 	}
 	c.doubt = false
+	t.widen(c)
 	if !clean {
 		c.halves[stream.ToServer].table.Forget(t.pool)
 	}

@@ -154,6 +154,7 @@ func newSession() *session {
 		Passed:    func(*stream.Key, stream.Direction) (uint32, int64) { return 0, 0 },
 		Follows:   func(_ *stream.Key, d stream.Direction) bool { return s.follows[d] },
 		Follow:    func(_ *stream.Key, d stream.Direction, seq uint32) { s.begins[d] = seq },
+		Widen:     func(*stream.Key, stream.Direction) {},
 		Lost:      func(reason stream.Loss, n int) { s.lost[reason] += n },
 	}, s.pool, &s.fig, func(e *request.Exchange) {
 		s.got = append(s.got, line(e))

@@ -21,6 +21,7 @@ func (t *Engine) Upgrade(e *request.Exchange, next [stream.Directions]uint32, re
 		t.known(c, stream.Direction(d), first)
 	}
 	c.halves[stream.ToServer].state = statePreface
+	t.widen(c)
 	if p := t.call(c, 1); p != nil {
 		t.adopt(c, &p.message[stream.ToServer], e)
 	}

@@ -74,7 +74,8 @@ func (i *inspection) tableOptions() exchange.Options {
 			Follow: func(key *exchange.Key, d stream.Direction, sequence uint32) {
 				i.Follow(key.NetNS, &key.Flow, d, sequence)
 			},
-			Lost: i.lost,
+			Widen: func(key *exchange.Key, d stream.Direction) { i.Widen(key.NetNS, &key.Flow, d) },
+			Lost:  i.lost,
 		},
 		MaxConnections: int(cfg.MaxConnections),
 		MaxBytes:       cfg.MaxBytes,

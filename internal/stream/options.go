@@ -55,6 +55,8 @@ type Options struct {
 	// Follow tells the kernel side where a frame begins. If it is there that the next segment
 	// goes on, the kernel side follows the frames from then on.
 	Follow func(key *Key, d Direction, seq uint32)
+	// Widen tells the kernel side that a direction speaks HTTP/2, which it does not know.
+	Widen func(key *Key, d Direction)
 	// Lost counts what was not followed.
 	Lost func(reason Loss, n int)
 }

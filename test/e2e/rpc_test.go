@@ -171,8 +171,7 @@ func TestRPCJoined(t *testing.T) {
 	assert.Equal(t, late, known, "what was not in the tables is known")
 }
 
-// TestRPCThroughNginx: calls through a gateway have a record at each of the two servers. With 64 at
-// once, up to 32 of 1,000 had none in one of five runs, though no segment was lost (docs/requests.md).
+// TestRPCThroughNginx: calls through a gateway, 64 at once, have a record at each of the two servers.
 func TestRPCThroughNginx(t *testing.T) {
 	const number = 50
 	p := startRPC(t, time.Hour)
@@ -187,11 +186,12 @@ func TestRPCThroughNginx(t *testing.T) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, web.Close()) })
-	// On a busy machine the default ring can fill.
-	p.observeCalls(t, fmt.Sprintf("%d-%d", rpcPort, rpcProxyPort), "    limits: {inspect_ring_bytes: 16777216}\n")
+	// Nearly all that is sent crosses: the messages end their streams. On a busy machine that fills the
+	// default ring.
+	p.observeCalls(t, fmt.Sprintf("%d-%d", rpcPort, rpcProxyPort), "    limits: {inspect_ring_bytes: 67108864}\n")
 	client := p.client.act(t, "rpcclient", netip.AddrPortFrom(p.Server4, rpcProxyPort).String())
 	total := 0
-	for _, run := range []rpcRun{{Each: number, AtOnce: 4, Bytes: 10}, {Each: number, AtOnce: 4, Bytes: 20000}} {
+	for _, run := range []rpcRun{{Each: number, AtOnce: 64, Bytes: 10}, {Each: number, AtOnce: 64, Bytes: 20000}} {
 		run.First = total
 		total += client.calls(t, run)
 		p.rest(t, 2*total)

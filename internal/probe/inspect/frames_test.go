@@ -140,7 +140,7 @@ func TestInspectFollowsAgain(t *testing.T) {
 	r := startRig(t, config())
 	k := r.beginTalk(30000)
 	follow := func() { r.Follow(r.context.OwnNetNS, k.flow(), stream.ToServer, k.next[stream.ToServer]) }
-	for _, hole := range []uint32{100, 1 << 20} { // within a window, and beyond it
+	for _, hole := range []uint32{100, 1 << 20, 1 << 23} { // within each window, and beyond it
 		k.next[stream.ToServer] += hole
 		crossed := k.send(stream.ToServer, pings(1))
 		require.Len(t, crossed.segments, 1, "what comes after a hole crosses")
@@ -152,6 +152,34 @@ func TestInspectFollowsAgain(t *testing.T) {
 		assert.False(t, crossed.segments[0].Frames)
 		follow()
 		k.isFollowed(stream.ToServer)
+	}
+}
+
+// TestInspectOutOfOrder: after segments that change places, all crosses until user space says where a
+// frame begins, however much that is, and frames are followed again.
+func TestInspectOutOfOrder(t *testing.T) {
+	inNetNS(t)
+	r := startRig(t, config())
+	for i, d := range []stream.Direction{stream.ToServer, stream.ToClient} {
+		k := r.beginTalk(30000 + i)
+		k.isFollowed(d)
+		first := append(frameHead(h2.FrameData, 2000, 0), make([]byte, 1000)...)
+		second := append(make([]byte, 1000), pings(1)...)
+		k.next[d] += uint32(len(first))
+		require.Equal(t, second, k.run(d, second).segments[0].Data)
+		k.next[d] -= uint32(len(first))
+		crossed := k.send(d, first).segments
+		require.Len(t, crossed, 1)
+		assert.Equal(t, first, crossed[0].Data)
+		k.next[d] += uint32(len(second))
+		for range 1500 { // 1.5 MB
+			crossed = k.send(d, make([]byte, 1000)).segments
+			require.Len(t, crossed, 1)
+			require.False(t, crossed[0].Frames)
+			require.Len(t, crossed[0].Data, 1000)
+		}
+		r.Follow(r.context.OwnNetNS, k.flow(), d, k.next[d])
+		k.isFollowed(d)
 	}
 }
 

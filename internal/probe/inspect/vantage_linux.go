@@ -81,6 +81,10 @@ func (v *Vantage) Follow(netns uint32, f *flow.Flow, d stream.Direction, sequenc
 	v.words.follow(netns, f, d, sequence)
 }
 
+// Widen tells the programs that a direction speaks HTTP/2. As long as they do not know where its frames
+// begin, more crosses than of other connections: heads can be anywhere.
+func (v *Vantage) Widen(netns uint32, f *flow.Flow, d stream.Direction) { v.words.widen(netns, f, d) }
+
 // Forget frees the entry of a connection that is over.
 func (v *Vantage) Forget(netns uint32, f *flow.Flow) { v.words.forget(netns, f) }
 

@@ -26,6 +26,7 @@ const (
 	tagShift   = 37
 	wordFirst  = 1 << 36
 	wordJoined = 1 << 35
+	wordWhole  = 1 << 34
 	wordFrames = 1 << 33
 	wordNew    = 1 << 32
 	numberMask = 1<<32 - 1
@@ -131,7 +132,20 @@ func (w *words) follow(netns uint32, f *flow.Flow, d stream.Direction, sequence 
 	}
 	// The programs keep something else there where they follow frames.
 	atomic.StoreUint64(&passed.Time[d], 0)
-	atomic.CompareAndSwapUint64(&entry[d], old, old&^(wordJoined|wordFirst|numberMask)|wordFrames|uint64(sequence))
+	atomic.CompareAndSwapUint64(&entry[d], old, old&^(wordJoined|wordFirst|wordWhole|numberMask)|wordFrames|uint64(sequence))
+}
+
+// widen has much cross of a direction that is HTTP/2, as long as the programs do not know where frames
+// begin.
+func (w *words) widen(netns uint32, f *flow.Flow, d stream.Direction) {
+	entry, _, tag := w.entry(netns, f)
+	if entry == nil {
+		return
+	}
+	old := atomic.LoadUint64(&entry[d])
+	if old>>tagShift == tag && old&wordFrames == 0 {
+		atomic.CompareAndSwapUint64(&entry[d], old, old|wordWhole)
+	}
 }
 
 // passedBy returns the end and the boot time of the last segment that was beyond what was
