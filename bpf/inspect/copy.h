@@ -74,6 +74,7 @@ static __always_inline void fill_record(struct __sk_buff *skb, const struct segm
 	record->flags = segment->flags;
 	record->egress = segment->egress;
 	record->known = segment->known;
+	record->number = segment->number;
 	record->connection = 0;
 	if (told) {
 		record->connection = told->id;
@@ -167,11 +168,17 @@ __noinline int copy_piece(struct __sk_buff *skb, __u32 at, __u32 length)
  */
 __noinline __u32 copy_pieces(struct __sk_buff *skb, __u32 most)
 {
-	__u32 at = 0;
+	__u32 at = 0, first = 0;
+	struct segment *segment = bpf_map_lookup_elem(&copied_segment, &first);
 
+	if (!segment)
+		return 0;
 	for (int i = 0; i < PIECES && at < most; i++) {
 		__u32 length = most - at;
 
+		segment->known &= ~SEGMENT_MORE;
+		if (length > LARGE_PIECE)
+			segment->known |= SEGMENT_MORE;
 		asm volatile("" : "+r"(length));
 		if (length > LARGE_PIECE)
 			length = LARGE_PIECE;

@@ -178,6 +178,12 @@ static __always_inline void walk_frames(struct __sk_buff *skb, struct walk *walk
 }
 
 /*
+ * How many segments crossed, modulo 256, is above that: see number of struct segment_record. It is
+ * stored before the word, so that a CPU that sees the word moved does not count anew.
+ */
+#define NUMBER_SHIFT 48
+
+/*
  * Keeps the begin of a head, of which the rest comes with the next segment, in the lower bits of
  * passed->time: the bytes, and above them their number, which is never 0. Above those is how many
  * answers wait for their DATA. Connections whose frames are followed have no other use for their
@@ -219,10 +225,11 @@ static __always_inline __u64 join_head(struct __sk_buff *skb, const struct segme
 
 /*
  * What follow_frames says of a segment, above the number of the first byte that is wanted; with
- * FOLLOW_COPY, how many bytes of it are, or 0 for all.
+ * FOLLOW_COPY, its number among those that cross, and how many bytes of it do, or 0 for all.
  */
 #define FOLLOW_NOTHING (1ULL << 32) /* no byte of it is */
 #define FOLLOW_COPY (1ULL << 33)
+#define FOLLOW_NUMBER_SHIFT 40
 #define FOLLOW_SHIFT 48
 #define FOLLOW_NOT 0 /* frames are not followed */
 
@@ -237,12 +244,13 @@ static __always_inline __u64 crossing(const struct segment *segment, const struc
 	return FOLLOW_COPY | (__u64)walk->first << FOLLOW_SHIFT | walk->begin;
 }
 
+/* Returns what it says of a segment. moved is the word afterwards. */
 static __always_inline __u64 follow(struct __sk_buff *skb, const struct segment *segment,
-				    __u64 *words, struct passed *passed, __u64 side,
-				    struct walk *walk)
+				    struct passed *passed, __u64 side, struct walk *walk,
+				    __u64 word, __u64 *moved)
 {
 	bool ends = segment->flags & (TCP_FIN | TCP_RST);
-	__u64 word = load_word(&words[side]), kept = 0;
+	__u64 kept = 0, number = passed->time[side] >> NUMBER_SHIFT << NUMBER_SHIFT;
 	__u32 end = segment->sequence + segment->payload, at = word;
 	bool whole = word & WORD_WHOLE;
 
@@ -256,20 +264,19 @@ static __always_inline __u64 follow(struct __sk_buff *skb, const struct segment 
 		whole = true; /* the head's frame goes on with the segment */
 	} else if (!is_before(at, end)) {
 		if (whole && at == end)
-			store_word(&words[side], word & ~WORD_WHOLE);
+			*moved = word & ~WORD_WHOLE;
 		if (whole)
 			return FOLLOW_COPY | segment->sequence;
 		return ends ? FOLLOW_COPY | end : FOLLOW_NOTHING;
 	}
 	walk->begin = at;
 	walk->at = at;
-	walk->waiting = passed->time[side] >> WAITING_SHIFT;
+	walk->waiting = passed->time[side] >> WAITING_SHIFT & MOST_WAITING;
 	walk_frames(skb, walk);
-	store_word(&words[side], (word & ~(WORD_WHOLE | 0xffffffffULL)) | walk->at |
-					 (walk->whole ? WORD_WHOLE : 0));
+	*moved = (word & ~(WORD_WHOLE | 0xffffffffULL)) | walk->at | (walk->whole ? WORD_WHOLE : 0);
 	if (end - walk->at - 1 < HEAD_PART - 1)
 		kept = keep_head(skb, segment, walk->at);
-	passed->time[side] = kept | (__u64)walk->waiting << WAITING_SHIFT;
+	passed->time[side] = number | kept | (__u64)walk->waiting << WAITING_SHIFT;
 	passed->end[side] = end;
 	return crossing(segment, walk, whole, ends);
 }
@@ -340,7 +347,7 @@ static __always_inline bool may_begin_frames(const struct segment *segment, cons
 __noinline __u64 follow_frames(struct __sk_buff *skb, __u32 index, __u32 of)
 {
 	struct wanted_set *set = bpf_map_lookup_elem(&wanted, &index);
-	__u64 way = of, side, found;
+	__u64 way = of, side, found, word, moved;
 	struct segment *segment;
 	struct passed *passed;
 	struct walk *walk;
@@ -358,9 +365,20 @@ __noinline __u64 follow_frames(struct __sk_buff *skb, __u32 index, __u32 of)
 	passed = &set->passed[way];
 	if (!(load_word(&words[side]) & WORD_FRAMES) && !begins_frames(skb, segment, words, side))
 		return FOLLOW_NOT;
-	found = follow(skb, segment, words, passed, side, walk);
-	if (found == FOLLOW_NOT)
+	word = load_word(&words[side]);
+	moved = word;
+	found = follow(skb, segment, passed, side, walk, word, &moved);
+	if (found == FOLLOW_NOT) {
 		lose_frames(segment, words, passed, side);
+		return found;
+	}
+	if (found & FOLLOW_COPY) {
+		passed->time[side] += 1ULL << NUMBER_SHIFT;
+		passed->time[side] &= (1ULL << (NUMBER_SHIFT + 8)) - 1;
+		found |= passed->time[side] >> NUMBER_SHIFT << FOLLOW_NUMBER_SHIFT;
+	}
+	if (moved != word)
+		store_word(&words[side], moved);
 	return found;
 }
 

@@ -117,6 +117,7 @@ static __noinline int take_segment(struct __sk_buff *skb, struct segment *segmen
 	if (segment->follow & FOLLOW_COPY) {
 		from = segment->follow;
 		segment->known |= SEGMENT_FRAMES;
+		segment->number = segment->follow >> FOLLOW_NUMBER_SHIFT;
 		if (segment->follow >> FOLLOW_SHIFT)
 			segment->limit = segment->follow >> FOLLOW_SHIFT;
 		goto copy;

@@ -52,6 +52,7 @@ struct segment {
 	__u8 known; /* enum segment_known */
 	__u8 egress;
 	__u8 tell; /* 1 = the record has to tell the connection */
+	__u8 number; /* as in the record */
 };
 
 #define NO_LIMIT 0xffffffff
@@ -67,6 +68,7 @@ static __always_inline void begin_segment(struct segment *segment)
 	segment->first = 0;
 	segment->limit = NO_LIMIT;
 	segment->known = 0;
+	segment->number = 0;
 	segment->tell = false;
 }
 

@@ -294,7 +294,13 @@ struct segment_record {
 	__u8 flags; /* TCP flag byte */
 	__u8 egress; /* 1 = leaving the host */
 	__u8 known; /* enum segment_known */
-	__u8 pad;
+	/*
+	 * With SEGMENT_FRAMES: the number of the segment among those of its direction that crossed
+	 * while frames were followed, from 1 on, modulo 256. Two CPUs can write records of one
+	 * direction at once. What is missing before the bytes is DATA, as SEGMENT_FRAMES says, only
+	 * if the segment of the number before was seen to its end.
+	 */
+	__u8 number;
 };
 
 /* What the program knew about the connection of a segment; bits. */
@@ -305,6 +311,7 @@ enum segment_known {
 	/* HTTP/2: what is missing before the bytes is DATA, see bpf/inspect/frames.h */
 	SEGMENT_FRAMES = 1 << 3,
 	SEGMENT_MONOTONIC = 1 << 4, /* head.time is of the monotonic clock */
+	SEGMENT_MORE = 1 << 5, /* further pieces of the segment follow */
 };
 
 /*

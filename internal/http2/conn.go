@@ -47,6 +47,7 @@ type half struct {
 	// not cross, and nothing else is missing. guessed is set while nothing proves that frames of
 	// answers begin where they were found again.
 	followed, guessed bool
+	order             order
 }
 
 // Conn is one connection.

@@ -19,21 +19,26 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if !h.Known {
 		h.StartAt(s.Sequence)
 	}
+	turn := h.order.take(s)
 	if stream.Before(h.Next, s.Sequence) {
 		switch {
-		case s.Frames:
-			t.passedOver(c, d, s)
+		case turn == turnNow:
+			t.passedOver(c, d, s.Sequence, s.Time)
+		case s.Frames && turn == turnUnknown:
+			h.GiveUp(t.pool, (*reader)(c), d, s.Sequence)
 		case h.state == stateLost:
 			h.SkipTo(t.pool, s.Sequence)
 		}
 	}
-	if len(s.Data) == 0 {
-		return
+	if len(s.Data) > 0 {
+		h.Take(t.pool, (*reader)(c), d, &chunk)
+		h.CountOverlaps(t.figures)
 	}
-	h.Take(t.pool, (*reader)(c), d, &chunk)
-	h.CountOverlaps(t.figures)
-	if !s.Frames {
+	switch {
+	case !s.Frames:
 		t.follow(c, d, s)
+	case turn != turnLater && !s.More:
+		t.goOn(c, d)
 	}
 }
 
@@ -41,6 +46,9 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 // where a frame begins. Bodies that are wanted need other bytes than it would copy.
 func (t *Engine) follow(c *Conn, d stream.Direction, s *stream.Segment) {
 	h := &c.halves[d]
+	if len(s.Data) == 0 {
+		return
+	}
 	atFrame := h.state == stateFrames && !h.inFrame && h.have == 0 && h.Next == s.Sequence+uint32(len(s.Data))+s.Left
 	if !atFrame || h.guessed || d == stream.ToServer && c.doubt || c.port.Port != (stream.Port{}) {
 		return
@@ -61,22 +69,22 @@ func (t *Engine) widen(c *Conn) {
 	}
 }
 
-// passedOver handles DATA that did not cross, because the kernel side follows the frames. Its
+// passedOver handles DATA before a number that did not cross, because the kernel side follows the frames. Its
 // streams go on, and how many bytes each had is unknown.
-func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
+func (t *Engine) passedOver(c *Conn, d stream.Direction, to uint32, when int64) {
 	h := &c.halves[d]
 	if h.state == stateFrames && h.inFrame {
-		t.pass(c, d, min(h.remaining, s.Sequence-h.Next))
+		t.pass(c, d, min(h.remaining, to-h.Next))
 		if h.remaining == 0 {
 			now := int64(0)
-			if h.Next == s.Sequence && h.frame.Length <= maxWhole {
-				now = s.Time
+			if h.Next == to && h.frame.Length <= maxWhole {
+				now = when
 			}
 			t.endFrame(c, d, now)
 		}
 	}
 	h.have = 0
-	if !stream.Before(h.Next, s.Sequence) {
+	if !stream.Before(h.Next, to) {
 		return
 	}
 	for p := c.first; p != nil; p = p.next {
@@ -84,7 +92,25 @@ func (t *Engine) passedOver(c *Conn, d stream.Direction, s *stream.Segment) {
 		m.Unsized = m.Unsized || m.HeadDone && !m.Done
 		m.BodyCut = m.BodyCut || c.port.bound(d) > 0
 	}
-	h.SkipTo(t.pool, s.Sequence)
+	h.SkipTo(t.pool, to)
+}
+
+// goOn reads the segments that came too early, now that the one before them was seen to its end.
+func (t *Engine) goOn(c *Conn, d stream.Direction) {
+	h := &c.halves[d]
+	for {
+		next, ok := h.order.next()
+		if !ok {
+			return
+		}
+		if stream.Before(h.Next, next.begin) {
+			t.passedOver(c, d, next.begin, next.time)
+		}
+		h.ReadOn(t.pool, (*reader)(c), d)
+		if !next.ended {
+			return
+		}
+	}
 }
 
 // reader is a connection as stream.Side calls it.

@@ -5,6 +5,7 @@ package http2
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -72,6 +73,11 @@ type session struct {
 	// was told that they begin.
 	begins  [stream.Directions]uint32
 	follows [stream.Directions]bool
+	// numbers are those of the segments that crossed so. shuffle changes the order of records to the
+	// server, and of their pieces, which wait in held.
+	numbers [stream.Directions]uint8
+	shuffle *rand.Rand
+	held    [][]stream.Segment
 	frames  [stream.Directions][]span32
 	// waiting are answers whose first DATA the kernel side lets cross.
 	waiting int
@@ -212,6 +218,7 @@ func (s *session) flush(d stream.Direction) {
 		s.send(d, data[:n], false, false)
 		data = data[n:]
 	}
+	s.letGo()
 }
 
 // send passes a segment, which acknowledges all that the other side has sent.
@@ -231,6 +238,10 @@ func (s *session) send(d stream.Direction, data []byte, fin, rst bool) {
 	if s.follows[d] && !s.follow(&segment) {
 		return
 	}
+	if s.follows[d] {
+		s.numbers[d]++
+		segment.Number = s.numbers[d]
+	}
 	if s.lose != nil && s.lose(&segment) {
 		s.follows[d] = false
 		return
@@ -244,8 +255,38 @@ func (s *session) send(d stream.Direction, data []byte, fin, rst bool) {
 		s.conn = s.engine.Begin(&s.on, &segment)
 		s.wanted[d], s.wanted[d.Reverse()] = segment.Sequence, segment.Acknowledgment
 	}
+	if s.shuffle != nil && d == stream.ToServer && len(data) > 0 {
+		s.hold(segment)
+		return
+	}
 	if s.conn.Segment(&s.on, &segment) {
 		s.end()
+	}
+}
+
+// hold keeps the pieces of a segment back.
+func (s *session) hold(segment stream.Segment) {
+	var pieces []stream.Segment
+	for rest := segment.Data; len(rest) > 0; {
+		piece := segment
+		n := min(1+s.shuffle.IntN(1500), len(rest))
+		piece.Data, piece.More = rest[:n], n < len(rest)
+		pieces = append(pieces, piece)
+		segment.Sequence += uint32(n)
+		rest = rest[n:]
+	}
+	s.held = append(s.held, pieces)
+}
+
+// letGo passes what was held back: the pieces of up to three segments in turns.
+func (s *session) letGo() {
+	for len(s.held) > 0 {
+		i := s.shuffle.IntN(min(3, len(s.held)))
+		segment := s.held[i][0]
+		if s.held[i] = s.held[i][1:]; len(s.held[i]) == 0 {
+			s.held = append(s.held[:i], s.held[i+1:]...)
+		}
+		s.conn.Segment(&s.on, &segment)
 	}
 }
 

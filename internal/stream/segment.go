@@ -49,6 +49,12 @@ type Segment struct {
 	// missing before Data is the rest of a frame of DATA and whole ones, which do not end
 	// their streams.
 	Frames bool
+	// Number counts the segments of this direction that crossed while the kernel side followed the
+	// frames, from 1 on, modulo 256. Records of two processors can come in another order. What is
+	// missing before Data will come as long as the segment with the number before has not.
+	Number uint8
+	// More is set if further pieces of the segment follow.
+	More bool
 	// FIN and RST are the flags of the segment. A FIN follows the last byte.
 	FIN, RST bool
 	// Retransmits counts all segments that this host sent again on the connection. It is only

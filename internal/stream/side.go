@@ -57,6 +57,9 @@ func (s *Side) Take(pool *Pool, r Reader, d Direction, c *Chunk) {
 	}
 }
 
+// ReadOn reads what came too early and follows now.
+func (s *Side) ReadOn(pool *Pool, r Reader, d Direction) { s.readOn(pool, r, d) }
+
 // readOn reads what came too early and follows now.
 func (s *Side) readOn(pool *Pool, r Reader, d Direction) {
 	for {

@@ -50,6 +50,8 @@ func (d *Decoder) Decode(sample []byte, to Taker) {
 		Begins:         known&shared.SegmentKnownBegins != 0,
 		Joined:         known&shared.SegmentKnownJoined != 0,
 		Frames:         known&shared.SegmentKnownFrames != 0,
+		Number:         r.Number,
+		More:           known&shared.SegmentKnownMore != 0,
 		FIN:            r.Flags&flagFIN != 0 && r.Left == 0,
 		RST:            r.Flags&flagRST != 0 && r.Left == 0,
 		Retransmits:    -1,

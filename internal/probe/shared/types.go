@@ -536,6 +536,7 @@ const (
 	SegmentKnownSocket    SegmentKnown = 4
 	SegmentKnownFrames    SegmentKnown = 8
 	SegmentKnownMonotonic SegmentKnown = 16
+	SegmentKnownMore      SegmentKnown = 32
 )
 
 type SegmentRecord struct {
@@ -556,7 +557,7 @@ type SegmentRecord struct {
 	Flags          uint8
 	Egress         uint8
 	Known          uint8
-	Pad            uint8
+	Number         uint8
 }
 
 type Sketch uint32
