@@ -63,11 +63,11 @@ static __always_inline bool is_preface(struct __sk_buff *skb, const struct segme
 
 static __always_inline __u64 load_head(struct __sk_buff *skb, __u32 offset)
 {
-	__u8 head[8] = {};
+	__be64 head = 0;
 
-	if (bpf_skb_load_bytes(skb, offset, head, HEAD_PART))
+	if (bpf_skb_load_bytes(skb, offset, &head, HEAD_PART))
 		return NO_HEAD;
-	return (__u64)head[0] << 32 | (__u64)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
+	return bpf_be64_to_cpu(head) >> 8 * (sizeof(head) - HEAD_PART);
 }
 
 /* Whether a server that speaks first begins like one of HTTP/2: with SETTINGS, and no flags. */
@@ -90,7 +90,7 @@ static __always_inline bool is_settings(struct __sk_buff *skb, const struct segm
  * it reads there: with values that it can follow, it would read the loop once for each history.
  */
 struct walk {
-	__u64 head; /* of the next frame, or NO_HEAD */
+	__u64 head; /* of the first frame, or NO_HEAD */
 	__u32 begin; /* where the first frame begins that was not read before */
 	__u32 at; /* where the next one does */
 	__u32 copy; /* a frame that is wanted begins in the segment */
@@ -145,29 +145,29 @@ __noinline int walk_round(struct __sk_buff *skb)
 		return 0;
 	end = segment->sequence + segment->payload;
 	for (int i = 0; i < FRAMES_AT_ONCE; i++) {
-		__u64 head = walk->head;
+		__u64 head;
 
-		if (head == NO_HEAD) {
-			if ((__s32)(end - walk->at) < HEAD_PART)
-				break;
-			head = load_head(skb, segment->offset + walk->at - segment->sequence);
-			if (head == NO_HEAD)
-				break;
-		}
+		if ((__s32)(end - walk->at) < HEAD_PART)
+			break;
+		head = load_head(skb, segment->offset + walk->at - segment->sequence);
+		if (head == NO_HEAD)
+			break;
 		take_head(walk, head, end, segment->egress);
-		walk->head = NO_HEAD;
 	}
 	return end - walk->at;
 }
 
 /* Reads all heads of a segment, from what is set in walk on. */
-static __always_inline void walk_frames(struct __sk_buff *skb, struct walk *walk)
+static __always_inline void walk_frames(struct __sk_buff *skb, const struct segment *segment,
+					struct walk *walk)
 {
 	int left = 0;
 
 	walk->copy = false;
 	walk->whole = false;
 	walk->first = 0;
+	if (walk->head != NO_HEAD)
+		take_head(walk, walk->head, segment->sequence + segment->payload, segment->egress);
 	for (int i = 0; i < ROUNDS; i++) {
 		left = walk_round(skb);
 		if (left < HEAD_PART)
@@ -272,7 +272,7 @@ static __always_inline __u64 follow(struct __sk_buff *skb, const struct segment 
 	walk->begin = at;
 	walk->at = at;
 	walk->waiting = passed->time[side] >> WAITING_SHIFT & MOST_WAITING;
-	walk_frames(skb, walk);
+	walk_frames(skb, segment, walk);
 	*moved = (word & ~(WORD_WHOLE | 0xffffffffULL)) | walk->at | (walk->whole ? WORD_WHOLE : 0);
 	if (end - walk->at - 1 < HEAD_PART - 1)
 		kept = keep_head(skb, segment, walk->at);

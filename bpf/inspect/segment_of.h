@@ -115,6 +115,15 @@ static __always_inline bool exceeds(const struct segment *segment, __u64 word, _
 	return exceeds_window(segment, distance);
 }
 
+/* Whether a distance is at least an eighth of the port's window. */
+static __always_inline bool exceeds_eighth(const struct segment *segment, __u32 distance)
+{
+	__u32 index = segment->local_port;
+
+	asm volatile("%0 &= 0xffff" : "+r"(index));
+	return (__u64)distance << 3 >> (inspected_ports[index] & 31);
+}
+
 /* The same for both directions of a connection. User space computes it, too. */
 static __always_inline __u64 hash_of(const struct segment *segment)
 {

@@ -35,7 +35,7 @@ func FuzzConnection(f *testing.F) {
 			n := min(len(data), int(size)+1)
 			segment := stream.Segment{
 				Direction: d, Sequence: next[d] + uint32(int32(int8(how&0xfc))), Acknowledgment: next[d.Reverse()],
-				Data: data[:n], Time: int64(i), Begins: begins && (d == toServer || how&2 != 0), Frames: how&2 != 0, First: s.sent[0], Retransmits: -1, FIN: how == 0xff,
+				Data: data[:n], Time: int64(i), Begins: begins && (d == toServer || how&2 != 0), Frames: how&2 != 0, First: s.sent[0], Retransmits: -1, FIN: how == 0xff, Number: how >> 3, More: how&4 != 0,
 			}
 			data, next[d] = data[n:], segment.Sequence+uint32(n)
 			if s.conn == nil {

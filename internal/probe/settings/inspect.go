@@ -60,7 +60,8 @@ const (
 
 // Windows has, for each port that is inspected, the window behind what is wanted in which
 // segments are copied, as its binary logarithm. Other ports have 0. Bodies that are wanted are
-// within the window, because they can pass before user space has parsed their head.
+// within the window, because they can pass before user space has parsed their head. The programs may
+// be behind what is wanted by an eighth of it.
 func (i *Inspect) Windows() *[Ports]uint8 {
 	var windows [Ports]uint8
 	widen := func(r PortRange, window int) {
@@ -69,7 +70,7 @@ func (i *Inspect) Windows() *[Ports]uint8 {
 		}
 	}
 	for _, r := range i.HTTP {
-		window := max(leastWindow, bits.Len(uint(max(r.Request, r.Answer)+i.HeadBytes)))
+		window := max(leastWindow, bits.Len(uint(max(r.Request, r.Answer)+i.HeadBytes)*8/7))
 		if r.Tail > 0 {
 			window = max(window, windowOfEnds)
 		}
