@@ -15,6 +15,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/testbed/lab"
 )
 
 // client asks backends on loopback.
@@ -95,7 +97,10 @@ func (m metrics) value(query string) (float64, error) {
 }
 
 // logs is a backend that answers LogsQL.
-type logs struct{ base string }
+type logs struct {
+	base    string
+	process *lab.Process
+}
 
 // rows are the records of a query, or what its pipes make of them.
 func (l logs) rows(query string) ([]map[string]string, error) {

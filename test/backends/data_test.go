@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,7 +21,7 @@ func TestBackends(t *testing.T) {
 	s := startSystem(t, receiver)
 	w.open()
 	// Series that a scraper sees begin before there is anything to count.
-	s.eventually(t, s.prometheus, `count(tcp_server_connection_opened_total{via="scrape", server_port="28301"})`, 1)
+	s.eventually(t, s.prometheus, `count(tcp_server_connection_opened_total{via="scrape", server_port="29301"})`, 1)
 	w.live()
 	for _, m := range s.both() {
 		s.eventually(t, m, fmt.Sprintf(`sum(tcp_server_connection_opened_total{via="", server_port="%d"})`, boxedPort), boxedVisits)
@@ -34,17 +35,18 @@ func TestBackends(t *testing.T) {
 	t.Run("scrape", func(t *testing.T) { testScrape(t, s) })
 	t.Run("attempts", func(t *testing.T) { testAttempts(t, s) })
 	t.Run("questions", func(t *testing.T) { testQuestions(t, s, w) })
+	t.Run("restart", func(t *testing.T) { testRestart(t, s, w) })
 	t.Run("expiry", func(t *testing.T) { testExpiry(t, s, w) })
 }
 
 // receiver is its configuration. It sees the services and what the tests do to them, and not the
 // backends. The accept queue's times come from a tracepoint where nothing else gives them.
 const receiver = `
-    ports: {include: ["28300-28399"]}
+    ports: {include: ["29300-29399"]}
     interfaces: {network_namespaces: ["/run/netns/ebpftcp-s*"]}
     connections: {half_open: true, handshake_timeout: 1s}
     attribution: {accept_tracepoint: true}
-    inspect: {http: {ports: [28300]}}
+    inspect: {http: {ports: [29300]}}
 `
 
 // eventually waits until a query has a value.
@@ -87,6 +89,7 @@ var visited = map[int]struct {
 	resetterPort: {"resetter", "server_reset", resetterVisits},
 	slowPort:     {"slow", "server_fin", slowVisits},
 	boxedPort:    {"boxed", "server_fin", boxedVisits},
+	hostilePort:  {shown, "server_fin", hostileVisits},
 }
 
 // testCounts: clients, logs and each metrics backend have exactly the same counts.
@@ -141,13 +144,16 @@ func testReasons(t *testing.T, s *system) {
 // testServices: a service has a name, in metrics and in logs.
 func testServices(t *testing.T, s *system) {
 	for port, v := range visited {
-		assert.EqualValues(t, v.connections, ask(t, s.prometheus, `sum(tcp_server_connection_opened_total{via="", job="%s", server_port="%d"})`, v.service, port))
+		assert.EqualValues(t, v.connections, ask(t, s.prometheus, `sum(tcp_server_connection_opened_total{via="", job=%+q, server_port="%d"})`, v.service, port))
 		host := ask(t, s.prometheus,
 			`count(tcp_server_connection_opened_total{via="", server_port="%d"} * on (job, instance) group_left (host_name) target_info{via=""})`, port)
 		assert.EqualValues(t, 1, host, "the join with target_info")
-		n, err := s.logs.count(fmt.Sprintf(`event_name:="tcp.server.connection.close" "service.name":="%s" "server.port":=%d`, v.service, port))
+		records, err := s.logs.rows(fmt.Sprintf(`event_name:="tcp.server.connection.close" "server.port":=%d`, port))
 		require.NoError(t, err)
-		assert.Equal(t, v.connections, n)
+		assert.Len(t, records, v.connections)
+		for _, record := range records {
+			assert.Equal(t, v.service, record["service.name"])
+		}
 	}
 	boxed := ask(t, s.prometheus, `count(target_info{via="", job="boxed", container_id="%s"})`, container)
 	assert.EqualValues(t, 1, boxed)
@@ -165,7 +171,7 @@ func testScrape(t *testing.T, s *system) {
 		}
 	}
 	for port, v := range visited {
-		assert.EqualValues(t, v.connections, ask(t, s.prometheus, `sum(tcp_server_connection_opened_total{via="scrape", job="%s", server_port="%d"})`, v.service, port))
+		assert.EqualValues(t, v.connections, ask(t, s.prometheus, `sum(tcp_server_connection_opened_total{via="scrape", job=%+q, server_port="%d"})`, v.service, port))
 		s.near(t, s.prometheus, fmt.Sprintf(`sum(increase(tcp_server_connection_opened_total{via="scrape", server_port="%d"}[5m]))`, port), float64(v.connections))
 	}
 }
@@ -189,6 +195,18 @@ func testAttempts(t *testing.T, s *system) {
 	for _, m := range s.both() {
 		assert.Positive(t, ask(t, m, `sum(tcp_server_accept_queue_overflows_total{via=""})`), m.name)
 	}
+}
+
+// testRestart: while a backend is down, its records wait in the exporter's queue.
+func testRestart(t *testing.T, s *system, w *town) {
+	require.NoError(t, s.logs.process.Stop(syscall.SIGTERM))
+	w.visit(waiterPort, heldVisits, leavePath)
+	s.eventually(t, s.victoria, fmt.Sprintf(`sum(tcp_server_connection_closed_total{via="", server_port="%d"})`, waiterPort), waiterVisits+heldVisits)
+	s.startLogs()
+	eventually(t, "records that waited", func() (bool, string) {
+		n, err := s.logs.count(fmt.Sprintf(`event_name:="tcp.server.connection.close" "server.port":=%d`, waiterPort))
+		return n == waiterVisits+heldVisits, fmt.Sprint(n, err)
+	})
 }
 
 // testExpiry: the first connections of a service count, and those after its series expired, too.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -21,12 +22,23 @@ import (
 
 // system is the collector and the backends that it sends to.
 type system struct {
+	// t is that of the whole run.
+	t         *testing.T
 	collector *lab.Collector
 	// prometheus gets OTLP, and scrapes the collector. Scraped series have the label via="scrape".
 	prometheus, victoria metrics
 	logs                 logs
 	// scrape is the port of the collector's Prometheus exporter.
 	scrape int
+	// folder has what the backends store.
+	folder string
+}
+
+// startLogs starts VictoriaLogs, also once more.
+func (s *system) startLogs() {
+	s.t.Helper()
+	s.logs.process = start(s.t, s.logs.base+"/health", "victoria-logs",
+		"-httpListenAddr="+strings.TrimPrefix(s.logs.base, "http://"), "-storageDataPath="+filepath.Join(s.folder, "logs"))
 }
 
 // both are the backends that get metrics by OTLP.
@@ -38,9 +50,10 @@ func startSystem(t *testing.T, receiver string) *system {
 	ports := freePorts(t, 5)
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	s := &system{
+		t:          t,
 		prometheus: metrics{"Prometheus", "http://" + at(0)},
 		victoria:   metrics{"VictoriaMetrics", "http://" + at(1)},
-		logs:       logs{"http://" + at(2)},
+		logs:       logs{base: "http://" + at(2)},
 		scrape:     ports[3],
 	}
 	folder := t.TempDir()
@@ -58,7 +71,8 @@ scrape_configs:
 		"--web.listen-address="+at(0), "--storage.tsdb.path="+filepath.Join(folder, "prometheus"))
 	start(t, s.victoria.base+"/health", "victoria-metrics", "-opentelemetry.usePrometheusNaming", "-search.latencyOffset=1s",
 		"-httpListenAddr="+at(1), "-storageDataPath="+filepath.Join(folder, "victoria"))
-	start(t, s.logs.base+"/health", "victoria-logs", "-httpListenAddr="+at(2), "-storageDataPath="+filepath.Join(folder, "logs"))
+	s.folder = folder
+	s.startLogs()
 
 	var err error
 	s.collector, err = lab.StartCollector(t.Context(), lab.Launch{
@@ -92,6 +106,7 @@ exporters:
     sending_queue: {batch: {flush_timeout: 200ms}}
   otlp_http/logs:
     logs_endpoint: %s/insert/opentelemetry/v1/logs
+    retry_on_failure: {initial_interval: 500ms}
     sending_queue: {batch: {flush_timeout: 200ms}}
   prometheus:
     endpoint: %s
@@ -105,7 +120,7 @@ service:
 `
 
 // start runs a backend and waits until it is healthy.
-func start(t *testing.T, health, name string, arguments ...string) {
+func start(t *testing.T, health, name string, arguments ...string) *lab.Process {
 	t.Helper()
 	process, err := lab.Start(exec.Command(program(name), arguments...))
 	require.NoError(t, err)
@@ -123,4 +138,5 @@ func start(t *testing.T, health, name string, arguments ...string) {
 		defer answer.Body.Close()
 		return answer.StatusCode == http.StatusOK, nil
 	}))
+	return process
 }

@@ -57,7 +57,7 @@ func each(from, to float64) map[string]span {
 // answers are those of metrics.
 func answers(w *town) map[string]known {
 	name, port := "process_executable_name", "server_port"
-	connections, bytes, reasons := map[string]span{"deaf 28305": about(deafBacklog + 1)}, map[string]span{}, map[string]span{}
+	connections, bytes, reasons := map[string]span{"deaf 29305": about(deafBacklog + 1)}, map[string]span{}, map[string]span{}
 	for p, v := range visited {
 		connections[v.service+" "+strconv.Itoa(p)] = about(float64(v.connections))
 		bytes[v.service+" receive"] = about(float64(w.did[p].Sent))
@@ -70,7 +70,7 @@ func answers(w *town) map[string]known {
 	accepts["slow"] = span{0.025, 0.25}
 	return map[string]known{
 		"connections":   {by: []string{name, port}, rows: connections, counts: true, scraped: true},
-		"open":          {by: []string{name, port}, rows: map[string]span{"deaf 28305": exactly(deafBacklog + 1)}, scraped: true},
+		"open":          {by: []string{name, port}, rows: map[string]span{"deaf 29305": exactly(deafBacklog + 1)}, scraped: true},
 		"rtt_p50":       {by: []string{name}, rows: each(1e-6, 0.005), scraped: true},
 		"rtt_p99":       {by: []string{name}, rows: each(1e-6, 0.025), scraped: true},
 		"handshake_p99": {by: []string{name}, rows: each(1e-6, 0.025), scraped: true},
@@ -83,7 +83,7 @@ func answers(w *town) map[string]known {
 			"nginx handshake_timeout": about(halfOpen), "refused": about(knocks),
 		}},
 		"accept_queue": {by: []string{name, port}, rows: map[string]span{
-			"deaf 28305": exactly(float64(deafBacklog+1) / deafBacklog),
+			"deaf 29305": exactly(float64(deafBacklog+1) / deafBacklog),
 		}, scraped: true},
 		"close_reasons": {by: []string{name, "tcp_close_reason"}, rows: reasons, counts: true},
 		"resets": {by: []string{name, "tcp_reset_side"}, counts: true, rows: map[string]span{

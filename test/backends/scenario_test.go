@@ -20,7 +20,7 @@ import (
 
 // Ports of the services, and one that is closed.
 const (
-	webPort      = 28300 + iota // nginx
+	webPort      = 29300 + iota // nginx
 	closerPort                  // closes first
 	waiterPort                  // lets the client close
 	resetterPort                // resets
@@ -28,6 +28,7 @@ const (
 	deafPort                    // accepts nobody
 	boxedPort                   // in a cgroup that looks like a container's
 	againPort                   // listens, ends, and listens again
+	hostilePort                 // has a hostile name
 	closedPort
 )
 
@@ -39,6 +40,14 @@ const (
 	boxedVisits, againVisits              = 20, 100
 	deafCallers, deafBacklog              = 6, 2
 	knocks, halfOpen                      = 30, 12
+	hostileVisits, heldVisits             = 5, 20
+)
+
+// hostile is the name of an executable, and shown what is left of it: quotes, markup and braces stay,
+// an escape sequence, a newline and a byte that is not UTF-8 do not.
+const (
+	hostile = "e\"v'il<b>{x=~\".*\"} \x1b[31m\n\xff"
+	shown   = "e\"v'il<b>{x=~\".*\"} \uFFFD[31m\uFFFD\uFFFD"
 )
 
 // town is a server and its clients, in namespaces, with what was done.
@@ -103,6 +112,7 @@ func (w *town) open() {
 		w.serve(name, "serve", manner, w.At(port).String())
 	}
 	w.serve("deaf", "deaf", w.At(deafPort).String(), strconv.Itoa(deafBacklog))
+	w.serve(hostile, "serve", "end", w.At(hostilePort).String())
 	w.joinContainer(w.serve("boxed", "serve", "end", w.At(boxedPort).String()))
 }
 
@@ -127,6 +137,7 @@ func (w *town) live() {
 	for port, count := range map[int]int{
 		webPort: goodVisits, closerPort: closerVisits, waiterPort: waiterVisits,
 		resetterPort: resetterVisits, slowPort: slowVisits, boxedPort: boxedVisits,
+		hostilePort: hostileVisits,
 	} {
 		path := "/"
 		if port == waiterPort {
