@@ -110,6 +110,21 @@ func TestOpenedBeginsAtZero(t *testing.T) {
 	assert.Empty(t, points(lastOf(t, sink), "tcp.server.connection.active", "process.executable.name"), "none was seen")
 }
 
+// TestPortsThatAreNotSelectedHaveNoSeries: nobody counts there, so 0 would be no figure.
+func TestPortsThatAreNotSelectedHaveNoSeries(t *testing.T) {
+	sink := &consumertest.MetricsSink{}
+	cfg := testConfig()
+	cfg.Ports.Exclude = []any{80}
+	r := newReceiverUnderTest(t, cfg, nil, sink)
+	r.env.prepare = func(k *kerneltest.Kernel) { _, k.Known = k.Listen() }
+	k := r.start(t)
+	waitFor(t, "snapshots", func() bool { k.Lock(); defer k.Unlock(); return k.Snapshots > 2 })
+	require.NoError(t, r.Shutdown(t.Context()))
+	for _, md := range sink.AllMetrics() {
+		assert.Empty(t, points(md, "tcp.server.connection.opened", "process.executable.name"))
+	}
+}
+
 // TestIncompleteSnapshotIsNotPublished: half of the connections must not look like
 // all of them.
 func TestIncompleteSnapshotIsNotPublished(t *testing.T) {

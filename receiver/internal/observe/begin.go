@@ -9,11 +9,15 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/receiver/internal/series"
 )
 
-// begin begins the series of each listening port at 0, for each IP version that it accepts.
+// begin begins the series of each listening port at 0, for each IP version that it accepts. A port
+// that is not selected has none: nobody counts there.
 func (o *Observer) begin(s *probe.Snapshot) {
 	o.metrics.SetBeginnings(beginnings(s, len(o.networks) > 0))
 	for l := range o.owners.listeners.All() {
 		address, port := l.Address.Addr(), l.Address.Port()
+		if !o.selected(port) {
+			continue
+		}
 		if address.Is4() || address.IsUnspecified() {
 			o.metrics.Begin(o.seriesOfPort(l.NetNS, port, true))
 		}

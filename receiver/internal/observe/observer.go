@@ -41,6 +41,8 @@ type Options struct {
 	Updates connection.UpdateOptions
 	// Networks group metrics by client.
 	Networks []netip.Prefix
+	// Selected says whether connections of a local port are observed; nil is all ports.
+	Selected func(port uint16) bool
 	// Requests makes views of requests; nil if nothing is inspected.
 	Requests *httpview.Viewer
 	// Handshakes makes views of TLS handshakes; nil if nothing is inspected.
@@ -59,6 +61,7 @@ type Observer struct {
 	updates connection.Updates
 	// networks begins with the longest prefixes.
 	networks networks
+	selected func(port uint16) bool
 
 	logs                 *logrecord.Logs
 	metrics              *series.Metrics
@@ -76,6 +79,9 @@ type Observer struct {
 // New makes an Observer that has seen nothing.
 func New(options Options) *Observer {
 	options.Updates.Max = options.Connections
+	if options.Selected == nil {
+		options.Selected = func(uint16) bool { return true }
+	}
 	return &Observer{
 		ledger:     options.Ledger,
 		owners:     newAttribution(options.Attribution, options.Listeners, options.Root),
@@ -83,6 +89,7 @@ func New(options Options) *Observer {
 		ports:      portDeltas{limit: tablesPerMap * options.PortCounters},
 		updates:    connection.NewUpdates(options.Updates),
 		networks:   newNetworks(options.Networks),
+		selected:   options.Selected,
 		logs:       options.Logs,
 		metrics:    options.Metrics,
 		requests:   options.Requests,
