@@ -115,16 +115,19 @@ func port(value pcommon.Value) uint16 {
 	return uint16(n)
 }
 
+// century bounds durations, in seconds: one that is longer is nobody's.
+const century = 3.2e9
+
 func seconds(value pcommon.Value) Seconds {
+	d := -1.0
 	switch value.Type() {
 	case pcommon.ValueTypeDouble:
-		if d := value.Double(); d >= 0 && !math.IsInf(d, 1) {
-			return Seconds(d)
-		}
+		d = value.Double()
 	case pcommon.ValueTypeInt:
-		if n := value.Int(); n >= 0 {
-			return Seconds(n)
-		}
+		d = float64(value.Int())
+	}
+	if d >= 0 && d <= century {
+		return Seconds(d)
 	}
 	return absent
 }

@@ -22,6 +22,7 @@ type Kind uint8
 const (
 	Other Kind = iota
 	Open
+	Update
 	Close
 	Failed
 	Request
@@ -38,6 +39,8 @@ func kindOf(name string) Kind {
 	switch name {
 	case "tcp.server.connection.open":
 		return Open
+	case "tcp.server.connection.update":
+		return Update
 	case "tcp.server.connection.close":
 		return Close
 	case "tcp.server.connection.failed":
@@ -65,6 +68,8 @@ func (k Kind) String() string {
 	switch k {
 	case Open:
 		return "open"
+	case Update:
+		return "update"
 	case Close:
 		return "close"
 	case Failed:

@@ -100,7 +100,7 @@ func details(e *event.Event) []string {
 	switch e.Kind {
 	case event.Open:
 		return []string{rtt(e)}
-	case event.Close:
+	case event.Close, event.Update:
 		return []string{e.Reason, Span(e.Duration), retransmits(e), bytes(e), rtt(e)}
 	case event.Failed:
 		return []string{e.Reason}

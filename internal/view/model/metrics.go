@@ -17,10 +17,8 @@ const maxSeries = 16 * maxServices
 
 // seriesKey is a cumulative series of one service.
 type seriesKey struct {
-	service ServiceKey
-	metric  string
-	// what tells series of a service apart that are added up, such as those of IPv4 and IPv6.
-	what string
+	labels
+	metric string
 }
 
 // reading is the value of a series and when it was read.
@@ -29,12 +27,16 @@ type reading struct {
 	at    time.Time
 }
 
-// labels are what is read of a data point.
+// labels are what is read of a data point, and of its resource. They tell series of a service apart
+// that are added up: those of two containers, of IPv4 and IPv6, of reasons or groups of clients.
 type labels struct {
 	key       ServiceKey
-	networks  string
+	instance  string
+	container string
+	network   string
 	direction string
 	reason    string
+	group     string
 }
 
 // Metrics takes a snapshot of metrics.
@@ -43,46 +45,66 @@ func (m *Model) Metrics(md pmetric.Metrics) {
 	defer m.mu.Unlock()
 	now := m.now()
 	m.sweep(now)
-	// Levels are of this snapshot. Those of one service add up.
-	fresh := make(map[ServiceKey]bool)
+	m.noteInterval(now)
 	for _, resource := range md.ResourceMetrics().All() {
-		host := ""
-		if value, ok := resource.Resource().Attributes().Get("host.name"); ok {
-			host = clean.String(value.AsString())
-		}
+		of := origin(resource.Resource())
 		for _, scope := range resource.ScopeMetrics().All() {
 			for _, metric := range scope.Metrics().All() {
 				if metric.Type() != pmetric.MetricTypeSum {
 					continue
 				}
 				for _, point := range metric.Sum().DataPoints().All() {
-					m.point(now, host, metric.Name(), point, fresh)
+					m.point(now, of.read(point.Attributes()), metric.Name(), point)
 				}
 			}
 		}
 	}
 }
 
-func (m *Model) point(now time.Time, host, name string, point pmetric.NumberDataPoint, fresh map[ServiceKey]bool) {
+// noteInterval keeps the time between two snapshots of metrics. The messages of one come at once.
+func (m *Model) noteInterval(now time.Time) {
+	if since := int64(now.Sub(m.last) / time.Second); since > 0 {
+		m.window = max(shortest, min(longest, since))
+		m.last = now
+	}
+}
+
+// origin reads a resource.
+func origin(resource pcommon.Resource) labels {
+	var l labels
+	for key, value := range resource.Attributes().All() {
+		switch key {
+		case "host.name":
+			l.key.Host = clean.String(value.AsString())
+		case "service.instance.id":
+			l.instance = clean.String(value.AsString())
+		case "container.id":
+			l.container = clean.String(value.AsString())
+		}
+	}
+	return l
+}
+
+func (m *Model) point(now time.Time, l labels, name string, point pmetric.NumberDataPoint) {
 	switch name {
 	case "tcp.server.connection.active", "tcp.server.connection.opened", "tcp.server.connection.failed", "tcp.server.io",
 		"tcp.server.accept_queue.length", "tcp.server.accept_queue.limit", "tcp.server.accept_queue.overflows":
 	default:
 		return
 	}
-	l := read(host, point.Attributes())
-	if l.key.Port == 0 {
+	value, finite := number(point)
+	if l.key.Port == 0 || !finite {
 		return
 	}
 	s := m.service(l.key)
 	if s == nil {
 		return
 	}
-	if !fresh[l.key] {
-		fresh[l.key] = true
+	// Levels of one snapshot add up, also if they come in several messages.
+	if s.levels != point.Timestamp() {
+		s.levels = point.Timestamp()
 		s.open, s.queued, s.limit = 0, -1, -1
 	}
-	value := number(point)
 	switch name {
 	case "tcp.server.connection.active":
 		s.open += int64(value)
@@ -91,50 +113,41 @@ func (m *Model) point(now time.Time, host, name string, point pmetric.NumberData
 	case "tcp.server.accept_queue.limit":
 		s.limit = max(s.limit, 0) + int64(value)
 	case "tcp.server.connection.opened":
-		m.count(now, &s.opened, l, name, point)
+		m.count(now, &s.opened, seriesKey{l, name}, value, point)
 	case "tcp.server.connection.failed":
-		m.count(now, &s.failed, l, name, point)
+		m.count(now, &s.failed, seriesKey{l, name}, value, point)
 	case "tcp.server.accept_queue.overflows":
-		m.count(now, &s.overflow, l, name, point)
+		m.count(now, &s.overflow, seriesKey{l, name}, value, point)
 	case "tcp.server.io":
 		if l.direction == "receive" {
-			m.count(now, &s.received, l, name, point)
+			m.count(now, &s.received, seriesKey{l, name}, value, point)
 		} else {
-			m.count(now, &s.sent, l, name, point)
+			m.count(now, &s.sent, seriesKey{l, name}, value, point)
 		}
 	}
 }
 
-// count adds to a rate what a cumulative series has more.
-func (m *Model) count(now time.Time, r *rate, l labels, name string, point pmetric.NumberDataPoint) {
-	if start := point.StartTimestamp().AsTime(); !start.Before(m.started) && start.Before(now) {
-		r.begin(start)
-	}
-	r.add(now, m.more(now, l, name, point))
-}
-
-// more is what a cumulative series has more than when it was last read. One that begins later than
-// the model counts from 0.
-func (m *Model) more(now time.Time, l labels, name string, point pmetric.NumberDataPoint) float64 {
-	k := seriesKey{l.key, name, l.networks + " " + l.direction + " " + l.reason}
-	value := number(point)
+// count adds to a rate what a cumulative series has more than when it was last read. One that begins
+// later than the model, or again, counts from 0 and from its start.
+func (m *Model) count(now time.Time, r *rate, k seriesKey, value float64, point pmetric.NumberDataPoint) {
 	before, known := m.series[k]
 	if !known && len(m.series) >= maxSeries {
 		m.others++
-		return 0
+		return
 	}
 	m.series[k] = reading{value, now}
-	switch {
+	switch start := point.StartTimestamp().AsTime(); {
 	case known && value >= before.value:
-		return value - before.value
-	case known, !point.StartTimestamp().AsTime().Before(m.started):
-		return value // it began anew
+		r.spread(before.at, now, value-before.value)
+	case known:
+		r.spread(before.at, now, value)
+	case !start.Before(m.started) && start.Before(now):
+		r.spread(start, now, value)
 	}
-	return 0
 }
 
-func read(host string, attributes pcommon.Map) labels {
-	l := labels{key: ServiceKey{Host: host}}
+// read adds what a point has. The order of its attributes means nothing.
+func (l labels) read(attributes pcommon.Map) labels {
 	for key, value := range attributes.All() {
 		switch key {
 		case "server.port":
@@ -143,20 +156,24 @@ func read(host string, attributes pcommon.Map) labels {
 			}
 		case "process.executable.name":
 			l.key.Process = clean.String(value.AsString())
-		case "network.type":
-			l.networks = clean.String(value.AsString())
 		case "network.io.direction":
 			l.direction = clean.String(value.AsString())
+		case "network.type":
+			l.network = clean.String(value.AsString())
 		case "error.type":
 			l.reason = clean.String(value.AsString())
+		case "client.network":
+			l.group = clean.String(value.AsString())
 		}
 	}
 	return l
 }
 
-func number(point pmetric.NumberDataPoint) float64 {
+// number is the value of a point, and whether one can count with it.
+func number(point pmetric.NumberDataPoint) (value float64, finite bool) {
 	if point.ValueType() == pmetric.NumberDataPointValueTypeDouble {
-		return point.DoubleValue()
+		value = point.DoubleValue()
+		return value, math.Abs(value) < math.MaxInt64
 	}
-	return float64(point.IntValue())
+	return float64(point.IntValue()), true
 }

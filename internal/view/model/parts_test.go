@@ -3,6 +3,7 @@
 package model
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -13,18 +14,35 @@ import (
 func TestRate(t *testing.T) {
 	var r rate
 	at := time.Unix(1_000_000, 0)
-	assert.Zero(t, r.perSecond(at))
+	after := func(seconds int) time.Time { return at.Add(time.Duration(seconds) * time.Second) }
+	per := func(seconds int) float64 { return r.perSecond(after(seconds), shortest) }
+	assert.Zero(t, per(0))
 	r.add(at, 5)
-	assert.InDelta(t, 5, r.perSecond(at), 0, "its first second, so far")
-	r.add(at.Add(time.Second), 7)
-	assert.InDelta(t, 5, r.perSecond(at.Add(time.Second)), 0, "without the second that is not complete")
-	assert.InDelta(t, 6, r.perSecond(at.Add(2*time.Second)), 0)
-	assert.InDelta(t, 1.2, r.perSecond(at.Add(10*time.Second)), 1e-9)
-	assert.InDelta(t, 0.7, r.perSecond(at.Add(11*time.Second)), 1e-9, "the first has left the window")
-	assert.Zero(t, r.perSecond(at.Add(12*time.Second)))
-	r.add(at.Add(time.Hour), 30)
+	assert.InDelta(t, 5, per(0), 0, "its first second, so far")
+	r.add(after(1), 7)
+	assert.InDelta(t, 5, per(1), 0, "without the second that is not complete")
+	assert.InDelta(t, 6, per(2), 0)
+	assert.InDelta(t, 1.2, per(10), 1e-9)
+	assert.InDelta(t, 0.7, per(11), 1e-9, "the first has left the window")
+	assert.Zero(t, per(12))
+	r.add(after(3600), 30)
 	r.add(at, 100) // too late to count
-	assert.InDelta(t, 3, r.perSecond(at.Add(time.Hour+time.Second)), 0)
+	assert.InDelta(t, 3, per(3601), 0)
+}
+
+// TestRateOfSnapshots: what came between two of them is no burst at the second.
+func TestRateOfSnapshots(t *testing.T) {
+	for _, interval := range []int{1, 10, 30, 60, 300} {
+		var r rate
+		at := time.Unix(1_000_000, 0)
+		window := int64(max(shortest, min(longest, interval)))
+		for range 5 {
+			next := at.Add(time.Duration(interval) * time.Second)
+			r.spread(at, next, float64(8*interval))
+			at = next
+		}
+		assert.InDelta(t, 8, r.perSecond(at.Add(time.Second), window), 1e-9, "each %d s", interval)
+	}
 }
 
 func TestSpread(t *testing.T) {
@@ -38,6 +56,8 @@ func TestSpread(t *testing.T) {
 	assert.InEpsilon(t, 0.99, s.quantile(at, 0.99), 0.1)
 	s.add(at.Add(keep), 3600*24)
 	s.add(at.Add(keep), 0)
+	s.add(at.Add(keep), math.Inf(1))
+	s.add(at.Add(keep), 1e300)
 	assert.InEpsilon(t, 0.5, s.quantile(at.Add(keep), 0.5), 0.1, "the half minute before counts, too")
 	assert.InDelta(t, -1, s.quantile(at.Add(3*keep), 0.5), 0, "older does not")
 }

@@ -4,13 +4,15 @@ package model
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/view/event"
 )
 
-// Service is a row: levels now, and rates over the last ten seconds.
+// Service is a row: levels now, and rates over the last ten seconds, or the interval of metrics if it
+// is longer.
 type Service struct {
 	ServiceKey
 	// Open are connections now.
@@ -90,9 +92,9 @@ func (m *Model) serviceRows(now time.Time) []Service {
 	for k, s := range m.services {
 		rows = append(rows, Service{
 			ServiceKey: k, Open: s.open, Queued: s.queued, Limit: s.limit,
-			Opened: s.opened.perSecond(now), Failed: s.failed.perSecond(now),
-			Requests: s.requests.perSecond(now), Errors: s.errors.perSecond(now), Overflows: s.overflow.perSecond(now),
-			Received: s.received.perSecond(now), Sent: s.sent.perSecond(now),
+			Opened: s.opened.perSecond(now, m.window), Failed: s.failed.perSecond(now, m.window),
+			Requests: s.requests.perSecond(now, m.window), Errors: s.errors.perSecond(now, m.window), Overflows: s.overflow.perSecond(now, m.window),
+			Received: s.received.perSecond(now, m.window), Sent: s.sent.perSecond(now, m.window),
 			RTT:    event.Seconds(s.rtt.quantile(now, 0.5)),
 			Answer: event.Seconds(s.answer.quantile(now, 0.5)), Slowest: event.Seconds(s.answer.quantile(now, 0.99)),
 		})
@@ -107,12 +109,22 @@ func compareKeys(a, b ServiceKey) int {
 	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Process, b.Process), cmp.Compare(a.Host, b.Host))
 }
 
+// clientRows has those of both tables. One that left a table and came back has less there.
 func (m *Model) clientRows() []Client {
-	var rows []Client
-	m.clients.all(func(address string, e *entry[client]) {
-		c := &e.value
-		rows = append(rows, Client{address, c.connections, c.failed, c.requests, c.bytes, c.port, c.process, c.last})
-	})
+	all := make(map[string]Client, 2*maxClients)
+	take := func(address string, e *entry[client]) {
+		c, r := &e.value, all[address]
+		r.Address = address
+		r.Connections, r.Failed = max(r.Connections, c.connections), max(r.Failed, c.failed)
+		r.Requests, r.Bytes = max(r.Requests, c.requests), max(r.Bytes, c.bytes)
+		if !c.last.Before(r.Last) {
+			r.Port, r.Process, r.Last = c.port, c.process, c.last
+		}
+		all[address] = r
+	}
+	m.clients.all(take)
+	m.heavy.all(take)
+	rows := slices.Collect(maps.Values(all))
 	slices.SortFunc(rows, func(a, b Client) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Connections+b.Failed, a.Connections+a.Failed), cmp.Compare(a.Address, b.Address))
 	})

@@ -13,6 +13,7 @@ const (
 	perOctave = 4
 	buckets   = 32*perOctave + 1
 	smallest  = 1e-6
+	largest   = 4000 // seconds
 	// keep is how long an observation counts at least. It counts for at most twice as long.
 	keep = 30 * time.Second
 )
@@ -27,8 +28,11 @@ type spread struct {
 func (s *spread) add(now time.Time, seconds float64) {
 	s.turn(now)
 	i := 0
-	if seconds > smallest {
-		i = min(int(math.Ceil(math.Log2(seconds/smallest)*perOctave)), buckets-1)
+	switch {
+	case seconds >= largest:
+		i = buckets - 1
+	case seconds > smallest:
+		i = int(math.Ceil(math.Log2(seconds/smallest) * perOctave))
 	}
 	s.now[i]++
 }

@@ -4,34 +4,38 @@ package model
 
 import "time"
 
-// span is how many seconds a rate looks back.
-const span = 10
+// A rate looks back over the time between two snapshots of metrics, but at least over shortest
+// and at most over longest seconds.
+const (
+	shortest = 10
+	longest  = 60
+)
 
 // rate counts per second over the last seconds that are complete.
 type rate struct {
-	counts [span + 1]float64
+	counts [longest + 1]float64
 	// second is the newest that has a count, in Unix time.
 	second int64
 	// since is the first second.
 	since int64
 }
 
-// add counts n at a time. What is older than the window is not counted.
-func (r *rate) add(now time.Time, n float64) {
-	s := now.Unix()
-	if r.since == 0 {
-		r.since = s
-	}
-	r.move(s)
-	if s > r.second-int64(len(r.counts)) {
-		r.counts[s%int64(len(r.counts))] += n
-	}
-}
+func (r *rate) at(s int64) *float64 { return &r.counts[s%int64(len(r.counts))] }
 
-// begin says that nothing counted before: a count that was made over a while is no burst.
-func (r *rate) begin(at time.Time) {
+// add counts n at a time. What is older than the window is not counted.
+func (r *rate) add(now time.Time, n float64) { r.spread(now.Add(-time.Second), now, n) }
+
+// spread counts n that came some time between from and to: as much in each second after from.
+func (r *rate) spread(from, to time.Time, n float64) {
+	first, last := from.Unix()+1, to.Unix()
+	first = min(first, last)
 	if r.since == 0 {
-		r.since = at.Unix()
+		r.since = first
+	}
+	r.move(last)
+	each := n / float64(last-first+1)
+	for s := max(first, r.second-longest); s <= last; s++ {
+		*r.at(s) += each
 	}
 }
 
@@ -44,29 +48,24 @@ func (r *rate) move(to int64) {
 		clear(r.counts[:])
 	} else {
 		for s := r.second + 1; s <= to; s++ {
-			r.counts[s%int64(len(r.counts))] = 0
+			*r.at(s) = 0
 		}
 	}
 	r.second = to
 }
 
-// perSecond is the mean over the window, without the second that is not complete. In its first
+// perSecond is the mean over so many seconds, without the one that is not complete. In its first
 // second it is the count so far.
-func (r *rate) perSecond(now time.Time) float64 {
-	if r.since == 0 {
-		return 0
-	}
+func (r *rate) perSecond(now time.Time, window int64) float64 {
 	s := now.Unix()
 	r.move(s)
-	var sum float64
-	for i, n := range r.counts {
-		if int64(i) != s%int64(len(r.counts)) {
-			sum += n
-		}
+	seconds := min(s-r.since, window)
+	if r.since == 0 || seconds <= 0 {
+		return *r.at(s)
 	}
-	seconds := min(s-r.since, span)
-	if seconds <= 0 {
-		return r.counts[s%int64(len(r.counts))]
+	var sum float64
+	for before := s - seconds; before < s; before++ {
+		sum += *r.at(before)
 	}
 	return sum / float64(seconds)
 }
