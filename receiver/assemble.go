@@ -60,8 +60,7 @@ func (r *tcpReceiver) assemble(k pipeline.Kernel) (*parts, error) {
 	var f check.Faults
 	observed.Networks = check.Networks(&f, r.cfg.Clients.Networks)
 	kernel := r.cfg.probeConfig(&f)
-	ports := kernel.SelectedPorts()
-	observed.Selected = func(port uint16) bool { return ports[port] == 1 }
+	observed.Selected = kernel.Selects()
 	if r.cfg.Inspect.On() {
 		observed.Requests = httpview.New(r.cfg.Inspect.View(&f))
 		observed.Handshakes = tlsview.New(r.cfg.Inspect.TLS.View(&f))

@@ -32,9 +32,8 @@ const (
 func (c *Config) Validate() error {
 	var f check.Faults
 	kernel := c.probeConfig(&f)
-	selected := kernel.SelectedPorts()
 	c.Sources.Validate(&f, c.TC.Mode, c.Limits.Sources)
-	c.Inspect.Validate(&f, c.TC.Mode, func(port uint16) bool { return selected[port] == 1 })
+	c.Inspect.Validate(&f, c.TC.Mode, kernel.Selects())
 	check.InRange(&f, "collection_interval", c.CollectionInterval, minInterval, maxInterval)
 	check.InRange(&f, "metric_expiration", c.MetricExpiration, minInterval, maxInterval)
 	if c.MetricExpiration < c.CollectionInterval {

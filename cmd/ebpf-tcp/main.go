@@ -35,7 +35,13 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) does
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
 	// A reader that goes away, such as head(1), is an error of writing. It must not end the
 	// process before its programs are detached.
 	signal.Ignore(syscall.SIGPIPE)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"io"
 	"sync/atomic"
+	"time"
 )
 
 // waiting is how many lines wait for the output.
@@ -53,10 +54,17 @@ func (p *printer) print(line string) {
 	}
 }
 
-// close waits until all lines are written, and returns how many were left out. Nobody may print
-// any more.
+// patience is how long the last lines may take.
+const patience = 2 * time.Second
+
+// close waits until all lines are written, but not for a reader that does not read, and returns how
+// many were left out. Nobody may print any more.
 func (p *printer) close() int64 {
 	close(p.lines)
-	<-p.done
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.left.Add(int64(len(p.lines)))
+	}
 	return p.left.Load()
 }

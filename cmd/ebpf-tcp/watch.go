@@ -80,7 +80,7 @@ func each(ld plog.Logs, read func(*event.Event, plog.LogRecord)) {
 
 func printLine(e *event.Event, _ plog.LogRecord) string { return line.Of(e) }
 
-// printJSON gives the attributes as they are: JSON escapes what a terminal would obey.
+// printJSON gives the attributes as they are. The receiver has cleaned its strings.
 func printJSON(e *event.Event, record plog.LogRecord) string {
 	text, err := json.Marshal(struct {
 		Time       string         `json:"time"`

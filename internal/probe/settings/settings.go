@@ -83,6 +83,12 @@ func (f *Filter) SelectedPorts() *[Ports]uint8 {
 	return &selected
 }
 
+// Selects returns a function that says whether the filter selects a port.
+func (f *Filter) Selects() func(port uint16) bool {
+	selected := f.SelectedPorts()
+	return func(port uint16) bool { return selected[port] == 1 }
+}
+
 // Sockets selects what the hooks on sockets report. A hook that nothing here needs is not
 // loaded.
 type Sockets struct {

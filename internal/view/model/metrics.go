@@ -101,8 +101,12 @@ func (m *Model) point(now time.Time, l labels, name string, point pmetric.Number
 		return
 	}
 	// Levels of one snapshot add up, also if they come in several messages.
-	if s.levels != point.Timestamp() {
-		s.levels = point.Timestamp()
+	at := point.Timestamp()
+	if at == 0 { // it may be left out
+		at = pcommon.NewTimestampFromTime(now)
+	}
+	if s.levels != at {
+		s.levels = at
 		s.open, s.queued, s.limit = 0, -1, -1
 	}
 	switch name {

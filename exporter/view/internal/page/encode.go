@@ -39,15 +39,21 @@ type message struct {
 
 // encode makes a server-sent event of at most maxBytes. Tables have fewer rows if need be.
 func encode(s model.Snapshot) []byte {
-	for rows := maxRows; ; rows /= 2 {
-		if text := encodeRows(&s, rows); len(text) <= maxBytes || rows == 0 {
+	m := newMessage(&s)
+	for most := maxRows; ; most /= 2 {
+		for i := range m.Tables {
+			t := &m.Tables[i]
+			more := max(0, len(t.Rows)-most)
+			t.Rows, t.More = t.Rows[:len(t.Rows)-more], t.More+more
+		}
+		if text := m.encode(); len(text) <= maxBytes || most == 0 {
 			return text
 		}
 	}
 }
 
-func encodeRows(s *model.Snapshot, most int) []byte {
-	m := message{Time: s.Time.UnixMilli(), LeftOut: s.LeftOut}
+func newMessage(s *model.Snapshot) *message {
+	m := &message{Time: s.Time.UnixMilli(), LeftOut: s.LeftOut}
 	for i := range s.Services {
 		m.Open += s.Services[i].Open
 		m.Opened += s.Services[i].Opened
@@ -60,17 +66,24 @@ func encodeRows(s *model.Snapshot, most int) []byte {
 			continue // it is not in the pipeline
 		}
 		rows := view.Rows(state)
-		t := table{Name: view.Name, Columns: view.Columns, More: max(0, len(rows)-most)}
+		t := table{Name: view.Name, Columns: view.Columns, More: max(0, len(rows)-maxRows)}
 		for _, row := range rows[:len(rows)-t.More] {
 			t.Rows = append(t.Rows, cells(row))
 		}
 		m.Tables = append(m.Tables, t)
 	}
+	return m
+}
+
+// encode makes a server-sent event. The encoder escapes <, > and &, and ends with one line feed; a
+// value never has one. It fails only for numbers that are not finite, which the model has not; then
+// the event is a comment.
+func (m *message) encode() []byte {
 	var b bytes.Buffer
 	b.WriteString("data: ")
-	// The encoder escapes <, > and &, and ends with one line feed; a value never has one. It can't
-	// fail: all numbers are finite.
-	_ = json.NewEncoder(&b).Encode(m)
+	if err := json.NewEncoder(&b).Encode(m); err != nil {
+		return []byte(": this snapshot can't be written\n\n")
+	}
 	b.WriteByte('\n')
 	return b.Bytes()
 }

@@ -25,6 +25,9 @@ var assets embed.FS
 // interval is the time between two snapshots.
 const interval = time.Second
 
+// soonest is the time between two snapshots that viewers who come at any time can cause.
+const soonest = 200 * time.Millisecond
+
 // patience is how long a viewer may take for a snapshot. One that takes longer is cut off.
 const patience = 10 * time.Second
 
@@ -68,6 +71,8 @@ func New(s Settings) *Page {
 func (p *Page) Run(ctx context.Context) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	var last []byte
+	var made time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,9 +80,13 @@ func (p *Page) Run(ctx context.Context) {
 		case <-p.came:
 		case <-tick.C:
 		}
-		if p.looking() {
-			p.give(encode(p.settings.Model.Snapshot()))
+		if !p.looking() {
+			continue
 		}
+		if time.Since(made) >= soonest {
+			last, made = encode(p.settings.Model.Snapshot()), time.Now()
+		}
+		p.give(last)
 	}
 }
 
@@ -110,6 +119,11 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
+	// A page of somebody else's can't read this one, but could keep this host busy.
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		http.Error(w, "this page is for no other page", http.StatusForbidden)
+		return
+	}
 	if !p.knows(r.Host) {
 		http.Error(w, "this page has another name: set hosts to the names under which it is asked for", http.StatusMisdirectedRequest)
 		return
