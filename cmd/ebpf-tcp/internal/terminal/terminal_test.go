@@ -24,6 +24,8 @@ type on struct {
 	screen tcell.SimulationScreen
 	done   chan error
 	asked  atomic.Int64
+	// drawn is the text of the last drawing.
+	drawn atomic.Pointer[string]
 }
 
 func start(t *testing.T, columns, lines int, s *screen.State) *on {
@@ -33,6 +35,10 @@ func start(t *testing.T, columns, lines int, s *screen.State) *on {
 	u := newUI(screen.Views())
 	u.app.SetScreen(simulated) // which sets it to 80 columns
 	simulated.SetSize(columns, lines)
+	u.app.SetAfterDrawFunc(func(s tcell.Screen) {
+		text := textOf(s)
+		o.drawn.Store(&text)
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	go func() {
@@ -41,17 +47,25 @@ func start(t *testing.T, columns, lines int, s *screen.State) *on {
 	return o
 }
 
-// text is what is on the terminal.
-func (o *on) text() string {
-	cells, width, _ := o.screen.GetContents()
+// textOf is called by the goroutine that draws.
+func textOf(s tcell.Screen) string {
 	var b strings.Builder
-	for i, cell := range cells {
-		if i > 0 && i%width == 0 {
-			b.WriteByte('\n')
+	width, height := s.Size()
+	for y := range height {
+		for x := range width {
+			text, _, _ := s.Get(x, y)
+			b.WriteString(text)
 		}
-		b.WriteString(string(cell.Runes))
+		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+func (o *on) text() string {
+	if text := o.drawn.Load(); text != nil {
+		return *text
+	}
+	return ""
 }
 
 func (o *on) shows(text string) {
