@@ -30,6 +30,15 @@ func (s *slot[T]) Put(value T) (replaced bool) {
 	return replaced
 }
 
+// Withdraw takes the value if there is one, and does not wait.
+func (s *slot[T]) Withdraw() (value T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var none T
+	value, s.value, s.full = s.value, none, false
+	return value
+}
+
 // Take waits for a value and takes it. ok is false if the slot is closed and empty.
 func (s *slot[T]) Take() (value T, ok bool) {
 	s.mu.Lock()

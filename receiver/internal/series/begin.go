@@ -78,6 +78,19 @@ func BeginningOf(what connection.PortCount, detail string) Beginning {
 	return Beginning{Metric: d.metric, Direction: d.direction, Detail: d.detail}
 }
 
+// NotBegun takes back what began in a message that reached nobody. It begins in the next snapshot,
+// at the same time.
+func (m *Metrics) NotBegun(of Begun) {
+	for _, c := range of {
+		c.sent = false
+	}
+}
+
+// fromZero reports whether the series of a metric begin with a point of 0.
+func (m *Metrics) fromZero(id declared.Metric) bool {
+	return m.options.FromZero && id.Definition().Kind != declared.UpDownCounter
+}
+
 // mostBefore is how long a point of 0 comes before the first value at most. Prometheus refuses points
 // of more than an hour ago.
 const mostBefore = 30 * time.Minute
@@ -85,8 +98,7 @@ const mostBefore = 30 * time.Minute
 // zero makes the first point of a counter or histogram that no snapshot had yet: 0 at the time
 // of the last snapshot, when there was nothing to count. It is nil for any other series.
 func (m *Metrics) zero(c *series, now int64) *series {
-	kind := c.metric.Definition().Kind
-	if c.sent || !m.options.FromZero || kind == declared.UpDownCounter || c.empty() {
+	if c.sent || !m.fromZero(c.metric) || c.empty() {
 		return nil
 	}
 	c.start = min(c.start, m.last)
@@ -95,7 +107,7 @@ func (m *Metrics) zero(c *series, now int64) *series {
 		return nil
 	}
 	zero := &series{dims: c.dims, start: max(c.start, now-int64(mostBefore))}
-	if kind == declared.Histogram {
+	if c.metric.Definition().Kind == declared.Histogram {
 		zero.distribution = histogram.New(m.bounds[c.metric], m.options.Exponential)
 	}
 	return zero

@@ -119,3 +119,56 @@ func TestBegin(t *testing.T) {
 	require.Len(t, points(data, "retransmits"), 2, "hooks attach later")
 	require.Zero(t, r.Refused())
 }
+
+// TestSeriesBeginAgain: what began in a message that reached nobody begins in the next, at the same
+// time, also if it began with a listener. A series begins only in one message.
+func TestSeriesBeginAgain(t *testing.T) {
+	r := newRig(Options{FromZero: true})
+	r.SetBeginnings([]Beginning{BeginningOf(connection.ResetsSent, "")})
+	r.Begin(web())
+	r.AddCount(web(), connection.Drops, "no_socket", 100)
+	r.Closed(web(), facttest.Closed())
+	for n := range int64(3) {
+		r.now = r.now.Add(10 * time.Second)
+		messages := r.Snapshot(r.now)
+		require.Len(t, messages, 1)
+		require.Equal(t, []timed{{0, 0, 0}, {0, 10 * (n + 1), 100}}, points(messages[0].Metrics, "drops"))
+		require.Equal(t, []timed{{0, 0, 0}, {0, 10 * (n + 1), 1}}, points(messages[0].Metrics, "rtt"))
+		require.Equal(t, []timed{{0, 10 * (n + 1), 0}}, points(messages[0].Metrics, "resets"))
+		r.NotBegun(messages[0].Begun)
+	}
+	r.AddCount(web(), connection.ResetsSent, "", 5)
+	r.now = r.now.Add(10 * time.Second)
+	messages := r.Snapshot(r.now)
+	require.Equal(t, []timed{{0, 0, 0}, {0, 40, 5}}, points(messages[0].Metrics, "resets"))
+	r.AddCount(web(), connection.Drops, "no_socket", 1)
+	r.now = r.now.Add(10 * time.Second)
+	messages = r.Snapshot(r.now)
+	require.Equal(t, []timed{{0, 50, 101}}, points(messages[0].Metrics, "drops"))
+	require.Empty(t, messages[0].Begun)
+}
+
+// TestBothPointsInOneMessage: a refused message has both points of a series, or neither.
+func TestBothPointsInOneMessage(t *testing.T) {
+	r := newRig(Options{FromZero: true, SeriesLimit: 4 * maxPoints})
+	r.AddCount(Key{Port: 1, IPv4: true}, connection.Opens, "", 1)
+	r.now = r.now.Add(10 * time.Second)
+	r.Snapshot(r.now)
+	for port := range uint16(maxPoints) {
+		r.AddCount(Key{Port: 1000 + port, IPv4: true}, connection.Opens, "", 1)
+	}
+	r.now = r.now.Add(10 * time.Second)
+	messages := r.Snapshot(r.now)
+	var begun int
+	for _, message := range messages {
+		begun += len(message.Begun)
+		zeros := 0
+		for _, p := range points(message.Metrics, "connection.opened") {
+			if p.value == 0 {
+				zeros++
+			}
+		}
+		require.Equal(t, zeros, len(message.Begun))
+	}
+	require.Equal(t, maxPoints, begun)
+}

@@ -52,7 +52,7 @@ func (r *rig) pass(d time.Duration) pmetric.Metrics {
 	case 0:
 		return pmetric.NewMetrics()
 	case 1:
-		return messages[0]
+		return messages[0].Metrics
 	default:
 		panic(fmt.Sprintf("a snapshot of %d messages", len(messages)))
 	}

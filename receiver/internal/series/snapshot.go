@@ -19,15 +19,26 @@ type entry struct {
 	*series
 	// zero is set for the point of 0 at its start.
 	zero bool
+	// begins is set if the series begins here.
+	begins bool
 }
+
+// Message is a part of a snapshot.
+type Message struct {
+	pmetric.Metrics
+	Begun Begun
+}
+
+// Begun are series that begin with a point of 0 in one message.
+type Begun []*series
 
 // maxPoints bounds the data points of one message. A point takes up to 500 bytes, and gRPC
 // servers refuse messages of more than 4 MiB by default.
 const maxPoints = 4000
 
 // Snapshot makes a data point of each series, and drops series that did not change for too long.
-// It returns as many messages as maxPoints requires. Metrics keeps nothing of them.
-func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
+// It returns as many messages as maxPoints requires. Call NotBegun for those that reach nobody.
+func (m *Metrics) Snapshot(now time.Time) []Message {
 	m.forgetInterfaces()
 	m.store.expire(now.UnixNano(), m.options.Expiry)
 
@@ -44,7 +55,7 @@ func (m *Metrics) Snapshot(now time.Time) []pmetric.Metrics {
 // snapshot is a snapshot that is being made.
 type snapshot struct {
 	version  string
-	messages []pmetric.Metrics
+	messages []Message
 	// group is the last one in the last message, scope its metrics, and points the number of
 	// points in the message.
 	group  *group
@@ -52,10 +63,10 @@ type snapshot struct {
 	points int
 }
 
-// metric begins a metric of a group, in a message with room for at least one point.
-func (s *snapshot) metric(g *group) pmetric.Metric {
-	if s.points == maxPoints || len(s.messages) == 0 {
-		s.messages = append(s.messages, pmetric.NewMetrics())
+// metric begins a metric of a group, in a message with room for some points.
+func (s *snapshot) metric(g *group, room int) pmetric.Metric {
+	if maxPoints-s.points < room || len(s.messages) == 0 {
+		s.messages = append(s.messages, Message{Metrics: pmetric.NewMetrics()})
 		s.group, s.points = nil, 0
 	}
 	if s.group != g {
@@ -81,19 +92,42 @@ func (m *Metrics) fillGroup(s *snapshot, g *group, now pcommon.Timestamp) {
 				entries[c.metric] = make([]entry, 0, len(g.sets))
 			}
 			if zero := m.zero(c, int64(now)); zero != nil {
-				entries[c.metric] = append(entries[c.metric], entry{set, zero, true})
+				entries[c.metric] = append(entries[c.metric], entry{attributeSet: set, series: zero, zero: true})
 			}
+			entries[c.metric] = append(entries[c.metric], entry{attributeSet: set, series: c, begins: !c.sent && m.fromZero(c.metric)})
 			c.sent = true
-			entries[c.metric] = append(entries[c.metric], entry{set, c, false})
 		}
 	}
 	for id, of := range entries {
 		for len(of) > 0 {
-			metric := s.metric(g)
+			metric := s.metric(g, together(of))
 			n := min(len(of), maxPoints-s.points)
+			if of[n-1].zero {
+				n--
+			}
 			m.fill(metric, declared.Metric(id), of[:n], now)
-			s.points += n
+			s.filled(of[:n])
 			of = of[n:]
+		}
+	}
+}
+
+// together is how many of the next points belong in one message: a point of 0 reaches nobody
+// without the value after it, and the other way round.
+func together(of []entry) int {
+	if of[0].zero {
+		return 2
+	}
+	return 1
+}
+
+// filled notes what the last message has.
+func (s *snapshot) filled(of []entry) {
+	s.points += len(of)
+	last := &s.messages[len(s.messages)-1]
+	for _, e := range of {
+		if e.begins {
+			last.Begun = append(last.Begun, e.series)
 		}
 	}
 }

@@ -48,8 +48,8 @@ func TestSnapshotOfManyMessages(t *testing.T) {
 			messages++
 			points += message.DataPointCount()
 			assert.LessOrEqual(t, message.DataPointCount(), maxPoints)
-			assert.Less(t, (&pmetric.ProtoMarshaler{}).MetricsSize(message), grpcLimit)
-			each(message, func(resource pcommon.Resource, m pmetric.Metric) {
+			assert.Less(t, (&pmetric.ProtoMarshaler{}).MetricsSize(message.Metrics), grpcLimit)
+			each(message.Metrics, func(resource pcommon.Resource, m pmetric.Metric) {
 				assert.NotEmpty(t, resource.Attributes().Len())
 				if m.Name() != "tcp.server.connection.opened" {
 					return

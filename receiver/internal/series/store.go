@@ -33,7 +33,7 @@ type series struct {
 	start        int64
 	value        int64
 	distribution *histogram.Distribution
-	// sent is set once a snapshot had it.
+	// sent is set once a snapshot had it that is not known to be lost.
 	sent bool
 }
 
