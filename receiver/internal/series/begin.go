@@ -92,8 +92,11 @@ func (m *Metrics) fromZero(id declared.Metric) bool {
 }
 
 // mostBefore is how long a point of 0 comes before the first value at most. Prometheus refuses points
-// of more than an hour ago.
-const mostBefore = 30 * time.Minute
+// of more than an hour ago, so no longer than oldest is it repeated.
+const (
+	mostBefore = 30 * time.Minute
+	oldest     = time.Hour
+)
 
 // zero makes the first point of a counter or histogram that no snapshot had yet: 0 at the time
 // of the last snapshot, when there was nothing to count. It is nil for any other series.
@@ -101,12 +104,18 @@ func (m *Metrics) zero(c *series, now int64) *series {
 	if c.sent || !m.fromZero(c.metric) || c.empty() {
 		return nil
 	}
-	c.start = min(c.start, m.last)
+	if c.begun && now-c.start > int64(oldest) {
+		return nil
+	}
+	if !c.begun {
+		c.start = max(min(c.start, m.last), now-int64(mostBefore))
+		c.begun = true
+	}
 	// Backends have milliseconds. Two points at one time would contradict each other.
 	if now/int64(time.Millisecond) <= c.start/int64(time.Millisecond) {
 		return nil
 	}
-	zero := &series{dims: c.dims, start: max(c.start, now-int64(mostBefore))}
+	zero := &series{dims: c.dims, start: c.start}
 	if c.metric.Definition().Kind == declared.Histogram {
 		zero.distribution = histogram.New(m.bounds[c.metric], m.options.Exponential)
 	}

@@ -74,7 +74,16 @@ func TestSeriesBeginAtZeroInTime(t *testing.T) {
 	r.AddCount(web(), connection.Drops, "no_socket", 1)
 	require.Equal(t, []timed{{0, 0, 1}}, points(r.pass(time.Microsecond), "drops"))
 	r.AddCount(web(), connection.Drops, "other", 1)
-	require.Contains(t, points(r.pass(2*time.Hour), "drops"), timed{5400, 5400, 0})
+	messages := r.Snapshot(r.after(2 * time.Hour))
+	require.Equal(t, []timed{{0, 7200, 1}, {5400, 5400, 0}, {5400, 7200, 1}}, points(messages[0].Metrics, "drops"), "one start")
+	for _, again := range []int64{7800, 8400, 9000} {
+		r.NotBegun(messages[0].Begun)
+		messages = r.Snapshot(r.after(10 * time.Minute))
+		require.Equal(t, []timed{{0, again, 1}, {5400, 5400, 0}, {5400, again, 1}}, points(messages[0].Metrics, "drops"))
+	}
+	r.NotBegun(messages[0].Begun)
+	messages = r.Snapshot(r.after(time.Hour))
+	require.Equal(t, []timed{{0, 12600, 1}, {5400, 12600, 1}}, points(messages[0].Metrics, "drops"), "too old")
 }
 
 // TestSeriesWithoutZero: it can be switched off.
@@ -129,8 +138,7 @@ func TestSeriesBeginAgain(t *testing.T) {
 	r.AddCount(web(), connection.Drops, "no_socket", 100)
 	r.Closed(web(), facttest.Closed())
 	for n := range int64(3) {
-		r.now = r.now.Add(10 * time.Second)
-		messages := r.Snapshot(r.now)
+		messages := r.Snapshot(r.after(10 * time.Second))
 		require.Len(t, messages, 1)
 		require.Equal(t, []timed{{0, 0, 0}, {0, 10 * (n + 1), 100}}, points(messages[0].Metrics, "drops"))
 		require.Equal(t, []timed{{0, 0, 0}, {0, 10 * (n + 1), 1}}, points(messages[0].Metrics, "rtt"))
@@ -138,12 +146,10 @@ func TestSeriesBeginAgain(t *testing.T) {
 		r.NotBegun(messages[0].Begun)
 	}
 	r.AddCount(web(), connection.ResetsSent, "", 5)
-	r.now = r.now.Add(10 * time.Second)
-	messages := r.Snapshot(r.now)
+	messages := r.Snapshot(r.after(10 * time.Second))
 	require.Equal(t, []timed{{0, 0, 0}, {0, 40, 5}}, points(messages[0].Metrics, "resets"))
 	r.AddCount(web(), connection.Drops, "no_socket", 1)
-	r.now = r.now.Add(10 * time.Second)
-	messages = r.Snapshot(r.now)
+	messages = r.Snapshot(r.after(10 * time.Second))
 	require.Equal(t, []timed{{0, 50, 101}}, points(messages[0].Metrics, "drops"))
 	require.Empty(t, messages[0].Begun)
 }
@@ -152,13 +158,11 @@ func TestSeriesBeginAgain(t *testing.T) {
 func TestBothPointsInOneMessage(t *testing.T) {
 	r := newRig(Options{FromZero: true, SeriesLimit: 4 * maxPoints})
 	r.AddCount(Key{Port: 1, IPv4: true}, connection.Opens, "", 1)
-	r.now = r.now.Add(10 * time.Second)
-	r.Snapshot(r.now)
+	r.Snapshot(r.after(10 * time.Second))
 	for port := range uint16(maxPoints) {
 		r.AddCount(Key{Port: 1000 + port, IPv4: true}, connection.Opens, "", 1)
 	}
-	r.now = r.now.Add(10 * time.Second)
-	messages := r.Snapshot(r.now)
+	messages := r.Snapshot(r.after(10 * time.Second))
 	var begun int
 	for _, message := range messages {
 		begun += len(message.Begun)

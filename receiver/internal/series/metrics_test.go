@@ -45,10 +45,15 @@ func newRig(options Options, change ...func(*metadata.MetricsBuilderConfig)) *ri
 	return r
 }
 
+// after moves the clock.
+func (r *rig) after(d time.Duration) time.Time {
+	r.now = r.now.Add(d)
+	return r.now
+}
+
 // pass moves the clock and takes a snapshot of one message at most.
 func (r *rig) pass(d time.Duration) pmetric.Metrics {
-	r.now = r.now.Add(d)
-	switch messages := r.Snapshot(r.now); len(messages) {
+	switch messages := r.Snapshot(r.after(d)); len(messages) {
 	case 0:
 		return pmetric.NewMetrics()
 	case 1:

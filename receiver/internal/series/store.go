@@ -35,6 +35,8 @@ type series struct {
 	distribution *histogram.Distribution
 	// sent is set once a snapshot had it that is not known to be lost.
 	sent bool
+	// begun is set once the start is that of a point of 0, which then stays where it is.
+	begun bool
 }
 
 // empty reports whether nothing was counted yet.
