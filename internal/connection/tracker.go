@@ -8,9 +8,9 @@ package connection
 const missedPasses = 6
 
 // Tracker turns the kernel's counters of open and closed connections into increments, so
-// that every byte counts once. There is no baseline: the first reading of a connection
-// adds all of its bytes, even those from before it was adopted. It is not safe for
-// concurrent use.
+// that every byte counts once. The first reading of an adopted connection is its baseline: what
+// it transferred before would show as a burst, and may have counted before a restart. Its close
+// without a reading adds nothing. It is not safe for concurrent use.
 //
 // Readings of open connections come in passes. Call BeginPass before reading the kernel,
 // because a connection that closes during a pass can still appear in it.
@@ -32,6 +32,8 @@ type Tracker struct {
 type tracked struct {
 	received, transmitted uint64
 	pass                  uint32
+	// read is set once its socket was read.
+	read bool
 }
 
 // Delta is the increment of one reading.
@@ -97,8 +99,9 @@ func (t *Tracker) Live(l *Live) Delta {
 		received:    max(last.received, l.ReceivedBytes),
 		transmitted: max(last.transmitted, l.TransmittedBytes),
 		pass:        t.pass,
+		read:        last.read || !l.Unread,
 	}
-	return last.delta(l.ReceivedBytes, l.TransmittedBytes)
+	return last.delta(&l.Connection, l.ReceivedBytes, l.TransmittedBytes)
 }
 
 // Closed records the last reading of a connection and forgets it.
@@ -115,7 +118,7 @@ func (t *Tracker) Closed(c *Closed) Delta {
 			t.closedFull = true
 		}
 	}
-	return last.delta(c.ReceivedBytes, c.TransmittedBytes)
+	return last.delta(&c.Connection, c.ReceivedBytes, c.TransmittedBytes)
 }
 
 func (t *Tracker) forgetClosed() {
@@ -125,7 +128,10 @@ func (t *Tracker) forgetClosed() {
 
 // delta is never negative. The kernel counts a FIN as one byte, and the close subtracts
 // it again.
-func (t tracked) delta(received, transmitted uint64) Delta {
+func (t tracked) delta(of *Connection, received, transmitted uint64) Delta {
+	if of.Adopted && !t.read {
+		return Delta{}
+	}
 	return Delta{
 		Received:    received - min(received, t.received),
 		Transmitted: transmitted - min(transmitted, t.transmitted),

@@ -230,6 +230,31 @@ func TestTrackerOfUnreadSockets(t *testing.T) {
 	}
 }
 
+// TestTrackerOfAdopted: what an adopted connection transferred before its first reading is not
+// counted, whatever way its readings go.
+func TestTrackerOfAdopted(t *testing.T) {
+	t.Parallel()
+	adopted := func(l *Live) *Live {
+		l.Adopted = true
+		return l
+	}
+	unread := adopted(live(2, 0, 0))
+	unread.Unread = true
+	tracker := NewTracker(3)
+	pass(tracker, adopted(live(1, 1000, 2000)), unread)
+	deltas, _ := pass(tracker, adopted(live(1, 1010, 2000)), adopted(live(2, 500, 0)), unread)
+	if deltas[0] != (Delta{Received: 10}) || deltas[1] != (Delta{}) || deltas[2] != (Delta{}) {
+		t.Errorf("%+v, want 10 bytes of the first", deltas)
+	}
+	for id, want := range map[uint64]Delta{1: {Transmitted: 1}, 2: {Received: 510, Transmitted: 2001}, 3: {}} {
+		last := closed(id, 1010, 2001)
+		last.Adopted = true
+		if got := tracker.Closed(last); got != want {
+			t.Errorf("the close of %d: %+v, want %+v", id, got, want)
+		}
+	}
+}
+
 func TestTrackerDoesNotAllocate(t *testing.T) {
 	tracker := NewTracker(plenty)
 	look, last := live(1, 1, 1), closed(2, 1, 1)
