@@ -4,10 +4,11 @@ package connection
 
 import "time"
 
-// Update is what an open connection did since its last Update, or since it opened.
+// Update is what an open connection did since its last Update, or since it opened. For an adopted
+// one, it is since its first reading.
 type Update struct {
 	*Connection
-	// Time is when it was read, since boot as all times of connections, in Unix nanoseconds.
+	// Time is when it was read, in Unix nanoseconds.
 	Time int64
 	// Number counts the updates of the connection, from 1.
 	Number int
@@ -39,7 +40,7 @@ type UpdateOptions struct {
 	Max int
 }
 
-// updated is a connection that had an update.
+// updated is a connection that had an update, or an adopted one.
 type updated struct {
 	received, transmitted uint64
 	due                   int64
@@ -75,12 +76,16 @@ func (u *Updates) EndPass() {
 
 // Live reports whether a reading of an open connection is an update, and which.
 func (u *Updates) Live(l *Live, now int64) (Update, bool) {
+	if _, closed := u.closed[l.ID]; closed {
+		return Update{}, false
+	}
 	known, ok := u.open[l.ID]
 	if !ok {
 		known.due = l.Opened + int64(u.options.Interval)
-	}
-	if _, closed := u.closed[l.ID]; closed {
-		return Update{}, false
+		if l.Adopted {
+			u.adopt(l, known.due)
+			return Update{}, false
+		}
 	}
 	due := now >= known.due && !l.Unread && u.left > 0 && (ok || len(u.open) < u.options.Max)
 	known.pass = u.pass
@@ -101,6 +106,14 @@ func (u *Updates) Live(l *Live, now int64) (Update, bool) {
 		due: now + int64(u.options.Interval), pass: u.pass, number: update.Number,
 	}
 	return update, true
+}
+
+// adopt takes the first reading of an adopted connection as its baseline: what it did before may
+// be in records from before a restart.
+func (u *Updates) adopt(l *Live, due int64) {
+	if !l.Unread && len(u.open) < u.options.Max {
+		u.open[l.ID] = updated{received: l.ReceivedBytes, transmitted: l.TransmittedBytes, due: due, pass: u.pass}
+	}
 }
 
 // Closed takes from the last reading of a connection what its updates said, and forgets it. It

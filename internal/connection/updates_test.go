@@ -43,6 +43,36 @@ func TestUpdates(t *testing.T) {
 	assert.Empty(t, u.open)
 }
 
+// TestUpdatesOfAdopted: the records of a connection that was open before have what it transferred
+// since its first reading, the close as well.
+func TestUpdatesOfAdopted(t *testing.T) {
+	const opened, minute = int64(time.Hour), int64(time.Minute)
+	of := Connection{ID: 1, Adopted: true, Opened: opened}
+	u := NewUpdates(UpdateOptions{Interval: 5 * time.Minute, PerPass: 10, Max: 10})
+	read := func(after int64, received uint64, unread bool) (Update, bool) {
+		u.BeginPass()
+		defer u.EndPass()
+		return u.Live(&Live{Connection: of, ReceivedBytes: received, TransmittedBytes: 2 * received, Unread: unread}, opened+after*minute)
+	}
+	_, ok := read(0, 0, true)
+	assert.False(t, ok, "not read")
+	_, ok = read(6, 1000, false)
+	assert.False(t, ok, "the baseline")
+	update, ok := read(7, 1010, false)
+	assert.True(t, ok)
+	assert.Equal(t, Update{
+		Connection: update.Connection, Time: opened + 7*minute, Number: 1, ReceivedBytes: 10, TransmittedBytes: 20,
+	}, update)
+	last := &Closed{Connection: of, Counters: Counters{ReceivedBytes: 1011, TransmittedBytes: 2022}}
+	assert.Equal(t, 1, u.Closed(last))
+	assert.Equal(t, Counters{ReceivedBytes: 1, TransmittedBytes: 2}, last.Counters)
+
+	read(0, 1000, false)
+	last = &Closed{Connection: of, Counters: Counters{ReceivedBytes: 1011, TransmittedBytes: 2022}}
+	assert.Zero(t, u.Closed(last))
+	assert.Equal(t, Counters{ReceivedBytes: 11, TransmittedBytes: 22}, last.Counters)
+}
+
 // TestUpdatesOfTheGone: a connection that closed in a pass has no update in it, and one whose
 // close was lost is forgotten.
 func TestUpdatesOfTheGone(t *testing.T) {
