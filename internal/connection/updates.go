@@ -24,8 +24,10 @@ type Updates struct {
 	options UpdateOptions
 	open    map[uint64]updated
 	pass    uint32
-	// left is how many updates this pass may still make.
-	left int
+	// passing is set during a pass. left is how many updates it may still make.
+	passing bool
+	left    int
+	waiting waiting
 	// closed are the connections that closed during this pass, which may still appear in it.
 	closed map[uint64]struct{}
 }
@@ -34,7 +36,8 @@ type Updates struct {
 type UpdateOptions struct {
 	// Interval is the time between two updates of a connection; 0 means that there are none.
 	Interval time.Duration
-	// PerPass bounds the updates of one pass. Connections beyond it wait for the next.
+	// PerPass bounds the updates of one pass. Connections beyond it wait for a later one. Those that
+	// wait longest come first.
 	PerPass int
 	// Max bounds the connections that are remembered. Those beyond it have no updates.
 	Max int
@@ -50,7 +53,10 @@ type updated struct {
 
 // NewUpdates makes an Updates that knows no connection.
 func NewUpdates(options UpdateOptions) Updates {
-	return Updates{options: options, open: map[uint64]updated{}, closed: map[uint64]struct{}{}}
+	return Updates{
+		options: options, open: map[uint64]updated{}, closed: map[uint64]struct{}{},
+		waiting: waiting{most: options.PerPass},
+	}
 }
 
 // On reports whether there are updates at all.
@@ -58,14 +64,18 @@ func (u *Updates) On() bool { return u.options.Interval > 0 }
 
 // BeginPass begins a pass over the open connections.
 func (u *Updates) BeginPass() {
+	u.passing = true
 	u.left = u.options.PerPass
 	u.pass++
+	u.waiting.beginPass()
 	clear(u.closed)
 }
 
 // EndPass ends a complete pass. It forgets connections that several passes in a row missed,
 // because their close was lost.
 func (u *Updates) EndPass() {
+	u.passing = false
+	u.waiting.endPass()
 	clear(u.closed)
 	for id, known := range u.open {
 		if u.pass-known.pass >= missedPasses {
@@ -87,7 +97,7 @@ func (u *Updates) Live(l *Live, now int64) (Update, bool) {
 			return Update{}, false
 		}
 	}
-	due := now >= known.due && !l.Unread && u.left > 0 && (ok || len(u.open) < u.options.Max)
+	due := now >= known.due && !l.Unread && (ok || len(u.open) < u.options.Max) && u.waiting.admit(known.due, u.left)
 	known.pass = u.pass
 	if !due {
 		if ok {
@@ -122,7 +132,7 @@ func (u *Updates) Closed(c *Closed) int {
 	if !u.On() {
 		return 0
 	}
-	if u.left >= 0 && len(u.closed) < u.options.Max {
+	if u.passing && len(u.closed) < u.options.Max {
 		u.closed[c.ID] = struct{}{}
 	}
 	known, ok := u.open[c.ID]

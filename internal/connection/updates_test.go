@@ -43,6 +43,67 @@ func TestUpdates(t *testing.T) {
 	assert.Empty(t, u.open)
 }
 
+// TestUpdatesOldestFirst: with more due than a pass may make, nobody waits longer than it takes to
+// make those that were due before, whatever order the passes have.
+func TestUpdatesOldestFirst(t *testing.T) {
+	const perPass, connections, passes, interval = 5, 60, 120, 4
+	for name, order := range map[string]func(pass, i int) int{
+		"same order": func(_, i int) int { return i },
+		"backwards":  func(_, i int) int { return connections - 1 - i },
+		"shifted":    func(pass, i int) int { return (i + 7*pass) % connections },
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := NewUpdates(UpdateOptions{Interval: interval, PerPass: perPass, Max: connections})
+			last, made := [connections]int{}, 0
+			for now := range passes {
+				u.BeginPass()
+				for i := range connections {
+					id := order(now, i)
+					l := &Live{Connection: Connection{ID: uint64(id), Opened: int64(id % 3)}}
+					if _, ok := u.Live(l, int64(now)); ok {
+						assert.LessOrEqual(t, now-last[id], connections/perPass+2*interval, "connection %d", id)
+						last[id] = now
+						made++
+					}
+				}
+				assert.LessOrEqual(t, len(u.waiting.due), 2*perPass)
+				u.EndPass()
+			}
+			for id, at := range last {
+				assert.Less(t, passes-at, connections/perPass+2*interval, "connection %d starves", id)
+			}
+			assert.Equal(t, perPass*(passes-interval), made, "nothing is left unused")
+		})
+	}
+}
+
+// TestUpdatesKeepRoom: those that closed while they waited cost one pass some updates, and a pass
+// that did not end costs nothing.
+func TestUpdatesKeepRoom(t *testing.T) {
+	u := NewUpdates(UpdateOptions{Interval: 1, PerPass: 2, Max: 10})
+	pass := func(now int64, ends bool, ids ...uint64) (updated []uint64) {
+		u.BeginPass()
+		for _, id := range ids {
+			if _, ok := u.Live(&Live{Connection: Connection{ID: id, Opened: int64(id)}}, now); ok {
+				updated = append(updated, id)
+			}
+		}
+		if ends {
+			u.EndPass()
+		}
+		return updated
+	}
+	assert.Equal(t, []uint64{5, 4}, pass(9, true, 5, 4, 3, 2, 1))
+	assert.Equal(t, []uint64{2, 1}, pass(19, false, 5, 4, 3, 2, 1))
+	assert.Equal(t, []uint64{5, 4}, pass(20, true, 5, 4, 3), "1 and 2 need no more room")
+	assert.Equal(t, []uint64{5, 3}, pass(21, true, 5, 4, 3))
+	assert.Equal(t, []uint64{5}, pass(22, true, 5, 3), "room for 4")
+	assert.Equal(t, []uint64{5, 3}, pass(23, true, 5, 3))
+	assert.Empty(t, u.closed)
+	u.Closed(&Closed{Connection: Connection{ID: 5}})
+	assert.Empty(t, u.closed, "no pass can still have it")
+}
+
 // TestUpdatesOfAdopted: the records of a connection that was open before have what it transferred
 // since its first reading, the close as well.
 func TestUpdatesOfAdopted(t *testing.T) {
