@@ -81,11 +81,16 @@ func (d declaration) prometheus() map[string][]string {
 	for name, i := range d.Telemetry.Metrics {
 		add("otelcol."+name, i)
 	}
+	// target_info has what describes the resource, and the labels that join it.
+	names["target_info"] = []string{"job", "instance"}
+	for name := range d.ResourceAttributes {
+		names["target_info"] = append(names["target_info"], underscored(name))
+	}
 	return names
 }
 
 var (
-	metric  = regexp.MustCompile(`\b(?:tcp|http|rpc|gen_ai|otelcol)_[a-z0-9_]+`)
+	metric  = regexp.MustCompile(`\b(?:(?:tcp|http|rpc|gen_ai|otelcol)_[a-z0-9_]+|target_info\b)`)
 	braces  = regexp.MustCompile(`([a-z0-9_:]+)\{([^}]*)\}`)
 	grouped = regexp.MustCompile(`\bby \(([^)]*)\)`)
 	label   = regexp.MustCompile(`([a-z0-9_]+)\s*(?:=~|!=|=)\s*"([^"]*)"`)

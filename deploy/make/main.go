@@ -128,7 +128,7 @@ func lines(query string) string {
 	if len(query) <= width {
 		return query
 	}
-	for _, operator := range []string{" / ", " and ", " + sum", " | "} {
+	for _, operator := range []string{" / ", " and ", " or ", " > 10 * sum", " * on", " unless ", " + sum", " | "} {
 		query = strings.ReplaceAll(query, operator, "\n  "+strings.TrimPrefix(operator, " "))
 	}
 	return query
