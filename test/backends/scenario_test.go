@@ -5,7 +5,9 @@
 package backends
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -169,6 +171,24 @@ func (w *town) work(role string, arguments ...string) lab.Work {
 // container is the id of the one container.
 const container = "c0ffee5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f80910"
 
+// newGroup makes a cgroup. One that a killed run left behind is removed first.
+func newGroup(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the cgroup of an earlier run, which may still have processes: %w", err)
+	}
+	return os.Mkdir(path, 0o755)
+}
+
+// TestNewGroup: a run that was killed costs the next nothing.
+func TestNewGroup(t *testing.T) {
+	group := filepath.Join(t.TempDir(), "docker")
+	for range 2 {
+		require.NoError(t, newGroup(group))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(group, "used"), 0o755))
+	require.ErrorContains(t, newGroup(group), "an earlier run")
+}
+
 // joinContainer moves a server to cgroups with the path that Docker gives, of v1 or v2.
 func (w *town) joinContainer(server *lab.Actor) {
 	w.t.Helper()
@@ -181,7 +201,7 @@ func (w *town) joinContainer(server *lab.Actor) {
 		parent := filepath.Join(top, "docker")
 		group := filepath.Join(parent, container)
 		made := os.Mkdir(parent, 0o755) == nil
-		require.NoError(w.t, os.Mkdir(group, 0o755))
+		require.NoError(w.t, newGroup(group))
 		w.t.Cleanup(func() {
 			server.End() // a group in use can't be removed
 			assert.Eventually(w.t, func() bool { return os.Remove(group) == nil }, settle, tick)
