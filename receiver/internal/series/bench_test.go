@@ -61,22 +61,30 @@ func BenchmarkSeriesMemory(b *testing.B) {
 		}},
 	} {
 		b.Run(kind.name, func(b *testing.B) {
-			var kept, sent uint64
+			config := metadata.NewDefaultMetricsBuilderConfig()
+			config.Metrics.TCPServerConnectionClosed.Enabled = false
+			var kept, first, sent uint64
 			for b.Loop() {
 				before := heap()
-				m := New(metadata.NewDefaultMetricsBuilderConfig(), Options{SeriesLimit: limit})
+				now := time.Unix(0, facttest.Epoch)
+				m := New(config, Options{SeriesLimit: limit, FromZero: true, Now: func() time.Time { return now }})
 				for i := range limit {
 					workload := &owner.Workload{Executable: "server", Container: owner.Container{ID: fmt.Sprint("container", i%100)}}
 					kind.feed(m, Key{Port: uint16(i), Workload: workload})
 				}
 				filled := heap()
-				data := m.Snapshot(time.Unix(0, facttest.Epoch))
-				kept, sent = kept+filled-before, sent+heap()-filled
+				begun := m.Snapshot(now.Add(time.Second))
+				both := heap()
+				data := m.Snapshot(now.Add(2 * time.Second))
+				kept, first, sent = kept+filled-before, first+both-filled, sent+heap()-both
 				require.Equal(b, limit, m.SeriesCount())
+				require.Len(b, begun, 1)
+				require.Equal(b, 2*limit, begun[0].DataPointCount())
 				require.Len(b, data, 1)
 				require.Equal(b, limit, data[0].DataPointCount())
 			}
 			b.ReportMetric(float64(kept)/float64(b.N)/limit, "B/series")
+			b.ReportMetric(float64(first)/float64(b.N)/limit, "B/first-points")
 			b.ReportMetric(float64(sent)/float64(b.N)/limit, "B/point")
 		})
 	}
