@@ -57,6 +57,7 @@ receivers:
     metrics:
       tcp.server.accept.duration: {enabled: false}
       tcp.server.connection.active: {enabled: false}
+      tcp.server.connection.closed: {enabled: false}
       tcp.server.connection.duration: {enabled: false}
       tcp.server.connection.opened: {enabled: false}
       tcp.server.handshake.duration: {enabled: false}

@@ -80,7 +80,8 @@ func TestSessionsOfARealSSHD(t *testing.T) {
 	folder := keys(t)
 	for i, of := range logins {
 		t.Run(of.user, func(t *testing.T) {
-			port := 40_022 + i
+			// Below the ports that the kernel gives to clients.
+			port := 12_022 + i
 			config := filepath.Join(folder, "config-"+of.user)
 			require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, sshdConfiguration, port, folder, of.pam), 0o600))
 			begin(t, "/usr/sbin/sshd", "-D", "-e", "-f", config)
@@ -113,7 +114,7 @@ func TestSessionsWithoutAListeningSSHD(t *testing.T) {
 	folder := keys(t)
 	for i, of := range logins {
 		t.Run(of.user, func(t *testing.T) {
-			port := 40_024 + i
+			port := 12_024 + i
 			config := filepath.Join(folder, "config-"+of.user)
 			require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, sshdConfiguration, port, folder, of.pam), 0o600))
 			listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -206,7 +207,7 @@ func hold(t *testing.T, from string, port int) net.Conn {
 		return err == nil
 	})
 	t.Cleanup(func() { _ = held.Close() })
-	if port < 40_030 {
+	if port < 12_030 {
 		require.NoError(t, held.SetReadDeadline(time.Now().Add(30*time.Second)))
 		_, err := held.Read(make([]byte, 8))
 		require.NoError(t, err, "sshd did not greet")
