@@ -7,6 +7,7 @@ import (
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/fields"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/order"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/request"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
@@ -47,7 +48,7 @@ type half struct {
 	// not cross, and nothing else is missing. guessed is set while nothing proves that frames of
 	// answers begin where they were found again.
 	followed, guessed bool
-	order             order
+	order             order.Order
 }
 
 // Conn is one connection.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 
 	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/frame"
+	"github.com/ebpftcp/ebpftcpreceiver/internal/http2/order"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
 )
 
@@ -19,12 +20,12 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if !h.Known {
 		h.StartAt(s.Sequence)
 	}
-	turn := h.order.take(s)
+	turn := h.order.Take(s)
 	if stream.Before(h.Next, s.Sequence) {
 		switch {
-		case turn == turnNow:
+		case turn == order.Now:
 			t.passedOver(c, d, s.Sequence, s.Time)
-		case s.Frames && turn == turnUnknown:
+		case s.Frames && turn == order.Unknown:
 			h.GiveUp(t.pool, (*reader)(c), d, s.Sequence)
 		case h.state == stateLost:
 			h.SkipTo(t.pool, s.Sequence)
@@ -37,7 +38,7 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	switch {
 	case !s.Frames:
 		t.follow(c, d, s)
-	case turn != turnLater && !s.More:
+	case turn != order.Later && !s.More:
 		t.goOn(c, d)
 	}
 }
@@ -99,15 +100,15 @@ func (t *Engine) passedOver(c *Conn, d stream.Direction, to uint32, when int64) 
 func (t *Engine) goOn(c *Conn, d stream.Direction) {
 	h := &c.halves[d]
 	for {
-		next, ok := h.order.next()
+		next, ok := h.order.Next()
 		if !ok {
 			return
 		}
-		if stream.Before(h.Next, next.begin) {
-			t.passedOver(c, d, next.begin, next.time)
+		if stream.Before(h.Next, next.Begin) {
+			t.passedOver(c, d, next.Begin, next.Time)
 		}
 		h.ReadOn(t.pool, (*reader)(c), d)
-		if !next.ended {
+		if !next.Ended {
 			return
 		}
 	}

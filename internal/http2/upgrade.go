@@ -45,6 +45,6 @@ func (t *Engine) known(c *Conn, d stream.Direction, first uint32) {
 	h := &c.halves[d]
 	h.StartAt(first)
 	h.state = stateFrames
-	h.order.begin()
+	h.order.Begin()
 	h.table.Renew()
 }

@@ -45,7 +45,7 @@ var (
 	}
 	// content is what is inside packets.
 	content = []string{
-		"internal/request", "internal/stream", "internal/http1", "internal/http1/evidence", "internal/http1/message", "internal/http1/queue", "internal/http1/syntax", "internal/http2", "internal/http2/fields", "internal/http2/frame", "internal/http2/message", "internal/tls", "internal/tls/follow", "internal/exchange",
+		"internal/request", "internal/stream", "internal/http1", "internal/http1/evidence", "internal/http1/message", "internal/http1/queue", "internal/http1/syntax", "internal/http2", "internal/http2/fields", "internal/http2/frame", "internal/http2/message", "internal/http2/order", "internal/tls", "internal/tls/follow", "internal/exchange",
 		"internal/payload", "internal/privacy", "internal/route", "internal/forwarded", "internal/tracecontext",
 		"internal/gateway", "internal/rpc", "internal/genai", "internal/jsonscan",
 	}

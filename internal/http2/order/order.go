@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package order puts the segments of HTTP/2 in the order in which the kernel side walked them.
+package order
+
+import (
+	"slices"
+
+	"github.com/ebpftcp/ebpftcpreceiver/internal/stream"
+)
+
+// maxEarly is how many segments of a direction can come before others that were sent before them.
+const maxEarly = 16
+
+// Early is a segment that came before the one with the number before.
+type Early struct {
+	number uint8
+	// Begin is the first of its bytes that crossed, and passed at a Time, Unix nanoseconds. Ended: all of
+	// them are here.
+	Begin uint32
+	Time  int64
+	Ended bool
+}
+
+// Order puts the segments of a direction in order whose frames the kernel side follows: it numbers
+// those that cross. What is missing between two of them is DATA, if no number is. Two processors can
+// write the records of one direction, so that pieces of a segment come between those of another.
+// The zero value is ready.
+type Order struct {
+	// now is the number of the segment that is being read, or comes next, if counted is set.
+	now     uint8
+	counted bool
+	early   []Early
+}
+
+// Turn says when a segment is to be read.
+type Turn uint8
+
+// Turns.
+const (
+	// Now: what is missing before it is DATA.
+	Now Turn = iota
+	// Later: other segments come before it.
+	Later
+	// Unknown: the kernel side does not follow the frames, or its count is another.
+	Unknown
+)
+
+// Begin says that the next segment is the first that is counted.
+func (o *Order) Begin() { o.now, o.counted, o.early = 1, true, o.early[:0] }
+
+// Take takes a segment. One that comes too early is remembered.
+func (o *Order) Take(s *stream.Segment) Turn {
+	if !s.Frames {
+		o.Begin()
+		return Unknown
+	}
+	ahead, turn := s.Number-o.now, Now
+	switch {
+	case !o.counted, ahead == 0:
+	case ahead <= maxEarly && o.remember(s):
+		return Later
+	default:
+		o.Begin()
+		turn = Unknown
+	}
+	if o.now, o.counted = s.Number, true; !s.More {
+		o.now++
+	}
+	return turn
+}
+
+// remember keeps when a segment begins. It reports false without room.
+func (o *Order) remember(s *stream.Segment) bool {
+	for i := range o.early {
+		e := &o.early[i]
+		if e.number != s.Number {
+			continue
+		}
+		if stream.Before(s.Sequence, e.Begin) {
+			e.Begin, e.Time = s.Sequence, s.Time
+		}
+		e.Ended = e.Ended || !s.More
+		return true
+	}
+	if len(o.early) == maxEarly {
+		return false
+	}
+	o.early = append(o.early, Early{number: s.Number, Begin: s.Sequence, Time: s.Time, Ended: !s.More})
+	return true
+}
+
+// Next returns the segment whose turn it is, if that came too early.
+func (o *Order) Next() (Early, bool) {
+	for i, e := range o.early {
+		if e.number != o.now {
+			continue
+		}
+		o.early = slices.Delete(o.early, i, i+1)
+		if e.Ended {
+			o.now++
+		}
+		return e, true
+	}
+	return Early{}, false
+}
