@@ -20,7 +20,7 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	if !h.Known {
 		h.StartAt(s.Sequence)
 	}
-	turn := h.order.Take(s)
+	turn := h.order.Take(s, h.Next)
 	if stream.Before(h.Next, s.Sequence) {
 		switch {
 		case turn == order.Now:
@@ -32,8 +32,12 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		}
 	}
 	if len(s.Data) > 0 {
-		h.Take(t.pool, (*reader)(c), d, &chunk)
+		kept := h.Take(t.pool, (*reader)(c), d, &chunk)
 		h.CountOverlaps(t.figures)
+		if !kept && s.Frames {
+			t.noRoom(c, s)
+			turn = order.Now
+		}
 	}
 	switch {
 	case !s.Frames:
@@ -41,6 +45,14 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	case turn != order.Later && !s.More:
 		t.goOn(c, d)
 	}
+}
+
+// noRoom gives up what is missing up to the end of a segment that could not be kept. Else its bytes would
+// pass for DATA once those before it are here.
+func (t *Engine) noRoom(c *Conn, s *stream.Segment) {
+	h := &c.halves[s.Direction]
+	h.GiveUp(t.pool, (*reader)(c), s.Direction, s.Sequence+uint32(len(s.Data)))
+	h.order.SkipTo(s)
 }
 
 // follow has the kernel side follow the frames of a direction, if all that it saw was read up to

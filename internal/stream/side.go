@@ -40,21 +40,23 @@ func (s *Side) StartAt(seq uint32) {
 }
 
 // Take reads a chunk, and what came too early and follows it. If the chunk exceeds a bound,
-// the missing bytes before the first one that waits are given up.
-func (s *Side) Take(pool *Pool, r Reader, d Direction, c *Chunk) {
+// the missing bytes before the first one that waits are given up. It reports false if bytes of the
+// chunk were neither read nor kept all the same: they are lost, and nothing waits for them.
+func (s *Side) Take(pool *Pool, r Reader, d Direction, c *Chunk) bool {
 	next, ok, full := s.Push(pool, c)
 	if ok {
 		r.Read(d, next)
 	}
 	s.readOn(pool, r, d)
 	if !full {
-		return
+		return true
 	}
 	s.GiveUpFirst(pool, r, d)
-	if next, ok, _ = s.Push(pool, c); ok {
+	if next, ok, full = s.Push(pool, c); ok {
 		r.Read(d, next)
 		s.readOn(pool, r, d)
 	}
+	return !full
 }
 
 // ReadOn reads what came too early and follows now.

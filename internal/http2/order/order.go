@@ -12,6 +12,9 @@ import (
 // maxEarly is how many segments of a direction can come before others that were sent before them.
 const maxEarly = 16
 
+// maxAhead divides numbers that come from those that were.
+const maxAhead = 127
+
 // Early is a segment that came before the one with the number before.
 type Early struct {
 	number uint8
@@ -44,13 +47,16 @@ const (
 	Later
 	// Unknown: the kernel side does not follow the frames, or its count is another.
 	Unknown
+	// Past: segments that come behind it were read, and all of its bytes were read or given up.
+	Past
 )
 
 // Begin says that the next segment is the first that is counted.
 func (o *Order) Begin() { o.now, o.counted, o.early = 1, true, o.early[:0] }
 
-// Take takes a segment. One that comes too early is remembered.
-func (o *Order) Take(s *stream.Segment) Turn {
+// Take takes a segment of a direction whose next byte has a number. One that comes too early is
+// remembered.
+func (o *Order) Take(s *stream.Segment, next uint32) Turn {
 	if !s.Frames {
 		o.Begin()
 		return Unknown
@@ -60,14 +66,27 @@ func (o *Order) Take(s *stream.Segment) Turn {
 	case !o.counted, ahead == 0:
 	case ahead <= maxEarly && o.remember(s):
 		return Later
+	case ahead > maxAhead && !stream.Before(next, s.Sequence+uint32(len(s.Data))):
+		return Past
 	default:
 		o.Begin()
 		turn = Unknown
 	}
+	o.reach(s)
+	return turn
+}
+
+// reach says that a segment is being read.
+func (o *Order) reach(s *stream.Segment) {
 	if o.now, o.counted = s.Number, true; !s.More {
 		o.now++
 	}
-	return turn
+}
+
+// SkipTo says that nobody waits any more for what comes before a segment, nor for its bytes.
+func (o *Order) SkipTo(s *stream.Segment) {
+	o.early = slices.DeleteFunc(o.early, func(e Early) bool { return s.Number-e.number <= maxAhead })
+	o.reach(s)
 }
 
 // remember keeps when a segment begins. It reports false without room.
