@@ -63,6 +63,7 @@ func (t *Engine) endBlock(c *Conn, d stream.Direction, now int64) {
 		h.guessed = h.guessed && (p.alone || p.message[d].HeadDone)
 	}
 	m := &p.message[d]
+	p.read[d] = h.Next
 	m.Block(h.began, h.size+frame.HeadBytes)
 	if !t.decode(h, m) {
 		m.Cut, p.problem = true, request.ProblemMissed

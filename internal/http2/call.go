@@ -27,6 +27,8 @@ type standing struct {
 	alone, told bool
 	// held: the request is not proven to be one, see resume.go.
 	held bool
+	// read is up to where the last block of each message was read.
+	read [stream.Directions]uint32
 	// retransmits is the count when the request began.
 	retransmits  int64
 	before, next *call

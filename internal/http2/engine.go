@@ -33,6 +33,8 @@ const (
 	// maxWhole is up to which size the kernel side copies DATA that ends a stream, as MOST_WHOLE
 	// in bpf/inspect/frames.h.
 	maxWhole = 64 << 10
+	// knownHead is of how much of a frame's head the kernel side knows length, type and flags.
+	knownHead = 5
 )
 
 // Engine has what connections share. It is for one goroutine.

@@ -21,15 +21,15 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 		h.StartAt(s.Sequence)
 	}
 	turn := h.order.Take(s, h.Next)
-	if stream.Before(h.Next, s.Sequence) {
-		switch {
-		case turn == order.Now:
-			t.passedOver(c, d, s.Sequence, s.Time)
-		case s.Frames && turn == order.Unknown:
-			h.GiveUp(t.pool, (*reader)(c), d, s.Sequence)
-		case h.state == stateLost:
-			h.SkipTo(t.pool, s.Sequence)
-		}
+	switch ahead := stream.Before(h.Next, s.Sequence); {
+	case s.Frames && turn >= order.Unknown && len(s.Data) > 0 && stream.Before(s.Sequence, h.Next):
+		t.passedWrongly(c, d, s.Sequence)
+	case ahead && turn == order.Now:
+		t.passedOver(c, d, s.Sequence, s.Time)
+	case ahead && s.Frames && turn == order.Unknown:
+		h.GiveUp(t.pool, (*reader)(c), d, s.Sequence)
+	case ahead && h.state == stateLost:
+		h.SkipTo(t.pool, s.Sequence)
 	}
 	if len(s.Data) > 0 {
 		kept := h.Take(t.pool, (*reader)(c), d, &chunk)
@@ -45,14 +45,6 @@ func (t *Engine) receive(c *Conn, s *stream.Segment) {
 	case turn != order.Later && !s.More:
 		t.goOn(c, d)
 	}
-}
-
-// noRoom gives up what is missing up to the end of a segment that could not be kept. Else its bytes would
-// pass for DATA once those before it are here.
-func (t *Engine) noRoom(c *Conn, s *stream.Segment) {
-	h := &c.halves[s.Direction]
-	h.GiveUp(t.pool, (*reader)(c), s.Direction, s.Sequence+uint32(len(s.Data)))
-	h.order.SkipTo(s)
 }
 
 // follow has the kernel side follow the frames of a direction, if all that it saw was read up to
@@ -79,50 +71,6 @@ func (t *Engine) widen(c *Conn) {
 	}
 	for d := range stream.Directions {
 		t.options.Widen(&c.key, d)
-	}
-}
-
-// passedOver handles DATA before a number that did not cross, because the kernel side follows the frames. Its
-// streams go on, and how many bytes each had is unknown.
-func (t *Engine) passedOver(c *Conn, d stream.Direction, to uint32, when int64) {
-	h := &c.halves[d]
-	if h.state == stateFrames && h.inFrame {
-		t.pass(c, d, min(h.remaining, to-h.Next))
-		if h.remaining == 0 {
-			now := int64(0)
-			if h.Next == to && h.frame.Length <= maxWhole {
-				now = when
-			}
-			t.endFrame(c, d, now)
-		}
-	}
-	h.have = 0
-	if !stream.Before(h.Next, to) {
-		return
-	}
-	for p := c.first; p != nil; p = p.next {
-		m := &p.message[d]
-		m.Unsized = m.Unsized || m.HeadDone && !m.Done
-		m.BodyCut = m.BodyCut || c.port.bound(d) > 0
-	}
-	h.SkipTo(t.pool, to)
-}
-
-// goOn reads the segments that came too early, now that the one before them was seen to its end.
-func (t *Engine) goOn(c *Conn, d stream.Direction) {
-	h := &c.halves[d]
-	for {
-		next, ok := h.order.Next()
-		if !ok {
-			return
-		}
-		if stream.Before(h.Next, next.Begin) {
-			t.passedOver(c, d, next.Begin, next.Time)
-		}
-		h.ReadOn(t.pool, (*reader)(c), d)
-		if !next.Ended {
-			return
-		}
 	}
 }
 

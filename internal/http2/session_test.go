@@ -246,8 +246,8 @@ func (s *session) send(d stream.Direction, data []byte, fin, rst bool) {
 		s.follows[d] = false
 		return
 	}
-	// What the kernel side knows not to be wanted does not cross.
-	if s.conn != nil && len(data) > 0 && stream.Before(segment.Sequence+uint32(len(data))-1, s.wanted[d]) && !fin && !rst {
+	// What the kernel side knows not to be wanted does not cross, unless it follows frames.
+	if s.conn != nil && !segment.Frames && len(data) > 0 && stream.Before(segment.Sequence+uint32(len(data))-1, s.wanted[d]) && !fin && !rst {
 		return
 	}
 	if s.conn == nil {

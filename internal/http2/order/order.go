@@ -23,6 +23,8 @@ type Early struct {
 	Begin uint32
 	Time  int64
 	Ended bool
+	// end is where its next piece begins.
+	end uint32
 }
 
 // Order puts the segments of a direction in order whose frames the kernel side follows: it numbers
@@ -33,7 +35,10 @@ type Order struct {
 	// now is the number of the segment that is being read, or comes next, if counted is set.
 	now     uint8
 	counted bool
-	early   []Early
+	// within is set while pieces of it follow; the next one begins at a sequence number.
+	within bool
+	at     uint32
+	early  []Early
 }
 
 // Turn says when a segment is to be read.
@@ -45,14 +50,15 @@ const (
 	Now Turn = iota
 	// Later: other segments come before it.
 	Later
-	// Unknown: the kernel side does not follow the frames, or its count is another.
+	// Unknown: the kernel side does not follow the frames, or its count is another: it has restarted, or
+	// two processors gave one number to two segments.
 	Unknown
 	// Past: segments that come behind it were read, and all of its bytes were read or given up.
 	Past
 )
 
 // Begin says that the next segment is the first that is counted.
-func (o *Order) Begin() { o.now, o.counted, o.early = 1, true, o.early[:0] }
+func (o *Order) Begin() { *o = Order{now: 1, counted: true, early: o.early[:0]} }
 
 // Take takes a segment of a direction whose next byte has a number. One that comes too early is
 // remembered.
@@ -61,24 +67,31 @@ func (o *Order) Take(s *stream.Segment, next uint32) Turn {
 		o.Begin()
 		return Unknown
 	}
-	ahead, turn := s.Number-o.now, Now
+	ahead := s.Number - o.now
 	switch {
-	case !o.counted, ahead == 0:
-	case ahead <= maxEarly && o.remember(s):
+	case !o.counted:
+	case ahead == 0 && (!o.within || s.Sequence == o.at):
+	case 0 < ahead && ahead <= maxEarly && o.remember(s):
 		return Later
 	case ahead > maxAhead && !stream.Before(next, s.Sequence+uint32(len(s.Data))):
 		return Past
 	default:
-		o.Begin()
-		turn = Unknown
+		o.SkipTo(s)
+		return Unknown
 	}
 	o.reach(s)
-	return turn
+	return Now
 }
 
 // reach says that a segment is being read.
 func (o *Order) reach(s *stream.Segment) {
-	if o.now, o.counted = s.Number, true; !s.More {
+	o.now, o.counted = s.Number, true
+	o.goOn(s.More, s.Sequence+uint32(len(s.Data)))
+}
+
+// goOn says how far the segment is here whose turn it is.
+func (o *Order) goOn(more bool, at uint32) {
+	if o.within, o.at = more, at; !more {
 		o.now++
 	}
 }
@@ -91,6 +104,7 @@ func (o *Order) SkipTo(s *stream.Segment) {
 
 // remember keeps when a segment begins. It reports false without room.
 func (o *Order) remember(s *stream.Segment) bool {
+	end := s.Sequence + uint32(len(s.Data))
 	for i := range o.early {
 		e := &o.early[i]
 		if e.number != s.Number {
@@ -99,13 +113,13 @@ func (o *Order) remember(s *stream.Segment) bool {
 		if stream.Before(s.Sequence, e.Begin) {
 			e.Begin, e.Time = s.Sequence, s.Time
 		}
-		e.Ended = e.Ended || !s.More
+		e.Ended, e.end = e.Ended || !s.More, end
 		return true
 	}
 	if len(o.early) == maxEarly {
 		return false
 	}
-	o.early = append(o.early, Early{number: s.Number, Begin: s.Sequence, Time: s.Time, Ended: !s.More})
+	o.early = append(o.early, Early{number: s.Number, Begin: s.Sequence, Time: s.Time, Ended: !s.More, end: end})
 	return true
 }
 
@@ -116,9 +130,7 @@ func (o *Order) Next() (Early, bool) {
 			continue
 		}
 		o.early = slices.Delete(o.early, i, i+1)
-		if e.Ended {
-			o.now++
-		}
+		o.goOn(!e.Ended, e.end)
 		return e, true
 	}
 	return Early{}, false
