@@ -96,11 +96,9 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 	if entry == nil {
 		return
 	}
-	word := &entry[d]
-	for range 4 { // the programs store to it, too
-		old := atomic.LoadUint64(word)
+	update(&entry[d], func(old uint64) uint64 {
 		if old>>tagShift != tag {
-			return
+			return old
 		}
 		// The programs may know better by now: what is before their number has passed. Going
 		// back would only leave what comes next further behind what is wanted. Where they follow
@@ -113,7 +111,16 @@ func (w *words) want(netns uint32, f *flow.Flow, d stream.Direction, sequence ui
 		if number != uint32(old) {
 			answered &^= wordFirst
 		}
-		if answered == old || atomic.CompareAndSwapUint64(word, old, answered) {
+		return answered
+	})
+}
+
+// update changes a word, to which the programs store, too. It tries a few times.
+func update(word *uint64, change func(old uint64) uint64) {
+	for range 4 {
+		old := atomic.LoadUint64(word)
+		changed := change(old)
+		if changed == old || atomic.CompareAndSwapUint64(word, old, changed) {
 			return
 		}
 	}
@@ -142,10 +149,12 @@ func (w *words) widen(netns uint32, f *flow.Flow, d stream.Direction) {
 	if entry == nil {
 		return
 	}
-	old := atomic.LoadUint64(&entry[d])
-	if old>>tagShift == tag && old&wordFrames == 0 {
-		atomic.CompareAndSwapUint64(&entry[d], old, old|wordWhole)
-	}
+	update(&entry[d], func(old uint64) uint64 {
+		if old>>tagShift == tag && old&wordFrames == 0 {
+			return old | wordWhole
+		}
+		return old
+	})
 }
 
 // passedBy returns the end and the boot time of the last segment that was beyond what was

@@ -27,3 +27,18 @@ func TestWantLeavesFrames(t *testing.T) {
 	assert.Equal(t, tag|103, way[stream.ToServer])
 	assert.Equal(t, tag|wordFrames|100, way[stream.ToClient])
 }
+
+// TestUpdateTriesAgain: the programs store to a word while user space changes it. Neither is lost.
+func TestUpdateTriesAgain(t *testing.T) {
+	for stores, want := range []uint64{wordWhole, wordWhole | 1, wordWhole | 2, wordWhole | 3, 4} {
+		word, stored := uint64(0), 0
+		update(&word, func(old uint64) uint64 {
+			if stored < stores {
+				stored++
+				word++ // as a program does
+			}
+			return old | wordWhole
+		})
+		assert.Equal(t, want, word, "%d stores", stores)
+	}
+}
