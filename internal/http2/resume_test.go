@@ -79,7 +79,8 @@ func TestNeverAnInnerStreamsValues(t *testing.T) {
 		rate := []float64{0, 0.02, 0.1, 0.3}[random.IntN(4)]
 		s.lose = func(*stream.Segment) bool { return random.Float64() < rate }
 		s.open()
-		for id := uint32(1); id < 100; id += 2 {
+		s.older()
+		for id := uint32(3); id < 100; id += 2 {
 			if id == 31 && s.late {
 				s.join(toServer)
 			}
