@@ -3,6 +3,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -140,6 +141,25 @@ func TestDryRunsBlockNothingLater(t *testing.T) {
 	b.stop()
 	b = run(modeEnforce)
 	assert.True(t, b.blocked("198.51.100.7/32")())
+}
+
+// A start in which the kernel refuses the guard forgets no block, and makes none of what was only tried.
+func TestARefusingKernelKeepsTheBlocks(t *testing.T) {
+	id := component.MustNewID("memory")
+	for mode, want := range map[string]bool{modeEnforce: true, modeLimit: true, modeDryRun: false} {
+		store := &memory{state: map[string][]byte{}}
+		run := func(mode string, refuses error) *bench {
+			b := newBench(t, func(c *Config) { c.Storage, c.Mode = &id, mode })
+			b.host, b.refuses = store, refuses
+			return b.start()
+		}
+		b := run(mode, nil)
+		b.finding("tcp.server.threat", guessing("198.51.100.7"))
+		b.stop()
+		run(modeEnforce, errors.New("CAP_BPF is missing")).stop()
+		b = run(modeEnforce, nil)
+		assert.Equal(t, want, b.blocked("198.51.100.7/32")(), mode)
+	}
 }
 
 // What can be forged blocks where that is asked for, for a short time, and nobody who was served well.

@@ -153,9 +153,9 @@ func (k *keeper) modeFor(key netip.Prefix) string {
 }
 
 // restored tells which blocks of a former run are put back: not those of rules that may block no
-// longer, and those of a dry run only in a dry run.
+// longer, and those of a dry run only in a dry run that is configured.
 func (k *keeper) restored(mode string) func(blocks.Origin) bool {
-	tried := mode == modeDryRun && k.mode != modeDryRun
+	tried := mode == modeDryRun && k.cfg.Mode != modeDryRun
 	return func(o blocks.Origin) bool {
 		return outlives(o) && !k.intake.OnTrial(o) && (o.Kind != blocks.Rule || !tried && k.intake.IsOrigin(o.Name))
 	}

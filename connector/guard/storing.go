@@ -125,7 +125,8 @@ func (k *keeper) save(ctx context.Context) {
 		return
 	}
 	k.changed = false
-	state := saved.Join(k.mode, k.table.Snapshot(k.moment(), outlives))
+	// A kernel that refuses the guard for once makes no dry run of blocks that held.
+	state := saved.Join(k.cfg.Mode, k.table.Snapshot(k.moment(), outlives))
 	k.mu.Unlock()
 	if err := k.client.Set(ctx, saved.Key, state); err != nil {
 		k.mu.Lock()
