@@ -17,7 +17,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/connector/connectortest"
 
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/metadata"
+	"github.com/ebpftcp/ebpftcpreceiver/connector/guard/internal/saved"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/control"
 	"github.com/ebpftcp/ebpftcpreceiver/internal/guard"
 )
@@ -315,4 +318,25 @@ func TestNobodyWaitsForCuts(t *testing.T) {
 	assert.True(t, b.blocked("198.51.100.7/32")())
 	require.NoError(t, b.kernel.LetPass())
 	b.eventually(func() bool { b.kernel.mu.Lock(); defer b.kernel.mu.Unlock(); return b.kernel.holds }, "renewed")
+}
+
+// Decisions wait for no file of the host that a snapshot needs.
+func TestStoresWithoutReadingTheHostUnderTheLock(t *testing.T) {
+	b := newBench(t)
+	k := newKeeper(b.cfg, connectortest.NewNopSettings(metadata.Type), machine{boot: func() time.Duration { return time.Hour }, wall: time.Now})
+	require.NoError(t, k.begin())
+	store := &memory{state: map[string][]byte{}}
+	k.client, k.changed = store, true
+	asked := 0
+	k.host.boot = func() time.Duration {
+		asked++
+		if assert.True(t, k.mu.TryLock(), "locked") {
+			k.mu.Unlock()
+		}
+		return time.Hour
+	}
+	k.save(t.Context())
+	k.saveKnown(t.Context(), 0)
+	assert.NotZero(t, asked)
+	assert.NotEmpty(t, store.state[saved.Key])
 }

@@ -21,6 +21,7 @@ const saveEvery = 2 * time.Second
 // outlives tells which blocks are stored. Those of files come back with the files.
 func outlives(o blocks.Origin) bool { return o.Kind == blocks.Rule || o.Kind == blocks.Operator }
 
+// moment reads /proc, so it must be called without mu.
 func (k *keeper) moment() blocks.Moment {
 	return blocks.Moment{Boot: saved.BootID(), Now: k.host.boot(), Wall: k.host.wall()}
 }
@@ -119,6 +120,7 @@ func (k *keeper) save(ctx context.Context) {
 	if k.client == nil {
 		return
 	}
+	now := k.moment()
 	k.mu.Lock()
 	if !k.changed || k.table == nil {
 		k.mu.Unlock()
@@ -126,7 +128,7 @@ func (k *keeper) save(ctx context.Context) {
 	}
 	k.changed = false
 	// A kernel that refuses the guard for once makes no dry run of blocks that held.
-	state := saved.Join(k.cfg.Mode, k.table.Snapshot(k.moment(), outlives))
+	state := saved.Join(k.cfg.Mode, k.table.Snapshot(now, outlives))
 	k.mu.Unlock()
 	if err := k.client.Set(ctx, saved.Key, state); err != nil {
 		k.mu.Lock()
