@@ -9,10 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -83,6 +86,31 @@ func (g *guarded) refused(t *testing.T, source netip.Addr, why string) {
 	}, settle, tick, "%s is %s", source, why)
 }
 
+// aDayLater makes what a storage says of sources that were served well 25 hours old, as if the host had
+// been off for so long. The file has no checksum of it.
+func aDayLater(t *testing.T, folder string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*guard*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	moment := regexp.MustCompile(`[0-9a-f-]{36} [0-9]+ ([0-9]{19})\nebtcpsrv`)
+	found := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, at := range moment.FindAllSubmatchIndex(data, -1) {
+			wall, err := strconv.ParseInt(string(data[at[2]:at[3]]), 10, 64)
+			require.NoError(t, err)
+			// Another boot, so that the wall clock counts.
+			data[at[0]] ^= 1
+			copy(data[at[2]:], strconv.FormatInt(wall-int64(25*time.Hour), 10))
+			found++
+		}
+		require.NoError(t, os.WriteFile(file, data, 0o600))
+	}
+	require.NotZero(t, found)
+}
+
 // TestGuardLocksNobodyOut: nmap names the gateway, the resolver, the operator, a health checker and an
 // ordinary client as its decoys, and scans in the name of each of them. Only the scanner is blocked.
 func TestGuardLocksNobodyOut(t *testing.T) {
@@ -91,11 +119,17 @@ func TestGuardLocksNobodyOut(t *testing.T) {
 	of := g.settleIn(t)
 	g.logIn(t, of.operator)
 	socket := filepath.Join(t.TempDir(), "socket")
-	g.start(t, guarding{
+	guards := guarding{
 		guard: fmt.Sprintf("    socket: %s\n", socket) + "    mode: enforce\n    rules: [port_scan]\n    block_spoofable: {rules: [port_scan], interfaces: [eth0]}\n    shares: {window: 2s}\n",
 		// So that each decoy has a finding of its own.
 		threats: "    rules: {distributed_scan: {enabled: false}}\n",
-	})
+		storage: t.TempDir(),
+	}
+	// What can be forged blocks nobody until a day is known.
+	g.start(t, guards)
+	g.agent.stop()
+	aDayLater(t, guards.storage)
+	g.start(t, guards)
 	g.startNginx(t, 512)
 	ordinary := g.visit(t)
 	require.Eventually(t, func() bool { return ordinary.served.Load() > 60 }, settle, tick)

@@ -33,7 +33,7 @@ const (
 	FewWindows blocks.Refusal = "few_windows"
 	// Shared: the source stands for many.
 	Shared blocks.Refusal = "shared"
-	// ServedWell: what can be forged asks, and the source was served well in the last day.
+	// ServedWell: what can be forged asks, and the source was served well in the last day, or may have been.
 	ServedWell blocks.Refusal = "served_well"
 	// Kernel has no room, or refused.
 	Kernel blocks.Refusal = "kernel"

@@ -51,7 +51,7 @@ type Config struct {
 	// the sender can't have been forged.
 	Rules         []string `mapstructure:"rules"`
 	TrustUnmarked []string `mapstructure:"trust_unmarked"`
-	// BlockSpoofable are rules that may block by what can be forged.
+	// BlockSpoofable are rules that may block by what can be forged, once the last day is known.
 	BlockSpoofable SpoofableConfig `mapstructure:"block_spoofable"`
 	// Models may block alone.
 	Models ModelsConfig `mapstructure:"models"`

@@ -124,7 +124,8 @@ func (e *errorSet) has(connection uint64, slot int64) bool {
 	return now || before
 }
 
-// servedSet has the sources that were served well in the last day, or in the last two.
+// servedSet has the sources that were served well in the last day, or in the last two. A full set
+// has all: those without room may have been served, and so may all on the day before it began.
 type servedSet struct {
 	limit           int
 	current, before map[netip.Prefix]struct{}
@@ -135,8 +136,9 @@ type servedSet struct {
 // memory is how long it is remembered that a source was served well.
 const memory = 24 * time.Hour
 
+// newServedSet makes one that doesn't know the day before.
 func newServedSet(limit int) *servedSet {
-	return &servedSet{limit: max(limit/2, 1), current: map[netip.Prefix]struct{}{}}
+	return &servedSet{limit: max(limit/2, 1), current: map[netip.Prefix]struct{}{}, wasFull: true}
 }
 
 func (s *servedSet) turn(now time.Duration) {

@@ -181,8 +181,9 @@ func (j *Judge) part(n, of int64) float64 {
 	return float64(n) / float64(of)
 }
 
-// ServedWell tells whether a source had a connection that was served well in the last 24 hours. If
-// there was no room to remember them all, it may have had one.
+// ServedWell tells whether a source had a connection that was served well in the last 24 hours. It
+// may have had one if there was no room to remember them all, or if the judge is younger and no
+// snapshot was restored.
 func (j *Judge) ServedWell(about netip.Prefix, now time.Duration) bool {
 	return j.served.has(j.key(about), now)
 }

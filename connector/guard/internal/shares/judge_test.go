@@ -198,6 +198,10 @@ func TestErrorsAreNotServedWell(t *testing.T) {
 
 func TestServedWellInTheLastDay(t *testing.T) {
 	h := newHost(t)
+	assert.True(t, h.j.ServedWell(source7("192.0.2.2"), h.now), "nobody knows")
+	h.now += 24*time.Hour - 1
+	assert.True(t, h.j.ServedWell(source7("192.0.2.2"), h.now), "nobody knows the whole day")
+	h.now++
 	h.serve("192.0.2.1", 1)
 	h.serve("2001:db8::1", 1)
 	h.close("192.0.2.2", 1)

@@ -48,6 +48,20 @@ func TestARestartForgetsNobodyWhoWasServed(t *testing.T) {
 	}
 }
 
+// TestARestartKnowsNoMoreThanBefore: the day before the first start is over at its own time.
+func TestARestartKnowsNoMoreThanBefore(t *testing.T) {
+	h := newHost(t)
+	h.j.Tick(h.now)
+	h.now += 10 * time.Hour
+	data := h.j.Snapshot(h.now)
+	j := New(Defaults())
+	require.ErrorIs(t, j.Restore(data[1:], 0, h.now), ErrSnapshot)
+	assert.True(t, j.ServedWell(source7("203.0.113.1"), h.now+23*time.Hour), "a damaged snapshot tells nothing")
+	require.NoError(t, j.Restore(data, 0, h.now))
+	assert.True(t, j.ServedWell(source7("203.0.113.1"), h.now+13*time.Hour))
+	assert.False(t, j.ServedWell(source7("203.0.113.1"), h.now+14*time.Hour))
+}
+
 // FuzzRestore: no bytes make it fail otherwise than with an error.
 func FuzzRestore(f *testing.F) {
 	h := &host{j: New(Defaults()), now: start}
