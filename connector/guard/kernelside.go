@@ -52,7 +52,7 @@ func (k *keeper) attach(host component.Host) error {
 	k.mu.Lock()
 	k.kernel = loaded
 	k.mu.Unlock()
-	k.deadline = &deadline.Deadline{Kernel: loaded, KillFile: k.cfg.KillFile, Logger: k.set.Logger, Failed: k.note, Begun: k.askForCut}
+	k.deadline = &deadline.Deadline{Kernel: loaded, KillFile: k.cfg.KillFile, Logger: k.set.Logger, Failed: func() { k.failed.Add(1) }, Begun: k.askForCut}
 	if err := loaded.Start(); err != nil {
 		return err
 	}

@@ -25,11 +25,13 @@ type Deadline struct {
 	Kernel   Kernel
 	KillFile string
 	Logger   *zap.Logger
-	// Failed is told what the kernel refuses, Begun that blocks hold from now on.
-	Failed func(what string, err error)
+	// Failed counts what the kernel refuses. Begun is told that blocks hold from now on.
+	Failed func()
 	Begun  func()
 
 	holding atomic.Bool
+	// refused is what the kernel refused the last time; empty if it took it.
+	refused string
 }
 
 // Holding tells whether blocks hold. That of no deadline never does.
@@ -57,14 +59,13 @@ func (d *Deadline) Hold() {
 		killed = err == nil
 	}
 	var err error
+	what := "renew the deadline"
 	if killed {
-		err = d.Kernel.LetPass()
+		what, err = "let everything pass", d.Kernel.LetPass()
 	} else {
 		err = d.Kernel.Renew()
 	}
-	if err != nil {
-		d.Failed("renew the deadline", err)
-	}
+	d.tell(what, err)
 	held, holding := d.holding.Load(), !killed && err == nil
 	d.holding.Store(holding)
 	switch {
@@ -72,6 +73,23 @@ func (d *Deadline) Hold() {
 		d.Begun()
 	case held && !holding:
 		d.Logger.Warn("everything passes", zap.Bool("kill_file", killed), zap.Error(err))
+	}
+}
+
+// tell counts each refusal, and logs only when that changes: it comes twice a second.
+func (d *Deadline) tell(what string, err error) {
+	before := d.refused
+	d.refused = ""
+	if err != nil {
+		d.refused = what
+		d.Failed()
+	}
+	switch {
+	case d.refused == before:
+	case err != nil:
+		d.Logger.Warn("the kernel refuses something to the guard", zap.String("what", what), zap.Error(err))
+	default:
+		d.Logger.Info("the kernel refuses nothing any more", zap.String("what", before))
 	}
 }
 
