@@ -32,16 +32,15 @@ func (e *Engine) Suspect(key evidence.Key) bool {
 	return false
 }
 
-// Score notes a score of a source on a host. Of a model, each of the first windows in a row
-// is told.
+// Score notes a score of a source on a host. Of a model, it is told when there are more windows in a
+// row than ever were told of the finding.
 func (e *Engine) Score(rule catalogue.ID, key evidence.Key, host uint64, f *finding.Finding) {
 	about := finding.Subject{Rule: uint8(rule), Hi: key.Hi, Lo: key.Lo, Scope: key.Scope, Host: host}
-	again := false
+	more := false
 	if rule == catalogue.Model {
-		f.Score.Windows = e.Book.InARow(about, f)
-		again = f.Score.Windows != e.Book.Windows(about)
+		f.Score.Windows, more = e.Book.InARow(about, f)
 	}
-	if (e.Book.Due(about, f.Count, f.Last) || again) && !e.Excepts(rule, f.Source) {
+	if (e.Book.Due(about, f.Count, f.Last) || more) && !e.Excepts(rule, f.Source) {
 		e.Book.Report(about, f)
 	}
 }

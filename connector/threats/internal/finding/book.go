@@ -47,6 +47,8 @@ type Open struct {
 	Next uint64
 	// Told is false if too many others were told.
 	Told bool
+	// Row are the windows in a row of the latest score of a model, RowTold the most that were told.
+	Row, RowTold int
 }
 
 // NewBook makes an empty book.
@@ -66,21 +68,19 @@ func (b *Book) Displaced() uint64 { return b.open.Evicted[0] + b.open.Evicted[1]
 // IsOpen tells whether there is a finding about the subject.
 func (b *Book) IsOpen(about Subject) bool { return b.open.Get(about) != nil }
 
-// InARow counts the windows in a row in which a subject has had a score, that of f included.
-func (b *Book) InARow(about Subject, f *Finding) int {
+// InARow notes a score of a model, before Due. It returns in how many windows in a row the subject has
+// had one, that of f included, and whether so many were never told of the finding.
+func (b *Book) InARow(about Subject, f *Finding) (windows int, more bool) {
 	open := b.open.Get(about)
-	if open == nil || open.Finding.Score == nil || f.First-open.Last >= f.Last-f.First {
-		return 1
+	if open == nil {
+		return 1, true
 	}
-	return min(open.Finding.Score.Windows+1, MaxWindows)
-}
-
-// Windows are those in a row of the last score that was told of a subject; 0 if none was.
-func (b *Book) Windows(about Subject) int {
-	if open := b.open.Get(about); open != nil && open.Finding.Score != nil {
-		return open.Finding.Score.Windows
+	if f.First-open.Last < f.Last-f.First {
+		open.Row = min(open.Row+1, MaxWindows)
+	} else {
+		open.Row = 1
 	}
-	return 0
+	return open.Row, open.Row > open.RowTold
 }
 
 // Due notes evidence. It reports whether the finding must be told, by Report.
@@ -117,13 +117,17 @@ func (b *Book) Report(about Subject, f *Finding) {
 	if f.State == Begin && f.Count > 0 {
 		next = f.Count * tenfold
 	}
-	*open = Open{Finding: *f, Next: next, Told: told}
+	row := open.Row
+	if f.Score != nil {
+		row = f.Score.Windows
+	}
+	*open = Open{Finding: *f, Next: next, Told: told, Row: row, RowTold: open.RowTold}
 	if !b.allow(f.At) {
 		b.suppressed[f.Rule]++
 		b.Suppressed[f.Rule]++
 		return
 	}
-	open.Told = true
+	open.Told, open.RowTold = true, max(open.RowTold, row)
 	b.open.Keep(about)
 	b.set.Tell(f)
 }

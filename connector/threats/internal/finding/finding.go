@@ -103,7 +103,7 @@ func (f *Finding) OfSet(named []string, size int) *Finding {
 	return f
 }
 
-// MaxWindows is how many windows in a row are counted, and told each.
+// MaxWindows is how many windows in a row are counted, and each told once of a finding.
 const MaxWindows = 10
 
 // Score is a score and what it was made of.
