@@ -148,20 +148,23 @@ func (s *Scorer) Tick(now time.Time) { s.windows.Expire(now, s.judge) }
 func (s *Scorer) judge(w *vector.Window[Place, Subject]) {
 	s.counts.Made++
 	w.About.Place = w.Key
+	suspect := s.config.Suspect(w.Key.Source)
+	w.Ordinary = !suspect
 	if s.detector != nil {
-		s.judgeAnomaly(w)
+		s.judgeAnomaly(w, suspect)
 	}
 	if s.model != nil {
 		s.model.Offer(&w.Vector, scoreOf(w))
 	}
 }
 
-func (s *Scorer) judgeAnomaly(w *vector.Window[Place, Subject]) {
-	score, judged := s.detector.Judge(&w.Vector, w.End, s.config.Suspect(w.Key.Source))
+func (s *Scorer) judgeAnomaly(w *vector.Window[Place, Subject], suspect bool) {
+	score, judged := s.detector.Judge(&w.Vector, w.End, suspect)
 	if !judged {
 		return
 	}
 	s.counts.Judged++
+	w.Ordinary = score.Learned
 	if score.Learned {
 		s.counts.Learned++
 	}

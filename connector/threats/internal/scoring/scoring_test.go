@@ -209,3 +209,41 @@ func TestFaultsOfAConfiguration(t *testing.T) {
 	assert.ErrorContains(t, f[0], "anomaly::warm_up: -1ns is out of range")
 	assert.ErrorContains(t, f[1], "anomaly::threshold: 0 is out of range")
 }
+
+// closed ends connections of a source to one service, all alike.
+func (d *desk) closed(source, connections int, received, seconds float64) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	for range connections {
+		d.AddClosed(Place{evidence.Key{Lo: uint64(source)}, 1}, d.now, 22, &vector.Closed{Received: received, Sent: received, RTT: 0.01, Duration: seconds})
+	}
+}
+
+// TestGuessersTeachNothing: a source that guesses for long stays as unlike its service as it was.
+func TestGuessersTeachNothing(t *testing.T) {
+	d := newDesk(t, func(c *Config) {
+		onlyAnomaly(c)
+		c.Services, c.Anomaly.Threshold = 8, 0.01
+	})
+	var unlike []float64
+	for window := range 200 {
+		d.scores = nil
+		for source := range 20 {
+			d.closed(source, 2, 3700, 1.4)
+		}
+		if window >= 60 {
+			// What else it does is what others do.
+			d.add(99, map[vector.Count]float64{vector.SYNListening: 3, vector.Completed: 3, vector.Ports: 1, vector.PortsFailed: 0})
+			d.closed(99, 40, 1200, 0.2)
+		}
+		d.ordinary(1)
+		for _, s := range d.scores {
+			if s.Source.Lo == 99 {
+				unlike = append(unlike, s.Vector[vector.UnlikeService])
+			}
+		}
+	}
+	require.Len(t, unlike, 140)
+	assert.Greater(t, unlike[0], 3.)
+	assert.GreaterOrEqual(t, unlike[139], unlike[0])
+}

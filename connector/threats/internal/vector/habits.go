@@ -24,7 +24,7 @@ const (
 )
 
 // habits know what connections to each service are like: how much they receive, and how long they
-// last.
+// last. They learn only of windows that were ordinary.
 type habits struct {
 	limit    int
 	services map[Service]*habit
@@ -35,30 +35,54 @@ type habit struct {
 	total              float32
 }
 
+// lesson is a connection that may be learned.
+type lesson struct {
+	of                 Service
+	received, duration uint8
+}
+
+// lessons are those of a window.
+type lessons struct {
+	first [perWindow]lesson
+	n     int
+}
+
+func (l *lessons) add(one lesson) {
+	if l.n < perWindow {
+		l.first[l.n] = one
+		l.n++
+	}
+}
+
 // rarity is how rare a connection is among those of its service: the mean of the negative
-// logarithms of both shares. It is not a number if the service is not known well. It then learns the
-// connection, if it is one of the first of its source.
-func (h *habits) rarity(of Service, c *Closed, before float64) float64 {
+// logarithms of both shares. It is not a number if the service is not known well. What there is to
+// learn of the connection is put among the lessons of its source.
+func (h *habits) rarity(of Service, c *Closed, to *lessons) float64 {
 	if c.Received < 0 || c.Duration < 0 {
 		return math.NaN()
 	}
-	known := h.services[of]
-	if known == nil {
-		if len(h.services) >= h.limit {
-			return math.NaN()
-		}
-		known = new(habit)
-		h.services[of] = known
-	}
 	received, duration := habitBin(c.Received), habitBin(1e3*c.Duration)
-	rare := math.NaN()
-	if known.total >= leastHabit {
-		rare = (surprise(&known.received, received, known.total) + surprise(&known.duration, duration, known.total)) / 2
+	to.add(lesson{of, uint8(received), uint8(duration)})
+	known := h.services[of]
+	if known == nil || known.total < leastHabit {
+		return math.NaN()
 	}
-	if before < perWindow {
-		known.learn(received, duration)
+	return (surprise(&known.received, received, known.total) + surprise(&known.duration, duration, known.total)) / 2
+}
+
+// learn takes the lessons of an ordinary window.
+func (h *habits) learn(from *lessons) {
+	for _, one := range from.first[:from.n] {
+		known := h.services[one.of]
+		if known == nil {
+			if len(h.services) >= h.limit {
+				continue
+			}
+			known = new(habit)
+			h.services[one.of] = known
+		}
+		known.learn(int(one.received), int(one.duration))
 	}
-	return rare
 }
 
 func (k *habit) learn(received, duration int) {

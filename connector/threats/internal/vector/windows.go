@@ -24,6 +24,8 @@ type window[K comparable, A any] struct {
 	begin   time.Time
 	facts   Facts
 	endings endings
+	// lessons are what its connections teach, if the window was ordinary.
+	lessons lessons
 	// hasFacts is set by a record of tcp.server.source.
 	hasFacts bool
 	next     *window[K, A]
@@ -38,6 +40,9 @@ type Window[K comparable, A any] struct {
 	// Proven reports whether the source completed a handshake in the window: only then is its
 	// address proven. Others can write any address into their packets.
 	Proven bool
+	// Ordinary is set by the caller of Expire. Only such a window teaches what connections to its
+	// services are like.
+	Ordinary bool
 }
 
 // NewWindows makes Windows of a length, for at most limit sources at one time, and for so many
@@ -64,7 +69,7 @@ func (w *Windows[K, A]) Add(key K, now time.Time, facts *Facts) *A {
 // AddClosed adds a closed connection to a service.
 func (w *Windows[K, A]) AddClosed(key K, now time.Time, service Service, closed *Closed) {
 	if to := w.of(key, now); to != nil {
-		to.endings.unlike.add(w.habits.rarity(service, closed, to.endings.closed))
+		to.endings.unlike.add(w.habits.rarity(service, closed, &to.lessons))
 		to.endings.add(closed)
 	}
 }
@@ -99,10 +104,13 @@ func (w *Windows[K, A]) Expire(now time.Time, ended func(*Window[K, A])) {
 		}
 		delete(w.open, at.key)
 		if at.hasFacts {
-			ended(&Window[K, A]{
+			over := Window[K, A]{
 				Key: at.key, About: at.about, Begin: at.begin, End: at.begin.Add(w.length),
 				Vector: at.vector(), Proven: at.facts.values[Completed] > 0,
-			})
+			}
+			if ended(&over); over.Ordinary {
+				w.habits.learn(&at.lessons)
+			}
 		}
 	}
 }
