@@ -142,6 +142,11 @@ func (j *judge) observeDisplaced(_ context.Context, o metric.Int64Observer) erro
 	for kept, n := range totals.DisplacedIdentities {
 		o.Observe(int64(n), j.with(attribute.String("table", "identities"), attribute.Bool("kept", kept == 1)))
 	}
+	if c, scorer := j.counted(); scorer != nil {
+		for kept, n := range c.Displaced {
+			o.Observe(int64(n), j.with(attribute.String("table", "habits"), attribute.Bool("kept", kept == 1)))
+		}
+	}
 	o.Observe(int64(totals.DisplacedFindings), j.with(attribute.String("table", "findings"), attribute.Bool("kept", true)))
 	return nil
 }

@@ -87,6 +87,9 @@ type Counts struct {
 	Judged, Learned uint64
 	// Open are windows.
 	Open int
+	// Displaced are services whose connections are no longer known because others were new, by whether
+	// they were known well.
+	Displaced [2]uint64
 }
 
 // Scorer scores. Its user holds Config.Lock around Add, AddClosed, Tick, State, Restore and Counts.
@@ -203,7 +206,7 @@ func (s *Scorer) scored(ctx context.Context, results []model.Result[*Score]) {
 // Counts returns the totals.
 func (s *Scorer) Counts() Counts {
 	c := s.counts
-	c.Lost, c.Open = s.windows.Lost(), s.windows.Open()
+	c.Lost, c.Open, c.Displaced = s.windows.Lost(), s.windows.Open(), s.windows.Displaced()
 	return c
 }
 

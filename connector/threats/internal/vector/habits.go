@@ -2,7 +2,11 @@
 
 package vector
 
-import "math"
+import (
+	"math"
+
+	"github.com/ebpftcp/ebpftcpreceiver/connector/threats/internal/table"
+)
 
 // Service is a port of a host.
 type Service struct {
@@ -24,11 +28,16 @@ const (
 )
 
 // habits know what connections to each service are like: how much they receive, and how long they
-// last. They learn only of windows that were ordinary.
+// last. They learn only of windows that were ordinary. In a full table, a new service displaces the one
+// that was without a connection for longest; first one that is not known well.
 type habits struct {
-	limit    int
-	services map[Service]*habit
+	services *table.Table[Service, habit]
 }
+
+func newHabits(limit int) habits { return habits{table.New[Service, habit](limit)} }
+
+// displaced counts services that others displaced, by whether they were known well.
+func (h *habits) displaced() [2]uint64 { return h.services.Evicted }
 
 type habit struct {
 	received, duration [habitBins]float32
@@ -63,7 +72,7 @@ func (h *habits) rarity(of Service, c *Closed, to *lessons) float64 {
 	}
 	received, duration := habitBin(c.Received), habitBin(1e3*c.Duration)
 	to.add(lesson{of, uint8(received), uint8(duration)})
-	known := h.services[of]
+	known := h.services.Get(of)
 	if known == nil || known.total < leastHabit {
 		return math.NaN()
 	}
@@ -73,15 +82,13 @@ func (h *habits) rarity(of Service, c *Closed, to *lessons) float64 {
 // learn takes the lessons of an ordinary window.
 func (h *habits) learn(from *lessons) {
 	for _, one := range from.first[:from.n] {
-		known := h.services[one.of]
+		known := h.services.Get(one.of)
 		if known == nil {
-			if len(h.services) >= h.limit {
-				continue
-			}
-			known = new(habit)
-			h.services[one.of] = known
+			known = h.services.Add(one.of)
 		}
-		known.learn(int(one.received), int(one.duration))
+		if known.learn(int(one.received), int(one.duration)); known.total >= leastHabit {
+			h.services.Keep(one.of)
+		}
 	}
 }
 

@@ -80,3 +80,30 @@ func TestGuessersTeachNothing(t *testing.T) {
 	}
 	assert.Less(t, h.window(1, ssh, login, perWindow), 0.1)
 }
+
+// TestServicesLeave: those without a connection make room for those that have some, and it is counted.
+func TestServicesLeave(t *testing.T) {
+	h := newTeaching(8)
+	known := func(port int) bool { return !math.IsNaN(h.rarity(Service{Port: uint16(port)}, login)) }
+	for port := range 8 {
+		for range leastHabit {
+			h.window(1, Service{Port: uint16(port)}, login, 1)
+		}
+	}
+	for port := range 6 {
+		assert.True(t, known(port), port)
+	}
+	for port := 100; port < 110; port++ {
+		for range leastHabit {
+			h.window(1, Service{Port: uint16(port)}, login, 1)
+		}
+		assert.True(t, known(port), port)
+		assert.True(t, known(5), "it has connections")
+	}
+	assert.False(t, known(0))
+	assert.Equal(t, uint64(10), h.Displaced()[0]+h.Displaced()[1])
+	for port := range 1000 {
+		h.window(-1, Service{Port: uint16(1000 + port)}, login, 1)
+	}
+	assert.True(t, known(5), "nobody learns of a scan")
+}

@@ -49,8 +49,7 @@ type Window[K comparable, A any] struct {
 // services in all.
 func NewWindows[K comparable, A any](length time.Duration, limit, services int) *Windows[K, A] {
 	return &Windows[K, A]{
-		length: length, limit: limit, open: map[K]*window[K, A]{},
-		habits: habits{limit: services, services: map[Service]*habit{}},
+		length: length, limit: limit, open: map[K]*window[K, A]{}, habits: newHabits(services),
 	}
 }
 
@@ -125,6 +124,10 @@ func (w *window[K, A]) vector() Vector {
 
 // Open is how many windows are open.
 func (w *Windows[K, A]) Open() int { return len(w.open) }
+
+// Displaced counts services whose connections are no longer known because others were new, by whether
+// they were known well.
+func (w *Windows[K, A]) Displaced() [2]uint64 { return w.habits.displaced() }
 
 // Lost is how many records were left out because too many windows were open.
 func (w *Windows[K, A]) Lost() uint64 { return w.lost }
