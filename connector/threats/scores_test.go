@@ -247,7 +247,9 @@ func TestModelRecord(t *testing.T) {
 	})
 	mux.HandleFunc("POST /v2/models/halves/infer", func(w http.ResponseWriter, r *http.Request) {
 		var asked struct{ Inputs []struct{ Data []float64 } }
-		assert.NoError(t, json.NewDecoder(r.Body).Decode(&asked))
+		if json.NewDecoder(r.Body).Decode(&asked) != nil || len(asked.Inputs) != 1 {
+			return // The client has stopped meanwhile.
+		}
 		score := 0.75
 		if asked.Inputs[0].Data[0] < 1 {
 			score = 0
