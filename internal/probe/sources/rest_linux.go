@@ -107,9 +107,18 @@ func (r *rest) carry(key shared.SourceRestKey, last *total, present uint32, now 
 			next.counts[c], owed = last.counts[c]-sum, true
 		}
 	}
-	if owed {
-		key.Generation = uint16(present)
+	if !owed {
+		return
+	}
+	key.Generation = uint16(present)
+	begun := r.last[key]
+	if begun == nil {
 		r.last[key] = &next
+		return
+	}
+	// It began before its generation ended the last time, and its total was reported.
+	for c := range next.counts {
+		begun.counts[c] += next.counts[c]
 	}
 }
 

@@ -137,6 +137,34 @@ func TestGenerationsOfTheRest(t *testing.T) {
 	assert.EqualValues(t, 113, got.rest[source.SYNClosed])
 }
 
+// TestALateEntryOfTheRest: one that came while its generation ended lasts until the next end. What it had
+// counted is not counted again then, and what is owed adds to it.
+func TestALateEntryOfTheRest(t *testing.T) {
+	v := newVantage(t, func(*settings.Sources) {})
+	m, got, now := v.options.Maps["source_rest"], v.options.Context.Sink.(*noted), time.Now()
+	put := func(generation uint16, syns uint64) {
+		perCPU := make([]shared.SourceRest, ebpf.MustPossibleCPU())
+		perCPU[0].Counts[source.SYNClosed] = syns
+		require.NoError(t, m.Put(shared.SourceRestKey{Netns: 1, Family: 4, Generation: generation}, perCPU))
+	}
+	require.NoError(t, v.endGeneration(now))
+	require.EqualValues(t, 1, v.gate.generation)
+	put(0, 40) // after the pass had read the map, before the programs knew
+	put(1, 10)
+	v.Pass(now)
+	put(0, 50)
+	put(1, 7) // a source got its entry
+	v.Pass(now.Add(30 * time.Second))
+	assert.EqualValues(t, 60, got.rest[source.SYNClosed])
+	v.Pass(now.Add(61 * time.Second))
+	require.EqualValues(t, 0, v.gate.generation)
+	for i, counted := range []uint64{50, 53, 55} {
+		put(0, counted)
+		v.Pass(now.Add(time.Duration(62+i) * time.Second))
+	}
+	assert.EqualValues(t, 62, got.rest[source.SYNClosed])
+}
+
 // TestSourcesComeAndGo: a pass finds the state of each, whoever left or came before it in the kernel's
 // order.
 func TestSourcesComeAndGo(t *testing.T) {
