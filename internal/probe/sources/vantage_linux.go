@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -55,6 +57,8 @@ type Vantage struct {
 	order, next []int32
 	at          int
 	rest        rest
+	// leaving are sources that were marked and are not deleted yet, because that failed.
+	leaving map[shared.SourceKey]struct{}
 	// over are the sources of this pass that get a record of their own, unless there are too many.
 	over []over
 	// timedOut are handshakes that timed out since the last pass.
@@ -80,6 +84,7 @@ func New(options *Options) (*Vantage, error) {
 	v := &Vantage{
 		options: options, cfg: &options.Config.Sources, mask: options.Config.Sources.Mask(),
 		known: make(map[shared.SourceKey]int32), timedOut: make(map[shared.SourceKey]uint32), last: time.Now(),
+		leaving: make(map[shared.SourceKey]struct{}),
 	}
 	var seed [8]byte
 	if _, err := rand.Read(seed[:]); err != nil {
@@ -136,7 +141,7 @@ func (v *Vantage) pass(now time.Time) error {
 			v.sort(key, value, s, &delta, live)
 		case v.options.Looks.Holds(key):
 			s.active = now
-		case now.Sub(s.active) > patience:
+		case now.Sub(s.active) > patience && !v.isLeaving(key):
 			idle = append(idle, *key)
 		}
 	}))
@@ -242,31 +247,52 @@ func (v *Vantage) endGeneration(now time.Time) error {
 	return v.rest.end(now, v.gate.generation)
 }
 
-// expire deletes idle sources. What they do meanwhile counts for the rest.
+func (v *Vantage) isLeaving(key *shared.SourceKey) bool {
+	_, is := v.leaving[*key]
+	return is
+}
+
+// expire deletes idle sources, and those of which that failed before: nothing takes their marks back.
+// What they do meanwhile counts for the rest.
 func (v *Vantage) expire(idle []shared.SourceKey) error {
-	if err := v.leaver.mark(idle); err != nil {
+	for i := range idle {
+		v.leaving[idle[i]] = struct{}{}
+	}
+	all := slices.Collect(maps.Keys(v.leaving))
+	// After an error, nobody knows which are marked.
+	if err := v.leaver.mark(all); err != nil {
 		return err
 	}
-	for i := range idle {
-		key := &idle[i]
-		var value shared.Source
-		err := take(v.reader.m, key, &value)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = nil
-		} else if err == nil {
-			v.options.Shares.ReportDeleted(key.Netns, shared.RoomSources)
+	var first error
+	for i := range all {
+		if err := v.end(&all[i]); err == nil {
+			delete(v.leaving, all[i])
+		} else if first == nil {
+			first = err
 		}
-		if err != nil {
-			return fmt.Errorf("delete an idle source: %w", err)
-		}
-		at := v.known[*key]
+	}
+	if first != nil {
+		return fmt.Errorf("delete idle sources, %d of %d: %w", len(v.leaving), len(all), first)
+	}
+	return nil
+}
+
+// end deletes a source that is marked.
+func (v *Vantage) end(key *shared.SourceKey) error {
+	var value shared.Source
+	at := v.known[*key]
+	switch err := take(v.reader.m, key, &value); {
+	case err == nil:
+		v.options.Shares.ReportDeleted(key.Netns, shared.RoomSources)
 		if delta, done := v.slots[at].advance(&value); done {
 			v.rest.add(key, &delta)
 		}
-		v.free = append(v.free, at)
-		v.slots[at].key = shared.SourceKey{}
-		delete(v.known, *key)
+	case !errors.Is(err, ebpf.ErrKeyNotExist):
+		return err
 	}
+	v.free = append(v.free, at)
+	v.slots[at].key = shared.SourceKey{}
+	delete(v.known, *key)
 	return nil
 }
 

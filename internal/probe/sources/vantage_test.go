@@ -106,6 +106,40 @@ func TestIdleSourcesEnd(t *testing.T) {
 	assert.Zero(t, got.rest)
 }
 
+// TestMarkedSourcesEnd: of those that could not be deleted, what they do counts for the rest. So the next
+// pass deletes them, idle or not.
+func TestMarkedSourcesEnd(t *testing.T) {
+	v := newVantage(t, func(*settings.Sources) {})
+	keys, now := []shared.SourceKey{keyOf(1), keyOf(2), keyOf(3)}, time.Now()
+	for i := range keys {
+		require.NoError(t, v.reader.m.Put(&keys[i], &shared.Source{Counts: [source.Counts]uint32{source.SYNClosed: 5}}))
+	}
+	v.Pass(now)
+	m, err := v.reader.m.Clone()
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	m, v.reader.m = v.reader.m, m
+	require.Error(t, v.expire(keys[:2]), "a closed map")
+	v.reader.m = m
+	program, err := v.leaver.program.Clone()
+	require.NoError(t, err)
+	require.NoError(t, program.Close())
+	program, v.leaver.program = v.leaver.program, program
+	require.Error(t, v.expire(keys[1:]), "a closed program")
+	v.leaver.program = program
+	assert.Len(t, v.leaving, 3)
+	v.Pass(now.Add(time.Second))
+	for i := range keys {
+		assert.ErrorIs(t, m.Lookup(&keys[i], new(shared.Source)), ebpf.ErrKeyNotExist)
+	}
+	assert.Empty(t, v.known)
+	assert.Empty(t, v.leaving)
+	assert.Len(t, v.free, 3)
+	got := v.options.Context.Sink.(*noted)
+	assert.EqualValues(t, 15, got.own[source.SYNClosed])
+	assert.Zero(t, got.rest)
+}
+
 // TestGenerationsOfTheRest: an idle entry ends the generation of all. What others count goes on, and
 // what a source has taken back is owed over the end.
 func TestGenerationsOfTheRest(t *testing.T) {
