@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,29 @@ func TestASessionThatOneLookMissed(t *testing.T) {
 	assert.Equal(t, []allow.Entry{session, other}, recent.Keep([]allow.Entry{other}, grace-1))
 	assert.Equal(t, []allow.Entry{other}, recent.Keep([]allow.Entry{other}, grace))
 	assert.Empty(t, recent.Keep(nil, 2*grace))
+}
+
+// Without room for all, those stay that are there now, and then those that were there last.
+func TestKeepsWhoWasFoundLast(t *testing.T) {
+	recent := Recent{Grace: time.Hour}
+	some := func(first, n int) (found []allow.Entry) {
+		for i := range n {
+			addr := netip.AddrFrom4([4]byte{198, 51, byte((first + i) >> 8), byte(first + i)})
+			found = append(found, allow.Entry{Prefix: netip.PrefixFrom(addr, 32), Why: allow.SSHSession})
+		}
+		return found
+	}
+	before, now := some(10_000, maxSessions/2), some(0, 100)
+	recent.Keep(some(20_000, maxSessions-100), 0)
+	recent.Keep(before, time.Minute)
+	kept := recent.Keep(now, 2*time.Minute)
+	assert.Len(t, kept, maxSessions)
+	for _, e := range slices.Concat(now, before) {
+		_, is := recent.seen[e.Prefix]
+		require.True(t, is, e.Prefix)
+	}
+	assert.Len(t, recent.seen, maxSessions)
+	assert.Equal(t, kept, recent.Keep(now, 2*time.Minute), "the same again")
 }
 
 // A peer is whom this process has connected to, and not who has connected to it.

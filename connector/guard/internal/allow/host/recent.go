@@ -3,6 +3,8 @@
 package host
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -25,7 +27,8 @@ type sighting struct {
 	at    time.Duration
 }
 
-// Keep returns the addresses that were found now, or a short time ago.
+// Keep returns the addresses that were found now, or a short time ago. Without room for all, those that
+// were found last stay.
 func (r *Recent) Keep(found []allow.Entry, now time.Duration) []allow.Entry {
 	if r.seen == nil {
 		r.seen = map[netip.Prefix]sighting{}
@@ -33,13 +36,18 @@ func (r *Recent) Keep(found []allow.Entry, now time.Duration) []allow.Entry {
 	for _, e := range found {
 		r.seen[e.Prefix] = sighting{e, now}
 	}
-	entries := make([]allow.Entry, 0, len(r.seen))
-	for prefix, s := range r.seen {
-		if now-s.at >= r.Grace || len(entries) >= maxSessions {
-			delete(r.seen, prefix)
-			continue
-		}
-		entries = append(entries, s.entry)
+	maps.DeleteFunc(r.seen, func(_ netip.Prefix, s sighting) bool { return now-s.at >= r.Grace })
+	kept := slices.SortedFunc(maps.Values(r.seen), func(a, b sighting) int {
+		return cmp.Or(cmp.Compare(b.at, a.at), a.entry.Prefix.Addr().Compare(b.entry.Prefix.Addr()))
+	})
+	for len(kept) > maxSessions {
+		last := len(kept) - 1
+		delete(r.seen, kept[last].entry.Prefix)
+		kept = kept[:last]
+	}
+	entries := make([]allow.Entry, 0, len(kept))
+	for i := range kept {
+		entries = append(entries, kept[i].entry)
 	}
 	slices.SortFunc(entries, func(a, b allow.Entry) int { return a.Prefix.Addr().Compare(b.Prefix.Addr()) })
 	return entries
