@@ -147,9 +147,9 @@ func (c *Client) Pull(ctx context.Context) (Update, error) {
 	if full {
 		next = newState(c.set.Limit, c.set.Refuse)
 	}
-	before := next.ignored
+	before := c.state.ignored
 	err := c.ask(ctx, full, next, now)
-	c.account(&before, &next.ignored)
+	c.account(&before, next)
 	if err != nil {
 		c.known = false
 		return Update{}, fmt.Errorf("ask CrowdSec for decisions: %w", err)
@@ -163,11 +163,17 @@ func (c *Client) Pull(ctx context.Context) (Update, error) {
 	return next.changes(), nil
 }
 
-func (c *Client) account(before, after *[Reasons]uint64) {
+// account counts what was ignored beyond what was before: an answer with everything has the same
+// decisions again.
+func (c *Client) account(before *[Reasons]uint64, after *state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range after {
-		c.ignored[i] += after[i] - before[i]
+	for i, n := range after.ignored {
+		if n > before[i] {
+			c.ignored[i] += n - before[i]
+			// If this answer fails on the way, the next one is compared with it all the same.
+			c.state.ignored[i] = n
+		}
 	}
 }
 

@@ -305,6 +305,9 @@ func TestALyingAPI(t *testing.T) {
 	assert.Equal(t, []string{"198.51.100.12/32", "198.51.100.7/32"}, k.keys())
 	assert.Equal(t, start+maxDuration, k["198.51.100.12/32"])
 	assert.Equal(t, [Reasons]uint64{OtherType: 2, OtherScope: 1, Malformed: 4, Unwanted: 1}, c.Ignored())
+	c.Resync()
+	pull(t, c, k)
+	assert.Equal(t, [Reasons]uint64{OtherType: 2, OtherScope: 1, Malformed: 4, Unwanted: 1}, c.Ignored(), "the same once more")
 	assert.Equal(t, "unwanted", Unwanted.String())
 }
 
