@@ -73,6 +73,36 @@ func TestListsComeBackAfterAnAllow(t *testing.T) {
 	}
 }
 
+// An entry of a list that is allowed is counted and told once, however often the allow-list changes.
+func TestToldOnceThatAListedSourceIsAllowed(t *testing.T) {
+	folder := t.TempDir()
+	allow, list := filepath.Join(folder, "allow"), filepath.Join(folder, "block")
+	replace(t, allow, "198.51.100.7\n")
+	replace(t, list, "198.51.100.7\n198.51.100.8\n")
+	b := newBench(t, func(c *Config) { c.AllowFiles, c.BlockFiles = []string{allow}, []string{list} }).start()
+	b.eventually(b.blocked("198.51.100.8/32"))
+	refused := func(n int64) func() bool {
+		return func() bool { return b.value("tcp.server.block.refusals", "tcp.block.refusal", "allowed") == n }
+	}
+	b.eventually(refused(1))
+	replace(t, allow, "198.51.100.7\n198.51.100.8\n")
+	b.eventually(b.free("198.51.100.8/32"))
+	b.eventually(refused(2))
+	// The other entry comes back because the list is decided again.
+	replace(t, allow, "198.51.100.7\n")
+	b.eventually(b.blocked("198.51.100.8/32"))
+	measured := len(b.metrics.AllMetrics())
+	b.eventually(func() bool { return len(b.metrics.AllMetrics()) > measured+1 })
+	assert.True(t, refused(2)())
+	refusals := 0
+	for _, body := range b.bodies() {
+		if strings.Contains(body, "block_refused") {
+			refusals++
+		}
+	}
+	assert.Equal(t, 2, refusals)
+}
+
 func (b *bench) ask(path string, q control.Question) control.Answer {
 	b.t.Helper()
 	a, err := control.Ask(path, q)

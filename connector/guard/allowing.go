@@ -45,9 +45,14 @@ func (k *keeper) applyAllowed() {
 	}
 }
 
-// withhold notes that an entry of a list is allowed, so that it is to come back afterwards.
-func (k *keeper) withhold(o blocks.Origin) {
-	k.withheld = k.withheld || o.IsList()
+// withhold notes that an entry of a list is allowed, so that it is to come back afterwards. It reports
+// whether that was never told: lists are decided again whenever the allow-list changes.
+func (k *keeper) withhold(o blocks.Origin, key netip.Prefix) bool {
+	if !o.IsList() {
+		return true
+	}
+	k.withheld = true
+	return k.spared.Note(o, key)
 }
 
 // replay has the lists decided again: who was allowed may no longer be.
@@ -75,7 +80,7 @@ func (k *keeper) mark() {
 	for _, key := range keys {
 		if _, whole := k.applied.Find(key); whole {
 			for _, d := range k.table.LiftAll(key, now) {
-				k.withhold(d.Block.Origin)
+				k.withheld = k.withheld || d.Block.Origin.IsList()
 				k.apply(&d, now)
 			}
 			continue

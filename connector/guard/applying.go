@@ -15,8 +15,9 @@ import (
 // blocked before.
 func (k *keeper) request(r *blocks.Request, now time.Duration) bool {
 	if entry, ok := k.applied.Find(r.Prefix); ok {
-		k.withhold(r.Origin)
-		k.refuse(figures.Allowed, r, string(entry.Why), now)
+		if k.withhold(r.Origin, k.table.Key(r.Prefix)) {
+			k.refuse(figures.Allowed, r, string(entry.Why), now)
+		}
 		return false
 	}
 	d := k.table.Block(r, now)

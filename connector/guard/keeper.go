@@ -84,6 +84,8 @@ type keeper struct {
 	outlet *outlet.Outlet
 	// byHand are entries of lists that a person has lifted.
 	byHand lifted.Set
+	// spared are entries of lists that are allowed, and of which that was told.
+	spared lifted.Set
 	// changed tells that the table is not stored as it is, quiet that decisions become no records.
 	changed, quiet bool
 	// stored is when what is known of sources and models was stored.
@@ -146,7 +148,7 @@ func (k *keeper) begin() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mode, k.allowed, k.applied, k.since = k.cfg.Mode, allowed, nil, k.host.wall()
-	k.asking, k.withheld, k.byHand = make(map[netip.Prefix]bool), false, lifted.Set{}
+	k.asking, k.withheld, k.byHand, k.spared = make(map[netip.Prefix]bool), false, lifted.Set{}, lifted.Set{}
 	k.table, k.tally, k.figures = blocks.New(k.tableSettings()), tally.New(), figures.New()
 	k.intake = intake.New(k.intakeSettings(), k.host.boot())
 	name, _ := os.Hostname()

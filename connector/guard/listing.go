@@ -65,7 +65,7 @@ func (k *keeper) blockList(u *lists.Update) {
 // wanted is what remains of a list without what is allowed, or was lifted by hand. The caller holds
 // mu.
 func (k *keeper) wanted(origin blocks.Origin, listed []blocks.Listed, now time.Duration) []blocks.Listed {
-	keys := make(map[netip.Prefix]bool)
+	keys, spared := make(map[netip.Prefix]bool), make(map[netip.Prefix]bool)
 	all := slices.DeleteFunc(listed, func(l blocks.Listed) bool {
 		if k.byHand.Len() > 0 {
 			key := k.table.Key(l.Prefix)
@@ -75,13 +75,17 @@ func (k *keeper) wanted(origin blocks.Origin, listed []blocks.Listed, now time.D
 			}
 		}
 		entry, is := k.applied.Find(l.Prefix)
-		if is {
-			k.withhold(origin)
+		if !is {
+			return false
+		}
+		key := k.table.Key(l.Prefix)
+		if spared[key] = true; k.withhold(origin, key) {
 			k.refuse(figures.Allowed, &blocks.Request{Prefix: l.Prefix, Origin: origin, Rule: l.Rule, Reason: l.Reason}, string(entry.Why), now)
 		}
-		return is
+		return true
 	})
 	k.byHand.Keep(origin, keys)
+	k.spared.Keep(origin, spared)
 	return all
 }
 
@@ -104,7 +108,9 @@ func (k *keeper) decided(u crowdsec.Update) {
 		return
 	}
 	for _, prefix := range u.Lifted {
-		k.byHand.Forget(fromCrowdSec, k.table.Key(prefix))
+		key := k.table.Key(prefix)
+		k.byHand.Forget(fromCrowdSec, key)
+		k.spared.Forget(fromCrowdSec, key)
 		if d, ok := k.table.Lift(prefix, fromCrowdSec, now); ok {
 			k.apply(&d, now)
 		}

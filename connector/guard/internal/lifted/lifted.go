@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lifted remembers entries of lists that a person has lifted, so that they stay away while
-// their list has them.
+// Package lifted remembers entries of lists while their list has them: those that a person has lifted,
+// so that they stay away, and those that were told to be allowed, so that it is told once.
 package lifted
 
 import (
@@ -30,6 +30,20 @@ func (s *Set) Add(d *blocks.Decision) {
 		s.of = make(map[entry]struct{})
 	}
 	s.of[entry{d.Block.Origin, d.Key}] = struct{}{}
+}
+
+// Note takes an entry of a list, and reports whether it is new.
+func (s *Set) Note(origin blocks.Origin, key netip.Prefix) bool {
+	if s.Has(origin, key) {
+		return false
+	}
+	if s.of == nil {
+		s.of = make(map[entry]struct{})
+	}
+	if len(s.of) < most {
+		s.of[entry{origin, key}] = struct{}{}
+	}
+	return true
 }
 
 // Has tells whether an origin's entry is to stay away.
