@@ -75,6 +75,19 @@ func (g *guarded) find(t *testing.T, first, n, ttl int) {
 	}))
 }
 
+// written is when something in the folder was written last.
+func written(t *testing.T, folder string) (last time.Time) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
+
 // TestGuardOutlivesAKill: the collector is killed with 10,000 blocks, of which 2,000 end meanwhile. The
 // others are back, and nobody is told again.
 func TestGuardOutlivesAKill(t *testing.T) {
@@ -92,9 +105,11 @@ func TestGuardOutlivesAKill(t *testing.T) {
 	ends := time.Now().Add(short * time.Second)
 	g.find(t, 8000, 2000, short)
 	require.Len(t, held(t, socket), 10_000)
-	// A change is stored within two seconds, as docs/guard.md says. What follows dies unstored, perhaps.
-	time.Sleep(3 * time.Second)
-	g.find(t, 10_000, 100, 3600)
+	// One change more, so that all before it is stored. What follows dies unstored, perhaps.
+	before := time.Now()
+	g.find(t, 10_000, 1, 3600)
+	require.Eventually(t, func() bool { return written(t, of.storage).After(before) }, time.Minute, 50*time.Millisecond, "stored")
+	g.find(t, 10_001, 99, 3600)
 	g.agent.Signal(syscall.SIGKILL)
 	<-g.agent.Ended()
 	g.agent.stopped = true
