@@ -17,17 +17,16 @@ type Why string
 
 // The reasons.
 const (
-	Configured   Why = "configured"
-	File         Why = "file"
-	Loopback     Why = "loopback"
-	LinkLocal    Why = "link_local"
-	OwnAddress   Why = "own_address"
-	Gateway      Why = "gateway"
-	Resolver     Why = "resolver"
-	Peer         Why = "collector_peer"
-	Kubernetes   Why = "kubernetes_api"
-	NodeNetworks Why = "node_network"
-	SSHSession   Why = "ssh_session"
+	Configured Why = "configured"
+	File       Why = "file"
+	Loopback   Why = "loopback"
+	LinkLocal  Why = "link_local"
+	OwnAddress Why = "own_address"
+	Gateway    Why = "gateway"
+	Resolver   Why = "resolver"
+	Peer       Why = "collector_peer"
+	Kubernetes Why = "kubernetes_api"
+	SSHSession Why = "ssh_session"
 )
 
 // Entry is an allowed address or prefix.
