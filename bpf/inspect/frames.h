@@ -178,8 +178,8 @@ static __always_inline void walk_frames(struct __sk_buff *skb, const struct segm
 }
 
 /*
- * How many segments crossed, modulo 256, is above that: see number of struct segment_record. It is
- * stored before the word, so that a CPU that sees the word moved does not count anew.
+ * Where the number of a segment begins in passed->time; see number of struct segment_record. It is
+ * stored before the word. Only x86 keeps that order. User space finds a number that came twice.
  */
 #define NUMBER_SHIFT 48
 

@@ -17,10 +17,10 @@ import (
 	"github.com/ebpftcp/ebpftcpreceiver/internal/view/screen"
 )
 
-// refresh is how often the tables are drawn anew.
+// refresh is how often the tables are drawn again.
 const refresh = time.Second
 
-// Run draws until the context ends or somebody leaves. The state is asked for once per drawing.
+// Run draws until the context ends or a user leaves. The state is asked for once per drawing.
 func Run(ctx context.Context, views []screen.View, state func() *screen.State) error {
 	return newUI(views).run(ctx, state)
 }

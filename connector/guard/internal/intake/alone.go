@@ -88,7 +88,7 @@ func (i *Intake) Watched() []byte {
 	return text
 }
 
-// RestoreWatched puts back what Watched had returned. Models that are no longer named begin anew.
+// RestoreWatched puts back what Watched had returned. It drops models that are no longer named.
 func (i *Intake) RestoreWatched(text []byte) error {
 	var watched map[string]time.Duration
 	if err := json.Unmarshal(text, &watched); err != nil {

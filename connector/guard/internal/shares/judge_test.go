@@ -137,7 +137,7 @@ func TestAProxyInFrontOfEverything(t *testing.T) {
 	assert.False(t, h.judge("10.0.0.1").Exempt(), "who comes without the proxy can be blocked")
 	h.now += time.Minute
 	h.crowd(9000)
-	assert.False(t, h.j.Concentrated(h.now).Concentrated, "it is judged anew each time")
+	assert.False(t, h.j.Concentrated(h.now).Concentrated, "each time is judged by itself")
 }
 
 func TestAProxyOfWhichOnlyCountsAreKnown(t *testing.T) {

@@ -32,8 +32,8 @@ func (e *Engine) Suspect(key evidence.Key) bool {
 	return false
 }
 
-// Score notes a score of a source on a host. Of a model, it is told when there are more windows in a
-// row than ever were told of the finding.
+// Score notes a score of a source on a host. A model's is reported when it has more windows in a row
+// than any report of the finding had.
 func (e *Engine) Score(rule catalogue.ID, key evidence.Key, host uint64, f *finding.Finding) {
 	about := finding.Subject{Rule: uint8(rule), Hi: key.Hi, Lo: key.Lo, Scope: key.Scope, Host: host}
 	more := false

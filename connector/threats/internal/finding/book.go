@@ -69,7 +69,7 @@ func (b *Book) Displaced() uint64 { return b.open.Evicted[0] + b.open.Evicted[1]
 func (b *Book) IsOpen(about Subject) bool { return b.open.Get(about) != nil }
 
 // InARow notes a score of a model, before Due. It returns in how many windows in a row the subject has
-// had one, that of f included, and whether so many were never told of the finding.
+// had one, that of f included, and whether that is more than any report of the finding had.
 func (b *Book) InARow(about Subject, f *Finding) (windows int, more bool) {
 	open := b.open.Get(about)
 	if open == nil {

@@ -95,7 +95,7 @@ function say(text) {
 
 function take(message) {
   numbers(message);
-  say(message.left_out ? message.left_out + " records found no room here" : "live");
+  say(message.left_out ? message.left_out + " records and points found no room here" : "live");
   if (find("views").childElementCount === 0) {
     message.tables.forEach((t, i) => {
       const button = element("button", i + 1 + " " + t.name, { type: "button", name: t.name });
